@@ -1,0 +1,53 @@
+# make help | make demo | make test | make lint | make check | make clean
+# VENV=<folder> puts the environment elsewhere; PYTHON=<interpreter> makes it with another Python (3.10 or newer);
+# PIP_FLAGS=<flags> go to every install. Without a GPU the CPU build of torch is taken from PyTorch's own index if it
+# answers; make TORCH_INDEX= leaves that index out, make TORCH_INDEX=https://download.pytorch.org/whl/cu130 chooses one.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+PIP_FLAGS ?=
+TORCH_CPU := https://download.pytorch.org/whl/cpu
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format check clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make the virtual environment and install into it, once
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@index="$(TORCH_INDEX)"; \
+	if [ "$(origin TORCH_INDEX)" = undefined ] && ! command -v nvidia-smi >/dev/null 2>&1 && \
+	   $(PY) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU)/torch/', timeout=5)" 2>/dev/null; \
+	then index=$(TORCH_CPU); fi; \
+	set -x; $(PY) -m pip install $(PIP_FLAGS) $${index:+--extra-index-url $$index} -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## install, train FIVA on synthetic faces, print its table: 20 minutes on two cores
+	$(PY) train.py experiment=fiva
+	$(PY) evaluate.py experiment=fiva
+
+test: $(INSTALLED) ## install and run the tests
+	$(PY) -m pytest
+
+lint: $(INSTALLED) ## ruff, mypy and the order of the rooms
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(INSTALLED) ## let ruff mend and format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+check: lint ## lint, all tests with the slow ones
+	$(PY) -m pytest -m 'slow or not slow'
+
+clean: ## remove the environment and the caches; runs stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	find anon tests -name __pycache__ -type d -prune -exec rm -rf {} +

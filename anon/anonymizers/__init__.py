@@ -1,0 +1,1 @@
+"""The product: encoder, policy and generator composed, behind one call."""

@@ -1,0 +1,91 @@
+"""encoder + policy + generator behind one call: ``X_c = blend(generator(X_t, steers * policy(encoder(X_t))))``.
+
+Fails closed: a face that could not be redrawn is an error, never the face that came in.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from anon.faces.contract import check_images
+from anon.generators.contract import GeneratorLike, Redrawn
+from anon.identity.contract import EncoderLike, PolicyLike
+
+
+class AnonymizationError(RuntimeError):
+    """The face could not be changed. Nothing of it may be shown."""
+
+
+class Anonymizer(nn.Module):
+    """A generator made into an anonymizer (:class:`anon.anonymizers.contract.AnonymizerLike`).
+
+    Args:
+        encoder: the conditioning encoder that the generator was trained with.
+        policy: who the face shall seem to be.
+        generator: redraws it; its ``steers`` says whether it becomes (+1) or flees (-1) its condition.
+    """
+
+    def __init__(self, encoder: EncoderLike, policy: PolicyLike, generator: GeneratorLike) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.policy = policy
+        self.generator = generator
+
+    def forward(
+        self,
+        images: Tensor,
+        *,
+        source: Tensor | None = None,
+        key: Tensor | None = None,
+        track: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """Faces (B, 3, H, W) in [-1, 1] -> changed faces, the same form.
+
+        Raises:
+            ValueError: images that break the contract.
+            AnonymizationError: the generator gave something that is not an image.
+        """
+        return self.redraw(images, source=source, key=key, track=track, rng=rng).blend(images).clamp(-1.0, 1.0)
+
+    def redraw(
+        self,
+        images: Tensor,
+        *,
+        source: Tensor | None = None,
+        key: Tensor | None = None,
+        track: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Redrawn:
+        """Raw image and mask. ``source``: images (B, 3, H, W) or (1, 3, H, W) of other people, for swap policies."""
+        check_images(images)
+        z = self.encoder(images).z
+        z_source = None if source is None else self.encoder(check_images(source, "source")).z
+        return self.draw(images, self.policy(z, source=z_source, key=key, track=track, rng=rng))
+
+    def draw(self, images: Tensor, wanted: Tensor) -> Redrawn:
+        """Redraw ``images`` (B, 3, H, W) as the wanted identities (B, D), whatever the policy says."""
+        if not bool(wanted.isfinite().all()):
+            raise AnonymizationError("The wanted identity holds NaN or infinite numbers; the face was not changed.")
+        redrawn = self.generator(images, self.generator.steers * wanted)
+        parts = [redrawn.image] if redrawn.mask is None else [redrawn.image, redrawn.mask]
+        if redrawn.image.shape != images.shape or not all(bool(part.isfinite().all()) for part in parts):
+            raise AnonymizationError("The generator gave no image (NaN, infinite, or of another shape).")
+        return Redrawn(redrawn.image.clamp(-1.0, 1.0), None if redrawn.mask is None else redrawn.mask.clamp(0.0, 1.0))
+
+
+class Unchanged(nn.Module):
+    """The row Real: the faces as they are."""
+
+    def forward(
+        self,
+        images: Tensor,
+        *,
+        source: Tensor | None = None,
+        key: Tensor | None = None,
+        track: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """Returns ``images``, checked."""
+        return check_images(images)

@@ -1,0 +1,1 @@
+"""What people run: train and evaluate, run folders, checkpoints, exit codes."""

@@ -1,0 +1,108 @@
+"""Checkpoints: plain resolved YAML text and tensors, written atomically, loaded with ``weights_only=True``."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from anon.errors import UserError
+
+CONFIG_KEY = "config"  # the resolved configuration, as YAML text
+_BUILDERS = ("anon.", "torch.optim.", "torch.nn.")  # what a checkpoint's configuration may ask to be built
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes beside the file, then renames: a kill at any moment leaves the old checkpoint or the new one.
+
+    Lightning's own writer goes through the system's temporary folder, which is often another file system, and there
+    the last step is a copy.
+    """
+
+    def __init__(self, config_text: str) -> None:
+        super().__init__()
+        self.config_text = config_text
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write ``checkpoint`` with the run's configuration added."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        with beside.open("wb") as file:
+            torch.save({**checkpoint, CONFIG_KEY: self.config_text}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:
+    """The checkpoint's content, on the CPU, and the configuration it was trained with.
+
+    Raises:
+        UserError: when the file is missing, truncated, not a checkpoint, or not one of this project's.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint at {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"{path} is not a checkpoint, or a broken one.") from error
+    if not isinstance(content, dict) or not {"state_dict", "global_step", CONFIG_KEY} <= content.keys():
+        raise UserError(f"{path} is not a training checkpoint of this project; give a checkpoints/last.ckpt.")
+    config = OmegaConf.create(content[CONFIG_KEY])
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{path} holds no readable configuration.")
+    return content, config
+
+
+def check_fits(module: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse the weights of another model, naming the first tensor that differs.
+
+    A part that the module makes only once it has seen its data (None until then) is not compared.
+
+    Raises:
+        UserError: when names or shapes differ.
+    """
+    own = module.state_dict()
+    state = {name: state[name] for name in state if getattr(module, name.partition(".")[0], own) is not None}
+    odd = sorted(own.keys() ^ state.keys()) or sorted(name for name in own if own[name].shape != state[name].shape)
+    if odd:
+        raise UserError(f"{path} is a checkpoint of another model: {len(odd)} tensors differ, first {odd[0]!r}.")
+
+
+def restore_module(path: Path) -> tuple[pl.LightningModule, DictConfig]:
+    """Build the model that a checkpoint was trained as, with its weights, in eval mode.
+
+    Raises:
+        UserError: see :func:`read_checkpoint`; also when the configuration asks for anything but this project's parts.
+    """
+    content, config = read_checkpoint(path)
+    if OmegaConf.select(config, "model") is None:
+        raise UserError(f"{path} does not say which model it is of.")
+    foreign = sorted(name for name in _targets(config.model) if not name.startswith(_BUILDERS))
+    if foreign:
+        raise UserError(f"{path} asks to run {foreign[0]}, which is no part of this project; it was not loaded.")
+    module = hydra.utils.instantiate(config.model)
+    check_fits(module, content["state_dict"], path)
+    module.load_state_dict(content["state_dict"])
+    return module.eval(), config
+
+
+def _targets(node: Any) -> set[str]:
+    plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+    if isinstance(plain, list):
+        return {name for item in plain for name in _targets(item)}
+    if isinstance(plain, dict):
+        own = {str(plain["_target_"])} if "_target_" in plain else set()
+        return own | {name for item in plain.values() for name in _targets(item)}
+    return set()

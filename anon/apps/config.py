@@ -1,0 +1,62 @@
+"""Where the configuration lives, and the entry point that the scripts share."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import anon
+from anon.apps.failures import guarded
+from anon.errors import UserError
+
+
+def config_dir() -> Path:
+    """``anon/conf`` in an installed wheel, ``conf`` beside the package in a checkout."""
+    package = Path(anon.__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def choices(group: str) -> list[str]:
+    """Names of the configurations in a group, sorted."""
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+
+
+def plain_yaml(config: DictConfig) -> str:
+    """The whole configuration with every interpolation resolved, as YAML text.
+
+    Raises:
+        UserError: for a value that is missing (``???``) or cannot be resolved.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"the configuration needs a value for: {', '.join(missing)}.")
+    try:
+        return OmegaConf.to_yaml(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the configuration cannot be resolved: {str(error).splitlines()[0]}.") from error
+
+
+def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
+    """Compose ``config_name`` with the command line's overrides, run ``task`` on it, exit with the right code.
+
+    Hydra prints its own errors and exits with 1; its variable ``HYDRA_FULL_ERROR`` makes it raise them instead.
+    """
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+    @functools.wraps(task)
+    def job(config: DictConfig) -> None:
+        code = guarded(lambda: task(config), show_traceback)
+        if code:  # past Hydra, which would print the overrides before the sentence
+            sys.exit(code)
+
+    entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)
+    sys.exit(guarded(entry, show_traceback))

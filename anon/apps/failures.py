@@ -1,0 +1,70 @@
+"""Exit codes: 0 done, 2 a mistake that the user can mend (one sentence on stderr), 130 stopped by Ctrl-C, 1 a bug.
+
+A user who sets ``HYDRA_FULL_ERROR=1`` gets the traceback of a mistake as well.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from anon.errors import UserError
+
+STOPPED = 130  # 128 + SIGINT, as a shell reports it
+
+
+def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
+    """Run ``task`` and return the exit code; a mendable mistake is told in one sentence on stderr."""
+    try:
+        task()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        if show_traceback:
+            traceback.print_exc()
+        print(f"error: {sentence}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def explain(error: BaseException) -> str | None:
+    """One sentence for a mistake of the user's, None for anything else (a bug, which keeps its traceback)."""
+    for link in _chain(error):
+        if isinstance(link, UserError):
+            return " ".join(str(link).split())
+    if isinstance(error, InstantiationException):
+        return None
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        return _missing(error)
+    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
+        told, cause = _first_sentence(error), _first_sentence(error.__cause__)
+        return f"{told} ({cause})" if str(error) else f"the configuration does not compose: {cause}"
+    return _first_sentence(error)
+
+
+def _missing(error: MissingConfigException) -> str:
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    if not group:
+        return f"there is no configuration named '{name}'."
+    known = ", ".join(error.options or []) or "nothing yet"
+    return f"there is no {group} named '{name}'; conf/{group} has: {known}."
+
+
+def _first_sentence(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__

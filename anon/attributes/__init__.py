@@ -1,0 +1,1 @@
+"""What must stay when the identity goes: pose, expression, gaze, landmarks."""

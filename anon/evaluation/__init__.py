@@ -1,0 +1,1 @@
+"""The harness: protocol, embeddings, figures with intervals, tables and grids."""

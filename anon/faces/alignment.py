@@ -1,0 +1,150 @@
+"""Alignment of a face by its five points, and the way back into the frame.
+
+Least-squares similarity (Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
+TPAMI 1991) to the ArcFace template of insightface. With centred points ``p`` and template points ``q`` the best
+*proper* similarity, the one that Umeyama's reflection guard d = [1, -1] selects, has in two dimensions the closed form
+
+    [a, -b; b, a],   a = sum(p . q) / sum(p . p),   b = sum(p x q) / sum(p . p)
+
+so a mirrored set of points still gives a rotation, never a mirrored face. Matrices map image points to template points;
+pixel centres lie at integers, as in OpenCV. Warping is inverse: each pixel of the result looks up where it came from.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: insightface's template for a 112 x 112 crop: left eye, right eye, nose, left and right mouth corner, as seen.
+ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+_MOST_SAMPLES = 8  # per side and output pixel, when the warp shrinks
+
+
+def template(size: int) -> Tensor:
+    """The five template points for a ``size`` x ``size`` crop, float32 ``(5, 2)`` pixels.
+
+    insightface's rule: multiples of 128 (not of 112) scale by ``size / 128`` and move right by 8 pixels of the 128
+    crop, a wider view; every other size, multiples of 112 and those that insightface refuses (64, 96, ...),
+    scales by ``size / 112`` and shows what the 112 crop shows.
+    """
+    points = torch.tensor(ARCFACE_112)
+    if size % 112 and size % 128 == 0:
+        return points * (size / 128) + torch.tensor([8.0 * size / 128, 0.0])
+    return points * (size / 112)
+
+
+def similarity(points: Tensor, target: Tensor) -> Tensor:
+    """Similarity matrices that take ``points`` closest to ``target`` in the least-squares sense.
+
+    Args:
+        points: ``(B, N, 2)``, N >= 2.
+        target: ``(N, 2)`` or ``(B, N, 2)``, for example :func:`template`.
+
+    Returns:
+        ``(B, 2, 3)``: ``target ~ matrix[:, :, :2] @ point + matrix[:, :, 2]``, determinant of the left part always > 0.
+
+    Raises:
+        ValueError: points that coincide or hold NaN, for which no similarity is defined.
+    """
+    if points.ndim != 3 or points.shape[-1] != 2 or target.shape[-2:] != points.shape[-2:]:
+        raise ValueError(
+            f"points must be (B, N, 2) and target (N, 2), got {tuple(points.shape)}, {tuple(target.shape)}."
+        )
+    p, q = points.double(), target.double().to(points.device)
+    p_mean, q_mean = p.mean(-2, keepdim=True), q.mean(-2, keepdim=True)
+    p, q = p - p_mean, q - q_mean
+    spread = p.square().sum((-2, -1))  # (B,)
+    a = (p * q).sum((-2, -1)) / spread
+    b = (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(-1) / spread
+    if not bool(((spread > 1e-12) & (a.square() + b.square() > 1e-12)).all()):
+        raise ValueError("points coincide or are not finite: no similarity is defined.")
+    linear = torch.stack((torch.stack((a, -b), -1), torch.stack((b, a), -1)), -2)  # (B, 2, 2)
+    shift = q_mean.expand_as(p_mean).mT - linear @ p_mean.mT  # (B, 2, 1)
+    return torch.cat((linear, shift), -1).to(points.dtype)
+
+
+def invert(matrix: Tensor) -> Tensor:
+    """Analytic inverse of affine matrices ``(..., 2, 3)``: back from the crop to the image."""
+    a, b, x, c, d, y = matrix.double().flatten(-2).unbind(-1)
+    det = a * d - b * c
+    rows = (d, -b, b * y - d * x, -c, a, c * x - a * y)
+    return (torch.stack(rows, -1) / det.unsqueeze(-1)).unflatten(-1, (2, 3)).to(matrix.dtype)
+
+
+def transform(matrix: Tensor, points: Tensor) -> Tensor:
+    """Apply ``(B, 2, 3)`` matrices to ``(B, N, 2)`` points."""
+    return points @ matrix[..., :2].mT + matrix[..., 2].unsqueeze(-2)
+
+
+def align(images: Tensor, points: Tensor, size: int) -> Tensor:
+    """Warp each face onto the template.
+
+    Args:
+        images: float ``(B, 3, H, W)`` in [-1, 1].
+        points: ``(B, 5, 2)`` pixels.
+        size: side of the crops.
+
+    Returns:
+        ``(B, 3, size, size)``, -1 (black, as insightface) where the crop reaches past the image. Bilinear where the
+        face keeps its size or grows; the mean of k x k bilinear samples a pixel where it shrinks k-fold.
+    """
+    matrix = similarity(points, template(size))
+    return warp(images + 1.0, matrix, (size, size)) - 1.0
+
+
+def restore(crops: Tensor, matrix: Tensor, canvas: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Put aligned crops back where they came from.
+
+    Args:
+        crops: float ``(B, 3, S, S)`` in [-1, 1].
+        matrix: ``(B, 2, 3)`` that made them, image to crop.
+        canvas: (H, W) of the frame.
+
+    Returns:
+        The image ``(B, 3, H, W)``, -1 outside the crop, and its coverage ``(B, 1, H, W)`` in [0, 1];
+        ``frame * (1 - coverage) + image * coverage`` is the frame with the face in it.
+    """
+    ones = torch.ones_like(crops[:, :1])
+    values = warp(torch.cat((crops + 1.0, ones), 1), invert(matrix), canvas)
+    image, coverage = values[:, :3], values[:, 3:].clamp(0.0, 1.0)
+    return image / coverage.clamp_min(1e-6) - 1.0, coverage
+
+
+def warp(images: Tensor, matrix: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """Inverse-map warp of ``(B, C, H, W)`` by source-to-canvas matrices ``(B, 2, 3)``; zeros outside the source."""
+    shrink = matrix[:, :, :2].detach().double().det().abs().rsqrt()  # source pixels a canvas pixel
+    samples = shrink.round().clamp(1, _MOST_SAMPLES).long().tolist()
+    result = images.new_empty(images.shape[0], images.shape[1], *canvas)
+    for k in sorted(set(samples)):  # faces of one scale together, so a face does not depend on its neighbours
+        chosen = [i for i, n in enumerate(samples) if n == k]
+        result[chosen] = _sample(images[chosen], invert(matrix[chosen]), canvas, k)
+    return result
+
+
+def _sample(images: Tensor, inverse: Tensor, canvas: tuple[int, int], k: int) -> Tensor:
+    height, width = canvas
+    u = (torch.arange(width * k).to(images) + 0.5) / k - 0.5  # k sample positions inside each pixel
+    v = (torch.arange(height * k).to(images) + 0.5) / k - 0.5
+    grid = torch.stack(torch.meshgrid(u, v, indexing="xy"), -1).view(1, -1, 2)
+    source = transform(inverse.to(images), grid)  # (B, Hk * Wk, 2) pixels
+    sides = torch.tensor([images.shape[3], images.shape[2]]).to(images)
+    source = ((source * 2 + 1) / sides - 1).view(-1, height * k, width * k, 2)
+    sampled = F.grid_sample(images, source, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled if k == 1 else F.avg_pool2d(sampled, k)
+
+
+def crop_box(matrix: Tensor, size: int, canvas: tuple[int, int], margin: int = 2) -> tuple[int, int, int, int]:
+    """The part of an image that its aligned crop reads: (left, top, right, bottom), cut to ``canvas`` (H, W).
+
+    Args:
+        matrix: ``(2, 3)``, image to crop.
+    """
+    low, high = -0.5, size - 0.5
+    corners = torch.tensor([[low, low], [high, low], [low, high], [high, high]], dtype=matrix.dtype)
+    box = transform(invert(matrix)[None], corners[None])[0]
+    left, top = (math.floor(v) - margin for v in box.amin(0).tolist())
+    right, bottom = (math.ceil(v) + 1 + margin for v in box.amax(0).tolist())
+    return max(left, 0), max(top, 0), min(right, canvas[1]), min(bottom, canvas[0])

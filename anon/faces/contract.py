@@ -1,0 +1,75 @@
+"""The image contract that every room shares, and the checks at the door.
+
+===============  ====================================================================================================
+image batch      float32 ``(B, 3, H, W)``, RGB, range [-1, 1]
+frame            uint8 ``(H, W, 3)``, RGB, as on disk or from a video
+five points      float32 ``(B, 5, 2)``, pixels, x then y; left eye, right eye, nose, left and right mouth corner, as
+                 seen in the image. Pixel (0, 0) is the *centre* of the first pixel.
+===============  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypedDict, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+class Sample(TypedDict, total=False):
+    """One face of a data set (or a collated batch of them, with a leading ``B``).
+
+    ``image``, ``identity``, ``video`` and ``frame`` are always there; the rest only where the data has them.
+    """
+
+    image: Tensor  # (3, H, W) float32 in [-1, 1]
+    identity: Tensor  # () int64, index into FaceSet.names
+    video: Tensor  # () int64, index of the clip among the identity's clips, -1 for a still
+    frame: Tensor  # () int64, frame in the clip, or the number of the still
+    pose: Tensor  # (3,) degrees: yaw, pitch, roll, right-handed
+    expression: Tensor  # (4,) mouth opening [0, 1], smile [-1, 1], brow raise [-1, 1], blink [0, 1]
+    gaze: Tensor  # (2,) degrees: x (towards the image's right), y (up)
+    light: Tensor  # (3,) azimuth, elevation in degrees, strength in [0, 1]
+    landmarks: Tensor  # (5, 2) pixels, the five points
+
+
+@runtime_checkable
+class FaceSet(Protocol):
+    """One identity-disjoint split of a data set: map-style, indexable, with its labels known without reading images."""
+
+    names: list[str]  # identity names; `labels` indexes into it
+    labels: Tensor  # (N,) int64
+    videos: Tensor  # (N,) int64, -1 for stills
+    frames: Tensor  # (N,) int64
+    synthetic: bool  # True: the faces belong to nobody and may be shown and logged
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+def check_images(images: Tensor, name: str = "images") -> Tensor:
+    """Return ``images`` if they are a float ``(B, 3, H, W)`` batch in [-1, 1] (0.01 of slack for resampling).
+
+    Raises:
+        ValueError: naming what is wrong. An all-[0, 1] or a 0..255 batch is the classic mistake; the latter is caught.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"{name} must be (B, 3, H, W), got {tuple(images.shape)}.")
+    if not images.is_floating_point():
+        raise ValueError(f"{name} must be floating point in [-1, 1], got {images.dtype}; see to_float().")
+    if images.numel() and not bool(torch.isfinite(images).all()):
+        raise ValueError(f"{name} holds NaN or infinite values.")
+    if images.numel() and float(images.detach().abs().amax()) > 1.01:
+        raise ValueError(f"{name} must lie in [-1, 1], got up to {float(images.detach().abs().amax()):.3g}.")
+    return images
+
+
+def to_float(frames: Tensor) -> Tensor:
+    """uint8 ``(..., H, W, 3)`` in 0..255 to float32 ``(..., 3, H, W)`` in [-1, 1]."""
+    return frames.movedim(-1, -3).to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float ``(..., 3, H, W)`` in [-1, 1] to uint8 ``(..., H, W, 3)`` in 0..255, rounded and clamped."""
+    return images.detach().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1)

@@ -1,0 +1,247 @@
+"""Batches for training from any :class:`anon.faces.contract.FaceSet`, the same ones after a kill as without.
+
+The batches of a training run are one endless sequence, a pure function of (seed, step, rank): epoch e walks through the
+permutation f(seed, e), each rank through its share of every global batch. The stream counts the batches it handed out;
+the count goes into the checkpoint, so ``ckpt_path=last`` continues with the batch that comes next, in the middle of an
+epoch or across its end. Lightning's ``use_distributed_sampler`` plays no part: the stream knows its rank itself.
+
+    python train.py experiment=fiva data=folder data.root=<folder> data.points=<csv>
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, default_collate
+
+from anon.errors import UserError
+from anon.faces.cache import cache_root
+from anon.faces.contract import FaceSet, Sample
+from anon.faces.folder import EmptySplit, FolderFaces
+from anon.faces.synthetic.dataset import SyntheticFaces
+
+
+def collate(batch: Sample | list[Sample]) -> Sample:
+    """A batch from a list of samples; what a set's ``__getitems__`` has collated already passes unchanged."""
+    return batch if isinstance(batch, dict) else default_collate(batch)
+
+
+class StepSampler(Sampler[list[int]]):
+    """Indices of batch ``step`` for one rank, as a pure function of (seed, step, rank).
+
+    Args:
+        count: faces in the set.
+        batch_size: faces a rank and step.
+        rank, world: this process and the number of processes.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.count, self.batch_size, self.seed, self.rank, self.world = count, batch_size, seed, rank, world
+        self.step = 0  # where iteration begins
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
+        if len(self) == 0:
+            raise UserError(
+                f"The training split has {count:,} faces, fewer than one batch of {batch_size} x {world} processes; "
+                "lower data.batch_size."
+            )
+
+    def __len__(self) -> int:
+        """Batches an epoch; the last, incomplete one is dropped."""
+        return self.count // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.step, self.step + len(self)):
+            yield self.indices(step)
+
+    def indices(self, step: int) -> list[int]:
+        """This rank's faces in batch ``step``; within an epoch no face comes twice on any rank."""
+        epoch, position = divmod(step, len(self))
+        start = (position * self.world + self.rank) * self.batch_size
+        return self._permutation(epoch)[start : start + self.batch_size].tolist()
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            rng = torch.Generator().manual_seed((self.seed << 32) + epoch)
+            self._epoch, self._order = epoch, torch.randperm(self.count, generator=rng)
+        return self._order
+
+
+class BatchStream:
+    """The training batches, an iterable with a length (one epoch) and a position that is saved and restored.
+
+    Not a DataLoader on purpose: Lightning rebuilds those with samplers of its own.
+    """
+
+    def __init__(self, faces: FaceSet, sampler: StepSampler, workers: int = 0) -> None:
+        self.sampler = sampler
+        self.consumed = 0  # batches handed out since training began; workers may have fetched more
+        self._loader = _loader(faces, workers, batch_sampler=sampler)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.sampler.step = self.consumed
+        for batch in self._loader:
+            self.consumed += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The position as epoch and faces within it, so that a run may continue with another batch size."""
+        epoch, position = divmod(self.consumed, len(self))
+        return {"epoch": epoch, "faces": position * self.sampler.batch_size * self.sampler.world}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Continue where :meth:`state_dict` was taken; takes effect at the next ``iter()``."""
+        position = state["faces"] // (self.sampler.batch_size * self.sampler.world)
+        self.consumed = state["epoch"] * len(self) + min(position, len(self))
+
+
+class FaceData(pl.LightningDataModule):
+    """The four splits of one data set; training reads ``train``, validation ``background``.
+
+    Args:
+        sets: builds one split, called as ``sets(split=...)``.
+        name: the data set's name in results and run folders.
+        size: side of its images in pixels.
+        synthetic: True where the faces belong to nobody and may be logged.
+        batch_size: faces a process and step.
+        workers: loader processes; 0 reads in the training process.
+        seed: order of the training faces.
+    """
+
+    def __init__(
+        self,
+        sets: Callable[..., FaceSet],
+        name: str,
+        size: int,
+        synthetic: bool,
+        batch_size: int,
+        workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise UserError(f"data.batch_size={batch_size} must be at least 1.")
+        self.sets, self.name, self.size, self.synthetic = sets, name, size, synthetic
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self._faces: dict[str, FaceSet] = {}
+        self._stream: BatchStream | None = None
+        self._position: dict[str, int] | None = None
+
+    def faces(self, split: str) -> FaceSet:
+        """One split, built at the first call."""
+        if split not in self._faces:
+            self._faces[split] = self.sets(split=split)
+        return self._faces[split]
+
+    def prepare_data(self) -> None:
+        """Fill the caches of the splits that training reads, in one process a machine."""
+        self.faces("train")
+        with contextlib.suppress(EmptySplit):  # val_dataloader() says so
+            self.faces("background")
+
+    def train_dataloader(self) -> BatchStream | DataLoader:
+        """Shuffled batches; with ``overfit_batches`` the first ones, over and over."""
+        faces = self.faces("train")
+        if self.trainer is not None and getattr(self.trainer, "overfit_batches", 0) > 0:
+            return _loader(faces, self.workers, batch_size=self.batch_size, drop_last=True)
+        rank, world = (0, 1)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        self._stream = BatchStream(
+            faces, StepSampler(len(faces), self.batch_size, self.seed, rank, world), self.workers
+        )
+        if self._position is not None:
+            self._stream.load_state_dict(self._position)
+        return self._stream
+
+    def val_dataloader(self) -> DataLoader | list:
+        """The background split in order; nothing (and a warning) where a small data set has no such identity."""
+        try:
+            faces = self.faces("background")
+        except EmptySplit as error:
+            warnings.warn(f"{error} Training runs without validation.", RuntimeWarning, stacklevel=2)
+            return []
+        return _loader(faces, self.workers, batch_size=self.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Goes into the checkpoint: Lightning restores a loader's own state in the middle of an epoch only."""
+        return {} if self._stream is None else {"train": self._stream.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._position = state_dict.get("train")
+
+
+def _loader(faces: FaceSet, workers: int, **options: Any) -> DataLoader:
+    return DataLoader(
+        faces,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # of its own: the loader draws a number an epoch, which must not shift the run's
+        **options,
+    )
+
+
+def folder_data(
+    root: str | None,
+    size: int,
+    batch_size: int,
+    points: str | None = None,
+    min_images: int = 1,
+    workers: int = 0,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    name: str = "folder",
+) -> FaceData:
+    """``data=folder``: photographs of ``root/<identity>/<image>``, see :class:`anon.faces.folder.FolderFaces`."""
+    if not root:
+        raise UserError("data=folder needs data.root=<folder>.")
+    sets = functools.partial(FolderFaces, root, size=size, points=points, min_images=min_images, cache=cache)
+    return FaceData(sets, name, size, synthetic=False, batch_size=batch_size, workers=workers, seed=seed)
+
+
+def synthetic_data(
+    size: int,
+    identities: int | Mapping[str, int],
+    images: int,
+    clips: int,
+    clip_frames: int,
+    batch_size: int,
+    workers: int = 0,
+    seed: int = 0,
+    render_seed: int = 0,
+    cache: str | Path | None = None,
+    name: str = "synthetic",
+) -> FaceData:
+    """``data=synthetic``: rendered faces, see :class:`anon.faces.synthetic.dataset.SyntheticFaces`.
+
+    Args:
+        identities: people a split, one number for all four or one for each.
+        render_seed: seed of the faces themselves; ``seed`` only orders the training batches.
+    """
+
+    def sets(split: str) -> FaceSet:
+        count = identities[split] if isinstance(identities, Mapping) else identities
+        return SyntheticFaces(
+            split,
+            size=size,
+            identities=count,
+            images=images,
+            clips=clips,
+            clip_frames=clip_frames,
+            seed=render_seed,
+            cache=Path(cache).expanduser() if cache else cache_root(),
+        )
+
+    return FaceData(sets, name, size, synthetic=True, batch_size=batch_size, workers=workers, seed=seed)

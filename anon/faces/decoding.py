@@ -1,0 +1,141 @@
+"""Photographs to a cache of aligned uint8 faces: what :class:`anon.faces.folder.FolderFaces` reads.
+
+Threads decode (Pillow works outside Python's lock), the calling thread warps, in the order of the files.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from anon.errors import UserError
+from anon.faces.alignment import align, crop_box, similarity, template, transform
+from anon.faces.contract import to_float, to_uint8
+from anon.faces.images import ImageError, read_image
+from anon.progress import track
+
+VERSION = 1  # raise it with every change that alters a pixel: it is part of the cache's key
+_WORKERS = 2  # threads
+_AHEAD = 32  # decoded images that may wait: bounds the memory
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+class Photograph(NamedTuple):
+    """A file of the data set."""
+
+    identity: str
+    name: str  # relative to the root
+    size: int  # bytes
+    modified: int  # ns
+
+
+def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.ndarray] | None, size: int) -> None:
+    """Write faces.npy, labels.npy, landmarks.npy, index.json and skipped.csv."""
+    needed, free = len(files) * size * size * 3, shutil.disk_usage(part).free
+    if needed > free:
+        raise UserError(
+            f"Decoding {len(files):,} files at {size} px needs {needed / 1e9:.1f} GB, but '{part.parent}' has "
+            f"{free / 1e9:.1f} GB free; set ANON_CACHE to a folder with room or lower data.size."
+        )
+    names = list(dict.fromkeys(file.identity for file in files))
+    position = {name: i for i, name in enumerate(names)}
+    labels: list[int] = []
+    landmarks: list[np.ndarray] = []
+    skipped: list[tuple[str, str]] = []
+
+    def read(file: Photograph) -> tuple[Tensor, Tensor | None] | str:
+        if table is None:
+            points = None
+        elif file.name in table:
+            points = torch.from_numpy(table[file.name])
+        else:
+            return "without points"
+        try:
+            return _framed(read_image(root / file.name), points, size)
+        except ImageError as error:
+            return str(error)
+
+    with (
+        open(part / "faces.npy", "wb") as output,
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(_WORKERS) as pool,
+    ):
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged metadata; what matters is counted below
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        _write_header(output, len(files), size)
+        results = track(_ahead(pool, read, files), "reading faces", len(files))
+        for file, found in zip(files, results, strict=True):
+            if isinstance(found, str):
+                skipped.append((file.name, found))
+            else:
+                face, placed = _face(*found, size)
+                output.write(face.numpy().tobytes())
+                labels.append(position[file.identity])
+                if placed is not None:
+                    landmarks.append(placed.numpy())
+        output.seek(0)
+        _write_header(output, len(labels), size)  # numpy pads the header for a first axis that changes
+    np.save(part / "labels.npy", np.array(labels, dtype=np.int64))
+    if table is not None:
+        np.save(part / "landmarks.npy", np.array(landmarks, dtype=np.float32).reshape(-1, 5, 2))
+    reasons = collections.Counter(reason for _, reason in skipped)
+    index = {"files": len(files), "faces": len(labels), "skipped": dict(reasons.most_common()), "names": names}
+    (part / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    with open(part / "skipped.csv", "w", encoding="utf-8", errors="backslashreplace", newline="") as listing:
+        rows = ('"{}",{}\r\n'.format(name.replace('"', '""'), reason) for name, reason in skipped)
+        listing.writelines(("file,reason\r\n", *rows))
+
+
+def _write_header(output: BinaryIO, count: int, size: int) -> None:
+    shape = (count, size, size, 3)
+    np.lib.format.write_array_header_1_0(output, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _framed(frame: Tensor, points: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
+    """The part of the photograph that the face needs, and the points in it: most of a large picture stays uint8."""
+    height, width, _ = frame.shape
+    if points is None:
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return frame[top : top + side, left : left + side].contiguous(), None
+    matrix = similarity(points[None], template(size))[0]
+    left, top, right, bottom = crop_box(matrix, size, (height, width))
+    if right <= left or bottom <= top:
+        raise ImageError("with points outside the image")
+    return frame[top:bottom, left:right].contiguous(), points - torch.tensor([left, top])
+
+
+def _face(frame: Tensor, points: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
+    """uint8 ``(size, size, 3)`` and, where points are known, where they came to lie."""
+    image = to_float(frame)[None].contiguous()
+    if points is None:
+        if image.shape[-1] != size:
+            image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        return to_uint8(image[0]).contiguous(), None
+    placed = transform(similarity(points[None], template(size)), points[None])[0]
+    return to_uint8(align(image, points[None], size)[0]).contiguous(), placed
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+    """``pool.map`` in order with at most ``_AHEAD`` results waiting."""
+    waiting: collections.deque[Future[_Out]] = collections.deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

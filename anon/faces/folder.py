@@ -1,0 +1,189 @@
+"""``data=folder``: photographs in ``root/<identity>/<image>``, decoded and aligned once into a cache.
+
+Without points the images are taken for aligned crops: centre-cropped to a square and resized with antialiasing. With
+``points=<csv>`` (:mod:`anon.faces.points`) each face is warped onto the ArcFace template (:mod:`anon.faces.alignment`).
+Only the files of the split that is asked for are read; those that cannot be used are counted in one line and listed in
+the cache's ``skipped.csv``, so nothing can fail in mid-epoch. Messages give counts, never names: folder and
+file names are often people's.
+
+    python train.py experiment=fiva data=folder data.root=faces/lfw data.points=lfw_index.csv data.size=112
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import os
+import unicodedata
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anon.errors import UserError
+from anon.faces.cache import built_once, cache_root
+from anon.faces.contract import Sample, to_float
+from anon.faces.decoding import VERSION, Photograph, decode
+from anon.faces.points import file_key, read_points
+from anon.faces.splits import members
+
+log = logging.getLogger(__name__)
+
+
+class EmptySplit(UserError):
+    """A data set whose identities all fall into other splits."""
+
+
+class FolderFaces:
+    """One split of a folder of photographs, a :class:`anon.faces.contract.FaceSet`.
+
+    Args:
+        root: folder of identity folders; links are followed, names that begin with a dot ignored.
+        split: one of :data:`anon.faces.splits.SPLITS`; identities belong to it by their folder's name.
+        size: side of the images in pixels.
+        points: CSV of five points a file; None: the images are aligned crops already.
+        min_images: identities with fewer usable images are left out.
+        cache: where decoded faces are kept; None: :func:`anon.faces.cache.cache_root`.
+
+    Raises:
+        UserError: missing or empty root, nothing usable, bad CSV, cache not writable.
+        EmptySplit: no identity of the root falls into ``split``.
+    """
+
+    synthetic = False
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        size: int,
+        points: str | Path | None = None,
+        min_images: int = 1,
+        cache: str | Path | None = None,
+    ) -> None:
+        if size < 16:
+            raise UserError(f"data.size={size} is too small for a face; 64 or more is sensible.")
+        self.root, self.split, self.size = Path(root).expanduser(), split, size
+        files = _list_files(self.root, split)
+        table = None if points is None else _points_of(files, Path(points).expanduser(), self.root)
+        place = Path(cache).expanduser() if cache else cache_root()
+        self.folder = built_once(
+            place / "folder" / _key(files, table, size), lambda part: decode(part, self.root, files, table, size)
+        )
+        index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
+        self.summary = _summary(f"{self.root.name} ({split})", index, self.folder / "skipped.csv")
+        if not index["faces"]:
+            raise UserError(f"Nothing usable in data.root='{self.root}'. {self.summary}")
+        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+            log.info(self.summary)
+        labels = torch.from_numpy(np.load(self.folder / "labels.npy"))
+        enough = torch.bincount(labels, minlength=len(index["names"])) >= min_images
+        if not enough.any():
+            raise UserError(f"No identity of '{self.root}' ({split}) has data.min_images={min_images} usable images.")
+        self._rows = enough[labels].nonzero().squeeze(1).numpy()  # (N,) rows of the cache
+        self.names: list[str] = list(itertools.compress(index["names"], enough.tolist()))
+        self.labels: Tensor = (enough.cumsum(0) - 1)[labels[self._rows]]
+        self.videos: Tensor = torch.full_like(self.labels, -1)
+        starts = torch.searchsorted(self.labels, torch.arange(len(self.names)))  # labels ascend
+        self.frames: Tensor = torch.arange(len(self.labels)) - starts[self.labels]
+        landmarks = self.folder / "landmarks.npy"
+        self._landmarks = torch.from_numpy(np.load(landmarks)[self._rows]) if landmarks.exists() else None
+        self._faces: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        batch = self.__getitems__([index])
+        return cast(Sample, {key: cast(Tensor, value)[0] for key, value in batch.items()})
+
+    def __getitems__(self, indices: list[int]) -> Sample:
+        """The batch of ``indices``, collated: every entry has a leading ``B``."""
+        if self._faces is None:  # opened here, so that worker processes map the file themselves
+            self._faces = np.load(self.folder / "faces.npy", mmap_mode="r")
+        frames = torch.from_numpy(self._faces[self._rows[indices]])  # (B, S, S, 3)
+        sample: Sample = {
+            "image": to_float(frames).contiguous(),
+            "identity": self.labels[indices],
+            "video": self.videos[indices],
+            "frame": self.frames[indices],
+        }
+        if self._landmarks is not None:
+            sample["landmarks"] = self._landmarks[indices]
+        return sample
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_faces": None}
+
+
+def _list_files(root: Path, split: str) -> list[Photograph]:
+    """Every visible file of the split's identities, sorted; folders inside identity folders are not entered."""
+    try:
+        with os.scandir(root) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"data.root='{root}' cannot be read: {error.strerror}.") from error
+    folders = {_spelled(entry.name): entry.name for entry in visible if entry.is_dir()}
+    if not folders:
+        found = "files but no folders" if visible else "nothing"
+        raise UserError(f"data.root='{root}' holds {found}; data=folder reads <root>/<identity>/<image>.")
+    identities = members(folders, split)
+    if not identities:
+        raise EmptySplit(
+            f"None of the {len(folders):,} identities of data.root='{root}' falls into the split '{split}'."
+        )
+    files = []
+    for identity in identities:
+        try:
+            with os.scandir(root / folders[identity]) as entries:
+                found_here = [entry for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
+        except OSError as error:
+            raise UserError(f"A folder inside data.root='{root}' cannot be read: {error.strerror}.") from error
+        for entry in sorted(found_here, key=lambda entry: entry.name):
+            try:
+                status = entry.stat()
+                size, modified = status.st_size, status.st_mtime_ns
+            except OSError:  # a broken link: counted as unreadable when it is opened
+                size, modified = -1, -1
+            files.append(Photograph(identity, f"{folders[identity]}/{entry.name}", size, modified))
+    if not files:
+        raise UserError(f"The identity folders of data.root='{root}' in the split '{split}' hold no files.")
+    return files
+
+
+def _spelled(name: str) -> str:
+    """An identity's name, the same on every machine: composed letters, bytes that are not UTF-8 escaped."""
+    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
+
+
+def _points_of(files: list[Photograph], path: Path, root: Path) -> dict[str, np.ndarray]:
+    table = read_points(path)
+    found = {file.name: table[key] for file in files if (key := file_key(file.name)) in table}
+    if not found:
+        raise UserError(
+            f"None of the {len(table):,} rows of data.points='{path}' names a file of data.root='{root}' in this "
+            "split; its column 'file' must hold <identity>/<image>, relative to data.root."
+        )
+    return found
+
+
+def _key(files: list[Photograph], table: dict[str, np.ndarray] | None, size: int) -> str:
+    digest = hashlib.sha256(f"{VERSION} {size} {table is not None}".encode())
+    for file in files:
+        digest.update(repr(tuple(file)).encode())
+        if table is not None and file.name in table:
+            digest.update(table[file.name].tobytes())
+    return digest.hexdigest()[:24]
+
+
+def _summary(name: str, index: dict, listing: Path) -> str:
+    people = len(set(np.load(listing.with_name("labels.npy")).tolist()))
+    line = f"{name}: {index['files']:,} files, {index['faces']:,} faces of {people:,} people"
+    if index["skipped"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in index["skipped"].items())
+        line += f"; skipped {sum(index['skipped'].values()):,}: {reasons} (listed in {listing})"
+    return line + "."

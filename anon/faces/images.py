@@ -1,0 +1,153 @@
+"""Read one photograph, whatever it is, as uint8 RGB, or say in two words why not.
+
+Files are hostile until shown otherwise: only regular files are opened (a pipe must not hang the run), only the formats
+in :data:`FORMATS` are tried, and the size is taken from the header before a pixel is decoded.
+
+What becomes of the kinds:
+
+* grey, palette, CMYK, YCbCr: converted to RGB;
+* alpha: composited on black, the value that alignment pads with;
+* 16-bit grey: divided by 257, so that white stays white (Pillow's own conversion clips);
+* 16-bit colour: its high byte;
+* EXIF orientation: applied, so points refer to the picture as a viewer shows it;
+* animation: its first frame;
+* 32-bit integer or float pixels without a known range, LAB: refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
+MAX_PIXELS = 50_000_000
+MIN_SIDE = 16
+
+_ORIENTATION = 0x0112  # EXIF tag
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's parsers raise on damaged input; a damaged file is expected here, never a bug of the caller.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+class ImageError(ValueError):
+    """A file that cannot be used as a photograph; the message is a short reason that fits "3 <reason>" in a summary."""
+
+
+def read_image(path: str | Path) -> Tensor:
+    """Read the photograph at ``path``.
+
+    Returns:
+        uint8 ``(H, W, 3)`` RGB, upright by its EXIF tag, both sides at least 16 px.
+
+    Raises:
+        ImageError: ``unreadable``, ``empty``, ``not a regular file``, ``not an image``, ``damaged``,
+            ``over 50 megapixels``, ``smaller than 16 px`` or ``of unknown pixel range``.
+    """
+    with _open_regular(path) as file:
+        try:
+            image = Image.open(file, formats=_formats())
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ImageError(_too_large()) from error
+        except _DECODER_ERRORS as error:
+            raise ImageError("not an image") from error
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ImageError(_too_large())
+        if min(width, height) < MIN_SIDE:
+            raise ImageError(f"smaller than {MIN_SIDE} px")
+        try:
+            image.load()
+            pixels = _to_rgb(image)
+        except ImageError:
+            raise
+        except _DECODER_ERRORS as error:
+            raise ImageError("damaged") from error
+    return torch.from_numpy(pixels)
+
+
+def _open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular, non-empty file for reading without ever waiting on a pipe or a device."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise ImageError("unreadable") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        os.close(descriptor)
+        raise ImageError("not a regular file" if status.st_size or not stat.S_ISREG(status.st_mode) else "empty")
+    return os.fdopen(descriptor, "rb")
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _too_large() -> str:
+    return f"over {MAX_PIXELS // 1_000_000} megapixels"
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    orientation = _orientation(image)
+    if image.mode.startswith("I"):
+        image = _eight_bit(image)
+    elif image.mode == "F":
+        raise ImageError("of unknown pixel range")
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        image = Image.new("RGB", colour.size)
+        image.paste(colour, mask=colour.getchannel("A"))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    if orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[orientation])
+    return np.array(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation; 1, upright, where the tag is missing or the EXIF block damaged: the picture itself is good."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except _DECODER_ERRORS:
+        return 1
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey (modes I;16* and, from PGM and older Pillow, I) to 8 bit: 65535 becomes 255."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError("of unknown pixel range")
+    return Image.fromarray(np.rint(values / 257.0).astype(np.uint8))

@@ -1,0 +1,1 @@
+"""Who a face is: recognizers, weight loading, verification, policies, tracking."""

@@ -1,0 +1,61 @@
+"""Who a face is: the forms that encoders, judges and policies share.
+
+An *encoder* conditions the generator and gives the training loss: gradients reach the image. A *judge* only measures,
+and is never the network that trained. A *policy* turns the identity that a face has into the identity it shall seem to
+have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+class Embedded(NamedTuple):
+    """What one pass of an encoder gives: ``z`` is (B, D) with unit L2 norm, ``maps`` the asked-for feature maps."""
+
+    z: Tensor
+    maps: tuple[Tensor, ...]
+
+
+@runtime_checkable
+class EncoderLike(Protocol):
+    """Frozen recognizer in eval mode. Takes image batches of any H x W and does its own resizing and normalization."""
+
+    name: str
+    dim: int
+
+    def __call__(self, images: Tensor, layers: Sequence[str] = ()) -> Embedded: ...
+
+
+@runtime_checkable
+class JudgeLike(Protocol):
+    """A recognizer that measures. ``metric`` is "cosine" (unit vectors) or "euclidean" (raw vectors, as dlib)."""
+
+    name: str
+    metric: str
+
+    def embed(self, images: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class PolicyLike(Protocol):
+    """``z`` (B, D) unit norm -> the *wanted* identity z_a (B, D) unit norm, whatever the generator's ``steers`` is.
+
+    ``source`` (B, D) another person's embedding, ``key`` (B,) int64 secret, ``track`` (B,) int64 track number of a
+    video; random draws come only from ``rng``. A policy that does not use an argument ignores it; one that needs it
+    raises ``UserError`` when it is None.
+    """
+
+    def __call__(
+        self,
+        z: Tensor,
+        *,
+        source: Tensor | None = None,
+        key: Tensor | None = None,
+        track: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Tensor: ...

@@ -1,0 +1,124 @@
+"""The identity encoder I(.): a frozen recognizer that gives the embedding and the feature maps in one pass.
+
+It takes image batches of the contract at any H x W, resizes (bilinear, antialiased) and normalizes them as its network
+was trained, and returns ``Embedded(z, maps)``. Its weights never learn, but gradients reach the image, so it
+conditions the generator and gives the identity and IFSR losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anon.errors import UserError
+from anon.identity.contract import Embedded
+from anon.identity.weights import fingerprint, load_into
+
+#: The word for "no weight file, keep the random start", which tests and benchmarks say outright.
+RANDOM = "random"
+
+
+class Encoder(nn.Module):
+    """A backbone behind the encoder contract.
+
+    Args:
+        backbone: network from a normalized ``(B, 3, size, size)`` batch to raw embeddings (B, D); has ``dim``.
+        size: side of its input in pixels.
+        mean, std: of its input, per channel, for images in [0, 1]; (0.5, 0.5, 0.5) leaves [-1, 1] as it is.
+        name: how tables and errors call it.
+        weights: a file, ``shipped:<name>``, ``random`` (keep the random start), or None for a backbone that already
+            holds its weights.
+        layers: the IFSR layers, dotted names of submodules of the backbone whose outputs are the maps.
+        flip: add the raw embedding of the mirrored image (flip-sum); the maps stay those of the image itself.
+        origin: where users get the weights, one clause; given, ``weights=None`` is an error that quotes it.
+
+    Raises:
+        UserError: weights missing or unfit, or a layer that the backbone does not have.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        size: int,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
+        name: str = "encoder",
+        weights: str | None = None,
+        layers: Sequence[str] = (),
+        flip: bool = False,
+        origin: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.size = size
+        self.flip = flip
+        self.backbone = backbone
+        self.dim = int(backbone.dim)  # type: ignore[arg-type]
+        self.layers = tuple(layers)
+        self._check(self.layers)
+        # For images in [-1, 1]: ((x + 1) / 2 - mean) / std = (x - (2 mean - 1)) / (2 std).
+        self.register_buffer("mean", torch.tensor(mean).mul(2).sub(1).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).mul(2).view(3, 1, 1), persistent=False)
+        if weights is None and origin is not None:
+            raise UserError(f"The recognizer '{name}' needs a weight file (weights=<file>): {origin}.")
+        if weights is not None and weights != RANDOM:
+            load_into(backbone, weights)
+        self.requires_grad_(False)
+        self.train(False)
+
+    def forward(self, images: Tensor, layers: Sequence[str] = ()) -> Embedded:
+        """Images (B, 3, H, W) in [-1, 1] -> z (B, D) float32 unit norm, and one map per name in ``layers``, in order.
+
+        The maps come from forward hooks of the named submodules; one that runs several times gives its last output.
+        """
+        self._check(layers)
+        x = self.prepare(images)
+        grabbed: dict[str, Tensor] = {}
+        handles = [self.backbone.get_submodule(name).register_forward_hook(_grab(grabbed, name)) for name in layers]
+        try:
+            raw = self.backbone(x).float()
+        finally:
+            for handle in handles:
+                handle.remove()
+        if self.flip:
+            raw = raw + self.backbone(x.flip(-1)).float()
+        return Embedded(F.normalize(raw), tuple(grabbed[name] for name in layers))
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Contract images at any size -> the backbone's own input (B, 3, size, size)."""
+        if images.shape[-2:] != (self.size, self.size):
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        return (images - self.mean) / self.std
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Stays in evaluation mode whatever is asked: its batch norms must not move."""
+        return super().train(False)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights: tells whether two encoders are one network, whatever they are called."""
+        return fingerprint(self.backbone)
+
+    def _check(self, layers: Sequence[str]) -> None:
+        for layer in layers:
+            try:
+                self.backbone.get_submodule(layer)
+            except AttributeError:
+                choices = ", ".join(name for name, _ in self.backbone.named_modules() if name and name.count(".") < 2)
+                raise UserError(f"The recognizer '{self.name}' has no layer '{layer}'; it has: {choices}.") from None
+
+
+class _grab:
+    """A forward hook that keeps the output under a name."""
+
+    def __init__(self, into: dict[str, Tensor], name: str) -> None:
+        self.into, self.name = into, name
+
+    def __call__(self, module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
+        self.into[self.name] = output

@@ -1,0 +1,192 @@
+"""Verification and identification figures of a recognizer (thesis, algorithms 1 and 2; insightface's LFW procedure).
+
+Everything is about *distances*: cosine distance ``1 - cos`` in [0, 2] unless said otherwise. A pair is accepted when
+its distance is *below* the threshold,
+
+    FAR(th) = share of impostor distances < th        FRR(th) = share of genuine distances >= th
+
+Both are step functions, constant between neighbouring distances; a threshold named here is the largest of its step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anon.errors import UserError
+from anon.faces.contract import FaceSet
+
+
+class Rates(NamedTuple):
+    """A ROC curve: thresholds rising, with the false and true accept rates at each, all (T,) float64."""
+
+    thresholds: Tensor
+    far: Tensor
+    tar: Tensor
+
+
+class KFold(NamedTuple):
+    """Accuracy over the folds: mean, population deviation, and the threshold that each fold was given."""
+
+    accuracy: float
+    deviation: float
+    thresholds: list[float]
+
+
+def roc(genuine: Tensor, impostor: Tensor) -> Rates:
+    """FAR and TAR at every step; the last threshold is infinite and accepts all.
+
+    Raises:
+        UserError: no genuine or no impostor pair.
+    """
+    if genuine.numel() == 0 or impostor.numel() == 0:
+        raise UserError(
+            f"Verification needs genuine and impostor pairs, got {genuine.numel()} and {impostor.numel()}: "
+            "use at least two identities and two images of one."
+        )
+    same, different = genuine.double().sort().values, impostor.double().sort().values
+    steps = torch.cat([same, different]).unique()
+    steps = torch.cat([steps, steps.new_tensor([math.inf])])
+    far = torch.searchsorted(different, steps).double() / len(different)  # left side: count of distances < th
+    tar = torch.searchsorted(same, steps).double() / len(same)
+    return Rates(steps, far, tar)
+
+
+def equal_error_rate(genuine: Tensor, impostor: Tensor) -> tuple[float, float]:
+    """EER and its threshold: the mean of FAR and FRR where they differ least (of equals, the strictest).
+
+    >>> genuine, impostor = torch.tensor([0.1, 0.2]), torch.tensor([0.5, 0.7])
+    >>> equal_error_rate(genuine, impostor)
+    (0.0, 0.5)
+    """
+    thresholds, far, tar = roc(genuine, impostor)
+    frr = 1.0 - tar
+    best = int((far - frr).abs().argmin())
+    return float((far[best] + frr[best]) / 2), float(thresholds[best])
+
+
+def threshold_at_far(impostor: Tensor, far: float = 1e-3) -> tuple[float, float]:
+    """The largest threshold whose FAR does not exceed ``far``, and the FAR that it achieves; exact, ties included.
+
+    Raises:
+        UserError: fewer than 1 / far impostor pairs, which cannot tell such a rate.
+    """
+    if not 0.0 < far < 1.0:
+        raise UserError(f"The false accept rate must lie between 0 and 1, got {far}.")
+    allowed = math.floor(far * impostor.numel() + 1e-9)
+    if allowed < 1:
+        raise UserError(
+            f"A threshold at FAR {far:g} needs at least {math.ceil(1 / far)} impostor pairs, got {impostor.numel()}."
+        )
+    ordered = impostor.sort().values
+    threshold = ordered[allowed]  # at most `allowed` distances are smaller; any higher threshold accepts one more
+    return float(threshold), float((ordered < threshold).double().mean())
+
+
+def tar_at_far(genuine: Tensor, impostor: Tensor, far: float = 1e-3) -> float:
+    """Share of genuine distances below :func:`threshold_at_far`."""
+    threshold, _ = threshold_at_far(impostor, far)
+    return float((genuine < threshold).double().mean())
+
+
+def pair_distances(z: Tensor, labels: Tensor, block: int = 1024) -> tuple[Tensor, Tensor]:
+    """Cosine distances of all pairs of a labelled set, each pair once: (genuine, impostor).
+
+    Args:
+        z: (N, D) unit vectors.
+        labels: (N,) identities.
+        block: rows of the distance matrix in memory at a time.
+    """
+    genuine, impostor = [], []
+    columns = torch.arange(len(z), device=z.device)
+    for start in range(0, len(z), block):
+        rows = columns[start : start + block]
+        distance = 1.0 - z[rows] @ z.T  # (block, N)
+        later = columns[None, :] > rows[:, None]
+        same = labels[rows][:, None] == labels[None, :]
+        genuine.append(distance[later & same])
+        impostor.append(distance[later & ~same])
+    return torch.cat(genuine), torch.cat(impostor)
+
+
+def rank1(gallery: Tensor, gallery_labels: Tensor, probes: Tensor, probe_labels: Tensor, block: int = 4096) -> float:
+    """Share of probes whose nearest gallery entry is of their own identity; all embeddings unit norm."""
+    hits = 0
+    for start in range(0, len(probes), block):
+        nearest = (probes[start : start + block] @ gallery.T).argmax(1)
+        hits += int((gallery_labels[nearest] == probe_labels[start : start + block]).sum())
+    return hits / len(probes)
+
+
+def kfold_accuracy(squared: Tensor, same: Tensor, folds: int = 10) -> KFold:
+    """Accuracy as insightface measures LFW: the threshold that is best on the other folds, tried from 0 to 4 by .01.
+
+    Args:
+        squared: (P,) squared L2 distances of unit embeddings, in the order of the pair list; folds are contiguous.
+        same: (P,) bool, whether the pair shows one person.
+    """
+    thresholds = torch.arange(0, 4, 0.01, dtype=torch.float64)
+    right = (squared.double()[:, None] < thresholds) == same[:, None]  # (P, 400)
+    fold = torch.arange(len(squared)) * folds // len(squared)
+    accuracies, chosen = [], []
+    for number in range(folds):
+        best = int(right[fold != number].double().mean(0).argmax())
+        accuracies.append(right[fold == number, best].double().mean())
+        chosen.append(float(thresholds[best]))
+    stacked = torch.stack(accuracies)
+    return KFold(float(stacked.mean()), float(stacked.std(correction=0)), chosen)
+
+
+@torch.no_grad()
+def embed_faces(embed: Callable[[Tensor], Tensor], faces: FaceSet, batch_size: int = 256) -> Tensor:
+    """Embeddings (N, D) of a face set, in its order."""
+    chunks = []
+    for start in range(0, len(faces), batch_size):
+        images = torch.stack([faces[i]["image"] for i in range(start, min(start + batch_size, len(faces)))])
+        chunks.append(embed(images).float().cpu())
+    return torch.cat(chunks)
+
+
+def evaluate_recognizer(
+    embed: Callable[[Tensor], Tensor], faces: FaceSet, far: float = 1e-3, batch_size: int = 256
+) -> dict[str, float]:
+    """EER, TAR at ``far``, thresholds and top-1 of a recognizer on a face set it was not trained on.
+
+    Top-1: the first half of each identity's images is averaged into a gallery entry, the rest are probes.
+
+    Args:
+        embed: images (B, 3, H, W) -> unit embeddings (B, D), such as ``Judge.embed``.
+
+    Raises:
+        UserError: too few pairs for the wanted FAR.
+    """
+    return summarize(embed_faces(embed, faces, batch_size), faces.labels, far)
+
+
+def summarize(z: Tensor, labels: Tensor, far: float = 1e-3) -> dict[str, float]:
+    """The figures of :func:`evaluate_recognizer` from embeddings (N, D) and labels (N,)."""
+    genuine, impostor = pair_distances(z, labels)
+    eer, eer_threshold = equal_error_rate(genuine, impostor)
+    threshold, achieved = threshold_at_far(impostor, far)
+    gallery, names, probe = [], [], torch.zeros(len(z), dtype=torch.bool)
+    for label in labels.unique():
+        index = (labels == label).nonzero()[:, 0]
+        half = max(1, len(index) // 2)
+        gallery.append(torch.nn.functional.normalize(z[index[:half]].mean(0), dim=0))
+        names.append(label)
+        probe[index[half:]] = True
+    return {
+        "eer": eer,
+        "eer_threshold": eer_threshold,
+        "tar": float((genuine < threshold).double().mean()),
+        "threshold": threshold,
+        "far": achieved,
+        "top1": rank1(torch.stack(gallery), torch.stack(names), z[probe], labels[probe]),
+        "identities": float(len(names)),
+        "genuine_pairs": float(len(genuine)),
+        "impostor_pairs": float(len(impostor)),
+    }

@@ -1,0 +1,156 @@
+"""Reading recognizer weights safely, from files that may be anything.
+
+Only tensors are ever read: safetensors, or ``torch.load(weights_only=True)``, which refuses code. The common wrappings
+(``state_dict``, ``model``, ... around it, ``module.`` or ``model.`` before every key) are taken off. Every failure is a
+``UserError`` of one sentence. ``shipped:<name>`` means a file that comes with this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from anon import weights as shipped_weights
+from anon.errors import UserError
+
+SHIPPED = "shipped:"
+MAX_BYTES = 2 * 1024**3
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "backbone", "net")
+_PREFIXES = ("module.", "model.", "backbone.")
+
+
+def resolve(weights: str | Path) -> Path:
+    """The file behind ``weights``: a path, or ``shipped:<name>`` (checked against its recorded hash)."""
+    text = str(weights)
+    if text.startswith(SHIPPED):
+        return shipped_weights.path(text.removeprefix(SHIPPED))
+    return Path(text).expanduser()
+
+
+def read(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, Tensor]:
+    """The tensors of a weight file, on the CPU, by name.
+
+    Raises:
+        UserError: missing, empty, larger than ``max_bytes``, truncated, holding code, or without tensors.
+    """
+    file = resolve(path)
+    if not file.is_file():
+        raise UserError(f"No weight file at '{file}'.")
+    size = file.stat().st_size
+    if size == 0 or size > max_bytes:
+        raise UserError(f"The weight file '{file}' has {size} bytes; expected 1 to {max_bytes}.")
+    if file.suffix == ".safetensors":
+        try:
+            return load_file(file)
+        except SafetensorError as error:
+            raise UserError(f"'{file}' is not a readable safetensors file ({error}); fetch it again.") from error
+        except OSError as error:
+            raise UserError(f"'{file}' cannot be read ({error.strerror}).") from error
+    if zipfile.is_zipfile(file):
+        _refuse_torchscript_and_bombs(file, max_bytes)
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"'{file}' is not a plain file of tensors (it is damaged, or holds code, which is never run); "
+            "save its state_dict() alone, as safetensors."
+        ) from error
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be read ({error.strerror or 'damaged'}).") from error
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AssertionError,
+        IndexError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise UserError(f"'{file}' is truncated or not a PyTorch weight file; fetch it again.") from error
+    return _tensors(content, file)
+
+
+def load_into(module: nn.Module, path: str | Path) -> None:
+    """Fill ``module`` from a weight file, in place; half precision is widened to the module's own type.
+
+    Raises:
+        UserError: see :func:`read`; or the file is of another architecture (the first few differences are named).
+    """
+    state = read(path)
+    wanted = module.state_dict()
+    state = _strip(state, wanted)
+    for key, value in wanted.items():  # files written before PyTorch 0.4.1 lack this counter, which nothing here uses
+        if key.endswith("num_batches_tracked"):
+            state.setdefault(key, value)
+    missing = [key for key in wanted if key not in state]
+    extra = [key for key in state if key not in wanted]
+    shapes = [
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(value.shape)}"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if missing or extra or shapes:
+        parts = [
+            f"{len(names)} {what} ({'; '.join(names[:3])}{'; ...' if len(names) > 3 else ''})"
+            for what, names in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
+            if names
+        ]
+        raise UserError(f"'{resolve(path)}' does not fit {type(module).__name__}: {', '.join(parts)}.")
+    broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise UserError(f"'{resolve(path)}' holds NaN or infinite numbers, first in {broken[0]}.")
+    module.load_state_dict(state)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 over names, shapes and bytes of a module's parameters and buffers: equal iff the networks are."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_torchscript_and_bombs(file: Path, max_bytes: int) -> None:
+    """TorchScript archives are programs; a zip may also claim more bytes than memory."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"'{file}' is truncated or not a PyTorch weight file; fetch it again.") from error
+    if sum(info.file_size for info in infos) > max_bytes:
+        raise UserError(f"The weight file '{file}' unpacks to more than {max_bytes} bytes.")
+    if any(info.filename.endswith("constants.pkl") for info in infos):
+        raise UserError(f"'{file}' is a TorchScript program; save its state_dict() alone, as safetensors.")
+
+
+def _tensors(content: object, file: Path) -> dict[str, Tensor]:
+    """The state dict inside ``content``, unwrapped."""
+    while isinstance(content, dict):
+        if content and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
+            return dict(content)
+        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
+        if inner is None:
+            break
+        content = inner
+    raise UserError(f"'{file}' holds no state dict (names with tensors).")
+
+
+def _strip(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take a prefix off that every key carries and the module does not want."""
+    for _ in range(3):
+        for prefix in _PREFIXES:
+            if all(key.startswith(prefix) for key in state) and not all(key.startswith(prefix) for key in wanted):
+                state = {key.removeprefix(prefix): value for key, value in state.items()}
+                break
+        else:
+            break
+    return state

@@ -1,0 +1,1 @@
+"""What a change is worth: torchmetrics classes, each with a functional twin."""

@@ -1,0 +1,92 @@
+"""Do two recognizers err alike? The correlation of their impostor scores over the same pairs.
+
+A judge that agrees with the training encoder on who looks like whom tells little that the encoder does not; a low
+correlation makes it an independent witness.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class PairSums(NamedTuple):
+    """Sums over the pairs of images of two identities, (I, I) float64 each: everything a correlation needs."""
+
+    pairs: Tensor
+    a: Tensor
+    b: Tensor
+    aa: Tensor
+    bb: Tensor
+    ab: Tensor
+
+
+def pair_sums(first: Tensor, second: Tensor, labels: Tensor, block: int = 1024) -> PairSums:
+    """Sums of the cosines of two recognizers over all pairs of images, by pair of identities (diagonal: zero).
+
+    Args:
+        first, second: (N, D) and (N, E) unit embeddings of the same images.
+        labels: (N,) identities in 0 .. I-1.
+        block: rows of the pair matrix at a time.
+    """
+    people = int(labels.max()) + 1
+    group = torch.zeros(len(labels), people, dtype=torch.float32, device=first.device)
+    group[torch.arange(len(labels)), labels] = 1.0
+    sums = [torch.zeros(people, people, dtype=torch.float64, device=first.device) for _ in PairSums._fields]
+    for start in range(0, len(labels), block):
+        rows = slice(start, start + block)
+        a, b = first[rows] @ first.T, second[rows] @ second.T  # (block, N)
+        for total, value in zip(sums, (torch.ones_like(a), a, b, a * a, b * b, a * b), strict=True):
+            total += (group[rows].T @ (value @ group)).double()
+    for total in sums:
+        total.fill_diagonal_(0.0)
+    return PairSums(*sums)
+
+
+def correlation(sums: PairSums, weights: Tensor | None = None) -> Tensor:
+    """Pearson correlation of the scores, (): with ``weights`` (R, I) how often each identity counts, (R,)."""
+    if weights is None:
+        weights = torch.ones(1, len(sums.pairs), device=sums.pairs.device)
+        return correlation(sums, weights)[0]
+    weights = weights.double()
+    n, a, b, aa, bb, ab = (((weights @ total) * weights).sum(1) for total in sums)
+    return (n * ab - a * b) / ((n * aa - a * a).clamp_min(0) * (n * bb - b * b).clamp_min(0)).sqrt()
+
+
+def impostor_correlation(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+    """Pearson correlation, (), of two recognizers' cosines over all pairs of images of different people.
+
+    >>> z = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
+    >>> impostor_correlation(z, z, torch.tensor([0, 1, 2])).item()
+    1.0
+    """
+    return correlation(pair_sums(first, second, labels))
+
+
+class ImpostorCorrelation(Metric):
+    """The class of :func:`impostor_correlation`; it keeps the embeddings."""
+
+    full_state_update = False
+    first: list[Tensor]
+    second: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("first", "second", "labels"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, first: Tensor, second: Tensor, labels: Tensor) -> None:
+        """Embeddings (B, D), (B, E) of the same images by two recognizers, and their identities (B,)."""
+        self.first.append(first)
+        self.second.append(second)
+        self.labels.append(labels)
+
+    def compute(self) -> Tensor:
+        """() in [-1, 1]."""
+        parts = [torch.cat(list(part)) if isinstance(part, list) else part for part in (self.first, self.second)]
+        labels = torch.cat(list(self.labels)) if isinstance(self.labels, list) else self.labels
+        return impostor_correlation(*parts, labels.unique(return_inverse=True)[1])

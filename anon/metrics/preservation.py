@@ -1,0 +1,127 @@
+"""What stays of the picture: difference, mask area, SSIM, LPIPS, one value per face and their mean.
+
+Images are (B, 3, H, W) in [-1, 1], so the largest possible difference is 2. Each class is the mean over all faces of
+its function.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from anon.errors import UserError
+from anon.identity.weights import read
+
+
+def mean_difference(changed: Tensor, target: Tensor) -> Tensor:
+    """Mean |X_c - X_t| of each face, (B,), in units of the [-1, 1] range.
+
+    >>> mean_difference(torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4))
+    tensor([0.5000])
+    """
+    return (changed - target).abs().flatten(1).mean(1)
+
+
+def mask_area(mask: Tensor) -> Tensor:
+    """Mean of each mask (B, 1, H, W) in [0, 1]: the share of the picture that was replaced, (B,).
+
+    >>> mask_area(torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]))
+    tensor([0.2500])
+    """
+    return mask.flatten(1).mean(1)
+
+
+def ssim(changed: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity of each pair, (B,), 1 for equal images (Wang 2004; 11 x 11 Gaussian window, torchmetrics).
+
+    >>> ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    tensor([1.])
+    """
+    values = structural_similarity_index_measure(changed, target, data_range=2.0, reduction="none")
+    return torch.as_tensor(values).reshape(len(changed))
+
+
+class Lpips(nn.Module):
+    """Perceptual distance (Zhang 2018, v0.1) with an AlexNet from a local file; nothing is downloaded.
+
+    Args:
+        path: torchvision's ``alexnet-owt-7be5be79.pth``. The lpips package has the linear layers only.
+
+    Raises:
+        UserError: missing or unfit file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        import lpips  # imports torchvision's models, which takes a second
+
+        state = read(path)
+        self.network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+        own = self.network.net.state_dict()  # slice1.0.weight, ...: the number is that of torchvision's `features`
+        filled = {key: state.get("features." + key.split(".", 1)[1]) for key in own}
+        wrong = [key for key, value in filled.items() if value is None or value.shape != own[key].shape]
+        if wrong:
+            raise UserError(f"'{path}' is not torchvision's AlexNet, which LPIPS needs ({wrong[0]} does not fit).")
+        self.network.net.load_state_dict(filled)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, changed: Tensor, target: Tensor) -> Tensor:
+        """(B,) distances, 0 for equal images. At least 64 pixels a side (AlexNet's strides)."""
+        return self.network(changed, target).flatten()
+
+
+class FaceMean(Metric, ABC):
+    """Mean over faces of a value per face."""
+
+    full_state_update = False
+    total: Tensor
+    faces: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("faces", torch.tensor(0), dist_reduce_fx="sum")
+
+    @abstractmethod
+    def each(self, *inputs: Tensor) -> Tensor:
+        """The value of every face, (B,)."""
+
+    def update(self, *inputs: Tensor) -> None:
+        """Whatever :meth:`each` takes."""
+        values = self.each(*inputs)
+        self.total += values.double().sum()
+        self.faces += len(values)
+
+    def compute(self) -> Tensor:
+        """() float32; NaN without faces."""
+        return (self.total / self.faces).float()
+
+
+class MeanDifference(FaceMean):
+    """The class of :func:`mean_difference`."""
+
+    each = staticmethod(mean_difference)  # type: ignore[assignment]
+
+
+class MaskArea(FaceMean):
+    """The class of :func:`mask_area`."""
+
+    each = staticmethod(mask_area)  # type: ignore[assignment]
+
+
+class Ssim(FaceMean):
+    """The class of :func:`ssim`.
+
+    >>> metric = Ssim()
+    >>> metric.update(torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 16, 16))
+    >>> metric.compute()
+    tensor(1.)
+    """
+
+    each = staticmethod(ssim)  # type: ignore[assignment]

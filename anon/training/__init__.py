@@ -1,0 +1,1 @@
+"""Lightning modules and callbacks: the only room that knows Lightning's hooks."""

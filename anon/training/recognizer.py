@@ -1,0 +1,203 @@
+"""Training a recognizer with a margin softmax (ArcFace, CosFace) on the train split of any face data.
+
+    loss = cross_entropy(head(backbone(augment(X)), y))
+
+``python train.py experiment=recognizer`` trains the first shipped recognizer (small IResNet, ArcFace) and
+``experiment=recognizer_b`` the second (CompactNet, CosFace). The background split, of other people, is validated on
+after every epoch; the evaluation split is left to :func:`anon.identity.verification.evaluate_recognizer`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anon import weights
+from anon.errors import UserError
+from anon.identity.verification import equal_error_rate, pair_distances, summarize
+
+
+class RecognizerTraining(pl.LightningModule):
+    """AdamW, linear warm-up and cosine decay; the identities are those of ``trainer.datamodule.faces("train")``.
+
+    Args:
+        backbone: normalized images (B, 3, S, S), here in [-1, 1] -> raw embeddings (B, D); has ``dim``.
+        head: partial of a margin head, called with (dim, classes).
+        steps: batches of the whole training, which the schedule spans; None: what the trainer's epochs make.
+        lr, weight_decay, warmup: AdamW's peak rate, its decay (on matrices only), the share of steps that rise to it.
+        strength: of the augmentation; 0 switches it off.
+        seed: of the augmentation; with the step number it gives the draws, so a resumed run repeats them.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Callable[[int, int], nn.Module],
+        steps: int | None = None,
+        lr: float = 3e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.15,
+        strength: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.make_head = head
+        self.head: nn.Module | None = None
+        self.steps, self.lr, self.weight_decay, self.warmup = steps, lr, weight_decay, warmup
+        self.strength, self.seed = strength, seed
+        self._held: list[tuple[Tensor, Tensor]] = []
+
+    def setup(self, stage: str) -> None:
+        if self.head is None:
+            classes = len(self.trainer.datamodule.faces("train").names)  # type: ignore[attr-defined]
+            if classes < 2:
+                raise UserError(f"A recognizer needs at least two training identities, the data has {classes}.")
+            self.head = self.make_head(int(self.backbone.dim), classes)  # type: ignore[arg-type]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Also outside a trainer: the head is then made for as many identities as the file has."""
+        if self.head is None and "head.weight" in state_dict:
+            self.head = self.make_head(int(self.backbone.dim), len(state_dict["head.weight"]))  # type: ignore[arg-type]
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) -> unit embeddings (B, D), float32."""
+        raw = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        return F.normalize(raw.float())
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch["image"], batch["identity"]
+        rng = torch.Generator(images.device).manual_seed(self._draw())
+        images = augment(images, rng, self.strength).contiguous(memory_format=torch.channels_last)
+        assert self.head is not None
+        logits = self.head(self.backbone(images), labels)
+        loss = F.cross_entropy(logits, labels)
+        self.log("train/loss", loss, prog_bar=True)
+        with torch.no_grad():
+            self.log("train/accuracy", (logits.argmax(1) == labels).float().mean(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self._held.append((self(batch["image"]), batch["identity"]))
+
+    def on_validation_epoch_end(self) -> None:
+        if not self._held:
+            return
+        z, labels = (torch.cat(part) for part in zip(*self._held, strict=True))
+        self._held.clear()
+        if self.trainer.world_size > 1:
+            z = self.all_gather(z).flatten(0, 1)  # type: ignore[union-attr]
+            labels = self.all_gather(labels).flatten(0, 1)  # type: ignore[union-attr]
+        genuine, impostor = pair_distances(z, labels)
+        if not len(genuine) or not len(impostor):
+            return
+        figures = {"eer": equal_error_rate(genuine, impostor)[0]}
+        if len(impostor) >= 1000:
+            figures = {key: value for key, value in summarize(z.cpu(), labels.cpu()).items() if key in _LOGGED}
+        self.log_dict({f"val/{key}": value for key, value in figures.items()}, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        if self.steps is None:
+            self.steps = int(self.trainer.estimated_stepping_batches)
+        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [parameter for parameter in learned if parameter.ndim > 1]},
+            {"params": [parameter for parameter in learned if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate at a step: up linearly, down along half a cosine to 1 %."""
+        steps = self.steps or 1
+        rise = max(1, round(self.warmup * steps))
+        if step < rise:
+            return (step + 1) / rise
+        progress = min(1.0, (step - rise) / max(1, steps - rise))
+        return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def _draw(self) -> int:
+        """A seed of this step and this process."""
+        return (self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank
+
+
+_LOGGED = ("eer", "tar", "top1")
+
+
+def augment(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tensor:
+    """Cheap distortions of a batch (B, 3, H, W) in [-1, 1], drawn per image from ``rng``.
+
+    Mirroring, shift by up to 5 % and zoom by up to 8 % of the side, light and contrast, and for part of the batch a
+    0.4-0.8x shrink and enlargement, noise (both for the sake of resized and compressed faces) and a grey cut-out of up
+    to a third of the side.
+    """
+    if strength <= 0:
+        return images
+    count, _, height, width = images.shape
+    device = images.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(shape or (count, 1, 1, 1), generator=rng, device=device)
+
+    flip = torch.where(uniform(0, 1, count) < 0.5, -1.0, 1.0)
+    zoom = 1.0 + strength * uniform(-0.08, 0.08, count)
+    theta = images.new_zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = flip * zoom, zoom
+    theta[:, :, 2] = strength * uniform(-0.1, 0.1, count, 2)  # grid_sample counts the half side as 1
+    grid = F.affine_grid(theta, [count, 3, height, width], align_corners=False)
+    out = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+    small = F.interpolate(
+        out, scale_factor=float(uniform(0.4, 0.8, 1)), mode="bilinear", align_corners=False, antialias=True
+    )
+    small = F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+    out = torch.where(uniform(0, 1) < 0.25 * strength, small, out)
+
+    out = out * (1.0 + strength * uniform(-0.25, 0.25)) + strength * uniform(-0.2, 0.2)
+    noise = torch.randn(out.shape, generator=rng, device=device)
+    out = out + noise * uniform(0, 0.08) * (uniform(0, 1) < 0.5) * strength
+
+    side = uniform(0.1, 0.33, count, 1, 1) * (uniform(0, 1, count, 1, 1) < 0.4 * strength)
+    x0, y0 = uniform(0, 1, count, 1, 1), uniform(0, 1, count, 1, 1)
+    x = (torch.arange(width, device=device) + 0.5).view(1, 1, width) / width
+    y = (torch.arange(height, device=device) + 0.5).view(1, height, 1) / height
+    hole = ((x - x0).abs() < side / 2) & ((y - y0).abs() < side / 2)
+    return out.masked_fill(hole[:, None], 0.0).clamp(-1.0, 1.0)
+
+
+def load_backbone(backbone: nn.Module, checkpoint: str | Path) -> nn.Module:
+    """Fill ``backbone`` from a Lightning checkpoint of :class:`RecognizerTraining`.
+
+    Raises:
+        UserError: not such a checkpoint, or of another architecture.
+    """
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True).get("state_dict", {})
+    inner = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    try:
+        backbone.load_state_dict(inner)
+    except RuntimeError as error:
+        raise UserError(f"'{checkpoint}' holds no {type(backbone).__name__} of this shape.") from error
+    return backbone
+
+
+def export(backbone: nn.Module, name: str, card: str, folder: Path = weights.FOLDER) -> Path:
+    """Ship a trained backbone as ``<folder>/<name>.safetensors`` with its model card."""
+    return weights.ship(backbone.state_dict(), name, card, folder)
+
+
+def card(name: str, facts: dict[str, Any], figures: dict[str, float], notes: Sequence[str] = ()) -> str:
+    """A model card in Markdown: what the network is and how it was made, then what was measured."""
+    lines = [f"# {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), "", "## Measured", ""]
+    lines += ["| figure | value |", "|---|---|"]
+    lines += [f"| {key} | {value:.4g} |" for key, value in figures.items()]
+    lines += ["", *notes]
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,99 @@
+"""Counting batches: when a run stops and when it is saved, so that a killed run continues where it was.
+
+Lightning counts optimizer steps, and an adversarial model takes two a batch; a ``step`` here is one batch, everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+
+
+def steps_done(trainer: pl.Trainer) -> int:
+    """Batches trained so far, over all epochs and resumed runs."""
+    return trainer.fit_loop.total_batch_idx + 1
+
+
+class StopAfter(Callback):
+    """Stops training after ``steps`` batches, however many optimizers the model has; None: at the trainer's own limits."""
+
+    def __init__(self, steps: int | None) -> None:
+        self.steps = math.inf if steps is None else steps
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = steps_done(trainer) >= self.steps  # resumed, and nothing is left to do
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        trainer.should_stop = trainer.should_stop or steps_done(trainer) >= self.steps
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps one checkpoint, ``path``: every ``every`` batches and when training stops.
+
+    It also holds the state of the random generators (rank 0's), so that a resumed run draws what the unbroken one would
+    have drawn. Lightning runs ``Checkpoint`` callbacks after all others.
+    """
+
+    def __init__(self, path: str, every: int) -> None:
+        self.path = Path(path)
+        self.every = every
+        self._random: dict[str, Any] | None = None
+        self._saved_at = -1
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.should_stop or steps_done(trainer) % self.every == 0:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._saved_at != steps_done(trainer):  # stopped by the trainer's own limits
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self._saved_at = steps_done(trainer)
+        trainer.save_checkpoint(self.path, weights_only=False)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._random is not None and trainer.is_global_zero:
+            _set_random_state(self._random)
+        self._random = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"random": _random_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._random = state_dict["random"]
+
+
+def _random_state() -> dict[str, Any]:
+    """The state of every global generator, in types that ``torch.load(weights_only=True)`` reads."""
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
+        "python": (version, list(internal), gauss),
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))

@@ -1,0 +1,92 @@
+"""The weights that ship with the package: safetensors in half precision, <= 4 MB each, with a model card and a hash.
+
+``index.json`` lists them: ``{name: {"file", "sha256", "bytes", "card"}}``; the card beside each says how it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from anon.errors import UserError
+
+FOLDER = Path(__file__).parent
+MAX_BYTES = 4 * 1024**2
+
+
+def index(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """What ships, by name."""
+    file = folder / "index.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def path(name: str, folder: Path = FOLDER) -> Path:
+    """The file of a shipped model, its SHA-256 checked.
+
+    Raises:
+        UserError: no such model, its file is missing, or its bytes are not those that were shipped.
+    """
+    entries = index(folder)
+    if name not in entries:
+        known = ", ".join(sorted(entries)) or "none in this installation"
+        raise UserError(f"No shipped weights named '{name}'; there are: {known}.")
+    file = folder / entries[name]["file"]
+    if not file.is_file():
+        raise UserError(f"The shipped weights '{file}' are missing; reinstall anon-faces.")
+    if hashlib.sha256(file.read_bytes()).hexdigest() != entries[name]["sha256"]:
+        raise UserError(f"The shipped weights '{file}' are damaged (SHA-256 differs); reinstall anon-faces.")
+    return file
+
+
+def ship(state: Mapping[str, Tensor], name: str, card: str, folder: Path = FOLDER) -> Path:
+    """Write ``state`` as half-precision safetensors with its model card (Markdown), and enter it in the index.
+
+    Every file is replaced atomically, the index last. Integer tensors keep their type.
+
+    Raises:
+        ValueError: larger than 4 MB, or a number that half precision cannot hold.
+    """
+    half = {
+        key: value.detach().cpu().to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+        for key, value in state.items()
+    }
+    for key, value in half.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(f"{key} does not fit half precision.")
+    data = save(half)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{name} takes {len(data)} bytes; what ships has at most {MAX_BYTES}.")
+    file = folder / f"{name}.safetensors"
+    _replace(file, data)
+    _replace(folder / f"{name}.md", card.encode())
+    entries = index(folder)
+    entries[name] = {
+        "file": file.name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "card": f"{name}.md",
+    }
+    _replace(folder / "index.json", (json.dumps(entries, indent=2, sort_keys=True) + "\n").encode())
+    return file
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Write beside, then rename: readers see the old bytes or the new ones."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,67 @@
+"""Every experiment composes at both scales with every trainer, logger and debug choice, and its parts exist."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from anon.apps.config import choices, config_dir, plain_yaml
+
+EXPERIMENTS = choices("experiment")
+
+
+def composed(name: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+def targets(node: Any) -> set[str]:
+    if isinstance(node, list):
+        return set().union(*map(targets, node))
+    if isinstance(node, dict):
+        own = {node["_target_"]} if "_target_" in node else set()
+        return own.union(*map(targets, node.values()))
+    return set()
+
+
+def check(config: DictConfig) -> None:
+    config.run.dir = "somewhere"
+    plain_yaml(config)
+    for name in targets(OmegaConf.to_container(config, resolve=True)):
+        get_object(name)
+
+
+def test_the_experiments_of_the_readme_exist() -> None:
+    assert {"fiva", "recognizer", "attributes"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize(("experiment", "scale"), itertools.product(EXPERIMENTS, choices("scale")))
+def test_experiment_composes(experiment: str, scale: str) -> None:
+    config = composed("train", f"experiment={experiment}", f"scale={scale}")
+    assert (config.experiment, config.scale, config.task) == (experiment, scale, "train")
+    assert config.model is not None
+    check(config)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"{group}={name}"
+        for group in ("data", "trainer", "logger", "debug", "encoder", "judge", "policy", "generator", "discriminator")
+        for name in choices(group)
+    ],
+)
+def test_every_choice_composes(override: str) -> None:
+    check(composed("train", "experiment=fiva", override))
+
+
+@pytest.mark.parametrize(
+    "override", [f"{group}={name}" for group in ("data", "judge", "policy", "protocol") for name in choices(group)]
+)
+def test_every_choice_of_evaluate_composes(override: str) -> None:
+    check(composed("evaluate", override))

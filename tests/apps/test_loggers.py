@@ -1,0 +1,56 @@
+"""W&B is offline unless the user is logged in; metrics.csv survives a resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anon.apps.loggers import csv_logger, logged_in, wandb_logger
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No key in the environment, an empty netrc file."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "netrc"
+    path.write_text("")
+    monkeypatch.setenv("NETRC", str(path))
+    return path
+
+
+def test_offline_by_default(nobody: Path, tmp_path: Path) -> None:
+    assert not logged_in()
+    logger = wandb_logger(str(tmp_path), project="p", name="run")
+    assert logger._offline is True
+
+
+def test_a_key_means_online(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody.write_text("machine api.wandb.ai\n  login user\n  password 0123456789\n")
+    assert logged_in()
+    nobody.write_text("machine example.org\n  login user\n  password 0123456789\n")
+    assert not logged_in()
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789")
+    assert logged_in()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert not logged_in()
+
+
+def test_an_offline_run_writes_its_log(nobody: Path, tmp_path: Path) -> None:
+    logger = wandb_logger(str(tmp_path), project="p", name="run", settings={"silent": True})
+    logger.log_hyperparams({"seed": 3})
+    logger.log_metrics({"loss": 1.5}, step=1)
+    logger.experiment.finish()
+    assert list(tmp_path.glob("wandb/offline-run-*/run-run.wandb"))
+
+
+def test_csv_keeps_the_rows_before_the_resumed_step(tmp_path: Path) -> None:
+    first = csv_logger(str(tmp_path))
+    for step in (10, 20, 30):
+        first.log_metrics({"loss": float(step)}, step=step)
+    first.save()
+    second = csv_logger(str(tmp_path), resumed_at=25)
+    second.log_metrics({"loss": 0.5}, step=30)
+    second.save()
+    assert (tmp_path / "metrics.csv").read_text().split() == ["loss,step", "10.0,10", "20.0,20", "0.5,30"]

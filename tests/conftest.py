@@ -1,0 +1,30 @@
+"""Shared by all tests: few threads, a cache that is not the user's, and the real faces where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+os.environ.setdefault("ANON_REAL", str(ROOT.parent / "shared" / "real"))
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ.setdefault("ANON_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Folder of real faces and models, named by ``ANON_REAL``; the test is skipped where there is none."""
+    folder = Path(os.environ["ANON_REAL"])
+    if not (folder / "faces").is_dir():
+        pytest.skip(f"needs real faces: ANON_REAL={folder} has no folder 'faces'")
+    return folder
