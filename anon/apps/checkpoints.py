@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,14 @@ class CheckpointFiles(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{os.getpid()}")
-        with beside.open("wb") as file:
-            torch.save({**checkpoint, CONFIG_KEY: self.config_text}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
+        try:
+            with beside.open("wb") as file:
+                torch.save({**checkpoint, CONFIG_KEY: self.config_text}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:
@@ -53,9 +57,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:
     """
     if not path.is_file():
         raise UserError(f"there is no checkpoint at {path}.")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is not a checkpoint, or a broken one.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{path} is not a checkpoint, or a broken one.") from error
     if not isinstance(content, dict) or not {"state_dict", "global_step", CONFIG_KEY} <= content.keys():
         raise UserError(f"{path} is not a training checkpoint of this project; give a checkpoints/last.ckpt.")

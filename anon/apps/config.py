@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,9 +56,17 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
 
     @functools.wraps(task)
     def job(config: DictConfig) -> None:
+        _quiet()
         code = guarded(lambda: task(config), show_traceback)
         if code:  # past Hydra, which would print the overrides before the sentence
             sys.exit(code)
 
     entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)
     sys.exit(guarded(entry, show_traceback))
+
+
+def _quiet() -> None:
+    """Silence what repeats the configuration or does not concern the user; warnings about the run itself stay."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in ("Experiment logs directory", "The '.*_dataloader' does not have many workers", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", message=message)

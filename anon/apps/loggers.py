@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from pytorch_lightning.loggers import CSVLogger, WandbLogger
+import wandb
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 
@@ -32,14 +35,45 @@ def _keep_rows(logger: CSVLogger, path: Path, step: int) -> None:
     writer.save()
 
 
-def wandb_logger(save_dir: str, project: str, name: str, offline: bool | None = None, **rest: Any) -> WandbLogger:
-    """Lightning's W&B logger. ``offline=None``: offline unless the user is logged in. No network is asked.
+def wandb_logger(save_dir: str, project: str, offline: bool | None = None, **rest: Any) -> WandbLogger:
+    """Lightning's W&B logger; the run has the name of its folder, and a resumed one is the same run.
 
-    An offline run is sent later with ``wandb sync <run folder>/wandb/offline-run-*``.
+    ``offline=None``: offline unless the user is logged in, which is found out without asking the network. An offline
+    run is sent later with ``wandb sync <run folder>/wandb/offline-run-*``.
     """
     if offline is None:
         offline = not logged_in()
-    return WandbLogger(save_dir=save_dir, project=project, name=name, id=name, offline=offline, resume="allow", **rest)
+    name = Path(save_dir).name
+    settings = {"silent": offline}  # it would print to sign up, after the run's last line
+    return WandbLogger(
+        save_dir=save_dir,
+        project=project,
+        name=name,
+        id=name,
+        offline=offline,
+        resume="allow",
+        settings=settings,
+        **rest,
+    )
+
+
+def built(section: DictConfig) -> list[Any]:
+    """Every part of a section that has a ``_target_``, built in order."""
+    return [instantiate(part) for part in section.values() if isinstance(part, DictConfig) and "_target_" in part]
+
+
+def log_config(loggers: list[Logger], config: DictConfig) -> None:
+    """The resolved configuration, to those that keep it elsewhere than in the run folder."""
+    for logger in loggers:
+        if not isinstance(logger, CSVLogger):
+            logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+
+
+def finish(loggers: list[Logger]) -> None:
+    """End the W&B run, so that the next run of this process gets its own."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and wandb.run is not None:
+            wandb.finish()
 
 
 def logged_in() -> bool:

@@ -34,12 +34,12 @@ _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy",
 
 
 def rank() -> int:
-    """Global rank of this process, from what torchrun, SLURM or Lightning's launcher put into the environment."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+    """Rank of this process, from what torchrun, SLURM or Lightning's launcher put into the environment; 0 leads."""
+    for name in ("RANK", "SLURM_PROCID"):
         value = os.environ.get(name, "")
         if value.isdigit():
             return int(value)
-    return 0
+    return int(os.environ.get("LOCAL_RANK", "0")) + int(os.environ.get("NODE_RANK", "0"))
 
 
 def new_name() -> str:
@@ -50,14 +50,14 @@ def new_name() -> str:
 
 
 @contextmanager
-def run_folder(config: DictConfig, resumed: Path | None = None) -> Iterator[Path]:
+def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
     """The folder of this run, with its records written by rank 0; ``config.run.dir`` is set to it.
 
     Args:
         config: needs ``task``, ``experiment`` and ``paths.runs``.
-        resumed: folder of the run that is continued; None for a new one.
+        at: this folder: that of the run that is continued, or one that the user chose; None: a new one.
 
-    A ``UserError`` inside the block removes the new folder again, unless it holds a checkpoint: nothing half-written.
+    A ``UserError`` inside the block removes a new folder again, unless it holds a checkpoint: nothing half-written.
 
     Raises:
         UserError: when the folder cannot be made or written.
@@ -69,7 +69,7 @@ def run_folder(config: DictConfig, resumed: Path | None = None) -> Iterator[Path
         config.run.dir = str(Path(handed) if handed else _wait_for_rank_zero(shelf))
         yield Path(config.run.dir)
         return
-    folder = resumed or shelf / new_name()
+    folder = at or shelf / new_name()
     config.run.dir = str(folder)
     text = plain_yaml(config)
     made = _make(folder)
@@ -81,8 +81,8 @@ def run_folder(config: DictConfig, resumed: Path | None = None) -> Iterator[Path
         os.environ[HANDED_DOWN] = str(folder)
         yield folder
     except UserError:
-        if resumed is None and not (folder / LAST).exists():
-            _remove(folder, made)
+        if made and not (folder / LAST).exists():
+            _remove(made)
         raise
     finally:
         os.environ.pop(HANDED_DOWN, None)
@@ -112,7 +112,7 @@ def last_run(config: DictConfig, task: str = "train") -> Path:
         if (str(OmegaConf.select(past, "scale")), data_key(past)) != wanted:
             continue
         if not (folder / LAST).is_file():
-            raise UserError(f"the newest matching run, {folder}, holds no checkpoint; name an older checkpoint by path.")
+            raise UserError(f"the newest matching run, {folder}, holds no checkpoint; name an older one by path.")
         return folder
     raise UserError(
         f"there is no run of experiment={config.experiment} with scale={config.scale} and data={wanted[1][0]} "
@@ -178,8 +178,8 @@ def _make(folder: Path) -> list[Path]:
     return made
 
 
-def _remove(folder: Path, made: list[Path]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def _remove(made: list[Path]) -> None:
+    shutil.rmtree(made[0], ignore_errors=True)
     for path in made[1:]:
         if any(path.iterdir()):
             return
@@ -198,22 +198,23 @@ def _meeting_point(shelf: Path) -> Path | None:
     Its name holds everything that tells this launch from any other, so a file left by a killed one is never read.
     """
     env = os.environ
+    parts: list[str]
     if int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env:
-        names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
-        key = [env.get(name, "") for name in names]
+        parts = [env.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")]
     elif "TORCHELASTIC_RUN_ID" in env and int(env.get("WORLD_SIZE", "1")) > 1:
         names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
         one_machine = env.get("LOCAL_WORLD_SIZE") == env.get("WORLD_SIZE")
-        key = [env.get(name, "") for name in names] + ([str(os.getppid())] if one_machine else [])
+        parts = [env.get(name, "") for name in names] + ([str(os.getppid())] if one_machine else [])
     else:
         return None
-    return shelf / f".launch_{hashlib.sha256('|'.join(key).encode()).hexdigest()[:16]}"
+    key = "|".join(parts).encode()
+    return shelf / f".launch_{hashlib.sha256(key).hexdigest()[:16]}"
 
 
 def _wait_for_rank_zero(shelf: Path, seconds: float = 300.0) -> Path:
     pointer = _meeting_point(shelf)
     if pointer is None:
-        raise UserError(f"this process has rank {rank()} but no rank 0 beside it; unset RANK, LOCAL_RANK, SLURM_PROCID.")
+        raise UserError(f"this process has rank {rank()} but finds no rank 0; start all with torchrun or srun.")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if pointer.is_file():

@@ -1,23 +1,21 @@
 """Train any experiment: ``python train.py experiment=fiva``, or ``python -m anon.apps.train experiment=fiva``.
 
-Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run of
-the same experiment, scale and data, in its folder; ``ckpt_path=<file>`` starts a new folder from that checkpoint.
+Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run
+of the same experiment, scale and data, in its folder; ``ckpt_path=<file>`` starts a new folder from that checkpoint.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import CSVLogger
+from omegaconf import DictConfig
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
+from anon.apps.loggers import built, finish, log_config
 from anon.apps.runs import LAST, last_run, rank, run_folder
 from anon.errors import UserError
 
@@ -33,11 +31,10 @@ def train(config: DictConfig) -> None:
     Raises:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
-    _quiet()
     if config.model is None or config.data is None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
     resumed = last_run(config) if config.ckpt_path == "last" and rank() == 0 else None
-    with run_folder(config, resumed) as folder:
+    with run_folder(config, at=resumed) as folder:
         _say(f"{'continues in' if resumed else 'run folder'} {folder}")
         pl.seed_everything(config.seed, workers=True, verbose=False)
         data = instantiate(config.data)
@@ -63,16 +60,14 @@ def _check_resumable(module: pl.LightningModule, checkpoint: Path) -> int:
 
 
 def _trainer(config: DictConfig, folder: Path) -> pl.Trainer:
-    callbacks = _built(config.callbacks)
-    loggers = _built(config.logger)
-    text = plain_yaml(config)
-    for logger in loggers:
-        if isinstance(logger, CSVLogger):  # config.yaml holds it already
-            continue
-        logger.log_hyperparams(OmegaConf.to_container(OmegaConf.create(text)))
-    files = CheckpointFiles(text)
+    loggers = built(config.logger)
+    log_config(loggers, config)
     return instantiate(
-        config.trainer, callbacks=callbacks, logger=loggers, plugins=[files], default_root_dir=str(folder)
+        config.trainer,
+        callbacks=built(config.callbacks),
+        logger=loggers,
+        plugins=[CheckpointFiles(plain_yaml(config))],
+        default_root_dir=str(folder),
     )
 
 
@@ -83,23 +78,13 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
         if trainer.interrupted:  # Lightning turns Ctrl-C into exit code 1
             raise KeyboardInterrupt from None
         raise
-
-
-def _built(section: DictConfig) -> list[Any]:
-    """Every part of a section that has a ``_target_``, built in order."""
-    return [instantiate(part) for part in section.values() if isinstance(part, DictConfig) and "_target_" in part]
+    finally:
+        finish(trainer.loggers)
 
 
 def _say(text: str) -> None:
     if rank() == 0:
         print(text, flush=True)
-
-
-def _quiet() -> None:
-    """Silence what repeats the configuration or does not concern the user; warnings about the run itself stay."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    for message in ("Experiment logs directory", "The '.*_dataloader' does not have many workers", ".*LeafSpec.*"):
-        warnings.filterwarnings("ignore", message=message)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -69,8 +70,9 @@ class StepSampler(Sampler[list[int]]):
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
-            rng = torch.Generator().manual_seed((self.seed << 32) + epoch)
-            self._epoch, self._order = epoch, torch.randperm(self.count, generator=rng)
+            # NumPy mixes both numbers; torch's CPU generator would look at 32 bits of one seed only.
+            order = np.random.default_rng((self.seed % 2**32, epoch)).permutation(self.count)
+            self._epoch, self._order = epoch, torch.from_numpy(order)
         return self._order
 
 
@@ -214,8 +216,8 @@ def folder_data(
 def synthetic_data(
     size: int,
     identities: int | Mapping[str, int],
-    images: int,
-    clips: int,
+    images: int | Mapping[str, int],
+    clips: int | Mapping[str, int],
     clip_frames: int,
     batch_size: int,
     workers: int = 0,
@@ -227,18 +229,21 @@ def synthetic_data(
     """``data=synthetic``: rendered faces, see :class:`anon.faces.synthetic.dataset.SyntheticFaces`.
 
     Args:
-        identities: people a split, one number for all four or one for each.
+        identities, images, clips: people of a split, stills and clips of a person; one number for all four splits or one
+            for each.
         render_seed: seed of the faces themselves; ``seed`` only orders the training batches.
     """
 
     def sets(split: str) -> FaceSet:
-        count = identities[split] if isinstance(identities, Mapping) else identities
+        def count(number: int | Mapping[str, int]) -> int:
+            return number[split] if isinstance(number, Mapping) else number
+
         return SyntheticFaces(
             split,
             size=size,
-            identities=count,
-            images=images,
-            clips=clips,
+            identities=count(identities),
+            images=count(images),
+            clips=count(clips),
             clip_frames=clip_frames,
             seed=render_seed,
             cache=Path(cache).expanduser() if cache else cache_root(),

@@ -69,6 +69,7 @@ class Encoder(nn.Module):
             raise UserError(f"The recognizer '{name}' needs a weight file (weights=<file>): {origin}.")
         if weights is not None and weights != RANDOM:
             load_into(backbone, weights)
+        self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.requires_grad_(False)
         self.train(False)
 
@@ -94,7 +95,8 @@ class Encoder(nn.Module):
         """Contract images at any size -> the backbone's own input (B, 3, size, size)."""
         if images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
-        return (images - self.mean) / self.std
+        # Channels last: the layout in which convolutions are fastest, 1.2 to 1.7 times on a CPU.
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> Encoder:
         """Stays in evaluation mode whatever is asked: its batch norms must not move."""

@@ -84,8 +84,9 @@ class AnchorSampling(nn.Module):
 
     ``mirrored`` offers the *negated* anchors as wanted identities. A generator that flees its condition then gets the
     anchor itself, the average of real people that it was trained on, and not its mirror image. ``m`` is always the
-    cosine of z to the *wanted* identity: for FIVA, whose raw condition is c = -z_a, the near side cos(c, z) = 0.5 .. 0.7
-    of figure 5.14 is ``m = -0.5 .. -0.7`` with ``mirrored=True``; a swapper takes the far side, m < 0, unmirrored.
+    cosine of z to the *wanted* identity: for FIVA, whose raw condition is c = -z_a, the near side of figure 5.14,
+    cos(c, z) = 0.5 .. 0.7, is ``m = -0.5 .. -0.7`` with ``mirrored=True``; a swapper takes the far side, m < 0,
+    unmirrored.
     The extremes leak: z_a = z shows the person and z_a = -z shows it to whoever negates, so choose ``m`` such that the
     result is far from both, and mind that a set without an anchor at ``m`` gives its most extreme one.
 

@@ -144,9 +144,11 @@ def kfold_accuracy(squared: Tensor, same: Tensor, folds: int = 10) -> KFold:
 @torch.no_grad()
 def embed_faces(embed: Callable[[Tensor], Tensor], faces: FaceSet, batch_size: int = 256) -> Tensor:
     """Embeddings (N, D) of a face set, in its order."""
+    fetch = getattr(faces, "__getitems__", None)  # a set that collates batches itself is faster
     chunks = []
-    for start in range(0, len(faces), batch_size):
-        images = torch.stack([faces[i]["image"] for i in range(start, min(start + batch_size, len(faces)))])
+    for rows in torch.arange(len(faces)).split(batch_size):
+        index = rows.tolist()
+        images = torch.stack([faces[i]["image"] for i in index]) if fetch is None else fetch(index)["image"]
         chunks.append(embed(images).float().cpu())
     return torch.cat(chunks)
 

@@ -1,38 +1,47 @@
-"""What must stay of the face: error of pose, expression, gaze and landmarks against the truth, one value per face.
+"""What must stay of the face: error of pose, expression, gaze and landmarks against the truth.
 
-Estimates come from a regressor that has an error of its own, also on unchanged faces; a table shows both and the ratio.
-``estimate`` and ``truth`` hold the keys of :class:`anon.faces.contract.Sample`.
+The functional twin is :func:`anon.attributes.regressor.attribute_errors`. The estimates come from a regressor that has
+an error of its own on unchanged faces too, so a table shows both and their ratio.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
-from anon.metrics.preservation import FaceMean
+from anon.attributes.regressor import Attributes, attribute_errors
 
-ATTRIBUTES = ("pose", "expression", "gaze", "landmarks")
+NAMES = ("pose", "expression", "gaze", "landmarks")
 
 
-def attribute_error(estimate: Tensor, truth: Tensor) -> Tensor:
-    """L2 distance of each face's attribute, (B,); for points (B, 5, 2) the mean distance of a point.
+class AttributeErrors(Metric):
+    """Mean error of each attribute over all faces: degrees, expression units, degrees, pixels.
 
-    Pose and gaze in degrees (angles differ by less than 180), landmarks in pixels, expression in its own units.
-
-    >>> attribute_error(torch.tensor([[3.0, 4.0, 0.0]]), torch.zeros(1, 3))
-    tensor([5.])
+    >>> truth = Attributes(pose=torch.zeros(1, 3), expression=torch.zeros(1, 4), gaze=torch.zeros(1, 2),
+    ...                    landmarks=torch.zeros(1, 5, 2))
+    >>> metric = AttributeErrors()
+    >>> metric.update({**truth, "pose": torch.tensor([[3.0, 4.0, 0.0]])}, truth)
+    >>> metric.compute()["pose"]
+    tensor(5.)
     """
-    return torch.linalg.vector_norm(estimate - truth, dim=-1).reshape(len(truth), -1).mean(1)
 
+    full_state_update = False
+    higher_is_better = False
+    faces: Tensor
 
-def attribute_errors(estimate: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """:func:`attribute_error` of every attribute that both have, by name."""
-    return {name: attribute_error(estimate[name], truth[name]) for name in ATTRIBUTES if name in estimate and name in truth}
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("faces", torch.tensor(0), dist_reduce_fx="sum")
+        for name in NAMES:
+            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
+    def update(self, read: Attributes, truth: Attributes) -> None:
+        """Estimates and truth of the same faces."""
+        for name, errors in attribute_errors(read, truth).items():
+            setattr(self, name, getattr(self, name) + errors.double().sum())
+        self.faces += len(truth["pose"])
 
-class AttributeErrorMean(FaceMean):
-    """The class of :func:`attribute_error`, for one attribute."""
-
-    each = staticmethod(attribute_error)  # type: ignore[assignment]
+    def compute(self) -> dict[str, Tensor]:
+        """By name, () float32; NaN without faces."""
+        return {name: (getattr(self, name) / self.faces).float() for name in NAMES}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
 
 
 class PairSums(NamedTuple):
@@ -87,6 +88,5 @@ class ImpostorCorrelation(Metric):
 
     def compute(self) -> Tensor:
         """() in [-1, 1]."""
-        parts = [torch.cat(list(part)) if isinstance(part, list) else part for part in (self.first, self.second)]
-        labels = torch.cat(list(self.labels)) if isinstance(self.labels, list) else self.labels
-        return impostor_correlation(*parts, labels.unique(return_inverse=True)[1])
+        first, second, labels = (dim_zero_cat(part) for part in (self.first, self.second, self.labels))
+        return impostor_correlation(first, second, labels.unique(return_inverse=True)[1])

@@ -22,7 +22,7 @@ def steps_done(trainer: pl.Trainer) -> int:
 
 
 class StopAfter(Callback):
-    """Stops training after ``steps`` batches, however many optimizers the model has; None: at the trainer's own limits."""
+    """Stops training after ``steps`` batches, however many optimizers; None: at the trainer's own limits."""
 
     def __init__(self, steps: int | None) -> None:
         self.steps = math.inf if steps is None else steps

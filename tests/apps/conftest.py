@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from anon.apps import evaluate as evaluate_app
 from anon.apps import train as train_app
 
 HERE = Path(__file__).parent
@@ -24,23 +25,40 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture
-def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def train(command: Callable[[Callable[[], None]], Command]) -> Command:
     """``train("experiment=tiny", ...)``: the train command with its runs below ``tmp_path / "runs"``."""
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "HYDRA_FULL_ERROR"):
+    return command(train_app.main)
+
+
+@pytest.fixture
+def evaluate(command: Callable[[Callable[[], None]], Command]) -> Command:
+    """``evaluate("experiment=tiny", ...)``, with the same runs."""
+    return command(evaluate_app.main)
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[Callable[[], None]], Command]:
+    """Makes a command of an entry point: words of the command line -> exit code and what was printed."""
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.syspath_prepend(str(HERE.parent.parent))
 
-    def run(*words: str) -> Ended:
-        shelf = [] if any(word.startswith("paths.runs=") for word in words) else [f"paths.runs={tmp_path / 'runs'}"]
-        monkeypatch.setattr(sys, "argv", ["train.py", "--config-dir", str(HERE / "conf"), *words, *shelf])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            train_app.main()
-        shown = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), shown.out, shown.err)
+    def made(entry: Callable[[], None]) -> Command:
+        def run(*words: str) -> Ended:
+            named = any(word.startswith("paths.runs=") for word in words)
+            shelf = [] if named else [f"paths.runs={tmp_path / 'runs'}"]
+            monkeypatch.setattr(sys, "argv", ["script.py", "--config-dir", str(HERE / "conf"), *words, *shelf])
+            monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                entry()
+            shown = capsys.readouterr()
+            return Ended(int(ended.value.code or 0), shown.out, shown.err)
 
-    return run
+        return run
+
+    return made
 
 
 def folder_of(ended: Ended) -> Path:

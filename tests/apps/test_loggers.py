@@ -22,7 +22,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_offline_by_default(nobody: Path, tmp_path: Path) -> None:
     assert not logged_in()
-    logger = wandb_logger(str(tmp_path), project="p", name="run")
+    logger = wandb_logger(str(tmp_path), project="p")
     assert logger._offline is True
 
 
@@ -38,11 +38,11 @@ def test_a_key_means_online(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_offline_run_writes_its_log(nobody: Path, tmp_path: Path) -> None:
-    logger = wandb_logger(str(tmp_path), project="p", name="run", settings={"silent": True})
+    logger = wandb_logger(str(tmp_path), project="p")
     logger.log_hyperparams({"seed": 3})
     logger.log_metrics({"loss": 1.5}, step=1)
     logger.experiment.finish()
-    assert list(tmp_path.glob("wandb/offline-run-*/run-run.wandb"))
+    assert list(tmp_path.glob(f"wandb/offline-run-*/run-{tmp_path.name}.wandb"))
 
 
 def test_csv_keeps_the_rows_before_the_resumed_step(tmp_path: Path) -> None:

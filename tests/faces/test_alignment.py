@@ -102,7 +102,9 @@ def test_equals_insightface(size: int) -> None:
         )
         ours = ((align(as_batch(frame), points[None], size)[0] + 1) * 127.5).permute(1, 2, 0).numpy()
         theirs = face_align.norm_crop(frame, points.numpy(), size).astype(np.float32)
-        inside = align(torch.ones(1, 3, 250, 250), points[None], size)[0, 0].numpy() > 0.999  # borders differ by version
+        inside = (
+            align(torch.ones(1, 3, 250, 250), points[None], size)[0, 0].numpy() > 0.999
+        )  # borders differ by version
         difference = np.abs(ours - theirs)[inside]
         # OpenCV 5 rounds to whole levels; OpenCV 4 also looks positions up in steps of 1/32 pixel.
         assert difference.mean() < 0.5 and difference.max() < 6 and inside.mean() > 0.8

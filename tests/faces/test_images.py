@@ -113,7 +113,9 @@ def test_first_frame_of_an_animation(tmp_path: Path) -> None:
 def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("not a picture at all " * 10)
-    (tmp_path / "page.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n")  # never given to Ghostscript
+    (tmp_path / "page.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n"
+    )  # never given to Ghostscript
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")

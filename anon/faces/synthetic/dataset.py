@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from anon.errors import UserError
+from anon.faces.cache import cache_root
 from anon.faces.contract import Sample, to_float
 from anon.faces.splits import SPLITS, split_of
 from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder
@@ -35,12 +36,6 @@ def people_of(split: str, count: int) -> list[int]:
     """Numbers of the first ``count`` people of a split."""
     numbers = (number for number in range(LIMIT) if split_of(identity_name(number)) == split)
     return list(itertools.islice(numbers, count))
-
-
-def default_cache() -> Path:
-    """``$ANON_CACHE``, or the user's cache folder."""
-    fallback = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "anon"
-    return Path(os.environ.get("ANON_CACHE") or fallback)
 
 
 class SyntheticFaces(Dataset):
@@ -83,10 +78,10 @@ class SyntheticFaces(Dataset):
             )
         self.split, self.size, self.seed = split, size, seed
         self._asked = {"split": split, "size": size, "identities": identities, "images": images, "clips": clips}
-        self._asked |= {"clip_frames": clip_frames, "seed": seed, "cache": str(cache or default_cache())}
+        self._asked |= {"clip_frames": clip_frames, "seed": seed, "cache": str(cache or cache_root())}
         numbers = people_of(split, identities)
         self.names = [identity_name(number) for number in numbers]
-        self.shards = _plan(folder(Path(cache or default_cache()), size, seed), split, numbers, images, clips, clip_frames)
+        self.shards = _plan(folder(Path(cache or cache_root()), size, seed), split, numbers, images, clips, clip_frames)
         rows = _rows(self.shards, numbers, images)
         rows = rows[np.lexsort((rows[:, 4], rows[:, 3], rows[:, 3] >= 0, rows[:, 2]))]
         self._place = rows[:, :2]  # shard, row in the shard

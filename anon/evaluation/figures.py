@@ -1,0 +1,62 @@
+"""A figure of a table: its value, its 95 % interval, what it was measured on, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``value`` with the interval ``low`` .. ``high`` over ``n`` faces or clips; None with a ``reason``."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+    n: int = 0
+
+    @staticmethod
+    def absent(reason: str) -> Figure:
+        """No value, and why."""
+        return Figure(None, reason=reason)
+
+    def text(self) -> str:
+        """``.012 [.004, .020]``, or the reason.
+
+        >>> Figure(0.012, 0.004, 1.02).text(), Figure.absent("n/a (no clips)").text()
+        ('.012 [.004, 1.020]', 'n/a (no clips)')
+        """
+        if self.value is None:
+            return self.reason or "-"
+        if self.low is None or self.high is None:
+            return short(self.value)
+        return f"{short(self.value)} [{short(self.low)}, {short(self.high)}]"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a result file: what was done to the faces, and its figures by name."""
+
+    method: str
+    data: str
+    split: str
+    policy: str = "none"
+    defense: str = "none"
+    attack: str = "none"
+    adversary: str = "none"
+    metrics: dict[str, Figure] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as results.json has them."""
+        return asdict(self)
+
+
+def short(value: float) -> str:
+    """Three decimals without the leading zero, as the papers print them.
+
+    >>> short(0.5), short(-0.25), short(12.3456)
+    ('.500', '-.250', '12.346')
+    """
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

@@ -1,0 +1,151 @@
+"""The protocol: who is enrolled, who probes, which frames, and the threshold (fiva.md, sections 3 and 4).
+
+Each evaluation identity's pictures are split once, by a hash of their name, into an enrol and a probe half; galleries
+hold enrol pictures only, so also the row Real is a retrieval between different pictures. A person with one picture is
+enrolled only, as a distractor. Thresholds come from the *background* split, whose people are nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anon.errors import UserError
+from anon.faces.contract import FaceSet
+from anon.identity.verification import equal_error_rate, pair_distances, threshold_at_far
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The choices of an evaluation (conf/protocol).
+
+    Args:
+        far: false accept rate at which the thresholds are taken.
+        resamples: of the bootstrap.
+        clip_frames: N of eq. 7, frames taken evenly from each clip.
+        calibration_images: pictures of a person that calibrate thresholds and make anchors, at most.
+        anchors: size of the anchor space.
+        degradations: see :func:`anon.metrics.degradations.degrade`.
+        grid_faces: rows of the picture grid; 0: none.
+        batch_size: faces at a time.
+        allow_training_encoder: let the judge be the encoder that the generator was trained with. The table says so.
+    """
+
+    far: float = 1e-3
+    resamples: int = 1000
+    clip_frames: int = 10
+    calibration_images: int = 10
+    anchors: int = 1024
+    degradations: Sequence[str] = ("jpeg75", "resize0.5", "resize0.5+jpeg75")
+    grid_faces: int = 6
+    batch_size: int = 64
+    allow_training_encoder: bool = False
+
+
+class Halves(NamedTuple):
+    """Indices into a face set, rising: who is enrolled, who probes."""
+
+    enrol: Tensor
+    probe: Tensor
+
+
+class Calibration(NamedTuple):
+    """A recognizer's thresholds on one set of people: at the wanted FAR with the achieved one, and of the EER."""
+
+    threshold: float
+    far: float
+    eer: float
+    eer_threshold: float
+    impostor_pairs: int
+
+
+def position(name: str, video: int, frame: int) -> int:
+    """Where a picture stands in its person's shuffled order: a hash, the same on every machine and forever."""
+    return int.from_bytes(hashlib.sha256(f"{name}/{video}/{frame}".encode()).digest()[:8], "big")
+
+
+def halves(faces: FaceSet) -> Halves:
+    """Enrol and probe pictures of a face set.
+
+    A person's stills, and clips as wholes, are halved in hash order; the odd one probes. A person with nothing but one
+    clip is halved by frames. Who has a single picture is enrolled only.
+    """
+    enrol: list[int] = []
+    for name, groups in _units(faces).items():
+        stills, clips = groups
+        if not stills and len(clips) == 1:  # one clip and nothing else
+            stills, clips = [[index] for index in clips[0]], []
+        chosen = _first(faces, name, stills, len(stills) // 2) + _first(faces, name, clips, len(clips) // 2)
+        enrol += chosen or _first(faces, name, stills + clips, 1)
+    enrolled = torch.zeros(len(faces), dtype=torch.bool)
+    enrolled[enrol] = True
+    return Halves(enrolled.nonzero()[:, 0], (~enrolled).nonzero()[:, 0])
+
+
+def clip_frames(faces: FaceSet, count: int) -> Tensor:
+    """(M, count) indices: frames taken evenly from each clip that has that many."""
+    rows = []
+    for _, clips in _units(faces).values():
+        for clip in clips:
+            if len(clip) >= count:
+                steps = torch.linspace(0, len(clip) - 1, count).round().long()
+                rows.append(torch.tensor(clip)[steps])
+    return torch.stack(rows) if rows else torch.zeros(0, count, dtype=torch.long)
+
+
+def some_of_each(faces: FaceSet, count: int) -> Tensor:
+    """Indices of at most ``count`` pictures of each person, stills before frames of clips, each in hash order."""
+    chosen: list[int] = []
+    for name, (stills, clips) in _units(faces).items():
+        frames = [[index] for clip in clips for index in clip]
+        taken = _first(faces, name, stills, count)
+        chosen += taken + _first(faces, name, frames, count - len(taken))
+    return torch.tensor(sorted(chosen))
+
+
+def calibrate(z: Tensor, labels: Tensor, far: float, who: str) -> Calibration:
+    """Thresholds of a recognizer from its embeddings (N, D) of people (N,) who are evaluated nowhere.
+
+    Raises:
+        UserError: too few pairs for the wanted FAR, or nobody with two pictures.
+    """
+    genuine, impostor = pair_distances(z, labels)
+    if len(impostor) * far < 1 or len(genuine) == 0:
+        raise UserError(
+            f"The background split gives {who} {len(impostor)} impostor and {len(genuine)} genuine pairs; a threshold "
+            f"at FAR {far:g} needs {math.ceil(1 / far)} and 1: use more people or a higher protocol.far."
+        )
+    threshold, achieved = threshold_at_far(impostor, far)
+    eer, eer_threshold = equal_error_rate(genuine, impostor)
+    return Calibration(threshold, achieved, eer, eer_threshold, len(impostor))
+
+
+def _units(faces: FaceSet) -> dict[str, tuple[list[list[int]], list[list[int]]]]:
+    """By person: stills (lists of one index) and clips (lists of indices in order of frames)."""
+    clips: dict[tuple[int, int], list[int]] = defaultdict(list)
+    found: dict[str, tuple[list[list[int]], list[list[int]]]] = {name: ([], []) for name in faces.names}
+    frames = faces.frames.tolist()
+    for index, (label, video) in enumerate(zip(faces.labels.tolist(), faces.videos.tolist(), strict=True)):
+        if video < 0:
+            found[faces.names[label]][0].append([index])
+        else:
+            clips[label, video].append(index)
+    for (label, _), clip in clips.items():
+        found[faces.names[label]][1].append(sorted(clip, key=frames.__getitem__))
+    return found
+
+
+def _first(faces: FaceSet, name: str, units: list[list[int]], count: int) -> list[int]:
+    """Indices in the ``count`` units that come first in hash order."""
+
+    def place(unit: list[int]) -> tuple[int, int]:
+        return position(name, int(faces.videos[unit[0]]), int(faces.frames[unit[0]])), unit[0]
+
+    return [index for unit in sorted(units, key=place)[: max(count, 0)] for index in unit]

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from anon.anonymizers.composed import AnonymizationError, Anonymizer, Unchanged
+from anon.anonymizers.contract import AnonymizerLike
+from anon.generators.contract import Redrawn
+from anon.identity.contract import Embedded
+from anon.identity.policies import Negation, OwnEmbedding, SourceIdentity
+
+
+class Corner(nn.Module):
+    """z is the direction of the first two channels of the first pixel."""
+
+    name, dim = "corner", 2
+
+    def forward(self, images, layers=()):
+        return Embedded(nn.functional.normalize(images[:, :2, 0, 0]), ())
+
+
+class Paint(nn.Module):
+    """Paints the first number of its condition, half opaque."""
+
+    def __init__(self, steers: int, value: float = 1.0) -> None:
+        super().__init__()
+        self.steers, self.value = steers, value
+
+    def forward(self, target, z):
+        image = (self.value * z[:, :1, None, None]).expand_as(target)
+        return Redrawn(image, torch.full_like(target[:, :1], 0.5))
+
+
+def faces(red: float) -> torch.Tensor:
+    images = torch.zeros(2, 3, 4, 4)
+    images[:, 0] = red
+    return images
+
+
+@pytest.mark.parametrize(
+    ("steers", "policy", "condition"), [(1, OwnEmbedding(), 1.0), (-1, OwnEmbedding(), -1.0), (-1, Negation(), 1.0)]
+)
+def test_feeds_steers_times_the_wanted_identity_and_blends(steers, policy, condition):
+    """z = (1, 0); half of the paint over half of the target 0.4."""
+    anonymizer = Anonymizer(Corner(), policy, Paint(steers))
+    assert isinstance(anonymizer, AnonymizerLike)
+    out = anonymizer(faces(0.4))
+    torch.testing.assert_close(out[:, 0], torch.full((2, 4, 4), 0.5 * condition + 0.2))
+    redrawn = anonymizer.redraw(faces(0.4))
+    torch.testing.assert_close(redrawn.image, torch.full((2, 3, 4, 4), condition))
+
+
+def test_source_images_are_embedded():
+    anonymizer = Anonymizer(Corner(), SourceIdentity(), Paint(1))
+    out = anonymizer.redraw(faces(0.4), source=faces(-0.9)[:1])
+    torch.testing.assert_close(out.image, -torch.ones(2, 3, 4, 4))
+
+
+def test_output_stays_in_range():
+    assert float(Anonymizer(Corner(), Negation(), Paint(1, 9.0))(faces(0.4)).abs().max()) <= 1.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_fails_closed(value):
+    with pytest.raises(AnonymizationError):
+        Anonymizer(Corner(), Negation(), Paint(1, value))(faces(0.4))
+
+
+def test_a_wanted_identity_that_is_not_finite_is_refused():
+    with pytest.raises(AnonymizationError, match="identity"):
+        Anonymizer(Corner(), Negation(), Paint(1)).draw(faces(0.4), torch.full((2, 2), torch.nan))
+
+
+def test_images_are_checked_at_the_door():
+    with pytest.raises(ValueError, match=r"\[-1, 1\]"):
+        Anonymizer(Corner(), Negation(), Paint(1))(faces(0.4) * 255)
+    with pytest.raises(ValueError, match="floating"):
+        Unchanged()(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+
+
+def test_unchanged():
+    assert torch.equal(Unchanged()(faces(0.4), source=faces(0.1)), faces(0.4))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_world import People
+
+from anon.errors import UserError
+from anon.evaluation.embeddings import embed, kept, key_of
+from anon.evaluation.protocol import calibrate, clip_frames, halves, position, some_of_each
+
+
+def test_position_is_the_documented_hash():
+    """First 8 bytes of SHA-256; any change would move every result."""
+    import hashlib
+
+    assert position("n1", -1, 0) == int(hashlib.sha256(b"n1/-1/0").hexdigest()[:16], 16)
+
+
+def test_halves_are_disjoint_cover_everything_and_are_the_same_again():
+    faces = People("evaluation", 9, stills=5, clips=3)
+    enrol, probe = halves(faces)
+    assert not set(enrol.tolist()) & set(probe.tolist())
+    assert sorted(enrol.tolist() + probe.tolist()) == list(range(len(faces)))
+    again = halves(People("evaluation", 9, stills=5, clips=3))
+    assert torch.equal(again.enrol, enrol)
+    for label in range(8):  # floor of half: 2 of 5 stills, 1 of 3 clips with its 3 frames
+        mine = enrol[faces.labels[enrol] == label]
+        assert int((faces.videos[mine] < 0).sum()) == 2
+        assert len(faces.videos[mine][faces.videos[mine] >= 0].unique()) == 1
+        assert int((faces.videos[mine] >= 0).sum()) == 3
+
+
+def test_one_picture_is_a_distractor():
+    faces = People("evaluation", 3)
+    enrol, probe = halves(faces)
+    assert 2 in faces.labels[enrol].tolist() and 2 not in faces.labels[probe].tolist()
+
+
+def test_two_pictures_are_one_and_one():
+    faces = People("evaluation", 4, stills=2)
+    enrol, probe = halves(faces)
+    assert faces.labels[enrol].tolist() == [0, 1, 2, 3] and faces.labels[probe].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("stills", "clips", "enrolled"), [(0, 1, 2), (0, 2, 5), (1, 1, None)])
+def test_few_clips(stills, clips, enrolled):
+    """One clip alone is halved by frames, two by clip; a still and a clip: one of them is enrolled."""
+    faces = People("evaluation", 3, stills=stills, clips=clips, frames=5)
+    enrol, probe = halves(faces)
+    mine = int((faces.labels[enrol] == 0).sum())
+    assert mine in ((1, 5) if enrolled is None else (enrolled,))
+    assert int((faces.labels[probe] == 0).sum()) == stills + 5 * clips - mine
+
+
+def test_clip_frames_are_even_in_order_and_long_enough():
+    faces = People("evaluation", 3, stills=1, clips=2, frames=7)
+    rows = clip_frames(faces, 4)
+    assert faces.frames[rows].tolist() == [[0, 2, 4, 6]] * 4
+    assert faces.labels[rows[:, 0]].tolist() == [0, 0, 1, 1]
+    assert clip_frames(faces, 8).shape == (0, 8)
+
+
+def test_some_of_each_prefers_stills():
+    faces = People("train", 3, stills=2, clips=1, frames=4)
+    chosen = some_of_each(faces, 3)
+    assert torch.bincount(faces.labels[chosen]).tolist() == [3, 3, 1]
+    assert int((faces.videos[chosen] < 0).sum()) == 5
+
+
+def test_threshold_is_refused_without_enough_pairs():
+    z = torch.nn.functional.normalize(torch.randn(20, 4, generator=torch.Generator().manual_seed(0)))
+    labels = torch.arange(10).repeat(2)  # 180 impostor pairs
+    with pytest.raises(UserError, match="180 impostor"):
+        calibrate(z, labels, 1e-3, "the judge")
+    with pytest.raises(UserError, match="0 genuine"):
+        calibrate(z, torch.arange(20), 0.1, "the judge")
+    found = calibrate(z, labels, 0.01, "the judge")
+    assert found.impostor_pairs == 180 and found.far <= 0.01
+
+
+def test_embeddings_are_kept_and_damage_is_mended(tmp_path):
+    faces, calls = People("train", 3), []
+
+    def recognizer(images):
+        calls.append(len(images))
+        return images.mean((2, 3))
+
+    indices = torch.tensor([0, 3, 5])
+    for _ in range(2):
+        z = kept(tmp_path, "k", lambda: embed(recognizer, faces, indices, "test", size=2))
+    assert calls == [2, 1]
+    torch.testing.assert_close(z, faces.images[indices].mean((2, 3)))
+    (tmp_path / "k.safetensors").write_bytes(b"broken")
+    torch.testing.assert_close(kept(tmp_path, "k", lambda: z + 1), z + 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["k.safetensors"]
+
+
+def test_keys_tell_recognizers_pictures_and_sets_apart():
+    faces, indices = People("train", 3), torch.tensor([0, 1])
+    keys = {key_of(faces, indices, "a"), key_of(faces, indices, "b"), key_of(faces, indices + 1, "a")}
+    other = People("train", 3)
+    other.images[0] += 0.01
+    assert len(keys | {key_of(other, indices, "a")}) == 4
+    assert key_of(People("train", 3), indices, "a") in keys

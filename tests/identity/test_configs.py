@@ -1,0 +1,51 @@
+"""Every encoder and judge of conf/ composes and builds, or says which weights it wants."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from anon.errors import UserError
+from anon.identity.judge import Judge
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+ENCODERS = sorted(file.stem for file in (CONF / "encoder").glob("*.yaml"))
+JUDGES = sorted(file.stem for file in (CONF / "judge").glob("*.yaml"))
+
+
+def _build(group: str, name: str, *overrides: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return instantiate(compose(overrides=[f"+{group}={name}", *overrides])[group])
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name != "iresnet100"])
+def test_encoder_builds_with_random_weights_and_takes_any_size(name):
+    encoder = _build("encoder", name, "encoder.weights=random")
+    z, maps = encoder(torch.zeros(1, 3, 40, 48), encoder.layers)
+    assert encoder.name == name and z.shape == (1, encoder.dim)
+    sides = [m.shape[-1] for m in maps]
+    assert len(sides) >= 2 and all(large == 2 * small for large, small in itertools.pairwise(sides))
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if not name.startswith("synthetic")])
+def test_weights_that_do_not_ship_are_asked_for(name):
+    with torch.device("meta"), pytest.raises(Exception, match="needs a weight file") as caught:
+        _build("encoder", name)
+    assert isinstance(caught.value.__cause__, UserError)  # Hydra wraps it
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_judge_builds(name):
+    judge = _build("judge", name, "judge.encoder.weights=random")
+    assert isinstance(judge, Judge) and judge.name == name and judge.flip
+    assert judge.embed(torch.zeros(2, 3, 64, 64)).shape == (2, judge.dim)
+
+
+def test_the_two_that_ship_are_different_networks():
+    one, two = (_build("encoder", f"synthetic_{letter}", "encoder.weights=random").backbone for letter in "ab")
+    assert type(one) is not type(two)

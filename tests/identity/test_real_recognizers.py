@@ -1,0 +1,105 @@
+"""MobileFaceNet and EdgeFace on 2,400 pairs of Labeled Faces in the Wild, with weights and faces of ``ANON_REAL``."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from insightface.utils import face_align
+from torch import Tensor
+
+from anon.errors import UserError
+from anon.identity.edgeface import EdgeFace
+from anon.identity.encoder import Encoder
+from anon.identity.judge import InsightFaceJudge, Judge
+from anon.identity.mobilefacenet import MobileFaceNet
+from anon.identity.verification import equal_error_rate, kfold_accuracy, tar_at_far
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+def _mobilefacenet(real: Path) -> Encoder:
+    file = real / "models/mobilefacenet_foamliu/mobilefacenet.pt"
+    return Encoder(MobileFaceNet(), 112, name="mobilefacenet", weights=str(file), **IMAGENET)
+
+
+def _edgeface(real: Path) -> Encoder:
+    file = real / "models/edgeface_xs/derived_edgeface_xs_float32_state_dict.pt"
+    return Encoder(EdgeFace(), 112, name="edgeface", weights=str(file))
+
+
+@pytest.fixture(scope="module")
+def pairs(real: Path) -> list[tuple[str, str, bool]]:
+    rows = []
+    for line in (real / "faces/_meta/lfw_pairs.txt").read_text().splitlines():
+        part = line.split("\t")
+        first, second, name = part[1], part[-1], part[0] if len(part) == 3 else part[2]
+        one = f"{part[0]}/{part[0]}_{int(first):04d}.jpg"
+        rows.append((one, f"{name}/{name}_{int(second):04d}.jpg", len(part) == 3))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def faces(real: Path, pairs: list[tuple[str, str, bool]]) -> dict[str, Tensor]:
+    """Aligned by the reference package, not by ours, so that a failure here is the recognizer's."""
+    with (real / "faces/_meta/lfw_index.csv").open() as stream:
+        index = {row["file"]: row for row in csv.DictReader(stream)}
+    aligned = {}
+    for file in sorted({file for pair in pairs for file in pair[:2]}):
+        points = np.float32([[index[file][f"{p}_x"], index[file][f"{p}_y"]] for p in ("re", "le", "n", "rm", "lm")])
+        crop = face_align.norm_crop(cv2.imread(str(real / "faces/lfw" / file)), points, 112)[..., ::-1]
+        aligned[file] = torch.from_numpy(crop.copy()).permute(2, 0, 1).float() / 127.5 - 1
+    return aligned
+
+
+@pytest.mark.parametrize(("build", "accuracy"), [(_mobilefacenet, 99.42), (_edgeface, 99.58)])
+def test_accuracy_on_lfw_pairs_is_the_known_one(real, pairs, faces, build, accuracy, record_property):
+    judge, number = Judge(build(real)), {file: n for n, file in enumerate(faces)}
+    z = torch.cat([judge.embed(chunk) for chunk in torch.stack(list(faces.values())).split(64)])
+    first, second = (z[[number[pair[side]] for pair in pairs]] for side in (0, 1))
+    distance, same = 1 - (first * second).sum(1), torch.tensor([pair[2] for pair in pairs])
+    assert len(pairs) == 2400 and int(same.sum()) == 1200
+    found = 100 * kfold_accuracy(2 * distance, same, folds=4).accuracy  # squared L2 = 2 (1 - cos)
+    eer = 100 * equal_error_rate(distance[same], distance[~same])[0]
+    tar = tar_at_far(distance[same], distance[~same], 1e-3)
+    record_property("lfw", f"{judge.name}: accuracy {found:.2f}, EER {eer:.2f} %, TAR@FAR1e-3 {tar:.3f}")
+    assert eer < 1.0 and tar > 0.97
+    assert found == pytest.approx(accuracy, abs=0.3)
+
+
+def test_parameter_counts(real):
+    counts = [sum(p.numel() for p in build(real).backbone.parameters()) / 1e6 for build in (_mobilefacenet, _edgeface)]
+    assert counts == [pytest.approx(1.0, abs=0.01), pytest.approx(2.24, abs=0.01)]
+
+
+def test_insightface_runs_the_onnx_twin_of_mobilefacenet(real):
+    onnx = InsightFaceJudge(real / "models/mobilefacenet_foamliu/MobileFaceNet.onnx", **IMAGENET)
+    images = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    agreement = (onnx.embed(images) * Judge(_mobilefacenet(real)).embed(images)).sum(1)
+    assert float(agreement.min()) >= 0.9999
+    assert (onnx.dim, onnx.metric, onnx.name) == (128, "cosine", "MobileFaceNet")
+
+
+def test_default_layers_halve_the_resolution(real):
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    root = Path(__file__).resolve().parents[2] / "conf/encoder"
+    for name, sides in (("mobilefacenet", [56, 28, 14]), ("edgeface", [28, 14])):
+        encoder = instantiate(OmegaConf.load(root / f"{name}.yaml"), weights="random")
+        maps = encoder(torch.zeros(1, 3, 112, 112), encoder.layers).maps
+        assert [m.shape[-1] for m in maps] == sides
+
+
+def test_other_onnx_files_are_refused(real, tmp_path):
+    with pytest.raises(UserError, match="never downloaded"):
+        InsightFaceJudge("buffalo_l")
+    (tmp_path / "a.onnx").write_bytes(b"no model")
+    with pytest.raises(UserError, match="not an ONNX model"):
+        InsightFaceJudge(tmp_path / "a.onnx")
+    with pytest.raises(UserError, match="not a face recognition model"):
+        InsightFaceJudge(real / "models/headpose_fsanet/fsanet-var-iter-688590.onnx")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anon.errors import UserError
+from anon.metrics.attributes import AttributeErrors
+from anon.metrics.correlation import ImpostorCorrelation, correlation, impostor_correlation, pair_sums
+from anon.metrics.degradations import degrade, jpeg, resized
+from anon.metrics.preservation import Lpips, MaskArea, MeanDifference, Ssim, mean_difference, ssim
+
+
+def random_images(count: int, side: int = 32, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_difference_and_mask_area():
+    target, changed = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
+    changed[0] = 0.5
+    changed[1, 0] = -0.3
+    torch.testing.assert_close(mean_difference(changed, target), torch.tensor([0.5, 0.1]))
+    metric = MeanDifference()
+    metric.update(changed, target)
+    assert float(metric.compute()) == pytest.approx(0.3)
+    area = MaskArea()
+    area.update(torch.eye(4)[None, None])
+    assert float(area.compute()) == 0.25
+
+
+def test_ssim_of_constant_images_is_its_luminance_term():
+    """Without variance SSIM = (2ab + C1) / (a² + b² + C1), C1 = (0.01 * 2)²."""
+    value = ssim(torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), 0.25))
+    c1 = 0.02**2
+    assert float(value) == pytest.approx((2 * 0.125 + c1) / (0.25 + 0.0625 + c1), abs=1e-4)
+
+
+def test_ssim_keeps_faces_apart():
+    a, b = random_images(1), random_images(1, seed=1)
+    both = ssim(torch.cat([a, a]), torch.cat([a, b]))
+    torch.testing.assert_close(both, torch.cat([ssim(a, a), ssim(a, b)]))
+    metric = Ssim()
+    metric.update(torch.cat([a, a]), torch.cat([a, b]))
+    assert float(metric.compute()) == pytest.approx(float(both.mean()))
+
+
+def test_attribute_errors_by_hand():
+    truth = {
+        "pose": torch.zeros(1, 3),
+        "expression": torch.zeros(1, 4),
+        "gaze": torch.zeros(1, 2),
+        "landmarks": torch.zeros(1, 5, 2),
+    }
+    read = {**truth, "gaze": torch.tensor([[6.0, 8.0]]), "landmarks": torch.tensor([[[3.0, 4.0], *[[0.0, 0.0]] * 4]])}
+    metric = AttributeErrors()
+    metric.update(read, truth)
+    metric.update(truth, truth)
+    assert {name: float(value) for name, value in metric.compute().items()} == {
+        "pose": 0.0,
+        "expression": 0.0,
+        "gaze": 5.0,
+        "landmarks": 0.5,
+    }
+
+
+def test_impostor_correlation_is_numpys_over_pairs_of_different_people():
+    rng = torch.Generator().manual_seed(0)
+    first = torch.nn.functional.normalize(torch.randn(12, 4, generator=rng))
+    second = torch.nn.functional.normalize(first + 0.5 * torch.randn(12, 4, generator=rng))
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3, 4, 4, 4])
+    pairs = [(i, j) for i in range(12) for j in range(i) if labels[i] != labels[j]]
+    scores = np.array([[float(z[i] @ z[j]) for i, j in pairs] for z in (first, second)])
+    expected = np.corrcoef(scores)[0, 1]
+    assert float(impostor_correlation(first, second, labels)) == pytest.approx(expected, abs=1e-5)
+    assert float(correlation(pair_sums(first, second, labels, block=5))) == pytest.approx(expected, abs=1e-5)
+    metric = ImpostorCorrelation()
+    metric.update(first[:5], second[:5], labels[:5] + 100)
+    metric.update(first[5:], second[5:], labels[5:] + 100)
+    assert float(metric.compute()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_weights_count_identities():
+    """An identity of weight 0 is as if it were not there."""
+    z = torch.nn.functional.normalize(torch.randn(8, 3, generator=torch.Generator().manual_seed(1)))
+    other = torch.nn.functional.normalize(torch.randn(8, 3, generator=torch.Generator().manual_seed(2)))
+    labels = torch.arange(4).repeat(2)
+    weighted = correlation(pair_sums(z, other, labels), torch.tensor([[1.0, 1.0, 1.0, 0.0]]))
+    keep = labels < 3
+    torch.testing.assert_close(weighted[0], correlation(pair_sums(z[keep], other[keep], labels[keep])))
+
+
+def test_jpeg_is_pillows():
+    images = random_images(2)
+    buffer = io.BytesIO()
+    pixels = ((images[1].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=75)
+    expected = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1) / 127.5 - 1
+    torch.testing.assert_close(jpeg(images, 75)[1], expected)
+
+
+def test_resizing_wipes_a_checkerboard_out():
+    board = (torch.arange(16)[:, None] + torch.arange(16)[None]) % 2 * 2.0 - 1.0
+    out = resized(board.expand(1, 3, 16, 16), 0.5)
+    assert out.shape == (1, 3, 16, 16) and float(out[..., 2:-2, 2:-2].abs().max()) < 0.05
+
+
+def test_degradations_in_order():
+    images = random_images(1)
+    torch.testing.assert_close(degrade(images, "resize0.5+jpeg75"), jpeg(resized(images, 0.5), 75))
+    with pytest.raises(UserError, match="blur3"):
+        degrade(images, "jpeg75+blur3")
+
+
+def test_lpips_reads_alexnet_by_path(tmp_path):
+    import lpips
+
+    reference = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
+    state = {f"features.{key.split('.', 1)[1]}": value for key, value in reference.net.state_dict().items()}
+    torch.save({**state, "classifier.6.bias": torch.zeros(1000)}, tmp_path / "alexnet.pth")
+    a, b = random_images(2, 64), random_images(2, 64, seed=1)
+    torch.testing.assert_close(Lpips(tmp_path / "alexnet.pth")(a, b), reference(a, b).flatten())
+    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="AlexNet"):
+        Lpips(tmp_path / "other.pth")
