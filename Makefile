@@ -45,8 +45,10 @@ format: $(INSTALLED) ## let ruff mend and format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-check: lint ## lint, all tests with the slow ones
+check: lint ## lint, all tests with the slow ones, the contact sheet of docs/
 	$(PY) -m pytest -m 'slow or not slow'
+	@mkdir -p build
+	$(PY) -m anon.faces.synthetic build/synthetic-faces.png
 
 clean: ## remove the environment and the caches; runs stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from anon.apps.checkpoints import restore_module
 from anon.apps.config import run_app
@@ -20,10 +22,12 @@ from anon.apps.loggers import built, finish, log_config
 from anon.apps.runs import LAST, commit, last_run, run_folder
 from anon.errors import UserError
 from anon.evaluation import table1
+from anon.generators.contract import GeneratorLike
+from anon.training.target_oriented import TargetOriented
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
-_SECTIONS = ("task", "experiment", "scale", "seed", "checkpoint", "output", "run", "paths")
-_SECTIONS += ("data", "judge", "policy", "protocol", "metrics", "logger")
+_SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "output", "run", "paths"]
+_SECTIONS += ["data", "judge", "policy", "protocol", "metrics", "logger"]
 
 
 def main() -> None:
@@ -43,27 +47,30 @@ def evaluate(config: DictConfig) -> None:
         print(f"checkpoint {checkpoint}", flush=True)
         pl.seed_everything(config.seed, workers=True, verbose=False)
         module, trained = restore_module(checkpoint)
-        if not hasattr(module, "generator"):
+        if not isinstance(module, TargetOriented):
             raise UserError(f"{checkpoint} is of experiment={trained.experiment}, which trains no generator.")
         module.to("cuda" if torch.cuda.is_available() else "cpu")
         data, judge = instantiate(config.data), instantiate(config.judge)
         name = str(OmegaConf.select(trained, "experiment")).upper()
-        table1.run(module.generator, module.encoder, judge, data, config, folder, trained, name=name, commit=commit())
-        _log(config, folder)
+        loggers = built(config.logger)
+        log_config(loggers, config)
+        try:
+            generator = cast(GeneratorLike, module.averaged)
+            table1.run(generator, module.encoder, judge, data, config, folder, trained, name=name, commit=commit())
+            _log_table(loggers, folder)
+        finally:
+            finish(loggers)
 
 
-def _log(config: DictConfig, folder: Path) -> None:
+def _log_table(loggers: list[Logger], folder: Path) -> None:
     """The table, and the grid where it was written, to W&B; the folder holds them anyway."""
     with (folder / "table.csv").open(newline="") as file:
         columns, *rows = csv.reader(file)
-    loggers = built(config.logger)
-    log_config(loggers, config)
     for logger in loggers:
-        if isinstance(logger, pl.loggers.WandbLogger):
+        if isinstance(logger, WandbLogger):
             logger.log_table("table1", columns=columns, data=rows)
             if (folder / "grid.png").is_file():
                 logger.log_image("grid", [str(folder / "grid.png")])
-    finish(loggers)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ class Instruments:
 
 @dataclass
 class Measured:
-    """A method's results in the order of the pictures. Tensors are (N, ...), and (P, ...) where probes only."""
+    """A method's results in the order of the pictures: of all (N), of the probes (P) or of a few probes (F)."""
 
-    z: dict[str, Tensor] = field(default_factory=dict)  # embeddings: JUDGE of all N, the others of the probes
+    z: dict[str, Tensor] = field(default_factory=dict)  # JUDGE of all N, ENCODER of the probes, the rest of the few
     values: dict[str, Tensor] = field(default_factory=dict)  # numbers of the probes
     wanted: Tensor = field(default_factory=lambda: torch.empty(0))  # (P, D) z_a, empty for the faces as they are
 
@@ -64,6 +64,7 @@ def measure(
     faces: FaceSet,
     items: Tensor,
     probes: Tensor,
+    few: Tensor,
     instruments: Instruments,
     batch_size: int,
     device: torch.device | str = "cpu",
@@ -73,6 +74,7 @@ def measure(
     Args:
         items: (N,) indices of the pictures, rising.
         probes: (N,) bool, pictures that are probes; the others are judged for M_tc alone.
+        few: (N,) bool, probes that are also degraded and redrawn with the opposite sign, which costs most.
 
     Returns:
         By name of the method.
@@ -83,6 +85,7 @@ def measure(
     for batch in batches(faces, items, batch_size, "evaluating faces"):
         target = check_images(batch["image"].to(device))
         chosen = probes[done : done + len(target)].to(device)
+        fewer = few[done : done + len(target)].to(device)
         truth = {
             name: cast(Tensor, value).to(device)[chosen]
             for name, value in batch.items()
@@ -98,13 +101,15 @@ def measure(
                 redrawn = method.anonymizer.draw(target, wanted)
                 changed, mask = redrawn.blend(target).clamp(-1.0, 1.0), redrawn.mask
                 _add(keep, {"wanted": wanted[chosen]})
-                if method.both_signs and bool(chosen.any()):
-                    other = method.anonymizer.draw(target[chosen], -wanted[chosen]).blend(target[chosen])
+                if method.both_signs and bool(fewer.any()):
+                    other = method.anonymizer.draw(target[fewer], -wanted[fewer]).blend(target[fewer])
                     _add(keep, {f"z {OPPOSITE}": instruments.recognizers[JUDGE](other.clamp(-1.0, 1.0))})
             _add(keep, {f"z {JUDGE}": instruments.recognizers[JUDGE](changed)})
             if bool(chosen.any()):
                 part = None if mask is None else mask[chosen]
                 _add(keep, _look(instruments, changed[chosen], target[chosen], part, truth, method.anonymizer is None))
+            if bool(fewer.any()):
+                _add(keep, _degraded(instruments, changed[fewer]))
     return {name: _collect(keep) for name, keep in found.items()}
 
 
@@ -118,10 +123,6 @@ def _look(
 ) -> dict[str, Tensor]:
     """Everything that is measured on probes, by name."""
     found = {f"z {ENCODER}": instruments.recognizers[ENCODER](changed)}
-    for name in instruments.degradations:
-        worse = degrade(changed, name)
-        for who, recognizer in instruments.recognizers.items():
-            found[f"z {who} {name}"] = recognizer(worse)
     if not unchanged:
         found |= {"difference": mean_difference(changed, target), "ssim": ssim(changed, target)}
         if mask is not None:
@@ -130,6 +131,16 @@ def _look(
             found["lpips"] = instruments.lpips(changed, target)
     if instruments.regressor is not None and len(truth) == len(Attributes.__annotations__):
         found |= attribute_errors(instruments.regressor(changed), cast(Attributes, truth))
+    return found
+
+
+def _degraded(instruments: Instruments, changed: Tensor) -> dict[str, Tensor]:
+    """What both recognizers see after each degradation."""
+    found = {}
+    for name in instruments.degradations:
+        worse = degrade(changed, name)
+        for who, recognizer in instruments.recognizers.items():
+            found[f"z {who} {name}"] = recognizer(worse)
     return found
 
 

@@ -33,6 +33,7 @@ class Protocol:
         calibration_images: pictures of a person that calibrate thresholds and make anchors, at most.
         anchors: size of the anchor space.
         degradations: see :func:`anon.metrics.degradations.degrade`.
+        degraded_probes: of each person, at most; also those that are redrawn with the opposite sign.
         grid_faces: rows of the picture grid; 0: none.
         batch_size: faces at a time.
         allow_training_encoder: let the judge be the encoder that the generator was trained with. The table says so.
@@ -44,6 +45,7 @@ class Protocol:
     calibration_images: int = 10
     anchors: int = 1024
     degradations: Sequence[str] = ("jpeg75", "resize0.5", "resize0.5+jpeg75")
+    degraded_probes: int = 4
     grid_faces: int = 6
     batch_size: int = 64
     allow_training_encoder: bool = False
@@ -87,6 +89,19 @@ def halves(faces: FaceSet) -> Halves:
     enrolled = torch.zeros(len(faces), dtype=torch.bool)
     enrolled[enrol] = True
     return Halves(enrolled.nonzero()[:, 0], (~enrolled).nonzero()[:, 0])
+
+
+def first_of_each(labels: Tensor, count: int) -> Tensor:
+    """Which entries (N,) are among the first ``count`` of their label, (N,) bool.
+
+    >>> first_of_each(torch.tensor([7, 7, 7, 2, 2]), 2).tolist()
+    [True, True, False, True, True]
+    """
+    order = labels.argsort(stable=True)
+    starts = torch.searchsorted(labels[order], labels[order])  # where each label begins
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    chosen[order] = torch.arange(len(labels)) - starts < count
+    return chosen
 
 
 def clip_frames(faces: FaceSet, count: int) -> Tensor:

@@ -42,6 +42,7 @@ class Scene:
     galleries: dict[str, Gallery]
     labels: Tensor  # (P,) of the probes
     probes: Tensor  # (N,) bool
+    few: Tensor  # (P,) bool, the probes that were also degraded
     clips: Tensor
     clip_labels: Tensor
     bootstrap: Bootstrap
@@ -72,8 +73,9 @@ def score(measured: Measured, scene: Scene, real: Measured) -> dict[str, Figure]
     cosine = (measured.z[JUDGE][scene.probes] * target).sum(1)
     figures["target_distance"] = scene.bootstrap.mean(1.0 - cosine, scene.labels)
     if OPPOSITE in measured.z:
-        figures["cosine"] = scene.bootstrap.mean(cosine, scene.labels)
-        figures["cosine_opposite"] = scene.bootstrap.mean((measured.z[OPPOSITE] * target).sum(1), scene.labels)
+        labels, other = scene.labels[scene.few], (measured.z[OPPOSITE] * target[scene.few]).sum(1)
+        figures["cosine"] = scene.bootstrap.mean(cosine[scene.few], labels)
+        figures["cosine_opposite"] = scene.bootstrap.mean(other, labels)
     figures["shared_identity"] = _shared(measured.wanted, scene.labels)
     return figures
 
@@ -91,7 +93,7 @@ def _recognized(z: Tensor, scene: Scene) -> dict[str, Figure]:
         "negID_rank1_per_image": (each, math.inf, True),
     }
     return {
-        name: _share(retrieval_hits(z, scene.labels, *entries, threshold, negate), scene)
+        name: _share(retrieval_hits(z, scene.labels, *entries, threshold, negate), scene.labels, scene)
         for name, (entries, threshold, negate) in asked.items()
     }
 
@@ -114,8 +116,9 @@ def _robust(measured: Measured, scene: Scene) -> dict[str, Figure]:
         if who not in scene.galleries or name == JUDGE:
             continue
         gallery = scene.galleries[who]
-        hits = retrieval_hits(z, scene.labels, gallery.averages, gallery.people, gallery.threshold)
-        figures["_".join(["ID", who, *filter(None, [degradation])])] = _share(hits, scene)
+        labels = scene.labels[scene.few] if degradation else scene.labels
+        hits = retrieval_hits(z, labels, gallery.averages, gallery.people, gallery.threshold)
+        figures["_".join(["ID", who, *filter(None, [degradation])])] = _share(hits, labels, scene)
     return figures
 
 
@@ -150,5 +153,5 @@ def _ratio(values: dict[str, Tensor], real: dict[str, Tensor], name: str, scene:
     return scene.bootstrap.ratio(values[name], real[name], scene.labels)
 
 
-def _share(hits: Tensor, scene: Scene) -> Figure:
-    return scene.bootstrap.mean(hits.double(), scene.labels, share=True)
+def _share(hits: Tensor, labels: Tensor, scene: Scene) -> Figure:
+    return scene.bootstrap.mean(hits.double(), labels, share=True)

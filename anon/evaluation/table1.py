@@ -96,16 +96,18 @@ def run(
         raise UserError("Nobody in the evaluation split has two pictures, so nobody can be enrolled and probed.")
     clips = rules.clip_frames(faces, rule.clip_frames)
     items = torch.cat([half.probe, clips.flatten()]).unique()
-    probes = torch.isin(items, half.probe)
+    probes, labels = torch.isin(items, half.probe), faces.labels[half.probe]
+    few = rules.first_of_each(labels, rule.degraded_probes)
     instruments, missing = _instruments(cfg, seen, rule, faces, device)
     galleries = {who: seen.gallery(who, faces, half.enrol, calibrated[who].threshold) for who in (JUDGE, ENCODER)}
-    measured = measure(methods, faces, items, probes, instruments, rule.batch_size, device)
-
-    labels = faces.labels[half.probe]
+    measured = measure(
+        methods, faces, items, probes, probes.masked_scatter(probes, few), instruments, rule.batch_size, device
+    )
     scene = Scene(
         galleries=galleries,
         labels=labels,
         probes=probes,
+        few=few,
         clips=torch.searchsorted(items, clips),
         clip_labels=faces.labels[clips[:, 0]],
         bootstrap=Bootstrap(faces.labels[items], rule.resamples, int(cfg.seed)),

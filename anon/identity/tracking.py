@@ -127,9 +127,14 @@ class IdentityTracker(nn.Module):
         left = int(keep.sum())
         if left == self._size:
             return False
+        first = int((~keep).nonzero()[0, 0])
         for store in (self._known, self._fakes):
-            store[:left] = store[: self._size][keep]
-            store[left:].zero_()
+            end = first
+            for start in range(first, self._size, BLOCK):  # move up, a block of memory at a time
+                stay = store[start : min(start + BLOCK, self._size)][keep[start : start + BLOCK]]
+                store[end : end + len(stay)] = stay
+                end += len(stay)
+            store[left : self._size].zero_()
         self._size = left
         return True
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_world import People
 
 from anon.errors import UserError
 from anon.evaluation.embeddings import embed, kept, key_of
 from anon.evaluation.protocol import calibrate, clip_frames, halves, position, some_of_each
+from tests.evaluation.tiny_world import People
 
 
 def test_position_is_the_documented_hash():

@@ -118,6 +118,16 @@ def test_forget_by_index_and_by_embedding_leaves_no_trace():
     torch.testing.assert_close(itm(at(3)), -at(3))
 
 
+def test_forgetting_many_block_by_block(monkeypatch):
+    monkeypatch.setattr("anon.identity.tracking.BLOCK", 3)
+    itm = IdentityTracker(Negation(), 1e-4)
+    itm(at(*range(0, 40, 2)))  # twenty people, two degrees apart
+    itm.threshold = 1 - 0.9925  # seven degrees
+    assert itm.forget(at(20)[0])
+    torch.testing.assert_close(itm.known, at(*range(0, 13, 2), *range(28, 40, 2)))
+    torch.testing.assert_close(itm.fakes, -itm.known)
+
+
 def test_saved_and_loaded(tmp_path):
     itm, path = tracker(), tmp_path / "store.safetensors"
     itm(at(0, 90))

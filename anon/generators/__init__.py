@@ -1,0 +1,1 @@
+"""How a face is redrawn: generators, their blocks and their discriminators."""

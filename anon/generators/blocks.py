@@ -1,0 +1,105 @@
+"""Blocks of the generators: FIVA's encoder and decoder blocks (paper, section 3.1), made of small convolutions.
+
+Encoder blocks downsample with a stride-2 depthwise convolution, decoder blocks upsample with pixel shuffle. Shuffled
+pixels come from different filters, which leaves a checker pattern in flat skin; two things prevent it: the four filters
+of a 2 x 2 group start equal (ICNR; Aitken et al., arXiv:1707.02937), and 3 x 3 convolutions follow the shuffle.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def icnr_(weight: Tensor, factor: int = 2) -> Tensor:
+    """Start the weight (C·factor², I, k, k) of a convolution before a pixel shuffle as nearest-neighbour upsampling."""
+    kernel = torch.empty(weight.shape[0] // factor**2, *weight.shape[1:], dtype=weight.dtype)
+    nn.init.kaiming_normal_(kernel, a=0.2)
+    with torch.no_grad():
+        return weight.copy_(kernel.repeat_interleave(factor**2, 0))
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm with 16 channels a group: no statistics of the batch, and a group keeps its channels' proportions."""
+    return nn.GroupNorm(max(1, channels // 16), channels)
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution (stride 1, same size), group norm, leaky ReLU 0.2."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3) -> None:
+        super().__init__(
+            nn.Conv2d(cin, cout, kernel, padding=kernel // 2, bias=False), norm(cout), nn.LeakyReLU(0.2, inplace=True)
+        )
+
+
+class DownBlock(nn.Module):
+    """FIVA's encoder block: (B, cin, H, W) -> (B, cout, H/2, W/2).
+
+    Depthwise 3x3 of stride 2, pointwise 1x1 to the new width, then a residual 3x3 unit.
+    """
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(cin, cin, 3, stride=2, padding=1, groups=cin)
+        self.widen = ConvUnit(cin, cout, 1)
+        self.unit = ConvUnit(cout, cout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.widen(self.down(x))
+        return x + self.unit(x)
+
+
+class UpBlock(nn.Module):
+    """FIVA's decoder block: (B, cin, H, W) and skip (B, skip, 2H, 2W) -> (B, cout, 2H, 2W).
+
+    Pointwise 1x1 to four times the width, pixel shuffle, the encoder's map beside it, 3x3 unit.
+    """
+
+    def __init__(self, cin: int, skip: int, cout: int) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(cin, 4 * cout, 1)
+        self.unit = ConvUnit(cout + skip, cout)
+        icnr_(self.widen.weight)
+        nn.init.zeros_(self.widen.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.leaky_relu(F.pixel_shuffle(self.widen(x), 2), 0.2)  # (B, cout, 2H, 2W)
+        return self.unit(torch.cat((x, skip), 1))
+
+
+class PooledConv(nn.Conv2d):
+    """3x3 convolution then 2x2 average pooling, (B, C, H, W) -> (B, C', H/2, W/2), as one 4x4 convolution of stride 2.
+
+    The same numbers from 4/9 of the multiplications: pooling averages four shifted copies of the kernel.
+    """
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__(cin, cout, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = F.avg_pool2d(F.pad(self.weight, (1, 1, 1, 1)), 2, stride=1)  # (C', C, 4, 4)
+        return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+class ResidualDown(nn.Module):
+    """FaceDancer's discriminator block (``networks/discriminator.py``): halves the resolution, no 1/sqrt(2).
+
+    Instance norm -> leaky ReLU -> 3x3 -> average pool -> instance norm -> leaky ReLU -> 3x3, beside 1x1 -> pool.
+    """
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        # One channel a group is instance norm, and far faster on a CPU than nn.InstanceNorm2d.
+        self.norm1 = nn.GroupNorm(cin, cin, eps=1e-3)
+        self.conv1 = PooledConv(cin, cout)
+        self.norm2 = nn.GroupNorm(cout, cout, eps=1e-3)
+        self.conv2 = nn.Conv2d(cout, cout, 3, padding=1)
+        self.shortcut = nn.Conv2d(cin, cout, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.leaky_relu(self.norm1(x), 0.2))
+        y = self.conv2(F.leaky_relu(self.norm2(y), 0.2))
+        # Pooling before the 1x1 convolution gives the same numbers for a quarter of the work.
+        return y + self.shortcut(F.avg_pool2d(x, 2))

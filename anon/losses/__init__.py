@@ -1,0 +1,1 @@
+"""What training wants: each loss is one pure function and one thin module."""

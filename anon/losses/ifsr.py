@@ -1,0 +1,50 @@
+"""Identity feature similarity regularization (IFSR; FaceDancer section 3.4, FIVA section 3.3).
+
+    d_l = mean over the batch of 1 - cos(flatten f_l(X_t), flatten f_l(X_c))
+    L = sum over l of relu(d_l - s·m_l)
+
+f_l are feature maps of the identity encoder, m_l margins measured from a trained swapper. FaceDancer scales them by
+s = 1.2; FIVA takes one map per resolution and margins of 0. Deep maps hold the identity and must be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def map_distances(target: Sequence[Tensor], changed: Sequence[Tensor]) -> Tensor:
+    """d_l of L pairs of maps (B, C_l, H_l, W_l) -> (L,), each in [0, 2]."""
+    return torch.stack(
+        [
+            (1.0 - F.cosine_similarity(f_t.float().flatten(1), f_c.float().flatten(1))).mean()
+            for f_t, f_c in zip(target, changed, strict=True)
+        ]
+    )
+
+
+def ifsr(
+    target: Sequence[Tensor], changed: Sequence[Tensor], margins: Sequence[float] | None = None, scale: float = 1.2
+) -> Tensor:
+    """``sum over l of relu(d_l - scale·margins[l])``; no margins: all 0."""
+    distances = map_distances(target, changed)
+    if margins is None:
+        return distances.sum()  # distances are never negative
+    if len(margins) != len(distances):
+        raise ValueError(f"ifsr got {len(distances)} maps and {len(margins)} margins.")
+    return F.relu(distances - scale * distances.new_tensor(margins)).sum()
+
+
+class IFSR(nn.Module):
+    """:func:`ifsr` with its margins."""
+
+    def __init__(self, margins: Sequence[float] | None = None, scale: float = 1.2) -> None:
+        super().__init__()
+        self.margins = None if margins is None else tuple(float(margin) for margin in margins)
+        self.scale = scale
+
+    def forward(self, target: Sequence[Tensor], changed: Sequence[Tensor]) -> Tensor:
+        return ifsr(target, changed, self.margins, self.scale)

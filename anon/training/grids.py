@@ -1,0 +1,79 @@
+"""Sample grids while training: a few faces of the background split, how they look now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
+
+from anon.faces.contract import FaceSet, to_uint8
+from anon.faces.folder import EmptySplit
+from anon.training.steps import steps_done
+
+
+def spread(faces: FaceSet, count: int) -> Tensor:
+    """(n, 3, H, W) with n <= count: the first picture of people spread over the set, always the same ones."""
+    _, first = torch.unique_consecutive(faces.labels, return_counts=True)
+    starts = torch.cat((first.new_zeros(1), first.cumsum(0)[:-1]))
+    chosen = starts[torch.linspace(0, len(starts) - 1, min(count, len(starts))).long()]
+    return torch.stack([faces[int(index)]["image"] for index in chosen])
+
+
+def sheet(columns: list[Tensor]) -> Tensor:
+    """Image batches (B, 3, H, W), one a column, to one picture uint8 (B·H, columns·W, 3)."""
+    return to_uint8(torch.cat([torch.cat(list(column), 1) for column in columns], 2).float().cpu())
+
+
+class SampleGrids(Callback):
+    """Writes ``<folder>/<step>.png``, a row a face: target, raw, mask, blended, and blended for the opposite condition.
+
+    Logged to W&B only when the data module says ``synthetic`` or ``images`` is true.
+
+    Args:
+        folder: made when the first grid is written.
+        every: batches between grids; one more is written when training ends.
+        faces: rows, at most as many as there are people in the background split.
+    """
+
+    def __init__(self, folder: str, every: int = 500, faces: int = 8, images: bool = False) -> None:
+        self.folder, self.every, self.faces, self.images = Path(folder), every, faces, images
+        self._targets: Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_global_zero and (steps_done(trainer) % self.every == 0 or trainer.should_stop):
+            self.write(trainer, pl_module, steps_done(trainer))
+
+    @torch.no_grad()
+    def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
+        """One grid of the averaged generator; nothing where the data has no background split."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if self._targets is None:
+            try:
+                self._targets = spread(data.faces("background"), self.faces)
+            except EmptySplit:
+                self._targets = torch.empty(0)
+        if not len(self._targets):
+            return
+        target = self._targets.to(pl_module.device)
+        z = pl_module.encoder(target).z  # type: ignore[operator]
+        redrawn = pl_module(target, z)
+        columns = [target, redrawn.image]
+        if redrawn.mask is not None:
+            columns.append(redrawn.mask.expand_as(target) * 2 - 1)
+        columns += [redrawn.blend(target), pl_module(target, -z).blend(target)]
+        picture = Image.fromarray(sheet(columns).numpy())
+        picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        picture.save(self.folder / f"{step:07d}.png")
+        if self.images or data.synthetic:
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image("grid", [picture], step=step)

@@ -1,0 +1,92 @@
+"""The generator's objective as a list of terms: ``L = sum of weight · loss(of...)``.
+
+A term names the things its loss is taken of; :class:`anon.training.target_oriented.TargetOriented` makes only what some
+term asks for. The names, for one batch:
+
+================================  =====================================================================================
+target, distorted                 X_t as it came, and X~, which the generator redraws (B, 3, H, W)
+raw, blended, mask                X_a, X_â and m
+z_target, z_raw, z_blended        embeddings (B, D); z_target is of the undistorted X_t
+maps_target, maps_raw, ...        the encoder's feature maps, one a layer; maps_target are of X~
+logits_raw, logits_blended        what the discriminator says (B,); it learns from the same pictures
+================================  =====================================================================================
+
+A weight of 0 means: logged, not trained, and computed only with ``log_unweighted``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from anon.errors import UserError
+
+#: What the generator draws, of which embeddings, maps and logits can be asked for.
+DRAWN = ("raw", "blended")
+NAMES = frozenset(
+    ["target", "distorted", "mask", "z_target", "maps_target", *DRAWN]
+    + [f"{kind}_{name}" for kind in ("z", "maps", "logits") for name in DRAWN]
+)
+
+
+class Term(nn.Module):
+    """One line of the objective.
+
+    Args:
+        loss: called with the things that ``of`` names, in that order; returns a scalar.
+        of: names, see the module's table.
+        weight: its share of the sum.
+    """
+
+    def __init__(self, loss: Callable[..., Tensor], of: Sequence[str], weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss, self.of, self.weight = loss, tuple(of), float(weight)
+        unknown = sorted(set(self.of) - NAMES)
+        if unknown:
+            raise UserError(f"an objective's term is of '{unknown[0]}'; there are: {', '.join(sorted(NAMES))}.")
+
+    def forward(self, known: Mapping[str, Any]) -> Tensor:
+        return self.loss(*(known[name] for name in self.of))
+
+
+class Objective(nn.Module):
+    """Terms by name, and the regularization of the discriminator.
+
+    Args:
+        terms: name in the log -> :class:`Term`.
+        r1_gamma: of the discriminator's R1 penalty; 0: none.
+        r1_every: steps between R1 penalties, each multiplied by this number (lazy regularization; StyleGAN2).
+        log_unweighted: compute and log terms of weight 0.
+    """
+
+    def __init__(
+        self, terms: Mapping[str, Term], r1_gamma: float = 10.0, r1_every: int = 1, log_unweighted: bool = False
+    ) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict(
+            {name: term for name, term in terms.items() if term.weight != 0 or log_unweighted}  # type: ignore[misc]
+        )
+        self.r1_gamma, self.r1_every = float(r1_gamma), int(r1_every)
+        #: Every name that a term asks for.
+        self.wanted = frozenset(name for term in self.terms.values() for name in term.of)  # type: ignore[attr-defined]
+
+    def drawn(self, *kinds: str) -> list[str]:
+        """The outputs of which some term wants one of the kinds: ``drawn("z", "maps")`` -> ["raw", "blended"]."""
+        return [name for name in DRAWN if any(f"{kind}_{name}" in self.wanted for kind in kinds)]
+
+    @property
+    def wants_maps(self) -> bool:
+        return any(name.startswith("maps_") for name in self.wanted)
+
+    def forward(self, known: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Each term's loss, unweighted."""
+        return {name: term(known) for name, term in self.terms.items()}
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum that the generator descends."""
+        weighted = [term.weight * losses[name] for name, term in self.terms.items() if term.weight != 0]  # type: ignore[operator]
+        if not weighted:
+            raise UserError("every term of the objective has weight 0; nothing can be trained.")
+        return sum(weighted[1:], weighted[0])

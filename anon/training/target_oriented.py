@@ -1,0 +1,322 @@
+"""Training a target-oriented generator adversarially: FIVA (ICCVW 2023, section 3), conditioned on the target itself.
+
+    X_a, m = G(X~, I(X_t)),  X_â = m·X_a + (1 - m)·X~
+    G descends the objective's terms, D the non-saturating loss and R1 on X~
+
+The paper distorts the generator's input and says that ArcFace's is not. Our reading: the generator's input, the blend,
+L1, IFSR's target and the discriminator's reals are all the distorted crop X~; the condition and I(X_t) in eq. 4 are of
+X_t as it came. (Between a rotated output and an unrotated target, IFSR and L1 would teach the network to un-rotate.)
+
+    python train.py experiment=fiva
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anon.errors import UserError
+from anon.generators.contract import Redrawn
+from anon.identity.encoder import Encoder
+from anon.losses.adversarial import discriminator_loss, r1_penalty
+from anon.training.augment import Distortion, View, step_rng
+from anon.training.ema import EMA
+from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward
+from anon.training.objective import Objective
+
+_ENCODER = "encoder."
+
+
+class TargetOriented(pl.LightningModule):
+    """Two Adams over one generator pass a step; ``averaged`` is the generator to evaluate.
+
+    Checkpoints hold the generator, its average, the discriminator, both optimizers and schedules; not the encoder,
+    which is frozen and built from its own weights.
+
+    Args:
+        generator: what is trained, see :class:`anon.generators.contract.GeneratorLike`.
+        discriminator: images (B, 3, H, W) -> logits (B,).
+        encoder: I(.), frozen; conditions the generator and gives identity and IFSR losses.
+        objective: the generator's terms and the discriminator's R1.
+        distortion: of the generator's input; None: the paper's.
+        view: through which the encoder sees what is drawn; None: as it is (the paper).
+        lr, d_lr, betas: of Adam for generator and discriminator; ``d_lr=None``: the same rate.
+        decay, decay_every: the rates are multiplied by ``decay`` after every so many steps.
+        warmup: steps in which the rates rise linearly.
+        cooldown: last steps of ``steps`` in which they fall linearly to 0.
+        ema: decay of the average.
+        accumulate: batches whose gradients make one optimizer step; ``steps`` and R1's period count batches.
+        clip: largest norm of a network's gradient; None: any.
+        channels_last: memory layout of the convolutions; faster on most machines.
+        compile: torch.compile for generator and discriminator.
+        seed: of distortion and view; with the step and the rank it gives the draws, so a resumed run repeats them.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        encoder: Encoder,
+        objective: Objective,
+        distortion: Distortion | None = None,
+        view: View | None = None,
+        lr: float = 1e-4,
+        d_lr: float | None = None,
+        betas: tuple[float, float] = (0.5, 0.99),
+        decay: float = 0.97,
+        decay_every: int = 100_000,
+        warmup: int = 0,
+        cooldown: int = 0,
+        steps: int | None = None,
+        ema: float = 0.999,
+        accumulate: int = 1,
+        clip: float | None = None,
+        channels_last: bool = True,
+        compile: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator, self.discriminator, self.encoder, self.objective = generator, discriminator, encoder, objective
+        self.distortion, self.view = distortion or Distortion(), view
+        self.ema = EMA(generator, ema)
+        self.lr, self.d_lr, self.betas = lr, lr if d_lr is None else d_lr, (float(betas[0]), float(betas[1]))
+        self.decay, self.decay_every, self.warmup, self.cooldown, self.steps = (
+            decay,
+            decay_every,
+            warmup,
+            cooldown,
+            steps,
+        )
+        self.accumulate, self.clip, self.compile_networks, self.seed = accumulate, clip, compile, seed
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        for network in (self.generator, self.discriminator, self.ema):
+            network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        if cooldown and steps is None:
+            raise UserError("model.cooldown needs model.steps, the length of the training.")
+        self._bad: Tensor | None = None
+        self._clock = (0, 0.0)
+        self.register_load_state_dict_post_hook(_encoder_is_not_missing)
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The generator with averaged weights, in eval mode."""
+        return self.ema.model
+
+    @property
+    def step(self) -> int:
+        """Index of the batch, over all epochs and resumed runs."""
+        return self.trainer.fit_loop.total_batch_idx
+
+    def forward(self, target: Tensor, z: Tensor) -> Redrawn:
+        """The averaged generator."""
+        return self.averaged(target, z)
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.precision in ("16-mixed", "16-true"):
+            raise UserError("two optimizers and float16 do not mix here; use trainer.precision=bf16-mixed.")
+        if self.compile_networks:
+            self.generator.compile()
+            self.discriminator.compile()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        known = self.look(batch["image"])
+        with local_backward(self.trainer):
+            losses = self._generator_backward(known)
+            losses |= self._discriminator_backward(known)
+        self._remember_bad(losses)
+        if (self.step + 1) % self.accumulate == 0:
+            losses |= self._optimize()
+        if self._logs_now:
+            self._raise_if_bad()
+            self._log(known, losses)
+
+    @torch.no_grad()
+    def look(self, images: Tensor) -> dict[str, Any]:
+        """X_t, X~, I(X_t) and the maps of X~, without gradients and in one encoder pass."""
+        target = images.contiguous(memory_format=self.layout)
+        distorted = self.distortion(target, self._rng(0)).contiguous(memory_format=self.layout)
+        known: dict[str, Any] = {"target": target, "distorted": distorted}
+        if not self.objective.wants_maps:
+            known["z_target"] = self.encoder(target).z
+            return known
+        seen = self._view(distorted, 1)
+        if seen is target:
+            known["z_target"], known["maps_target"] = self.encoder(target, self.encoder.layers)
+            return known
+        z, maps = self.encoder(torch.cat((target, seen)), self.encoder.layers)
+        count = len(target)
+        return known | {"z_target": z[:count], "maps_target": [part[count:] for part in maps]}
+
+    def condition(self, known: Mapping[str, Any]) -> Tensor:
+        """What the generator is conditioned on in training: the target's own embedding."""
+        return known["z_target"]
+
+    def draw(self, known: dict[str, Any]) -> None:
+        """Add what the generator draws of X~, and what encoder and discriminator make of it, where terms ask."""
+        redrawn = self.generator(known["distorted"], self.condition(known))
+        known |= {"raw": redrawn.image, "blended": redrawn.blend(known["distorted"]), "mask": redrawn.mask}
+        for names, eyes in (
+            (self.objective.drawn("z", "maps"), self._embed),
+            (self.objective.drawn("logits"), self._judge),
+        ):
+            if names:
+                known |= eyes(names, torch.cat([known[name] for name in names]))
+
+    def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
+        z, maps = self.encoder(self._view(images, len(names)), self.encoder.layers if self.objective.wants_maps else ())
+        parts = [part.chunk(len(names)) for part in maps]
+        found: dict[str, Any] = {f"z_{name}": part for name, part in zip(names, z.chunk(len(names)), strict=True)}
+        return found | {f"maps_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
+
+    def _judge(self, names: list[str], images: Tensor) -> dict[str, Any]:
+        logits = self.discriminator(images).chunk(len(names))
+        return {f"logits_{name}": part for name, part in zip(names, logits, strict=True)}
+
+    def _generator_backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
+        with frozen(self.discriminator):
+            self.draw(known)
+            losses = self.objective(known)
+            self.manual_backward(self.objective.total(losses) / self.accumulate)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _discriminator_backward(self, known: Mapping[str, Any]) -> dict[str, Tensor]:
+        names = self.objective.drawn("logits")
+        if not names:
+            return {}
+        fake = torch.cat([known[name].detach() for name in names])
+        real = known["distorted"]
+        found: dict[str, Tensor] = {}
+        every = self.objective.r1_every
+        if self.objective.r1_gamma > 0 and self.step // self.accumulate % every == 0:
+            real = real.detach().requires_grad_()
+            with torch.autocast(self.device.type, enabled=False):  # R1 is a gradient's gradient: float32
+                real_logits = self.discriminator(real)
+                found["r1"] = r1_penalty(real_logits, real, self.objective.r1_gamma)
+            fake_logits = self.discriminator(fake)
+        else:
+            real_logits, fake_logits = self.discriminator(torch.cat((real, fake))).split((len(real), len(fake)))
+        found["discriminator"] = discriminator_loss(real_logits, fake_logits)
+        loss = found["discriminator"] + (every * found["r1"] if "r1" in found else 0.0)
+        self.manual_backward(loss / self.accumulate)
+        found["d_real"], found["d_fake"] = real_logits.mean(), fake_logits.mean()
+        return {name: value.detach() for name, value in found.items()}
+
+    def _optimize(self) -> dict[str, Tensor]:
+        norms: dict[str, Tensor] = {}
+        networks = [("generator", self.generator), ("discriminator", self.discriminator)]
+        for (name, network), optimizer, schedule in zip(networks, self.optimizers(), self.lr_schedulers(), strict=True):  # type: ignore[arg-type]
+            if name == "generator" or self.objective.drawn("logits"):
+                average_gradients(network)
+                if self.clip is not None:
+                    norms[f"{name}_grad"] = torch.nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+                elif self._logs_now:
+                    norms[f"{name}_grad"] = gradient_norm(network)
+                optimizer.step()
+                optimizer.zero_grad()
+            schedule.step()
+        self.ema.update(self.generator, self.step // self.accumulate)
+        return norms
+
+    def configure_optimizers(self) -> Any:
+        fused = self.device.type in ("cpu", "cuda")
+        optimizers = [
+            torch.optim.Adam(network.parameters(), lr=lr, betas=self.betas, fused=fused)
+            for network, lr in ((self.generator, self.lr), (self.discriminator, self.d_lr))
+        ]
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate) for optimizer in optimizers]
+
+    def rate(self, update: int) -> float:
+        """Share of the learning rate at an optimizer step."""
+        step = update * self.accumulate
+        rate = self.decay ** (step // self.decay_every)
+        if step < self.warmup:
+            rate *= (step + 1) / self.warmup
+        if self.cooldown and self.steps is not None:
+            rate *= min(1.0, max(0.0, (self.steps - step) / self.cooldown))
+        return rate
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """How far the averaged generator gets from the target's identity, with either sign of the condition."""
+        report = steering(self.averaged, self.encoder, batch["image"])
+        self.log_dict(
+            {f"val/{name}": value for name, value in report.items()}, sync_dist=True, batch_size=len(batch["image"])
+        )
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Without the encoder."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in state.items() if not name.startswith(_ENCODER)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._raise_if_bad()
+
+    def _view(self, images: Tensor, copies: int) -> Tensor:
+        return images if self.view is None else self.view(images, self._rng(1), copies)
+
+    def _rng(self, stream: int) -> torch.Generator:
+        return step_rng(self.device, self.seed, self.step, self.global_rank, stream)
+
+    @property
+    def _logs_now(self) -> bool:
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and (self.step + 1) % every == 0
+
+    def _log(self, known: Mapping[str, Any], losses: Mapping[str, Tensor]) -> None:
+        figures = {f"train/{name}": value for name, value in losses.items()}
+        with torch.no_grad():
+            for name in self.objective.drawn("z", "maps"):
+                cos = F.cosine_similarity(known["z_target"], known[f"z_{name}"].detach()).mean()
+                self.log(f"train/cos_{name}", cos, prog_bar=name == "blended")
+            if known["mask"] is not None:
+                figures["train/mask_area"] = known["mask"].detach().mean()
+        now, (then, began) = time.perf_counter(), self._clock
+        if began:
+            images = (self.step - then) * len(known["target"]) * self.trainer.world_size
+            self.log("train/images_per_s", images / (now - began), prog_bar=True)
+        self._clock = (self.step, now)
+        self.log_dict(figures)
+
+    def _remember_bad(self, losses: Mapping[str, Tensor]) -> None:
+        """Note on the device which losses were not finite in the first step that had such; looked at when logging."""
+        names = [*self.objective.terms, *(["discriminator"] if "discriminator" in losses else [])]
+        bad = ~torch.stack([losses[name].float() for name in names]).isfinite()
+        self._bad = bad if self._bad is None else torch.where(self._bad.any(), self._bad, bad)
+        self._bad_names = names
+        if self.device.type == "cpu":
+            self._raise_if_bad()
+
+    def _raise_if_bad(self) -> None:
+        if self._bad is not None and bool(self._bad.any()):
+            bad = [name for name, is_bad in zip(self._bad_names, self._bad.tolist(), strict=True) if is_bad]
+            raise UserError(
+                f"training diverged before step {self.step + 1}: the loss '{bad[0]}' is not finite; lower model.lr, "
+                "set model.clip, or use trainer.precision=32-true. The last checkpoint is intact."
+            )
+
+
+@torch.no_grad()
+def steering(generator: nn.Module, encoder: Encoder, images: Tensor) -> dict[str, Tensor]:
+    """Where a generator goes with z and with -z, for targets (B, 3, H, W): tells its ``steers``.
+
+    Returns:
+        ``cos_own``, ``cos_opposite``: mean cosine of the target's embedding to that of the blended picture drawn with
+        z and with -z (FIVA: the first is the smaller); ``cos_raw``: the first for the raw picture; ``l1``: mean
+        absolute difference of blended picture and target; ``mask_area`` where there is a mask.
+    """
+    z = encoder(images).z
+    own, opposite = generator(images, z), generator(images, -z)
+    pictures = {"cos_own": own.blend(images), "cos_opposite": opposite.blend(images), "cos_raw": own.image}
+    found = {name: F.cosine_similarity(z, encoder(picture).z).mean() for name, picture in pictures.items()}
+    found["l1"] = F.l1_loss(pictures["cos_own"], images)
+    return found if own.mask is None else found | {"mask_area": own.mask.mean()}
+
+
+def _encoder_is_not_missing(module: nn.Module, keys: Any) -> None:
+    keys.missing_keys[:] = [key for key in keys.missing_keys if not key.startswith(_ENCODER)]
