@@ -12,7 +12,8 @@ from torch import Tensor
 class AnonymizerLike(Protocol):
     """``(B, 3, H, W)`` in [-1, 1] -> the same form, with the identities changed.
 
-    ``source`` is a batch of *images* of other people (for swap policies); ``key``, ``track`` and ``rng`` go to the policy.
+    ``source`` is a batch of *images* of other people (for swap policies); ``key``, ``track`` and ``rng`` go to the
+    policy.
     """
 
     def __call__(

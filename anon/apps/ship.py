@@ -95,7 +95,7 @@ def _facts(run: Path, config: DictConfig, what: str, network: nn.Module) -> dict
         "parameters": f"{sum(value.numel() for value in network.parameters()):,}",
         "input": f"{data.size} x {data.size}",
         "command": f"`python train.py experiment={config.experiment}`",
-        "data": f"{data.name}, {data.identities.train:,} training people, {data.images.train} pictures each, render seed "
+        "data": f"{data.name}, {data.identities.train:,} training people, {data.images.train} pictures each, seed "
         f"{data.render_seed}",
         "seed": config.seed,
         "made with": f"torch {versions['torch']}, commit {versions['commit']}",

@@ -224,7 +224,7 @@ def _instruments(
         instruments.regressor = instantiate(cfg.metrics.attributes).to(device).eval()
     lpips = OmegaConf.select(cfg, "metrics.lpips")
     if lpips is None:
-        missing["lpips"] = "needs alexnet-owt-7be5be79.pth (metrics.lpips=<file>)"
+        missing["lpips"] = "needs alexnet-owt-7be5be79.pth"
     else:
         instruments.lpips = Lpips(lpips).to(device)
     return instruments, missing

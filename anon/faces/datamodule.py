@@ -229,8 +229,8 @@ def synthetic_data(
     """``data=synthetic``: rendered faces, see :class:`anon.faces.synthetic.dataset.SyntheticFaces`.
 
     Args:
-        identities, images, clips: people of a split, stills and clips of a person; one number for all four splits or one
-            for each.
+        identities, images, clips: people of a split, stills and clips of a person; one number for all splits or one for
+            each.
         render_seed: seed of the faces themselves; ``seed`` only orders the training batches.
     """
 

@@ -33,10 +33,11 @@ class Encoder(nn.Module):
             holds its weights.
         layers: the IFSR layers, dotted names of submodules of the backbone whose outputs are the maps.
         flip: add the raw embedding of the mirrored image (flip-sum); the maps stay those of the image itself.
+        dim: size of the embedding as the configuration states it, for generators to refer to; checked.
         origin: where users get the weights, one clause; given, ``weights=None`` is an error that quotes it.
 
     Raises:
-        UserError: weights missing or unfit, or a layer that the backbone does not have.
+        UserError: weights missing or unfit, or a ``dim`` or a layer that the backbone does not have.
     """
 
     mean: Tensor
@@ -53,6 +54,7 @@ class Encoder(nn.Module):
         layers: Sequence[str] = (),
         flip: bool = False,
         origin: str | None = None,
+        dim: int | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -60,6 +62,8 @@ class Encoder(nn.Module):
         self.flip = flip
         self.backbone = backbone
         self.dim = int(backbone.dim)  # type: ignore[arg-type]
+        if dim is not None and dim != self.dim:
+            raise UserError(f"encoder.dim={dim}, but the backbone of '{name}' gives embeddings of {self.dim} numbers.")
         self.layers = tuple(layers)
         self._check(self.layers)
         # For images in [-1, 1]: ((x + 1) / 2 - mean) / std = (x - (2 mean - 1)) / (2 std).

@@ -92,24 +92,24 @@ class IResNet(nn.Module):
         return self.features(self.fc(x))
 
 
-def iresnet18(dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """24.03 M parameters, input 112 x 112."""
-    return IResNet(DEPTHS[18], dim=dim, dropout=dropout)
+def iresnet18(dim: int = 512, input_size: int = 112, dropout: float = 0.0) -> IResNet:
+    """24.03 M parameters at 112 x 112."""
+    return IResNet(DEPTHS[18], dim=dim, input_size=input_size, dropout=dropout)
 
 
-def iresnet34(dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """34.14 M parameters, input 112 x 112."""
-    return IResNet(DEPTHS[34], dim=dim, dropout=dropout)
+def iresnet34(dim: int = 512, input_size: int = 112, dropout: float = 0.0) -> IResNet:
+    """34.14 M parameters at 112 x 112."""
+    return IResNet(DEPTHS[34], dim=dim, input_size=input_size, dropout=dropout)
 
 
-def iresnet50(dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """43.59 M parameters, input 112 x 112."""
-    return IResNet(DEPTHS[50], dim=dim, dropout=dropout)
+def iresnet50(dim: int = 512, input_size: int = 112, dropout: float = 0.0) -> IResNet:
+    """43.59 M parameters at 112 x 112."""
+    return IResNet(DEPTHS[50], dim=dim, input_size=input_size, dropout=dropout)
 
 
-def iresnet100(dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """65.16 M parameters, input 112 x 112; the paper's encoder."""
-    return IResNet(DEPTHS[100], dim=dim, dropout=dropout)
+def iresnet100(dim: int = 512, input_size: int = 112, dropout: float = 0.0) -> IResNet:
+    """65.16 M parameters at 112 x 112; the paper's encoder."""
+    return IResNet(DEPTHS[100], dim=dim, input_size=input_size, dropout=dropout)
 
 
 def iresnet_small(dim: int = 256, input_size: int = 64, dropout: float = 0.0) -> IResNet:

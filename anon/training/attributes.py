@@ -45,10 +45,14 @@ class AttributeTraining(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         if "pose" not in batch:
             raise UserError("The attribute regressor needs data with ground truth; use data=synthetic.")
-        rng = torch.Generator(self.device).manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
+        rng = torch.Generator(self.device).manual_seed(
+            (self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank
+        )
         images = photometric(batch["image"], rng, self.strength).contiguous(memory_format=torch.channels_last)
         truth = targets(batch)
-        losses = {name: F.smooth_l1_loss(out, truth[name], beta=0.3) for name, out in self.regressor.read(images).items()}
+        losses = {
+            name: F.smooth_l1_loss(out, truth[name], beta=0.3) for name, out in self.regressor.read(images).items()
+        }
         loss = torch.stack(list(losses.values())).sum()
         self.log("train/loss", loss, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in losses.items()})

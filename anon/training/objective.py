@@ -65,12 +65,11 @@ class Objective(nn.Module):
         self, terms: Mapping[str, Term], r1_gamma: float = 10.0, r1_every: int = 1, log_unweighted: bool = False
     ) -> None:
         super().__init__()
-        self.terms = nn.ModuleDict(
-            {name: term for name, term in terms.items() if term.weight != 0 or log_unweighted}  # type: ignore[misc]
-        )
+        self.terms = {name: term for name, term in terms.items() if term.weight != 0 or log_unweighted}
+        self.losses = nn.ModuleDict(self.terms)
         self.r1_gamma, self.r1_every = float(r1_gamma), int(r1_every)
         #: Every name that a term asks for.
-        self.wanted = frozenset(name for term in self.terms.values() for name in term.of)  # type: ignore[attr-defined]
+        self.wanted = frozenset(name for term in self.terms.values() for name in term.of)
 
     def drawn(self, *kinds: str) -> list[str]:
         """The outputs of which some term wants one of the kinds: ``drawn("z", "maps")`` -> ["raw", "blended"]."""
@@ -86,7 +85,7 @@ class Objective(nn.Module):
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum that the generator descends."""
-        weighted = [term.weight * losses[name] for name, term in self.terms.items() if term.weight != 0]  # type: ignore[operator]
+        weighted = [term.weight * losses[name] for name, term in self.terms.items() if term.weight != 0]
         if not weighted:
             raise UserError("every term of the objective has weight 0; nothing can be trained.")
         return sum(weighted[1:], weighted[0])

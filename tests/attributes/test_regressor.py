@@ -28,7 +28,10 @@ def test_untrained_network_says_the_mean_face() -> None:
 
 def test_landmarks_are_in_pixels_of_the_given_image() -> None:
     regressor = AttributeRegressor().eval()
-    small, large = regressor(torch.zeros(1, 3, 64, 64))["landmarks"], regressor(torch.zeros(1, 3, 128, 128))["landmarks"]
+    small, large = (
+        regressor(torch.zeros(1, 3, 64, 64))["landmarks"],
+        regressor(torch.zeros(1, 3, 128, 128))["landmarks"],
+    )
     torch.testing.assert_close(large, small * 2 + 0.5)  # pixel centres at integers
 
 

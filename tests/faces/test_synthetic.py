@@ -1,4 +1,4 @@
-"""The synthetic faces: what is asked for is what is drawn, the same bytes for the same seed, once, whole or not at all."""
+"""The synthetic faces: what is asked for is drawn, the same bytes for the same seed, once, whole or not at all."""
 
 from __future__ import annotations
 
@@ -43,8 +43,12 @@ def centroid(weight: torch.Tensor) -> tuple[float, float]:
 def test_rotation_is_right_handed_with_the_documented_signs() -> None:
     nose = torch.tensor([0.0, 0.0, 1.0])
     right = torch.tensor([1.0, 0.0, 0.0])
-    turns = rotation({"yaw": torch.tensor([90.0, 0, 0]), "pitch": torch.tensor([0.0, 90, 0]), "roll": torch.tensor([0.0, 0, 90])})
-    torch.testing.assert_close(turns[0] @ nose, torch.tensor([1.0, 0.0, 0.0]), atol=1e-6, rtol=0)  # to the image's right
+    turns = rotation(
+        {"yaw": torch.tensor([90.0, 0, 0]), "pitch": torch.tensor([0.0, 90, 0]), "roll": torch.tensor([0.0, 0, 90])}
+    )
+    torch.testing.assert_close(
+        turns[0] @ nose, torch.tensor([1.0, 0.0, 0.0]), atol=1e-6, rtol=0
+    )  # to the image's right
     torch.testing.assert_close(turns[1] @ nose, torch.tensor([0.0, -1.0, 0.0]), atol=1e-6, rtol=0)  # down
     torch.testing.assert_close(turns[2] @ right, torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0)  # counter-clockwise
     assert torch.allclose(torch.linalg.det(turns), torch.ones(3), atol=1e-6)
@@ -79,7 +83,7 @@ def test_each_attribute_changes_its_own_place(change: dict[str, float], where: t
 
 def test_gaze_moves_the_iris_to_the_side_it_names() -> None:
     def dark_column(picture: Rendered) -> float:
-        x, y = (int(round(float(part))) for part in picture.landmarks[0, 1])
+        x, y = (round(float(part)) for part in picture.landmarks[0, 1])
         patch = 255 - picture.images[0, y - 4 : y + 5, x - 8 : x + 9].float().mean(-1)
         return centroid((patch - patch.mean()).clamp(min=0))[0]
 
@@ -98,7 +102,7 @@ def test_occluders_cover_what_they_are_named_after() -> None:
     free = one(size=96)
     for name, point in (("sunglasses", 0), ("mask", 3)):
         worn = one(size=96, occluder=float(parameters.OCCLUDERS.index(name)), occluder_a=0.5, occluder_b=0.5)
-        x, y = (int(round(float(part))) for part in free.landmarks[0, point])
+        x, y = (round(float(part)) for part in free.landmarks[0, point])
         assert difference(free, worn)[y - 1 : y + 2, x - 1 : x + 2].mean() > 45, name
         assert int(worn.occluder) == parameters.OCCLUDERS.index(name)
 
@@ -153,7 +157,10 @@ def test_two_processes_render_each_shard_once_and_leave_no_parts(tmp_path: Path)
         f"faces = SyntheticFaces('train', size=16, identities=16, images=16, cache={str(tmp_path)!r})\n"
         "faces.prepare(); print(','.join(drawn), float(faces[3]['image'].sum()))\n"
     )
-    both = [subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     lines = [process.communicate(timeout=120)[0].split(" ") for process in both]
     drawn = [name for line in lines for name in line[0].split(",") if name]
     assert sorted(drawn) == sorted(set(drawn)) and len(drawn) == 4

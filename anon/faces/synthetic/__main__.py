@@ -33,7 +33,9 @@ def sheet(size: int = 128) -> Tensor:
     for first in range(0, 32, COLUMNS):
         pictures = range(first, first + COLUMNS)
         people = [picture // 2 for picture in pictures]
-        rows.append(render(parameters.people(people), parameters.stills(people, list(pictures), occluders=0.25), size).images)
+        rows.append(
+            render(parameters.people(people), parameters.stills(people, list(pictures), occluders=0.25), size).images
+        )
     for person, (name, (low, high)) in enumerate(SWEEPS.items(), start=20):
         mood = parameters.stills([person] * COLUMNS, [0] * COLUMNS, occluders=0.0)
         mood |= {still: torch.zeros(COLUMNS) for still in ("yaw", "pitch", "roll", "blink", "mouth", "noise")}

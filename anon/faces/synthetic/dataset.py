@@ -117,7 +117,7 @@ class SyntheticFaces(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         batch = self.__getitems__([index])
-        return {name: values[0] for name, values in batch.items()}  # type: ignore[return-value]
+        return {name: values[0] for name, values in batch.items()}  # type: ignore[return-value, index]
 
     def __getitems__(self, indices: Sequence[int]) -> Sample:
         """A collated batch: every value has a leading ``len(indices)``."""
@@ -152,9 +152,9 @@ def _companions(count: int, asked: dict) -> Iterator[None]:
     package = Path(__file__).resolve().parents[3]
     path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-W", "ignore", "-m", "anon.faces.synthetic.dataset", json.dumps(asked)]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    others = [subprocess.Popen(command, env=environment, **quiet) for _ in range(count)]
+    null = subprocess.DEVNULL
+    others = [subprocess.Popen(command, env=environment, stdin=null, stdout=null, stderr=null) for _ in range(count)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

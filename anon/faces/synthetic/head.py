@@ -114,7 +114,11 @@ def table(person: Columns, mood: Columns) -> Tensor:
     offset = offset * front + 0.10 * mood["mouth"][:, None, None] * lower
     # Ears: on the sides, a little behind.
     for sign in (-1.0, 1.0):
-        ear = (n[..., 0] * sign - 0.97).clamp(min=-0.2) * 30 - 60 * (n[..., 1] - 0.02).square() - 90 * (n[..., 2] + 0.1).square()
+        ear = (
+            (n[..., 0] * sign - 0.97).clamp(min=-0.2) * 30
+            - 60 * (n[..., 1] - 0.02).square()
+            - 90 * (n[..., 2] + 0.1).square()
+        )
         offset = offset + person["ear"][:, None, None] * torch.exp(ear.clamp(-30, 0))
     # Hair stands off the skull.
     grown = hair_mask(x, y, radius * n[..., 2], person, soft=0.22)
@@ -181,6 +185,4 @@ def _lambert(base: Tensor, towards: Tensor, t: Tensor, length: Tensor) -> Tensor
     inverse = 1 / length
     z = (base[:, 2] + towards[:, 2] * t) * inverse
     stretch = torch.sqrt(2 / (1 + z).clamp(min=1e-3)) * inverse * (1 / REACH)
-    return torch.stack(
-        ((base[:, 0] + towards[:, 0] * t) * stretch, (base[:, 1] + towards[:, 1] * t) * stretch), dim=-1
-    )
+    return torch.stack(((base[:, 0] + towards[:, 0] * t) * stretch, (base[:, 1] + towards[:, 1] * t) * stretch), dim=-1)

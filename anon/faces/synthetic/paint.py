@@ -1,6 +1,6 @@
 """The paint on the head: skin, eyes, brows, lips, beard, hair, and what is worn on it, per pixel and without textures.
 
-All functions take the place on the head (frontal position ``x, y`` and depth ``z``, each (B, H, W), head units) and
+The functions take the place on the head (frontal position ``x, y`` and depth ``z``, each (B, H, W), head units) and
 return a colour (B, 3, H, W) in [0, 1] or a coverage (B, H, W) in [0, 1].
 """
 
@@ -75,8 +75,9 @@ def hair_colour(person: Columns) -> Tensor:
     return torch.where(hue < 0.12, 0.25 * colour + 0.5, colour).clamp(0, 1)
 
 
-def face(x: Tensor, y: Tensor, z: Tensor, w: Tensor, person: Columns, mood: Columns) -> Paint:
-    """The whole head's paint."""
+def face(point: Tensor, w: Tensor, person: Columns, mood: Columns) -> Paint:
+    """The whole head's paint at ``point`` (B, 3, H, W); ``w`` (B, H, W, 2) places the skin's texture."""
+    x, y, z = point.unbind(1)
     front = edge(z - 0.05, 0.15)
     skin = skin_colour(person)
     hair = hair_colour(person)
@@ -86,7 +87,9 @@ def face(x: Tensor, y: Tensor, z: Tensor, w: Tensor, person: Columns, mood: Colu
     colour = _eyes(colour, x, y, person, mood, front)
     colour = _brows(colour, x, y, person, mood, hair, front)
     grown = hair_mask(x, y, z, person, soft=0.035)
-    grain = torch.sin(38 * x + 9 * y * col(person, "hair_part") + 14 * torch.sin(4 * x + 3 * y)) * torch.sin(23 * y + 11 * x)
+    grain = torch.sin(38 * x + 9 * y * col(person, "hair_part") + 14 * torch.sin(4 * x + 3 * y)) * torch.sin(
+        23 * y + 11 * x
+    )
     strands = hair * (1 + (0.10 + 0.28 * col(person, "hair_grain").clamp(0, 1)) * grain)[:, None]
     colour = over(colour, strands.clamp(0, 1), grown)
     return Paint(colour, gloss * (1 - 0.6 * grown))
@@ -117,7 +120,9 @@ def _skin(
     wing = bell(((side - 1.35 * width) / 0.02).square() + ((y - nose_y - 0.045) / 0.05).square())
     lines = torch.cos(48 * y + 2.5 * x) * bell(((y - 0.40) / 0.1).square() + (x / 0.3).square())
     lines = lines * (col(person, "wrinkle").clamp(0) * 0.5 + 0.3 * col(mood, "brow").clamp(0))
-    dark = 0.16 * col(person, "eye_bag").clamp(0) * bag + 0.45 * fold + 0.72 * nostril + 0.28 * wing + 0.16 * lines.abs()
+    dark = (
+        0.16 * col(person, "eye_bag").clamp(0) * bag + 0.45 * fold + 0.72 * nostril + 0.28 * wing + 0.16 * lines.abs()
+    )
     colour = colour * (1 - (dark * front).clamp(0, 0.9)[:, None] * rgb(0.75, 0.95, 1.0))
     marks = person["marks"]
     spots = torch.zeros_like(x)
@@ -172,9 +177,7 @@ def _eyes(colour: Tensor, x: Tensor, y: Tensor, person: Columns, mood: Columns, 
     return colour * (1 - line[:, None] * rgb(0.80, 0.88, 0.92))
 
 
-def _brows(
-    colour: Tensor, x: Tensor, y: Tensor, person: Columns, mood: Columns, hair: Tensor, front: Tensor
-) -> Tensor:
+def _brows(colour: Tensor, x: Tensor, y: Tensor, person: Columns, mood: Columns, hair: Tensor, front: Tensor) -> Tensor:
     length = col(person, "brow_length")
     centre = col(person, "eye_spacing") + 0.02 + col(person, "brow_gap")
     dx = (x.abs() - centre) / length
@@ -188,9 +191,7 @@ def _brows(
     return over(colour, hair * 0.75, cover)
 
 
-def _mouth(
-    colour: Tensor, x: Tensor, y: Tensor, person: Columns, mood: Columns, skin: Tensor, front: Tensor
-) -> Tensor:
+def _mouth(colour: Tensor, x: Tensor, y: Tensor, person: Columns, mood: Columns, skin: Tensor, front: Tensor) -> Tensor:
     smile, opened = col(mood, "smile"), col(mood, "mouth")
     width = col(person, "mouth_width") * (1 + 0.22 * smile - 0.12 * opened)
     dx = x / width
@@ -222,9 +223,7 @@ def _mouth(
     return colour * (1 - dark[:, None] * rgb(0.7, 0.9, 0.9))
 
 
-def _beard(
-    colour: Tensor, x: Tensor, y: Tensor, person: Columns, mood: Columns, hair: Tensor, front: Tensor
-) -> Tensor:
+def _beard(colour: Tensor, x: Tensor, y: Tensor, person: Columns, mood: Columns, hair: Tensor, front: Tensor) -> Tensor:
     grows = col(person, "masculine") * col(person, "beard")
     style = col(person, "beard_style")
     mouth_y = -col(person, "mouth_height") - 0.12 * col(mood, "mouth")

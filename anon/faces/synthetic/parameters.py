@@ -73,7 +73,18 @@ SHAPE: dict[str, tuple[float, float]] = {
 }
 
 #: Columns drawn uniformly in [0, 1] and turned into classes or mixtures by the painter.
-UNIFORM = ("melanin", "hair_hue", "hair_light", "masculine", "iris_hue", "beard", "beard_style", "bald", "fringe", "long")
+UNIFORM = (
+    "melanin",
+    "hair_hue",
+    "hair_light",
+    "masculine",
+    "iris_hue",
+    "beard",
+    "beard_style",
+    "bald",
+    "fringe",
+    "long",
+)
 
 MARKS = 7  # moles and spots a person has, each (x, y, size, darkness)
 TEXTURE = 16  # side of a person's skin texture
@@ -90,7 +101,11 @@ def _stream(domain: int, seed: int, *numbers: int) -> np.random.Generator:
 
 
 def people(numbers: Sequence[int], seed: int = 0) -> Columns:
-    """Identity parameters of the numbered people: name -> (B,), plus ``marks`` (B, 7, 4) and ``texture`` (B, 3, 16, 16)."""
+    """Identity parameters of the numbered people.
+
+    Returns:
+        Name -> (B,); also ``marks`` (B, 7, 4) and ``texture`` (B, 3, 16, 16).
+    """
     rows, marks, texture = [], [], []
     for number in numbers:
         draw = _stream(_PERSON, seed, number)

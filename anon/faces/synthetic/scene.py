@@ -26,17 +26,23 @@ def light_angles(world: Columns) -> tuple[Tensor, Tensor]:
 
 
 def behind(x: Tensor, y: Tensor, person: Columns, mood: Columns, world: Columns) -> Tensor:
-    """Background, long hair, neck and clothes (B, 3, H, W); positions in head units, camera plane, origin at the head."""
+    """Background, long hair, neck and clothes (B, 3, H, W); positions in head units from the head, camera plane."""
     b = world["background"]
-    first, second = (0.6 * part.mean(1, keepdim=True) + 0.4 * part for part in (b[:, 0:3, None, None], b[:, 3:6, None, None]))
-    slope = torch.sin(x * (2 * b[:, 6, None, None] - 1) * 2 + y * (2 * b[:, 7, None, None] - 1) * 2 + 6 * b[:, 8, None, None])
+    first, second = (
+        0.6 * part.mean(1, keepdim=True) + 0.4 * part for part in (b[:, 0:3, None, None], b[:, 3:6, None, None])
+    )
+    slope = torch.sin(
+        x * (2 * b[:, 6, None, None] - 1) * 2 + y * (2 * b[:, 7, None, None] - 1) * 2 + 6 * b[:, 8, None, None]
+    )
     colour = torch.lerp(first, second, (0.5 + 0.5 * slope)[:, None]) * 0.85
     spot = (x - 3 * b[:, 9, None, None] + 1.5).square() + (y - 2 * b[:, 10, None, None] + 0.6).square()
     colour = over(colour, 1 - second, 0.6 * edge(0.3 * b[:, 11, None, None] + 0.05 - spot, 0.3))
     drift = 0.5 * torch.sin(torch.deg2rad(col(mood, "yaw")))  # the neck follows the chin half-way
     long = edge(col(person, "long") * (1.25 - col(person, "masculine")) - 0.45, 0.02)
     down = y + 0.15
-    locks = edge(0.98 * col(person, "head_width") + 0.12 + 0.1 * torch.sin(5 * y) - x.abs(), 0.06) * edge(0.35 - down, 0.2)
+    locks = edge(0.98 * col(person, "head_width") + 0.12 + 0.1 * torch.sin(5 * y) - x.abs(), 0.06) * edge(
+        0.35 - down, 0.2
+    )
     hair = hair_colour(person) * (0.72 + 0.14 * torch.sin(31 * x + 6 * torch.sin(3 * y)))[:, None]
     colour = over(colour, hair, long * locks)
     neck_half = 0.40 + 0.10 * col(person, "masculine") + 0.4 * col(person, "jaw_width")
@@ -61,10 +67,14 @@ def worn(paint: Paint, point: Tensor, person: Columns, world: Columns) -> Paint:
         eye_x, eye_y = col(person, "eye_spacing"), col(person, "eye_height") - 0.01
         round_ = 2 + 3 * a
         size_x, size_y = 0.20 + 0.05 * b, 0.14 + 0.06 * b
-        lens = (((x.abs() - eye_x) / size_x).abs().pow(round_) + ((y - eye_y).abs() / size_y).pow(round_)).pow(1 / round_)
+        lens = (((x.abs() - eye_x) / size_x).abs().pow(round_) + ((y - eye_y).abs() / size_y).pow(round_)).pow(
+            1 / round_
+        )
         rim = edge(0.12 - (lens - 1).abs(), 0.12)
         bridge = edge(0.018 - (y - eye_y - 0.04).abs(), 0.02) * edge(eye_x - x.abs(), 0.05) * edge(lens - 0.95, 0.05)
-        temple = edge(0.02 - (y - eye_y - 0.04).abs(), 0.02) * edge(x.abs() - eye_x - size_x, 0.03) * edge(z + 0.25, 0.1)
+        temple = (
+            edge(0.02 - (y - eye_y - 0.04).abs(), 0.02) * edge(x.abs() - eye_x - size_x, 0.03) * edge(z + 0.25, 0.1)
+        )
         dark = (kind == OCCLUDERS.index("sunglasses")).float()
         frame = ramp(world["occluder_c"], ((0.05, 0.05, 0.06), (0.25, 0.13, 0.07), (0.55, 0.50, 0.45)))
         inside = edge(1 - lens, 0.06)
@@ -143,7 +153,7 @@ def framing(world: Columns, size: int, supersample: float) -> tuple[Tensor, Tens
     """Camera-plane positions of the (supersampled) pixels, head units.
 
     Returns:
-        ``x`` (B, 1, S) and ``y`` (B, S, 1), which broadcast, and ``scale`` (B, 3): pixels of the image for one head unit,
+        ``x`` (B, 1, S) and ``y`` (B, S, 1), which broadcast, and ``scale`` (B, 3): pixels for one head unit,
         and the pixel position (x, y) of the head's origin.
     """
     zoom = 1.0 + (world["zoom"] - 0.5) * 0.12
@@ -154,5 +164,3 @@ def framing(world: Columns, size: int, supersample: float) -> tuple[Tensor, Tens
     x = (pixel[None] - centre_x[:, None]) / per_unit[:, None]
     y = -(pixel[None] - centre_y[:, None]) / per_unit[:, None]
     return x[:, None, :], y[:, :, None], torch.stack((per_unit, centre_x, centre_y), dim=-1)
-
-

@@ -2,7 +2,8 @@
 
 A shard holds :data:`PEOPLE` people of one split and :data:`PICTURES` pictures (or one clip) of each:
 ``<name>.npy`` uint8 (N, size, size, 3) and ``<name>.safetensors`` with the truth. Both are written beside and renamed;
-the pictures come last, so where they are, all is. A file lock per shard keeps two processes from rendering the same one.
+the pictures come last, so where they are, all is. A file lock per shard keeps two processes from rendering
+the same one.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ def ensure(shards: Sequence[Shard], size: int, seed: int) -> Iterator[Shard]:
             continue
         except OSError as error:
             raise UserError(
-                f"Cannot write rendered faces to {shard.folder} ({error.strerror}); set ANON_CACHE to a folder that can be "
-                "written and has room."
+                f"Cannot write rendered faces to {shard.folder} ({error.strerror}); "
+                "set ANON_CACHE to a folder that can be written and has room."
             ) from error
         yield shard
     for shard in waiting:
