@@ -34,6 +34,19 @@ class ConvUnit(nn.Sequential):
         )
 
 
+class Depthwise(nn.Conv2d):
+    """3x3 convolution of each channel by itself, in float32 on a CPU, where its bfloat16 kernel is six times slower."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__(channels, channels, 3, stride, padding=1, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cpu:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.to(self.weight.dtype))
+
+
 class DownBlock(nn.Module):
     """FIVA's encoder block: (B, cin, H, W) -> (B, cout, H/2, W/2).
 
@@ -42,7 +55,7 @@ class DownBlock(nn.Module):
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
-        self.down = nn.Conv2d(cin, cin, 3, stride=2, padding=1, groups=cin)
+        self.down = Depthwise(cin, stride=2)
         self.widen = ConvUnit(cin, cout, 1)
         self.unit = ConvUnit(cout, cout)
 
@@ -83,6 +96,19 @@ class PooledConv(nn.Conv2d):
         return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
 
 
+class InstanceNorm(nn.GroupNorm):
+    """Instance norm with weights, in at least float32: on a CPU the bfloat16 kernel is four times slower.
+
+    A group norm with one channel a group is the same thing and faster than ``nn.InstanceNorm2d``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, eps=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+
+
 class ResidualDown(nn.Module):
     """FaceDancer's discriminator block (``networks/discriminator.py``): halves the resolution, no 1/sqrt(2).
 
@@ -91,10 +117,9 @@ class ResidualDown(nn.Module):
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
-        # One channel a group is instance norm, and far faster on a CPU than nn.InstanceNorm2d.
-        self.norm1 = nn.GroupNorm(cin, cin, eps=1e-3)
+        self.norm1 = InstanceNorm(cin)
         self.conv1 = PooledConv(cin, cout)
-        self.norm2 = nn.GroupNorm(cout, cout, eps=1e-3)
+        self.norm2 = InstanceNorm(cout)
         self.conv2 = nn.Conv2d(cout, cout, 3, padding=1)
         self.shortcut = nn.Conv2d(cin, cout, 1)
 

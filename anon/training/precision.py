@@ -6,7 +6,7 @@ import torch
 
 
 def fastest() -> str:
-    """``bf16-mixed`` where the GPU or the CPU computes in bfloat16 natively, else ``32-true``; a Trainer's ``precision``.
+    """A Trainer's ``precision``: ``bf16-mixed`` where GPU or CPU compute in bfloat16 natively, else ``32-true``.
 
     A CPU without such instructions emulates them, several times slower than float32.
     """

@@ -101,6 +101,7 @@ class TargetOriented(pl.LightningModule):
         if cooldown and steps is None:
             raise UserError("model.cooldown needs model.steps, the length of the training.")
         self._bad: Tensor | None = None
+        self._collected: dict[str, Tensor] = {}
         self._clock = (0, 0.0)
         self.register_load_state_dict_post_hook(_encoder_is_not_missing)
 
@@ -108,6 +109,11 @@ class TargetOriented(pl.LightningModule):
     def averaged(self) -> nn.Module:
         """The generator with averaged weights, in eval mode."""
         return self.ema.model
+
+    @property
+    def steers(self) -> int:
+        """The generator's; with ``forward`` it makes this module a generator itself."""
+        return self.averaged.steers  # type: ignore[return-value]
 
     @property
     def step(self) -> int:
@@ -220,7 +226,7 @@ class TargetOriented(pl.LightningModule):
                     norms[f"{name}_grad"] = gradient_norm(network)
                 optimizer.step()
                 optimizer.zero_grad()
-            schedule.step()
+                schedule.step()
         self.ema.update(self.generator, self.step // self.accumulate)
         return norms
 
@@ -255,7 +261,21 @@ class TargetOriented(pl.LightningModule):
         return {name: value for name, value in state.items() if not name.startswith(_ENCODER)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Between two optimizer steps (``accumulate`` > 1) the gradients collected so far are saved too."""
         self._raise_if_bad()
+        for network in (self.generator, self.discriminator):
+            average_gradients(network)
+        gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
+        if gradients:
+            checkpoint["gradients"] = gradients
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._collected = checkpoint.get("gradients", {})
+
+    def on_train_start(self) -> None:
+        for name, gradient in self._collected.items():
+            self.get_parameter(name).grad = gradient.to(self.device, memory_format=torch.preserve_format)
+        self._collected = {}
 
     def _view(self, images: Tensor, copies: int) -> Tensor:
         return images if self.view is None else self.view(images, self._rng(1), copies)
@@ -307,14 +327,18 @@ def steering(generator: nn.Module, encoder: Encoder, images: Tensor) -> dict[str
 
     Returns:
         ``cos_own``, ``cos_opposite``: mean cosine of the target's embedding to that of the blended picture drawn with
-        z and with -z (FIVA: the first is the smaller); ``cos_raw``: the first for the raw picture; ``l1``: mean
+        z and with -z (FIVA: the first is far smaller); ``cos_raw``: the first for the raw picture; ``cos_swap``: mean
+        cosine of another target's embedding to that of the picture drawn with ``steers`` times it; ``l1``: mean
         absolute difference of blended picture and target; ``mask_area`` where there is a mask.
     """
     z = encoder(images).z
+    other = z.roll(len(z) // 2, 0)
     own, opposite = generator(images, z), generator(images, -z)
-    pictures = {"cos_own": own.blend(images), "cos_opposite": opposite.blend(images), "cos_raw": own.image}
-    found = {name: F.cosine_similarity(z, encoder(picture).z).mean() for name, picture in pictures.items()}
-    found["l1"] = F.l1_loss(pictures["cos_own"], images)
+    swap = generator(images, generator.steers * other)  # type: ignore[operator]
+    seen = encoder(torch.cat((own.blend(images), opposite.blend(images), own.image, swap.blend(images)))).z.chunk(4)
+    pairs = zip(("cos_own", "cos_opposite", "cos_raw", "cos_swap"), (z, z, z, other), seen, strict=True)
+    found = {name: F.cosine_similarity(wanted, z_changed).mean() for name, wanted, z_changed in pairs}
+    found["l1"] = F.l1_loss(own.blend(images), images)
     return found if own.mask is None else found | {"mask_area": own.mask.mean()}
 
 

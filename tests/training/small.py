@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,21 @@ class Pictures:
         return {"image": self.images[index], "identity": self.labels[index]}
 
 
-def encoder() -> Encoder:
-    """Frozen and untrained, its batch norms settled so that different pictures get different embeddings."""
-    torch.manual_seed(1)
-    backbone = IResNet((1, 1), (8, 16), DIM, SIZE, stem_stride=1)
+@torch.no_grad()
+def settle(backbone: nn.Module, images: Tensor) -> None:
+    """Give the batch norms of an untrained network the statistics of ``images``, so that it tells pictures apart."""
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             module.momentum = None  # averages
-    with torch.no_grad():
-        backbone.train()(Pictures(count=64).images)
+    backbone.train()(images)
+    backbone.eval()
+
+
+def encoder() -> Encoder:
+    """Frozen and untrained."""
+    torch.manual_seed(1)
+    backbone = IResNet((1, 1), (8, 16), DIM, SIZE, stem_stride=1)
+    settle(backbone, Pictures(count=64).images)
     return Encoder(backbone, SIZE, name="small", layers=("prelu", "layer1"))
 
 
@@ -79,8 +86,8 @@ def module(objective: Objective | None = None, **options: Any) -> TargetOriented
     return TargetOriented(generator, discriminator, frozen_encoder, objective, **{"lr": 1e-3, **options})
 
 
-def data(batch_size: int = 4) -> FaceData:
-    return FaceData(Pictures, "pictures", SIZE, synthetic=True, batch_size=batch_size)
+def data(batch_size: int = 4, count: int = 24) -> FaceData:
+    return FaceData(partial(Pictures, count=count), "pictures", SIZE, synthetic=True, batch_size=batch_size)
 
 
 def trainer(folder: Path, steps: int, **options: Any) -> pl.Trainer:

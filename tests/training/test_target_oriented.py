@@ -100,18 +100,25 @@ def test_only_condition_and_identity_use_the_undistorted_target(tmp_path: Path) 
     assert z is found["z_target"]
 
 
-@pytest.mark.parametrize("weight", [1.0, -1.0], ids=["eq. 4", "its opposite"])
-def test_steers_minus_one_is_the_right_sign(tmp_path: Path, weight: float) -> None:
-    """Trained on eq. 4 it flees z and comes back for -z; trained on the opposite loss it does the opposite."""
-    flee = Term(CounterfactualCosine(), ["z_target", "z_raw", "z_blended"], weight)
-    keep = Term(PixelL1(), ["raw", "distorted"], 0.1)
-    off = Distortion(0.0, 0.0)
-    module = trained(tmp_path, 120, objective=Objective({"id": flee, "pixel": keep}), distortion=off, lr=5e-3, ema=0.9)
-    report = {name: float(value) for name, value in steering(module, module.encoder, small.Pictures().images).items()}
-    print(report)
+def test_steers_minus_one_is_the_right_sign(tmp_path: Path) -> None:
+    """Trained on eq. 4 with its own z it flees z, and with another's z it flees that one and becomes its negative."""
+    terms = {
+        "identity": Term(CounterfactualCosine(), ["z_target", "z_raw", "z_blended"]),
+        "pixel": Term(PixelL1(), ["raw", "distorted"], 2.0),
+    }
+    module = small.module(objective=Objective(terms), lr=5e-3, ema=0.9)
+    small.trainer(tmp_path, 100, max_steps=100, log_every_n_steps=100).fit(module, datamodule=small.data(12, count=960))
+    images = small.Pictures().images
+    report = {name: float(value) for name, value in steering(module, module.encoder, images).items()}
+    assert report["cos_own"] < report["cos_opposite"] - 0.3, report
+    assert report["cos_own"] < -0.4, report
+    z = module.encoder(images).z
+    other = z.roll(12, 0)
+    fled = module.encoder(module(images, other).blend(images)).z
+    become = module.encoder(module(images, module.generator.steers * other).blend(images)).z
     assert module.generator.steers == -1
-    difference = weight * (report["cos_opposite"] - report["cos_own"])
-    assert difference > 0.2, report
+    assert (other * fled).sum(1).mean() < (other * z).sum(1).mean() - 0.1 < (other * become).sum(1).mean() - 0.3
+    assert report["cos_swap"] == pytest.approx((other * become).sum(1).mean().item(), abs=1e-4)
 
 
 def test_checkpoint_is_plain_and_has_no_encoder(tmp_path: Path) -> None:
@@ -162,10 +169,13 @@ def test_accumulated_batches_are_one_large_one(tmp_path: Path) -> None:
     halves = torch.utils.data.DataLoader([{"image": image} for image in images], batch_size=4)  # type: ignore[arg-type]
     small.trainer(tmp_path, 1).fit(two, halves)
     assert two.step == 1
+    wrong, count = 0, 0
     for network in ("generator", "discriminator"):
         for ours, theirs in zip(getattr(one, network).parameters(), getattr(two, network).parameters(), strict=True):
-            # Adam's first step is lr·sign(g): an element whose gradient is rounding noise may go either way.
-            assert (ours - theirs).abs().gt(1e-4).float().mean() < 0.02
+            # Adam's first step is lr·sign(g): where a gradient is rounding noise, it may go either way.
+            wrong += int((ours - theirs).abs().gt(1e-4).sum())
+            count += ours.numel()
+    assert wrong < 0.01 * count
 
 
 def test_r1_every_eighth_step_counts_eight_times(tmp_path: Path) -> None:
@@ -174,7 +184,9 @@ def test_r1_every_eighth_step_counts_eight_times(tmp_path: Path) -> None:
     for every in (1, 8):
         module = small.module(objective=Objective(small.terms(), r1_gamma=1e4, r1_every=every))
         module._optimize = dict  # type: ignore[method-assign, assignment]
-        small.trainer(tmp_path, 1, max_steps=-1, max_epochs=1, limit_train_batches=1).fit(module, datamodule=small.data())
+        small.trainer(tmp_path, 1, max_steps=-1, max_epochs=1, limit_train_batches=1).fit(
+            module, datamodule=small.data()
+        )
         found[every] = gradients(module.discriminator)
     torch.testing.assert_close(found[8] / 8, found[1], rtol=0.02, atol=0.02 * found[1].abs().max().item())
 
@@ -233,7 +245,7 @@ def test_only_what_is_asked_for_is_computed(tmp_path: Path) -> None:
     module.discriminator.register_forward_hook(lambda *_: calls.append("discriminator"))
     module.encoder.register_forward_hook(lambda *_: calls.append("encoder"))
     small.trainer(tmp_path, 1).fit(module, datamodule=small.data())
-    assert calls == ["encoder"]  # the condition
+    assert set(calls) == {"encoder"}  # the condition
 
 
 class _Stop(small.pl.Callback):

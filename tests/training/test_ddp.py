@@ -1,0 +1,68 @@
+"""Two gloo processes: other faces, equal weights, and those of one process with the doubled batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from anon.losses.adversarial import discriminator_loss
+from tests.training import small
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_find_unused_parameters_true"])
+def test_two_steps_in_two_processes(tmp_path: Path, strategy: str) -> None:
+    env = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.two_processes", str(tmp_path), strategy],
+        cwd=ROOT,
+        env={**env, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    start = small.module().state_dict()
+    moved = 0
+    for name, value in first["state"].items():
+        assert torch.equal(value, second["state"][name]), name
+        moved += int(not torch.equal(value, start[name]))
+    assert moved > 0.9 * len(start)
+    assert first["seen"].shape == (2, 4, 3, small.SIZE, small.SIZE)
+    assert not torch.allclose(first["seen"], second["seen"], atol=0.05)
+
+
+def test_averaging_gives_the_gradient_of_the_doubled_batch(tmp_path: Path) -> None:
+    """Two processes over a file store, in threads' stead: gradients of halves, averaged, are those of the whole."""
+    torch.multiprocessing.spawn(_half, (str(tmp_path),), nprocs=2)
+    discriminator, real, fake = _parts()
+    discriminator_loss(discriminator(real), discriminator(fake)).backward()
+    whole = [parameter.grad for parameter in discriminator.parameters()]
+    for rank in (0, 1):
+        for ours, wanted in zip(torch.load(tmp_path / f"{rank}.pt"), whole, strict=True):
+            torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-6)
+
+
+def _parts() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    images = small.Pictures().images
+    return small.module().discriminator, images[:8], images[8:16]
+
+
+def _half(rank: int, folder: str) -> None:
+    from anon.training.gradients import average_gradients
+
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    discriminator, real, fake = _parts()
+    mine = slice(4 * rank, 4 * rank + 4)
+    discriminator_loss(discriminator(real[mine]), discriminator(fake[mine])).backward()
+    average_gradients(discriminator)
+    torch.save([parameter.grad for parameter in discriminator.parameters()], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
