@@ -64,7 +64,6 @@ class Calibration(NamedTuple):
     threshold: float
     far: float
     eer: float
-    eer_threshold: float
     impostor_pairs: int
 
 
@@ -138,8 +137,8 @@ def calibrate(z: Tensor, labels: Tensor, far: float, who: str) -> Calibration:
             f"at FAR {far:g} needs {math.ceil(1 / far)} and 1: use more people or a higher protocol.far."
         )
     threshold, achieved = threshold_at_far(impostor, far)
-    eer, eer_threshold = equal_error_rate(genuine, impostor)
-    return Calibration(threshold, achieved, eer, eer_threshold, len(impostor))
+    eer, _ = equal_error_rate(genuine, impostor)
+    return Calibration(threshold, achieved, eer, len(impostor))
 
 
 def _units(faces: FaceSet) -> dict[str, tuple[list[list[int]], list[list[int]]]]:

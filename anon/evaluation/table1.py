@@ -86,9 +86,7 @@ def run(
 
     calibrated = {who: seen.calibrate(who, data.faces("background")) for who in (JUDGE, ENCODER)}
     anchors = seen.anchors(data.faces("train"), int(cfg.seed))
-    methods = _methods(
-        name, encoder, model_generator, cfg.policy, anchors.to(device), calibrated[ENCODER].eer_threshold
-    )
+    methods = _methods(name, encoder, model_generator, cfg.policy, anchors.to(device), calibrated[ENCODER].threshold)
 
     faces = data.faces("evaluation")
     half = rules.halves(faces)

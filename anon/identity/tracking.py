@@ -33,7 +33,8 @@ class IdentityTracker(nn.Module):
     Args:
         policy: gives a new person's fake identity.
         threshold: cosine distance t below which (strictly, as printed) two embeddings are one person. A good value is
-            the conditioning encoder's EER threshold on people who are not evaluated.
+            the conditioning encoder's threshold at a small FAR on people who are not evaluated: with n people stored, a
+            new one is taken for one of them with probability 1 - (1 - FAR)^n.
 
     The faces of a batch are seen one after the other: two frames of a new person in one batch get one fake identity.
     Of equally near stored identities the oldest wins. The empty store, which algorithm 1 leaves out, stores.
