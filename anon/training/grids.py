@@ -33,7 +33,8 @@ def sheet(columns: list[Tensor]) -> Tensor:
 class SampleGrids(Callback):
     """Writes ``<folder>/<step>.png``, a row a face: target, raw, mask, blended, and blended for the opposite condition.
 
-    Logged to W&B only when the data module says ``synthetic`` or ``images`` is true.
+    Drawn, in the run folder and in W&B, only when the data module says ``synthetic`` or ``images`` is true: faces that
+    belong to somebody stay out of logs unless asked for.
 
     Args:
         folder: made when the first grid is written.
@@ -53,8 +54,10 @@ class SampleGrids(Callback):
 
     @torch.no_grad()
     def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
-        """One grid of the averaged generator; nothing where the data has no background split."""
+        """One grid of the averaged generator; nothing where the faces may not be shown or there is no background split."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if not (self.images or data.synthetic):
+            return
         if self._targets is None:
             try:
                 self._targets = spread(data.faces("background"), self.faces)
@@ -73,7 +76,6 @@ class SampleGrids(Callback):
         picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
         self.folder.mkdir(parents=True, exist_ok=True)
         picture.save(self.folder / f"{step:07d}.png")
-        if self.images or data.synthetic:
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image("grid", [picture], step=step)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("grid", [picture], step=step)
