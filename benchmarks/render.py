@@ -48,9 +48,8 @@ def filling(size: int, identities: int = 256, images: int = 16) -> float:
 if __name__ == "__main__":
     side = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     rates = drawing(side)
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {side} x {side}"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, {side} x {side}")
     print(f"drawing, {torch.get_num_threads()} threads: median {statistics.median(rates):.0f} images/s")
     print(f"  spread {min(rates):.0f} to {max(rates):.0f} over {WINDOWS} windows of {BATCHES * BATCH} images")
     print(f"filling an empty cache: {filling(side):.0f} images/s")

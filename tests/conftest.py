@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import anon  # noqa: F401, before anything imports Lightning: see anon.torchvision_ops
+
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("ANON_REAL", str(ROOT.parent / "shared" / "real"))

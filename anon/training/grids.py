@@ -54,7 +54,7 @@ class SampleGrids(Callback):
 
     @torch.no_grad()
     def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
-        """One grid of the averaged generator; nothing where the faces may not be shown or there is no background split."""
+        """One grid of the averaged generator; none where faces may not be shown or the data has no background split."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if not (self.images or data.synthetic):
             return
