@@ -11,8 +11,8 @@ from torch import Tensor
 
 from anon.faces.synthetic import scene
 from anon.faces.synthetic.head import meet, rotation, table
-from anon.faces.synthetic.paint import edge, face, over
-from anon.faces.synthetic.parameters import EXPRESSION, OCCLUDERS, Columns
+from anon.faces.synthetic.paint import face, over
+from anon.faces.synthetic.parameters import EXPRESSION, Columns
 
 #: Raise it with every change that alters a pixel: it is part of the cache's key, and shipped weights name it.
 VERSION = 1
@@ -29,7 +29,7 @@ class Rendered(NamedTuple):
     gaze: Tensor  # (B, 2)
     light: Tensor  # (B, 3)
     landmarks: Tensor  # (B, 5, 2)
-    occluder: Tensor  # (B,) int64, index into OCCLUDERS
+    occluder: Tensor  # (B,) int64, index into parameters.OCCLUDERS
 
 
 @torch.no_grad()
@@ -86,11 +86,3 @@ def five_points(person: Columns, mood: Columns, head: Tensor, turn: Tensor, scal
     seen = torch.einsum("bij,bjk->bik", turn, point)
     per_unit, centre_x, centre_y = (part[:, None] for part in scale.unbind(-1))
     return torch.stack((centre_x + per_unit * seen[:, 0], centre_y - per_unit * seen[:, 1]), dim=-1)
-
-
-def occluder_name(index: int) -> str:
-    """Name of an occluder's index in ``Rendered.occluder``."""
-    return OCCLUDERS[index]
-
-
-__all__ = ["BATCH", "VERSION", "Rendered", "edge", "five_points", "occluder_name", "render"]
