@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anon.identity.iresnet import IResNet
+from anon.identity.networks.iresnet import IResNet
 from anon.identity.weights import load_into
 
 #: What one unit of the network's output stands for: degrees, expression units, degrees, half an image side.

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.identity.encoder import Encoder
-from anon.identity.iresnet import IResNet
 from anon.identity.judge import Judge
+from anon.identity.networks.iresnet import IResNet
 
 
 class Means(nn.Module):

@@ -13,10 +13,10 @@ from insightface.utils import face_align
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.identity.edgeface import EdgeFace
 from anon.identity.encoder import Encoder
 from anon.identity.judge import InsightFaceJudge, Judge
-from anon.identity.mobilefacenet import MobileFaceNet
+from anon.identity.networks.edgeface import EdgeFace
+from anon.identity.networks.mobilefacenet import MobileFaceNet
 from anon.identity.verification import equal_error_rate, kfold_accuracy, tar_at_far
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

@@ -15,7 +15,7 @@ from anon.faces.datamodule import FaceData
 from anon.generators.discriminator import Discriminator
 from anon.generators.fiva import FIVA
 from anon.identity.encoder import Encoder
-from anon.identity.iresnet import IResNet
+from anon.identity.networks.iresnet import IResNet
 from anon.losses.adversarial import NonSaturating
 from anon.losses.identity import CounterfactualCosine
 from anon.losses.ifsr import IFSR

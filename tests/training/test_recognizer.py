@@ -10,8 +10,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from anon.errors import UserError
-from anon.identity.iresnet import IResNet
 from anon.identity.margins import ArcFace
+from anon.identity.networks.iresnet import IResNet
 from anon.training.recognizer import RecognizerTraining, augment, export, load_backbone
 
 

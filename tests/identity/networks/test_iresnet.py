@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from anon.identity.compact import CompactNet
-from anon.identity.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet_small
+from anon.identity.networks.compact import CompactNet
+from anon.identity.networks.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet_small
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -70,7 +70,7 @@ def test_the_small_ones_fit_in_four_megabytes_of_half_precision(build, dim):
 
 
 def test_blocks_and_widths_must_agree():
-    from anon.identity.iresnet import IResNet
+    from anon.identity.networks.iresnet import IResNet
 
     with pytest.raises(ValueError, match="one length"):
         IResNet((1, 2), (8, 16, 32))

@@ -1,0 +1,1 @@
+"""Backbones of recognizers: normalized images in, raw embeddings out, with the state-dict names of their origin."""
