@@ -7,7 +7,7 @@ pure function of the name, so it does not change when a data set grows, is subsa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from anon.errors import UserError
 
@@ -15,6 +15,7 @@ from anon.errors import UserError
 #: other calibration. ``attacker``: the people whose pairs an attacker owns. ``evaluation``: figures only.
 SHARES: dict[str, float] = {"train": 0.5, "background": 0.1, "attacker": 0.2, "evaluation": 0.2}
 SPLITS: tuple[str, ...] = tuple(SHARES)
+_OFFICIAL = {"val": "background", "test": "evaluation"}
 
 
 def split_of(identity: str) -> str:
@@ -23,13 +24,18 @@ def split_of(identity: str) -> str:
     >>> split_of("n000001"), split_of("n000001") == split_of("n000001")
     ('attacker', True)
     """
-    position = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
+    return _share_out(identity, SHARES)
+
+
+def _share_out(identity: str, shares: Mapping[str, float]) -> str:
+    """A name of ``shares``, by the first 8 bytes of the SHA-256 of the identity."""
+    position = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64 * sum(shares.values())
     edge = 0.0
-    for name, share in SHARES.items():
+    for name, share in shares.items():
         edge += share
         if position < edge:
             return name
-    return SPLITS[-1]
+    return list(shares)[-1]
 
 
 def members(identities: Iterable[str], split: str) -> list[str]:
@@ -41,3 +47,26 @@ def members(identities: Iterable[str], split: str) -> list[str]:
     if split not in SHARES:
         raise UserError(f"Unknown split '{split}'; choose one of {', '.join(SPLITS)}.")
     return sorted(name for name in identities if split_of(name) == split)
+
+
+def assign(identity: str, official: str | None = None, has_val: bool = False) -> str:
+    """Split of an identity of a data set that publishes its own train, val and test lists: those are honoured.
+
+    ``test`` is evaluation, ``val`` background; ``train`` is shared out by the name's hash to train and attacker and,
+    where the data set has no ``val``, to background, in the proportions of :data:`SHARES`. Without an official split
+    this is :func:`split_of`.
+
+    >>> assign("000", "test"), assign("000", "val"), assign("n000001", "train", has_val=True)
+    ('evaluation', 'background', 'train')
+
+    Raises:
+        UserError: unknown official split.
+    """
+    if official is None:
+        return split_of(identity)
+    if official in _OFFICIAL:
+        return _OFFICIAL[official]
+    if official != "train":
+        raise UserError(f"Unknown official split '{official}'; choose one of train, val, test.")
+    taken = ("evaluation", "background") if has_val else ("evaluation",)
+    return _share_out(identity, {name: share for name, share in SHARES.items() if name not in taken})
