@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anon import weights
 from anon.errors import UserError
 from anon.identity.verification import equal_error_rate, pair_distances, summarize
 
@@ -172,26 +170,6 @@ def augment(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     y = (torch.arange(height, device=device) + 0.5).view(1, height, 1) / height
     hole = ((x - x0).abs() < side / 2) & ((y - y0).abs() < side / 2)
     return out.masked_fill(hole[:, None], 0.0).clamp(-1.0, 1.0)
-
-
-def load_backbone(backbone: nn.Module, checkpoint: str | Path) -> nn.Module:
-    """Fill ``backbone`` from a Lightning checkpoint of :class:`RecognizerTraining`.
-
-    Raises:
-        UserError: not such a checkpoint, or of another architecture.
-    """
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True).get("state_dict", {})
-    inner = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-    try:
-        backbone.load_state_dict(inner)
-    except RuntimeError as error:
-        raise UserError(f"'{checkpoint}' holds no {type(backbone).__name__} of this shape.") from error
-    return backbone
-
-
-def export(backbone: nn.Module, name: str, card: str, folder: Path = weights.FOLDER) -> Path:
-    """Ship a trained backbone as ``<folder>/<name>.safetensors`` with its model card."""
-    return weights.ship(backbone.state_dict(), name, card, folder)
 
 
 def card(name: str, facts: dict[str, Any], figures: dict[str, float], notes: Sequence[str] = ()) -> str:
