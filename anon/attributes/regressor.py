@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anon.identity.networks.iresnet import IResNet
-from anon.identity.weights import load_into
+from anon.weights.files import load_into
 
 #: What one unit of the network's output stands for: degrees, expression units, degrees, half an image side.
 SCALES = {"pose": 15.0, "expression": 0.4, "gaze": 8.0, "landmarks": 0.2}

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.identity.contract import Embedded
-from anon.identity.weights import fingerprint, load_into
+from anon.weights.files import fingerprint, load_into
 
 #: The word for "no weight file, keep the random start", which tests and benchmarks say outright.
 RANDOM = "random"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from anon.errors import UserError
 from anon.identity.contract import PolicyLike
-from anon.identity.weights import read
+from anon.weights.files import read
 
 BLOCK = 65_536  # stored identities compared at a time
 FIRST = 64  # rows of the first allocation; it doubles from there

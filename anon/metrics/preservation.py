@@ -15,7 +15,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from anon.errors import UserError
-from anon.identity.weights import read
+from anon.weights.files import read
 
 
 def mean_difference(changed: Tensor, target: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import nn
 
 from anon import weights as shipped
 from anon.errors import UserError
-from anon.identity import weights
+from anon.weights import files as weights
 
 
 def _net(width: int = 3) -> nn.Sequential:
