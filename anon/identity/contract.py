@@ -7,11 +7,17 @@ have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from anon.errors import UserError
+
+#: How a judge's embeddings are compared: :func:`anon.identity.verification.distance`.
+METRICS = ("cosine", "euclidean")
 
 
 class Embedded(NamedTuple):
@@ -33,12 +39,35 @@ class EncoderLike(Protocol):
 
 @runtime_checkable
 class JudgeLike(Protocol):
-    """A recognizer that measures. ``metric`` is "cosine" (unit vectors) or "euclidean" (raw vectors, as dlib)."""
+    """A recognizer that measures. ``metric`` is "cosine" (unit vectors) or "euclidean" (raw vectors, as dlib).
+
+    ``threshold`` is the distance below which two faces are one person, as its makers or a calibration found it, or
+    None; ``fingerprint`` tells whether it is the network that trained; ``embed`` gives no gradient.
+    """
 
     name: str
     metric: str
+    threshold: float | None
+    fingerprint: str
 
     def embed(self, images: Tensor) -> Tensor: ...
+
+
+def check_judge(judge: object) -> None:
+    """The door of whatever takes a judge.
+
+    Raises:
+        UserError: it lacks a part of :class:`JudgeLike`, or its metric or threshold cannot be.
+    """
+    name = getattr(judge, "name", None) or type(judge).__name__
+    missing = [part for part in ("name", "metric", "threshold", "fingerprint", "embed") if part not in dir(judge)]
+    if missing or not callable(judge.embed):  # type: ignore[attr-defined]
+        raise UserError(f"The judge '{name}' is none: it has no {', '.join(missing) or 'embed() to call'}.")
+    metric, threshold = judge.metric, judge.threshold  # type: ignore[attr-defined]
+    if metric not in METRICS:
+        raise UserError(f"The judge '{name}' declares the metric {metric!r}; known are {' and '.join(METRICS)}.")
+    if threshold is not None and not (math.isfinite(threshold) and threshold > 0):
+        raise UserError(f"The judge '{name}' declares the threshold {threshold}, which is no distance above 0.")
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """Verification and identification figures of a recognizer (thesis, algorithms 1 and 2; insightface's LFW procedure).
 
-Everything is about *distances*: cosine distance ``1 - cos`` in [0, 2] unless said otherwise. A pair is accepted when
-its distance is *below* the threshold,
+Everything is about *distances*: cosine distance ``1 - cos`` in [0, 2] unless a judge declares another metric. A pair
+is accepted when its distance is *below* the threshold,
 
     FAR(th) = share of impostor distances < th        FRR(th) = share of genuine distances >= th
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.contract import FaceSet
+from anon.identity.contract import METRICS
 
 
 class Rates(NamedTuple):
@@ -35,6 +36,30 @@ class KFold(NamedTuple):
     accuracy: float
     deviation: float
     thresholds: list[float]
+
+
+def distance(a: Tensor, b: Tensor, metric: str = "cosine") -> Tensor:
+    """Distances of embeddings row by row, (..., D) and (..., D) -> (...); the one place that knows what a metric is.
+
+    Args:
+        a, b: unit vectors for "cosine" (in [0, 2]), raw ones for "euclidean".
+    """
+    if _known(metric) == "euclidean":
+        return (a - b).norm(dim=-1)
+    return 1.0 - (a * b).sum(-1)
+
+
+def distances(a: Tensor, b: Tensor, metric: str = "cosine") -> Tensor:
+    """All distances between two sets, (N, D) and (M, D) -> (N, M); see :func:`distance`."""
+    if _known(metric) == "euclidean":
+        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    return 1.0 - a @ b.T
+
+
+def _known(metric: str) -> str:
+    if metric not in METRICS:
+        raise UserError(f"No metric {metric!r}; known are {' and '.join(METRICS)}.")
+    return metric
 
 
 def roc(genuine: Tensor, impostor: Tensor) -> Rates:
@@ -93,31 +118,39 @@ def tar_at_far(genuine: Tensor, impostor: Tensor, far: float = 1e-3) -> float:
     return float((genuine < threshold).double().mean())
 
 
-def pair_distances(z: Tensor, labels: Tensor, block: int = 1024) -> tuple[Tensor, Tensor]:
-    """Cosine distances of all pairs of a labelled set, each pair once: (genuine, impostor).
+def pair_distances(z: Tensor, labels: Tensor, block: int = 1024, metric: str = "cosine") -> tuple[Tensor, Tensor]:
+    """Distances of all pairs of a labelled set, each pair once: (genuine, impostor).
 
     Args:
-        z: (N, D) unit vectors.
+        z: (N, D) embeddings.
         labels: (N,) identities.
         block: rows of the distance matrix in memory at a time.
+        metric: see :func:`distance`.
     """
     genuine, impostor = [], []
     columns = torch.arange(len(z), device=z.device)
     for start in range(0, len(z), block):
         rows = columns[start : start + block]
-        distance = 1.0 - z[rows] @ z.T  # (block, N)
+        found = distances(z[rows], z, metric)  # (block, N)
         later = columns[None, :] > rows[:, None]
         same = labels[rows][:, None] == labels[None, :]
-        genuine.append(distance[later & same])
-        impostor.append(distance[later & ~same])
+        genuine.append(found[later & same])
+        impostor.append(found[later & ~same])
     return torch.cat(genuine), torch.cat(impostor)
 
 
-def rank1(gallery: Tensor, gallery_labels: Tensor, probes: Tensor, probe_labels: Tensor, block: int = 4096) -> float:
-    """Share of probes whose nearest gallery entry is of their own identity; all embeddings unit norm."""
+def rank1(
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    probes: Tensor,
+    probe_labels: Tensor,
+    block: int = 4096,
+    metric: str = "cosine",
+) -> float:
+    """Share of probes whose nearest gallery entry is of their own identity; for ``metric`` see :func:`distance`."""
     hits = 0
     for start in range(0, len(probes), block):
-        nearest = (probes[start : start + block] @ gallery.T).argmax(1)
+        nearest = distances(probes[start : start + block], gallery, metric).argmin(1)
         hits += int((gallery_labels[nearest] == probe_labels[start : start + block]).sum())
     return hits / len(probes)
 
@@ -129,7 +162,9 @@ def kfold_accuracy(squared: Tensor, same: Tensor, folds: int = 10) -> KFold:
         squared: (P,) squared L2 distances of unit embeddings, in the order of the pair list; folds are contiguous.
         same: (P,) bool, whether the pair shows one person.
     """
-    thresholds = torch.arange(0, 4, 0.01, dtype=torch.float64)
+    thresholds = (
+        torch.arange(400, dtype=torch.float64) * 0.01
+    )  # as NumPy has them; torch.arange(0, 4, .01) is an ulp off
     right = (squared.double()[:, None] < thresholds) == same[:, None]  # (P, 400)
     fold = torch.arange(len(squared)) * folds // len(squared)
     accuracies, chosen = [], []
@@ -154,31 +189,37 @@ def embed_faces(embed: Callable[[Tensor], Tensor], faces: FaceSet, batch_size: i
 
 
 def evaluate_recognizer(
-    embed: Callable[[Tensor], Tensor], faces: FaceSet, far: float = 1e-3, batch_size: int = 256
+    embed: Callable[[Tensor], Tensor],
+    faces: FaceSet,
+    far: float = 1e-3,
+    batch_size: int = 256,
+    metric: str = "cosine",
 ) -> dict[str, float]:
     """EER, TAR at ``far``, thresholds and top-1 of a recognizer on a face set it was not trained on.
 
     Top-1: the first half of each identity's images is averaged into a gallery entry, the rest are probes.
 
     Args:
-        embed: images (B, 3, H, W) -> unit embeddings (B, D), such as ``Judge.embed``.
+        embed: images (B, 3, H, W) -> embeddings (B, D), such as ``Judge.embed``.
+        metric: the judge's; see :func:`distance`.
 
     Raises:
         UserError: too few pairs for the wanted FAR.
     """
-    return summarize(embed_faces(embed, faces, batch_size), faces.labels, far)
+    return summarize(embed_faces(embed, faces, batch_size), faces.labels, far, metric)
 
 
-def summarize(z: Tensor, labels: Tensor, far: float = 1e-3) -> dict[str, float]:
+def summarize(z: Tensor, labels: Tensor, far: float = 1e-3, metric: str = "cosine") -> dict[str, float]:
     """The figures of :func:`evaluate_recognizer` from embeddings (N, D) and labels (N,)."""
-    genuine, impostor = pair_distances(z, labels)
+    genuine, impostor = pair_distances(z, labels, metric=metric)
     eer, eer_threshold = equal_error_rate(genuine, impostor)
     threshold, achieved = threshold_at_far(impostor, far)
     gallery, names, probe = [], [], torch.zeros(len(z), dtype=torch.bool)
     for label in labels.unique():
         index = (labels == label).nonzero()[:, 0]
         half = max(1, len(index) // 2)
-        gallery.append(torch.nn.functional.normalize(z[index[:half]].mean(0), dim=0))
+        mean = z[index[:half]].mean(0)
+        gallery.append(torch.nn.functional.normalize(mean, dim=0) if metric == "cosine" else mean)
         names.append(label)
         probe[index[half:]] = True
     return {
@@ -187,7 +228,7 @@ def summarize(z: Tensor, labels: Tensor, far: float = 1e-3) -> dict[str, float]:
         "tar": float((genuine < threshold).double().mean()),
         "threshold": threshold,
         "far": achieved,
-        "top1": rank1(torch.stack(gallery), torch.stack(names), z[probe], labels[probe]),
+        "top1": rank1(torch.stack(gallery), torch.stack(names), z[probe], labels[probe], metric=metric),
         "identities": float(len(names)),
         "genuine_pairs": float(len(genuine)),
         "impostor_pairs": float(len(impostor)),

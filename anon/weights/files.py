@@ -22,7 +22,7 @@ from anon.errors import UserError
 
 SHIPPED = "shipped:"
 MAX_BYTES = 2 * 1024**3
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "backbone", "net")
+_WRAPPERS = ("state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone", "net")
 _PREFIXES = ("module.", "model.", "backbone.")
 
 
@@ -87,6 +87,8 @@ def load_into(module: nn.Module, path: str | Path) -> None:
     state = read(path)
     wanted = module.state_dict()
     state = _strip(state, wanted)
+    unused = getattr(module, "unused", ())  # a class attribute: what its published files hold beyond the network
+    state = {key: value for key, value in state.items() if not key.startswith(tuple(unused))}
     for key, value in wanted.items():  # files written before PyTorch 0.4.1 lack this counter, which nothing here uses
         if key.endswith("num_batches_tracked"):
             state.setdefault(key, value)

@@ -9,6 +9,8 @@ import torch
 
 from anon.errors import UserError
 from anon.identity.verification import (
+    distance,
+    distances,
     embed_faces,
     equal_error_rate,
     kfold_accuracy,
@@ -137,3 +139,27 @@ def test_embed_faces_keeps_the_order():
 
     z = embed_faces(lambda images: images.mean((1, 2, 3))[:, None], Faces(), batch_size=2)
     assert z[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_distance_by_hand():
+    a, b = torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([[0.0, 1.0], [0.6, -0.8]])
+    torch.testing.assert_close(distance(a, b), torch.tensor([1.0, 1.28]))  # 1 - (.36 - .64)
+    torch.testing.assert_close(distance(a, b, "euclidean"), torch.tensor([2**0.5, 1.6]))
+    torch.testing.assert_close(distances(a, b), torch.tensor([[1.0, 0.4], [0.2, 1.28]]))
+    rows = torch.tensor([[2**0.5, 0.8**0.5], [0.4**0.5, 1.6]])
+    torch.testing.assert_close(distances(a, b, "euclidean"), rows)
+    with pytest.raises(UserError, match="metric 'manhattan'; known are cosine and euclidean"):
+        distance(a, b, "manhattan")
+
+
+def test_a_euclidean_recognizer_is_judged_by_its_lengths():
+    """People at 1, 5 and 9 on one ray: cosine cannot tell them, Euclidean distance does."""
+    labels = torch.arange(3).repeat_interleave(4)
+    z = torch.tensor([1.0, 5.0, 9.0])[labels, None] + torch.tensor([-0.2, -0.1, 0.1, 0.2]).repeat(3)[:, None]
+    genuine, impostor = pair_distances(z, labels, metric="euclidean")
+    assert len(genuine) == 18 and len(impostor) == 48
+    assert float(genuine.max()) == pytest.approx(0.4) and float(impostor.min()) == pytest.approx(3.6)
+    assert rank1(z[::4], labels[::4], z, labels, metric="euclidean") == 1.0
+    found = summarize(z, labels, far=0.05, metric="euclidean")
+    assert (found["eer"], found["tar"], found["top1"]) == (0.0, 1.0, 1.0)
+    assert found["threshold"] == pytest.approx(3.6, abs=0.2)
