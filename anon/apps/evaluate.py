@@ -1,5 +1,6 @@
 """Evaluate what was trained: ``python evaluate.py experiment=fiva``, or ``python -m anon.apps.evaluate ...``.
 
+``protocol=lfw`` compares pairs of Labeled Faces in the Wild (:mod:`anon.evaluation.lfw`) instead of table 1.
 ``checkpoint=last`` takes the newest run of the same experiment, scale and data; ``checkpoint=<file>`` any other. Prints
 the table and writes it as JSON, Markdown and CSV with a grid of faces; the path of ``results.json`` is the last line.
 """
@@ -12,7 +13,7 @@ from typing import cast
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, WandbLogger
 
@@ -21,7 +22,7 @@ from anon.apps.config import run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.runs import LAST, commit, last_run, run_folder
 from anon.errors import UserError
-from anon.evaluation import table1
+from anon.evaluation import lfw, table1
 from anon.generators.contract import GeneratorLike
 from anon.training.target_oriented import TargetOriented
 
@@ -56,7 +57,8 @@ def evaluate(config: DictConfig) -> None:
         log_config(loggers, config)
         try:
             generator = cast(GeneratorLike, module.averaged)
-            table1.run(generator, module.encoder, judge, data, config, folder, trained, name=name, commit=commit())
+            table = lfw if issubclass(get_class(config.protocol._target_), lfw.LfwProtocol) else table1
+            table.run(generator, module.encoder, judge, data, config, folder, trained, name=name, commit=commit())
             _log_table(loggers, folder)
         finally:
             finish(loggers)

@@ -76,7 +76,7 @@ def as_markdown(results: Results, paper: Published) -> str:
     counts = results.counts
     lines = [f"# Table 1 on {results.rows[0].data}", ""]
     lines += [f"**{note}**\n" for note in results.notes]
-    lines += _table(["", *TABLE1.values()], _table1_rows(results, paper))
+    lines += markdown_table(["", *TABLE1.values()], _table1_rows(results, paper))
     lines += ["", f"Paper: {paper.source}; {paper.protocol}.", ""]
     lines += [
         f"Judge {results.judge}, hit below cosine distance {short(results.threshold)}: FAR {results.far:g} wanted, "
@@ -94,7 +94,7 @@ def as_markdown(results: Results, paper: Published) -> str:
     body = [
         [name, *(row.metrics[name].text() if name in row.metrics else "" for row in results.rows)] for name in names
     ]
-    return "\n".join(lines + _table(["", *methods], body)) + "\n"
+    return "\n".join(lines + markdown_table(["", *methods], body)) + "\n"
 
 
 def write(path: Path, text: str) -> None:
@@ -122,7 +122,7 @@ def _table1_rows(results: Results, paper: Published) -> list[list[str]]:
     return body
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table whose columns also line up as plain text."""
     widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
 

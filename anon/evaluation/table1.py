@@ -29,8 +29,8 @@ from anon.evaluation.published import published
 from anon.evaluation.score import Gallery, Scene, score
 from anon.faces.contract import FaceSet
 from anon.generators.contract import GeneratorLike
+from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
-from anon.identity.judge import InsightFaceJudge, Judge
 from anon.identity.policies import Negation, anchor_space, average
 from anon.identity.verification import pair_distances
 from anon.metrics.attributes import NAMES
@@ -48,7 +48,7 @@ class Data(Protocol):
 def run(
     model_generator: GeneratorLike,
     encoder: Encoder,
-    judge: Judge | InsightFaceJudge,
+    judge: JudgeLike,
     data: Data,
     cfg: DictConfig,
     output: Path,
@@ -77,16 +77,16 @@ def run(
         UserError: judge and encoder are one network, too little data for the FAR, or an unfit policy.
     """
     rule: rules.Protocol = instantiate(cfg.protocol)
-    notes = _check_judge(encoder, judge, rule)
+    notes = judge_notes(encoder, judge, rule)
     device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
     for module in (encoder, judge):
         if isinstance(module, nn.Module):
             module.to(device)
-    seen = _Eyes(encoder, judge, rule, device, _cache(cfg))
+    seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
 
     calibrated = {who: seen.calibrate(who, data.faces("background")) for who in (JUDGE, ENCODER)}
     anchors = seen.anchors(data.faces("train"), int(cfg.seed))
-    methods = _methods(name, encoder, model_generator, cfg.policy, anchors.to(device), calibrated[ENCODER].threshold)
+    methods = four_rows(name, encoder, model_generator, cfg.policy, anchors.to(device), calibrated[ENCODER].threshold)
 
     faces = data.faces("evaluation")
     half = rules.halves(faces)
@@ -135,17 +135,17 @@ def run(
         "tracker_threshold": float(methods[-1].anonymizer.policy.threshold),  # type: ignore[union-attr]
         "anchors": len(anchors),
     }
-    config = {"evaluation": _plain(cfg), "training": _plain(train_config), "encoder": encoder.name}
+    config = {"evaluation": plain(cfg), "training": plain(train_config), "encoder": encoder.name}
     threshold = calibrated[JUDGE].threshold
     found = files.Results(int(cfg.seed), rows, judge.name, threshold, rule.far, counts, config, commit, notes)
     return _publish(found, output, methods, faces, half.probe, rule, seen, bool(cfg.logger.images))
 
 
-class _Eyes:
+class Eyes:
     """Both recognizers with their cached embeddings."""
 
     def __init__(
-        self, encoder: Encoder, judge: Judge | InsightFaceJudge, rule: rules.Protocol, device: Any, cache: Path | None
+        self, encoder: Encoder, judge: JudgeLike, rule: rules.Protocol, device: Any, cache: Path | None
     ) -> None:
         self.rule, self.device, self.cache = rule, device, cache
         self.embed: dict[str, Embed] = {JUDGE: judge.embed, ENCODER: lambda images: encoder(images).z}
@@ -178,7 +178,8 @@ class _Eyes:
         return Gallery(*average(z, owners), z, owners, threshold)
 
 
-def _check_judge(encoder: Encoder, judge: Judge | InsightFaceJudge, rule: rules.Protocol) -> list[str]:
+def judge_notes(encoder: Encoder, judge: JudgeLike, rule: rules.Protocol) -> list[str]:
+    check_judge(judge)
     if judge.metric != "cosine":
         raise UserError(f"Table 1 needs a judge with cosine distances; '{judge.name}' has {judge.metric}.")
     if judge.fingerprint != encoder.fingerprint:
@@ -191,7 +192,7 @@ def _check_judge(encoder: Encoder, judge: Judge | InsightFaceJudge, rule: rules.
     return [f"The judge {judge.name} is the encoder that the generator was trained with: the figures flatter it."]
 
 
-def _methods(
+def four_rows(
     name: str, encoder: Encoder, generator: GeneratorLike, policy: DictConfig, anchors: Tensor, threshold: float
 ) -> list[Method]:
     """The four rows. ``policy`` is a tracker's configuration, whose own policy is the row Sampling."""
@@ -209,7 +210,7 @@ def _methods(
 
 
 def _instruments(
-    cfg: DictConfig, seen: _Eyes, rule: rules.Protocol, faces: FaceSet, device: torch.device
+    cfg: DictConfig, seen: Eyes, rule: rules.Protocol, faces: FaceSet, device: torch.device
 ) -> tuple[Instruments, dict[str, str]]:
     """The measures that can be taken here, and why the others cannot."""
     missing: dict[str, str] = {"mask_area": "n/a (no mask)"}
@@ -235,7 +236,7 @@ def _publish(
     faces: FaceSet,
     probe: Tensor,
     rule: rules.Protocol,
-    seen: _Eyes,
+    seen: Eyes,
     images: bool,
 ) -> Path:
     """Write everything, results.json last, print the table and the paths."""
@@ -259,10 +260,10 @@ def _publish(
     return path
 
 
-def _cache(cfg: DictConfig) -> Path | None:
+def embedding_cache(cfg: DictConfig) -> Path | None:
     folder = OmegaConf.select(cfg, "paths.cache")
     return None if folder is None else Path(str(folder)).expanduser() / "embeddings"
 
 
-def _plain(cfg: Mapping[str, Any] | DictConfig | None) -> Any:
+def plain(cfg: Mapping[str, Any] | DictConfig | None) -> Any:
     return OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg

@@ -1,0 +1,166 @@
+"""LFW with the second photograph of each pair anonymized (CIAGAN, Maximov et al., CVPR 2020; FIVA, table 2).
+
+    python evaluate.py experiment=fiva protocol=lfw protocol.collection.root=<lfw> protocol.collection.points=<csv>
+
+The judge's threshold is that of FAR 0.001 over the mismatched pairs of the *unchanged* photographs; brackets are 95 %,
+bootstrap over the first person of each pair with that threshold held. The row Real is the recognizer itself, with
+insightface's accuracy and VAL. Anchors and the tracker's threshold come from ``data``, as in table 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+from anon.errors import UserError
+from anon.evaluation import protocol as rules
+from anon.evaluation import results as files
+from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.figures import Row, short
+from anon.evaluation.measure import ENCODER, JUDGE
+from anon.evaluation.pairs import PairSet, Scale, distances, embed_pairs, enrolled, score_pairs
+from anon.evaluation.published import published
+from anon.evaluation.table1 import Data, Eyes, embedding_cache, four_rows, judge_notes, plain
+from anon.faces.collections.photographs.lfw import LFW
+from anon.faces.detection.contract import Detector
+from anon.generators.contract import GeneratorLike
+from anon.identity.contract import JudgeLike
+from anon.identity.encoder import Encoder
+from anon.identity.verification import threshold_at_far
+
+COLUMNS = {"TPR": "TPR ↓", "TPR_own": "TPR, own threshold ↓", "ID": "ID ↓", "accuracy": "accuracy ↓", "VAL": "VAL ↓"}
+
+
+@dataclass(frozen=True)
+class LfwProtocol(rules.Protocol):
+    """Table 1's choices, as far as they concern recognizers and anchors, and the pairs.
+
+    Args:
+        collection: the photographs, their pairs and points.
+        view: list of pairs, see :meth:`LFW.pairs`.
+        size: side of the aligned faces in pixels.
+        detector: finds the faces that have no points.
+    """
+
+    collection: LFW | None = None
+    view: str = "pairs.txt"
+    size: int = 112
+    detector: Detector | None = None
+
+
+def run(
+    model_generator: GeneratorLike,
+    encoder: Encoder,
+    judge: JudgeLike,
+    data: Data,
+    cfg: DictConfig,
+    output: Path,
+    train_config: DictConfig | None = None,
+    *,
+    name: str = "FIVA",
+    commit: str | None = None,
+) -> Path:
+    """Evaluate a generator on pairs; the arguments, the files and the last line are those of :func:`table1.run`.
+
+    Returns:
+        Path of results.json.
+
+    Raises:
+        UserError: unfit pairs or photographs, judge and encoder are one network, or too few pairs for the FAR.
+    """
+    rule = cast(LfwProtocol, instantiate(cfg.protocol))
+    if rule.collection is None:
+        raise UserError("protocol=lfw needs protocol.collection, the photographs and their pairs.")
+    pictures = PairSet(rule.collection, rule.view, rule.size, rule.detector)
+    if pictures.folds < 2:
+        raise UserError(f"{rule.view} has one set of pairs, and the accuracy needs two folds or more.")
+    mismatched = int((~pictures.same).sum())
+    if mismatched * rule.far < 1:  # said before the long part
+        raise UserError(
+            f"A threshold at FAR {rule.far:g} needs {math.ceil(1 / rule.far):,} mismatched pairs, and {rule.view} has "
+            f"{mismatched:,}; raise protocol.far."
+        )
+    notes = judge_notes(encoder, judge, rule)
+    device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
+    for module in (encoder, judge):
+        if isinstance(module, nn.Module):
+            module.to(device)
+    seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
+    learned = data.faces("train")
+    anchors = seen.anchors(learned, int(cfg.seed)).to(device)
+    tracker = seen.calibrate(ENCODER, data.faces("background")).threshold
+    methods = four_rows(name, encoder, model_generator, cfg.policy, anchors, tracker)
+    known = len(set(learned.names) & set(pictures.names))
+    if known:
+        notes.append(f"{known:,} of the {len(pictures.names):,} people of the pairs are in the training split of data.")
+
+    changed = {method.name: method.anonymizer for method in methods}
+    z = embed_pairs(pictures, changed, seen.embed[JUDGE], rule.batch_size, device)
+    real = z["Real"]
+    threshold, achieved = threshold_at_far(distances(real, real, pictures)[~pictures.same], rule.far)
+    scale = Scale(real, threshold, rule.far, Bootstrap(pictures.people.flatten(), rule.resamples, int(cfg.seed)))
+    rows = [
+        Row(method.name, "lfw", rule.view, method.policy, metrics=score_pairs(z[method.name], pictures, scale))
+        for method in methods
+    ]
+    probes, owners, gallery, people = enrolled(pictures)
+    counts: dict[str, int | float] = {
+        "pairs": len(pictures.same),
+        "genuine": int(pictures.same.sum()),
+        "impostor": mismatched,
+        "folds": pictures.folds,
+        "identities": len(pictures.names),
+        "photographs": len(pictures.files),
+        "probes": len(probes),
+        "probe_identities": len(owners.unique()),
+        "enrolled": len(gallery),
+        "gallery": len(people.unique()),
+        "far_achieved": achieved,
+        "training_identities": known,
+        **{f"points_{where}": count for where, count in pictures.placed.items()},
+    }
+    config = {"evaluation": plain(cfg), "training": plain(train_config), "encoder": encoder.name}
+    found = files.Results(int(cfg.seed), rows, judge.name, threshold, rule.far, counts, config, commit, notes)
+    return _publish(found, output)
+
+
+def as_markdown(results: files.Results) -> str:
+    """Our rows, the paper's table below them, and how it was measured."""
+    counts, paper = results.counts, published("fiva_table2")
+    body = [[f"**{row.method}**", *(row.metrics[name].text() for name in COLUMNS)] for row in results.rows]
+    blank = ["-"] * (len(COLUMNS) - 1)
+    body += [[f"*paper: {method}*", short(printed["ID"]), *blank] for method, printed in paper.rows.items()]
+    lines: Sequence[str] = [
+        *("# Pairs of LFW, the second photograph of each changed", ""),
+        *(f"**{note}**\n" for note in results.notes),
+        *files.markdown_table(["", *COLUMNS.values()], body),
+        *("", f"Paper: {paper.source}; {paper.protocol}; printed there as ID.", ""),
+        f"Judge {results.judge}, pairs below cosine distance {short(results.threshold)}: FAR {results.far:g} wanted, "
+        f"{counts['far_achieved']:.2g} on the {counts['impostor']:,} mismatched pairs of unchanged photographs; own "
+        "threshold: the same rate on the mismatched pairs with the second changed. "
+        f"{counts['genuine']:,} matched pairs, {counts['identities']:,} people, {counts['folds']} folds (all of LFW: "
+        f"6,000 pairs in 10). ID: {counts['probes']:,} second photographs against {counts['enrolled']:,} enrolled of "
+        f"{counts['gallery']:,} people. Brackets: 95 %, bootstrap over people, threshold held. Accuracy and VAL: "
+        "insightface's procedure.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _publish(found: files.Results, output: Path) -> Path:
+    """Write everything, results.json last, print the table and the paths."""
+    table = as_markdown(found)
+    files.write(output / "table.md", table)
+    files.write(output / "table.csv", files.as_csv(found))
+    path = output / "results.json"
+    files.write(path, files.as_json(found))
+    print(f"\n{table}\ntable {output / 'table.md'}\nrun folder {output}")
+    print(path, flush=True)
+    return path

@@ -1,0 +1,1 @@
+"""Data sets of videos, and of folders of their frames."""
