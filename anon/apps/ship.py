@@ -1,8 +1,8 @@
-"""Measure a trained recognizer or attribute regressor and ship it: half-precision safetensors with a model card.
+"""Measure a trained recognizer, attribute regressor or expression embedder and ship it, with a model card.
 
     python -m anon.apps.ship <run folder> <name>
 
-The figures on the card are of the shipped half-precision weights, on evaluation identities that no training has seen.
+Half-precision safetensors; the figures on the card are of those, on evaluation identities that no training has seen.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ from anon import weights
 from anon.apps.checkpoints import restore_module
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
+from anon.attributes.expression import ExpressionEmbedder
+from anon.attributes.expression_classes import CLASSES
+from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
 from anon.errors import UserError
 from anon.faces.contract import FaceSet
+from anon.faces.synthetic.dataset import people_of
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
 from anon.progress import track
 from anon.training.attributes import AttributeTraining
+from anon.training.expression import ExpressionTraining
 from anon.training.recognizer import RecognizerTraining, card
 
 
@@ -41,6 +46,10 @@ def ship(run: Path, name: str) -> Path:
     """
     module, config = restore_module(run / LAST)
     faces = instantiate(config.data).faces("evaluation")
+    notes = [
+        "Figures: synthetic evaluation identities, disjoint from the training identities by the hash of their names.",
+        "For synthetic faces only: it has never seen a photograph. Licence: MIT, as the code.",
+    ]
     if isinstance(module, RecognizerTraining):
         network: nn.Module = module.backbone
         _halve(network)
@@ -52,13 +61,16 @@ def ship(run: Path, name: str) -> Path:
         _halve(network)
         figures = regressor_errors(module.regressor, faces)
         what = "regressor of pose, expression, gaze and five points"
+    elif isinstance(module, ExpressionTraining):
+        network = module.embedder
+        _halve(network)
+        figures, table = measure(module.embedder, faces, module.labels)
+        figures |= swap_figures(module.embedder, config.data)
+        what = "expression embedder with classifier and valence/arousal head, on synthetic expression classes"
+        notes += _expression_notes(table)
     else:
-        raise UserError(f"{run} trained a {type(module).__name__}; recognizers and attribute regressors ship.")
+        raise UserError(f"{run} trained a {type(module).__name__}; recognizers and estimators of attributes ship.")
     facts = _facts(run, config, what, network)
-    notes = [
-        "Figures: synthetic evaluation identities, disjoint from the training identities by the hash of their names.",
-        "For synthetic faces only: it has never seen a photograph. Licence: MIT, as the code.",
-    ]
     path = weights.ship(network.state_dict(), name, card(name, facts, figures, notes))
     print("\n".join(f"{key} {value:.4g}" for key, value in figures.items()))
     return path
@@ -76,6 +88,44 @@ def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: 
             for key, error in attribute_errors(regressor(batch["image"]), truth).items():
                 found.setdefault(key, []).append(error)
     return {key: float(torch.cat(parts).mean()) for key, parts in found.items()}
+
+
+def swap_figures(embedder: ExpressionEmbedder, data: DictConfig, stills: int = 2) -> dict[str, float]:
+    """Paper II's Table 5.2 on perfect synthetic swaps of the evaluation people: mean t2c and s2c, share t2c < s2c.
+
+    Of swaps between different classes and within one, and between different ones where only the expression is the
+    target's; the shares of the shipped attribute regressor beside them.
+    """
+    numbers = people_of("evaluation", data.identities.evaluation)
+    regressor = AttributeRegressor(weights="shipped:attributes")
+    each = [synthetic_swaps(numbers, data.size, data.render_seed, still) for still in range(stills)]
+    swaps = {role: {key: torch.cat([part[role][key] for part in each]) for key in each[0][role]} for role in each[0]}
+    figures: dict[str, float] = {}
+    for role, classes in (("changed", "different"), ("changed", "same"), ("expression only", "different")):
+        ours = swap_check(lambda batch: embedder(batch["image"])["expression"], swaps, role)[classes]
+        theirs = swap_check(lambda batch: regressor(batch["image"])["expression"], swaps, role)[classes]
+        name = f"swap, {classes} class" + (", expression only" if role != "changed" else "")
+        figures |= {f"{name}: {key}": value for key, value in ours._asdict().items()}
+        figures[f"{name}: share by the attribute regressor"] = theirs.share
+    return figures
+
+
+def _expression_notes(table: torch.Tensor) -> list[str]:
+    """What the classes are, and the confusion matrix."""
+    names = CLASSES if len(table) == len(CLASSES) else [str(number) for number in range(len(table))]
+    rows = [" | ".join([name, *map(str, row)]) for name, row in zip(names, table.tolist(), strict=True)]
+    return [
+        "",
+        "The classes are regions of the renderer's four expression parameters (anon.attributes.expression_classes)",
+        "under AffectNet's names, not emotions; faces near a border have none. A swap is a picture rendered with the",
+        "source's identity and all else of the target's, as a perfect swapper would make it.",
+        "",
+        "Confusion matrix, rows the truth:",
+        "",
+        f"| | {' | '.join(names)} |",
+        "|---" * (len(names) + 1) + "|",
+        *(f"| {row} |" for row in rows),
+    ]
 
 
 def _halve(network: nn.Module) -> None:
