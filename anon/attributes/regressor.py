@@ -12,12 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anon.attributes.framing import crop, crop_matrix, face_points
+from anon.faces.alignment import invert, transform
 from anon.identity.networks.iresnet import IResNet
 from anon.weights.files import load_into
 
 #: What one unit of the network's output stands for: degrees, expression units, degrees, half an image side.
 SCALES = {"pose": 15.0, "expression": 0.4, "gaze": 8.0, "landmarks": 0.2}
 WIDTHS = {"pose": 3, "expression": 4, "gaze": 2, "landmarks": 10}
+#: The same framing in pixels of the 112 template, for faces given with their five points.
+SIDE, CENTRE = 135.4, (56.0, 62.4)
 #: The mean five points of the synthetic framing, in halves of the image side around its centre: x, y.
 MEAN_POINTS = ((-0.26, -0.16), (0.26, -0.16), (0.0, 0.10), (-0.17, 0.34), (0.17, 0.34))
 
@@ -32,13 +36,18 @@ class Attributes(TypedDict):
 
 
 class AttributeRegressor(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1], any size -> :class:`Attributes`.
+    """Images (B, 3, H, W) in [-1, 1], any size -> :class:`Attributes`; an :class:`anon.attributes.contract.Estimator`.
+
+    Without points the image must be framed as the synthetic faces are.
 
     Args:
         size: side at which it looks, pixels.
         widths: channels of its residual stages.
         weights: file or ``shipped:<name>``; None keeps the random start, for training.
     """
+
+    name = "synthetic"
+    reads: tuple[str, ...] = tuple(WIDTHS)
 
     def __init__(self, size: int = 64, widths: tuple[int, ...] = (32, 64, 128), weights: str | None = None) -> None:
         super().__init__()
@@ -58,7 +67,12 @@ class AttributeRegressor(nn.Module):
         out = self.head(F.leaky_relu(self.trunk(images).float(), 0.2))
         return dict(zip(WIDTHS, out.split(list(WIDTHS.values()), dim=-1), strict=True))
 
-    def forward(self, images: Tensor) -> Attributes:
+    def forward(self, images: Tensor, points: Tensor | None = None) -> Attributes:
+        if points is not None:
+            matrix = crop_matrix(face_points(images, points), self.size, SIDE, CENTRE)
+            found: Attributes = self(crop(images, matrix, self.size))
+            found["landmarks"] = transform(invert(matrix), found["landmarks"])
+            return found
         height, width = images.shape[-2:]
         out = {name: values * SCALES[name] for name, values in self.read(images).items()}
         half = torch.tensor([width / 2, height / 2], device=images.device)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
-from anon.attributes.regressor import Attributes, attribute_errors
+from anon.attributes.contract import READABLE
+from anon.attributes.distances import distances
 from anon.evaluation.embeddings import batches
 from anon.faces.contract import FaceSet, check_images
 from anon.metrics.degradations import degrade
@@ -44,7 +45,7 @@ class Instruments:
     """What looks at the faces: two recognizers by name, and the optional measures."""
 
     recognizers: dict[str, Embed]  # JUDGE and ENCODER
-    regressor: nn.Module | None = None
+    regressor: nn.Module | None = None  # an anon.attributes.contract.Estimator
     lpips: nn.Module | None = None
     degradations: Sequence[str] = ()
 
@@ -86,11 +87,7 @@ def measure(
         target = check_images(batch["image"].to(device))
         chosen = probes[done : done + len(target)].to(device)
         fewer = few[done : done + len(target)].to(device)
-        truth = {
-            name: cast(Tensor, value).to(device)[chosen]
-            for name, value in batch.items()
-            if name in Attributes.__annotations__
-        }
+        truth = {name: cast(Tensor, value).to(device)[chosen] for name, value in batch.items() if name in READABLE}
         done += len(target)
         z = encoder(target).z if encoder is not None else None
         for method in methods:
@@ -129,9 +126,18 @@ def _look(
             found["mask_area"] = mask_area(mask)
         if instruments.lpips is not None:
             found["lpips"] = instruments.lpips(changed, target)
-    if instruments.regressor is not None and len(truth) == len(Attributes.__annotations__):
-        found |= attribute_errors(instruments.regressor(changed), cast(Attributes, truth))
+    if instruments.regressor is not None:
+        found |= _attributes(instruments.regressor, changed, target, truth)
     return found
+
+
+def _attributes(estimator: nn.Module, changed: Tensor, target: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Errors against the data's truth; where it has none in the estimator's form, against the target's reading."""
+    read: dict[str, Tensor] = estimator(changed)
+    known = {name: value for name, value in truth.items() if name in read and read[name].shape == value.shape}
+    if len(known) < len(read):
+        known = {**estimator(target), **known}
+    return distances(read, known)
 
 
 def _degraded(instruments: Instruments, changed: Tensor) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ from anon.errors import UserError
 from anon.faces.cache import cache_root
 from anon.faces.contract import FaceSet, Sample
 from anon.faces.folder import EmptySplit, FolderFaces
+from anon.faces.packed import Pack, PackedFaces
 from anon.faces.synthetic.dataset import SyntheticFaces
 
 
@@ -211,6 +212,24 @@ def folder_data(
         raise UserError("data=folder needs data.root=<folder>.")
     sets = functools.partial(FolderFaces, root, size=size, points=points, min_images=min_images, cache=cache)
     return FaceData(sets, name, size, synthetic=False, batch_size=batch_size, workers=workers, seed=seed)
+
+
+def packed_data(
+    root: str | None,
+    batch_size: int,
+    size: int | None = None,
+    min_images: int = 1,
+    workers: int = 0,
+    threads: int = 1,
+    seed: int = 0,
+    name: str = "packed",
+) -> FaceData:
+    """``data=packed``: what ``python -m anon.faces.prepare`` wrote, see :class:`anon.faces.packed.PackedFaces`."""
+    if not root:
+        raise UserError("data=packed needs data.root=<folder that python -m anon.faces.prepare wrote>.")
+    side = size or int(Pack(root).info["size"])
+    sets = functools.partial(PackedFaces, root, size=side, min_images=min_images, threads=threads)
+    return FaceData(sets, name, side, synthetic=False, batch_size=batch_size, workers=workers, seed=seed)
 
 
 def synthetic_data(
