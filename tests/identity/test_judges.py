@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from anon.errors import UserError
+from anon.faces.alignment import template
 from anon.identity.contract import JudgeLike, check_judge
-from anon.identity.dlib_judge import DlibJudge
+from anon.identity.dlib_judge import DlibJudge, framed
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 
@@ -79,7 +80,9 @@ def test_dlib_gets_chips_and_gives_raw_vectors(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "dlib", SimpleNamespace(face_recognition_model_v1=_FakeModel))
     file = tmp_path / "model.dat"
     file.write_bytes(b"dat")
-    judge = DlibJudge(file)
+    with pytest.raises(UserError, match=r"not the published dlib model \(SHA-256 differs\)"):
+        DlibJudge(file)
+    judge = DlibJudge(file, sha256=None)
     assert isinstance(judge, JudgeLike)
     assert (judge.metric, judge.threshold, judge.dim, judge.name) == ("euclidean", 0.6, 128, "dlib")
     images = torch.tensor([-1.0, 0.0, 1.0]).view(1, 3, 1, 1).expand(2, 3, 64, 64).clone()
@@ -87,11 +90,23 @@ def test_dlib_gets_chips_and_gives_raw_vectors(monkeypatch, tmp_path):
     assert z.shape == (2, 128) and z[0, :3].tolist() == [0.0, 128.0, 255.0]  # 127.5 rounds to even
     assert judge.embed(images[:0]).shape == (0, 128)
     images[:, 0, :, :32] = 1.0  # left half red: mirrored, the top left is black
-    assert judge.embed(images)[0, -1] == 255 and DlibJudge(file, flip=True).embed(images)[0, -1] == 127.5
+    assert judge.embed(images)[0, -1] == 255 and DlibJudge(file, flip=True, sha256=None).embed(images)[0, -1] == 127.5
     file.write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"not dlib's face recognition model, or is truncated; take dlib_face"):
-        DlibJudge(file)
+        DlibJudge(file, sha256=None)
     with pytest.raises(UserError, match="No dlib model at"):
         DlibJudge(tmp_path / "none.dat")
     with pytest.raises(UserError, match=r"judge.path=<file>"):
         DlibJudge(None)
+
+
+@pytest.mark.parametrize("size", [64, 112, 128, 256, 448])
+def test_dlib_frames_a_crop_so_that_the_eyes_lie_where_its_chips_have_them(size):
+    """At (0.3182, 0.3142) and (0.6686, 0.3142) of the chip, whatever the crop's size and width of view."""
+    grid = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="xy"), -1).float()
+    for eye, expected in zip(template(size)[:2], ((0.3182, 0.3142), (0.6686, 0.3142)), strict=True):
+        dot = torch.exp(-(grid - eye).square().sum(-1) / (2 * (size / 40) ** 2))
+        chip = framed(dot.expand(1, 3, size, size))[0, 0]
+        assert chip.shape == (150, 150)
+        place = torch.stack((chip.sum(0) @ torch.arange(150.0), chip.sum(1) @ torch.arange(150.0))) / chip.sum()
+        assert (place + 0.5).tolist() == pytest.approx([150 * share for share in expected], abs=1.5)
