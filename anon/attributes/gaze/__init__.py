@@ -1,0 +1,1 @@
+"""Gaze from published networks: L2CS-like files, OpenVINO's gaze-estimation-adas-0002."""

@@ -1,0 +1,1 @@
+"""Head pose from published networks: FSA-Net, 6DRepNet-like files."""
