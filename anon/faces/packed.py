@@ -1,0 +1,264 @@
+"""``data=packed``: what ``python -m anon.faces.prepare`` wrote, read by random access; no tar is ever scanned.
+
+An index says where each face lies, so a face is one ``pread`` and one decode. Files are opened in the process that
+reads them, and ``pread`` has no position to share, so loader processes may be forked or spawned.
+
+    python train.py experiment=fiva data=packed data.root=<folder>
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from anon.errors import UserError
+from anon.faces.alignment import similarity, template, transform, warp
+from anon.faces.contract import Sample, to_float
+from anon.faces.folder import EmptySplit
+from anon.faces.splits import SPLITS
+
+VERSION = 1
+_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+_MAX_INDEX = 4 << 30  # bytes
+_MAX_FACE = 64 << 20
+_OPEN = 128  # shards that are kept open
+_COLUMNS = {
+    **{"label": "int64", "split": "uint8", "shard": "int32", "input": "int64", "offset": "int64", "length": "int64"},
+    **{"video": "int64", "frame": "int64", "landmarks": "float32", "score": "float32"},
+}
+
+
+class Pack:
+    """A packed data set as it lies on disk: all splits, whole index, frames by row.
+
+    Attributes:
+        info: the content of index.json: name, size, margin, codec, names, shards.
+        columns: the content of index.safetensors, one row a face.
+
+    Raises:
+        UserError: no packed data set, an unfinished one, or one whose parts do not fit together.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser()
+        self.info = self._read_info()
+        self.columns = self._read_columns()
+        self.count = int(self.info["faces"])
+        self._check()
+        self._open: dict[int, BinaryIO] = {}
+
+    def frame(self, row: int) -> np.ndarray:
+        """uint8 ``(S, S, 3)`` of one face."""
+        shard, offset, length = (int(self.columns[key][row]) for key in ("shard", "offset", "length"))
+        file = self._file(shard)
+        content = os.pread(file.fileno(), length, offset)
+        side = self.info["size"]
+        try:
+            with Image.open(io.BytesIO(content), formats=[_FORMATS[self.info["codec"]]]) as image:
+                if image.size == (side, side) and image.mode == "RGB":
+                    return np.asarray(image)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise self._damaged(f"'{self.info['shards'][shard]['name']}' holds a damaged face") from error
+        raise self._damaged(f"'{self.info['shards'][shard]['name']}' holds a face that is not {side} px RGB")
+
+    def files(self) -> list[str]:
+        """The input's name relative to the root that was packed, by row."""
+        path = self.root / "files.jsonl"
+        try:
+            with open(path, encoding="utf-8") as lines:
+                names = [json.loads(line) for line in lines]
+            return [str(names[number]) for number in self.columns["input"].tolist()]
+        except (OSError, ValueError, IndexError) as error:
+            raise self._damaged("files.jsonl does not fit") from error
+
+    def _file(self, shard: int) -> BinaryIO:
+        file = self._open.get(shard)
+        if file is None:
+            path = self.root / self.info["shards"][shard]["name"]
+            try:
+                file = open(path, "rb", buffering=0)  # noqa: SIM115, closed with the last reader's reference
+            except OSError as error:
+                raise self._damaged(f"'{path.name}' cannot be read ({error.strerror})") from error
+            if len(self._open) >= _OPEN:
+                self._open = {}  # other threads may still read from these
+            self._open[shard] = file
+        return file
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": {}}
+
+    def _damaged(self, what: str) -> UserError:
+        return UserError(f"Packed data set '{self.root}': {what}; run prepare again.")
+
+    def _read_info(self) -> dict[str, Any]:
+        path = self.root / "index.json"
+        if not path.is_file():
+            begun = (self.root / "prepare.json").is_file()
+            state = "is not finished" if begun else "is no packed data set"
+            raise UserError(f"data.root='{self.root}' {state}; run python -m anon.faces.prepare --out {self.root}.")
+        try:
+            if path.stat().st_size > _MAX_INDEX:
+                raise self._damaged("index.json is too large")
+            info = json.loads(path.read_text(encoding="utf-8"))
+            sound = (
+                info["version"] == VERSION
+                and info["splits"] == list(SPLITS)
+                and info["codec"] in _FORMATS
+                and all(isinstance(info[key], int) and info[key] > 0 for key in ("size", "faces"))
+                and isinstance(info["margin"], (int, float))
+                and all(isinstance(name, str) for name in [info["name"], *info["names"]])
+                and all(isinstance(shard["bytes"], int) for shard in info["shards"])
+                and all(Path(shard["name"]).name == shard["name"] for shard in info["shards"])
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged("index.json is damaged") from error
+        if not sound:
+            raise self._damaged("index.json is damaged, or another version's")
+        return dict(info)
+
+    def _read_columns(self) -> dict[str, np.ndarray]:
+        path = self.root / "index.safetensors"
+        try:
+            columns = load_file(path)
+        except (OSError, SafetensorError, ValueError) as error:
+            raise self._damaged("index.safetensors is missing or damaged") from error
+        count = self.info["faces"]
+        for key, kind in _COLUMNS.items():
+            shape = (count, 5, 2) if key == "landmarks" else (count,)
+            if key not in columns or columns[key].dtype != kind or columns[key].shape != shape:
+                raise self._damaged("index.safetensors does not fit index.json")
+        if any(len(column) != count for column in columns.values()):
+            raise self._damaged("index.safetensors does not fit index.json")
+        return dict(columns)
+
+    def _check(self) -> None:
+        """Every face lies within its shard, and every shard is there."""
+        column = self.columns
+        for key, bound in (("label", len(self.info["names"])), ("split", len(SPLITS)), ("shard", len(self._shards()))):
+            if column[key].min() < 0 or column[key].max() >= bound:
+                raise self._damaged(f"index.safetensors has a {key} that index.json does not know")
+        sizes = np.array([shard["bytes"] for shard in self._shards()], np.int64)
+        for shard, size in zip(self._shards(), sizes.tolist(), strict=True):
+            path = self.root / shard["name"]
+            if not path.is_file() or path.stat().st_size != size:
+                raise self._damaged(f"'{shard['name']}' is missing or has another size than the index states")
+        start, length, room = column["offset"], column["length"], sizes[column["shard"]]
+        wrong = (start < 0) | (length < 1) | (length > _MAX_FACE) | (start > room) | (start > room - length)
+        if wrong.any():
+            name = self._shards()[int(column["shard"][int(wrong.argmax())])]["name"]
+            raise self._damaged(f"the index has faces beyond the end of '{name}'")
+
+    def _shards(self) -> list[dict[str, Any]]:
+        return cast("list[dict[str, Any]]", self.info["shards"])
+
+
+class PackedFaces:
+    """One split of a packed data set, a :class:`anon.faces.contract.FaceSet`.
+
+    Labels of numbers that all faces have (``pose``, ``valence``, ...) are entries of the samples.
+
+    Args:
+        root: folder that prepare wrote.
+        split: one of :data:`anon.faces.splits.SPLITS`.
+        size: side of the images in pixels; None: as packed. Another size shows what the template of that size shows.
+        min_images: identities with fewer images are left out.
+        threads: that decode a batch.
+
+    Raises:
+        UserError: see :class:`Pack`; an unknown split.
+        EmptySplit: no identity falls into ``split``.
+    """
+
+    synthetic = False
+
+    def __init__(
+        self, root: str | Path, split: str, size: int | None = None, min_images: int = 1, threads: int = 1
+    ) -> None:
+        if split not in SPLITS:
+            raise UserError(f"Unknown split '{split}'; choose one of {', '.join(SPLITS)}.")
+        self.pack = Pack(root)
+        self.split, self.size, self.threads = split, size or int(self.pack.info["size"]), threads
+        if self.size < 16 or threads < 1:
+            raise UserError(f"data.size={self.size} must be at least 16 and data.threads={threads} at least 1.")
+        column = self.pack.columns
+        everyone = column["label"]
+        images = np.bincount(everyone[column["split"] == SPLITS.index(split)], minlength=len(self.pack.info["names"]))
+        chosen = (column["split"] == SPLITS.index(split)) & (images[everyone] >= max(min_images, 1))
+        rows = np.flatnonzero(chosen)
+        self._rows = rows[np.argsort(everyone[rows], kind="stable")]  # by person, as packed within
+        if not len(self._rows):
+            fewer = f" with {min_images} images or more" if min_images > 1 else ""
+            raise EmptySplit(f"No identity{fewer} of data.root='{root}' falls into the split '{split}'.")
+        present, labels = np.unique(everyone[self._rows], return_inverse=True)
+        self.names: list[str] = [self.pack.info["names"][label] for label in present.tolist()]
+        self.labels = torch.from_numpy(labels.astype(np.int64))
+        self.videos = torch.from_numpy(column["video"][self._rows])
+        self.frames = torch.from_numpy(column["frame"][self._rows])
+        self._matrix = _between(int(self.pack.info["size"]), self.size, float(self.pack.info["margin"]))
+        points = torch.from_numpy(column["landmarks"][self._rows])
+        self._landmarks = points if self._matrix is None else transform(self._matrix, points)
+        self._labels = {
+            key.removeprefix("labels."): torch.from_numpy(values[self._rows])
+            for key, values in column.items()
+            if key.startswith("labels.")
+        }
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with the process that made it
+
+    def files(self) -> list[str]:
+        """Names of the photographs and videos, relative to the root that was packed, by index."""
+        every = self.pack.files()
+        return [every[row] for row in self._rows.tolist()]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        batch = self.__getitems__([index])
+        return cast(Sample, {key: cast(Tensor, value)[0] for key, value in batch.items()})
+
+    def __getitems__(self, indices: list[int]) -> Sample:
+        """The batch of ``indices``, collated: every entry has a leading ``B``."""
+        frames = torch.from_numpy(np.stack(self._decode(self._rows[indices].tolist())))
+        images = to_float(frames).contiguous()
+        if self._matrix is not None:
+            images = warp(images + 1.0, self._matrix.expand(len(images), 2, 3), (self.size, self.size)) - 1.0
+        sample = {
+            "image": images,
+            "identity": self.labels[indices],
+            "video": self.videos[indices],
+            "frame": self.frames[indices],
+            "landmarks": self._landmarks[indices],
+        }
+        return cast(Sample, {key: values[indices] for key, values in self._labels.items()} | sample)
+
+    def _decode(self, rows: list[int]) -> list[np.ndarray]:
+        if self.threads == 1:
+            return [self.pack.frame(row) for row in rows]
+        if self._pool is None or self._pool[0] != os.getpid():  # threads do not survive a fork
+            self._pool = os.getpid(), ThreadPoolExecutor(self.threads)
+        return list(self._pool[1].map(self.pack.frame, rows))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_pool": None}
+
+
+def view(size: int, margin: float) -> Tensor:
+    """The template ``(5, 2)`` in a crop that shows ``1 + margin`` times as much in each direction."""
+    middle = (size - 1) / 2
+    return (template(size) - middle) / (1 + margin) + middle
+
+
+def _between(packed: int, wanted: int, margin: float) -> Tensor | None:
+    """``(1, 2, 3)``: pixels of the packed crop to those of a crop of another size; None for the same size."""
+    return None if packed == wanted else similarity(view(packed, margin)[None], view(wanted, margin))

@@ -1,0 +1,1 @@
+"""Photographs and videos to packed data sets: ``python -m anon.faces.prepare``."""

@@ -1,0 +1,140 @@
+"""Photographs and videos to a packed data set of aligned faces, which ``data=packed`` reads.
+
+    python -m anon.faces.prepare --root photos --detector yunet --weights yunet.onnx --out packed/mine
+    python -m anon.faces.prepare --collection lfw --root lfw --points lfw.csv --size 112 --out packed/lfw
+    sbatch --array=0-15 slurm/prepare.sh ...
+
+Stopped or killed, the same command continues. Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from anon.errors import UserError
+from anon.faces.points import read_points
+from anon.faces.prepare.options import (
+    CODECS,
+    FACES,
+    Options,
+    build,
+    build_detector,
+    conf_file,
+    detector_conf,
+    fingerprint,
+)
+from anon.faces.prepare.run import LIMITS, prepare
+from anon.faces.prepare.sources import Source, of_collection, of_folder
+from anon.faces.prepare.workers import Limits
+
+STOPPED = 130  # 128 + SIGINT, as a shell reports it
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        _run(given)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues.", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def _run(given: argparse.Namespace) -> None:
+    if given.detector is None and given.points is None and given.collection is None:
+        raise UserError("Give --detector <name> --weights <file>, or --points <csv>, so that faces can be aligned.")
+    detector = None if given.detector is None else detector_conf(given.detector, given.weights, given.score)
+    if detector is not None:
+        build_detector(detector)  # what is wrong with it is better said before the folder is begun
+    options = Options(
+        size=given.size,
+        codec=given.codec,
+        faces=given.faces,
+        every=given.every,
+        max_frames=given.max_frames,
+        min_size=given.min_size,
+        score=given.score,
+        margin=given.margin,
+        detector=detector,
+        weights="" if detector is None else fingerprint(detector),
+        unit=given.unit,
+    )
+    sources, name = _sources(given)
+    task, tasks = array_task()
+    report = prepare(
+        sources,
+        given.name or name,
+        Path(given.out).expanduser(),
+        options,
+        workers=given.workers,
+        limits=Limits(given.timeout, given.memory),
+        task=task,
+        tasks=tasks,
+        contact_sheet=given.contact_sheet,
+    )
+    if report is None:
+        print("This task's share is packed; the task that finishes last writes the index.")
+    else:
+        rejected = sum(report["rejected inputs"].values())
+        print(
+            f"{report['faces']:,} faces of {report['people']:,} people from {report['inputs']:,} inputs, "
+            f"{rejected:,} rejected; see {Path(given.out) / 'report.md'}"
+        )
+
+
+def _sources(given: argparse.Namespace) -> tuple[list[Source], str]:
+    table = None if given.points is None else read_points(Path(given.points).expanduser())
+    if given.collection is not None:
+        collection = build(conf_file("collection", given.collection), root=given.root)
+        return of_collection(collection, table), collection.name
+    root = Path(given.root).expanduser()
+    return of_folder(root, table), root.name
+
+
+def array_task() -> tuple[int, int]:
+    """This task's number and the number of tasks of a SLURM array; (0, 1) outside of one."""
+    first = os.environ.get("SLURM_ARRAY_TASK_MIN", "0")
+    task, tasks = os.environ.get("SLURM_ARRAY_TASK_ID"), os.environ.get("SLURM_ARRAY_TASK_COUNT", "1")
+    if task is None:
+        return 0, 1
+    try:
+        return int(task) - int(first), int(tasks)
+    except ValueError as error:
+        raise UserError("SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT must be numbers.") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m anon.faces.prepare", description=str(__doc__).split("\n")[0])
+    add = parser.add_argument
+    add("--root", required=True, help="folder with <identity>/<photograph, video or folder of frames>")
+    add("--collection", help="a published data set in --root instead: the name of a file in conf/collection")
+    add("--out", required=True, help="folder of the packed data set")
+    add("--name", help="of the data set (default: the folder's or the collection's)")
+    add("--detector", help="the name of a file in conf/detector")
+    add("--weights", help="the detector's file")
+    add("--points", help="CSV of five points a photograph, used instead of a detector; see anon.faces.points")
+    add("--size", type=int, default=256, help="side of the faces in pixels (default: %(default)s)")
+    add("--codec", choices=tuple(CODECS), default="jpg", help="jpg is quality 95, png and webp lossless")
+    add("--faces", choices=FACES, default="largest", help="of a photograph (default: %(default)s)")
+    add("--every", type=int, default=1, help="every how many frames of a video")
+    add("--max-frames", type=int, default=20_000, help="of a video at most (default: %(default)s)")
+    add("--min-size", type=float, default=32, help="least shorter side of a face in pixels (default: %(default)s)")
+    add("--score", type=float, help="least score of the detector (default: its own threshold)")
+    add("--margin", type=float, default=0, help="how much more than the template to show, 0.5: half as much again")
+    add("--unit", type=int, default=1024, help="photographs a shard (default: %(default)s); a video counts as 64")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    add("--timeout", type=float, default=LIMITS.seconds, help="seconds an input may take without a sign of progress")
+    add("--memory", type=float, default=0, help="GiB of address space a worker may use (default: no limit)")
+    add("--contact-sheet", action="store_true", help="also write contact-sheet.png, which shows the people")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

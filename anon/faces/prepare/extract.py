@@ -1,0 +1,216 @@
+"""One photograph or video to its aligned faces, and an account of what was left out and why."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from anon.faces.alignment import crop_box, similarity, template, transform, warp
+from anon.faces.contract import to_float, to_uint8
+from anon.faces.detection.contract import Detections, Detector
+from anon.faces.images import ImageError, read_image
+from anon.faces.packed import view
+from anon.faces.prepare.options import Options
+from anon.faces.prepare.sources import Source
+from anon.faces.video import VideoError, read_video
+
+_TOGETHER = 4  # frames of a video that are detected at once: bounds the memory
+_FOLLOW = 0.2  # least overlap (intersection over union) with the box of the frame before
+_ANNOTATED = 0.3  # least overlap with the box that an annotation gives
+_BOX = 0.7  # a face's box, as a share of the side of its 112 crop (LFW: 87 of 127 px)
+
+
+class Face(NamedTuple):
+    """A face as it is packed."""
+
+    image: Tensor  # (S, S, 3) uint8
+    landmarks: Tensor  # (5, 2) pixels of the crop
+    score: float | None  # None: the points were given
+    frame: int  # in the video; 0 for a photograph
+    labels: dict[str, Any]
+
+
+@dataclass
+class Account:
+    """What became of an input. ``reason`` tells why it gave no face at all; ``remark`` what ended it early."""
+
+    frames: int = 0
+    reason: str | None = None
+    remark: str | None = None
+    rejected: Counter[str] = field(default_factory=Counter)  # frames without a usable face, by why
+    others: int = 0  # faces beside the chosen one
+
+
+def extract(
+    source: Source, options: Options, detector: Detector | None, account: Account, alive: Callable[[], None]
+) -> Iterator[Face]:
+    """The faces of ``source``; fills ``account`` as it goes and calls ``alive`` after every step of a long video."""
+    faces = _video if source.video else _photograph
+    found = 0
+    for face in faces(source, options, detector, account, alive):
+        found += 1
+        yield face
+    if not found and account.reason is None:
+        account.reason = account.rejected.most_common(1)[0][0] if account.rejected else "no face"
+
+
+def _photograph(
+    source: Source, options: Options, detector: Detector | None, account: Account, alive: Callable[[], None]
+) -> Iterator[Face]:
+    if source.points is None and detector is None:
+        account.reason = "without points"
+        return
+    try:
+        frame = read_image(source.path)
+    except ImageError as error:
+        account.reason = str(error)
+        return
+    account.frames = 1
+    if source.points is not None:
+        yield from _aligned(frame, torch.tensor(source.points), None, 0, source.labels, options, account)
+        return
+    assert detector is not None
+    alive()
+    found = detector.detect(frame)
+    usable = _usable(found, options, account)
+    if source.box is not None and usable:
+        overlaps = _overlaps(found.boxes[usable], torch.tensor(source.box))
+        usable = [
+            usable[i] for i in overlaps.argsort(descending=True, stable=True).tolist() if overlaps[i] > _ANNOTATED
+        ]
+        if not usable:
+            account.rejected["no face where the annotation has one"] += 1
+    elif usable and options.faces != "all":
+        usable = [_chosen(found, usable, options.faces, frame)]
+    if source.box is not None:
+        usable = usable[:1]
+    account.others += max(len(found.scores) - len(usable), 0)
+    for index in usable:
+        yield from _aligned(frame, found.points[index], float(found.scores[index]), 0, source.labels, options, account)
+
+
+def _video(
+    source: Source, options: Options, detector: Detector | None, account: Account, alive: Callable[[], None]
+) -> Iterator[Face]:
+    if detector is None:
+        account.reason = "without points"
+        return
+    box: Tensor | None = None if source.box is None else torch.tensor(source.box)
+    frames = _noting(read_video(source.path, options.every, options.max_frames), account)
+    while group := list(itertools.islice(frames, _TOGETHER)):
+        for frame, found in zip(group, detector.detect_batch(group), strict=True):
+            number = account.frames * options.every
+            account.frames += 1
+            usable = _usable(found, options, account)
+            if not usable:
+                continue
+            index = _chosen(found, usable, options.faces, frame)
+            if box is not None:
+                overlaps = _overlaps(found.boxes[usable], box)
+                if float(overlaps.max()) < _FOLLOW:
+                    account.rejected["another face than the one followed"] += 1
+                    continue
+                index = usable[int(overlaps.argmax())]
+            box = found.boxes[index]
+            account.others += len(found.scores) - 1
+            score = float(found.scores[index])
+            yield from _aligned(frame, found.points[index], score, number, source.labels, options, account)
+        alive()
+
+
+def _noting(frames: Iterator[Tensor], account: Account) -> Iterator[Tensor]:
+    """``frames`` to where the video ends or breaks off."""
+    first = True
+    try:
+        for frame in frames:
+            first = False
+            yield frame
+    except VideoError as error:
+        if first:
+            account.reason = str(error)
+        else:
+            account.remark = str(error)
+
+
+def _usable(found: Detections, options: Options, account: Account) -> list[int]:
+    """Indices of the faces that are good and large enough, best first; notes why there are none."""
+    if not len(found.scores):
+        account.rejected["no face"] += 1
+        return []
+    good = (found.scores >= (options.score or 0.0)) & found.points.isfinite().all(-1).all(-1)
+    large = (found.boxes[:, 2:] - found.boxes[:, :2]).amin(1) >= options.min_size
+    if not bool((good & large).any()):
+        account.rejected["too small" if bool(good.any()) else "low score"] += 1
+    return (good & large).nonzero().flatten().tolist()
+
+
+def _chosen(found: Detections, usable: list[int], which: str, frame: Tensor) -> int:
+    boxes = found.boxes[usable]
+    if which == "central":
+        middle = torch.tensor([frame.shape[1] - 1, frame.shape[0] - 1]) / 2
+        return usable[int(((boxes[:, :2] + boxes[:, 2:]) / 2 - middle).square().sum(1).argmin())]
+    return usable[int((boxes[:, 2:] - boxes[:, :2]).prod(1).argmax())]
+
+
+def _overlaps(boxes: Tensor, box: Tensor) -> Tensor:
+    """Intersection over union of ``(N, 4)`` boxes with one."""
+    shared = (torch.minimum(boxes[:, 2:], box[2:]) - torch.maximum(boxes[:, :2], box[:2])).clamp_min(0).prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
+    return shared / (areas - shared).clamp_min(1e-6)
+
+
+def _aligned(
+    frame: Tensor,
+    points: Tensor,
+    score: float | None,
+    number: int,
+    labels: Mapping[str, Any],
+    options: Options,
+    account: Account,
+) -> Iterator[Face]:
+    """The face, or a note of why not."""
+    height, width, _ = frame.shape
+    target = view(options.size, options.margin)
+    try:
+        matrix = similarity(points[None], target)[0]
+    except ValueError:
+        account.rejected["points coincide"] += 1
+        return
+    if score is None and _BOX * _side(points) < options.min_size:
+        account.rejected["too small"] += 1
+        return
+    left, top, right, bottom = crop_box(matrix, options.size, (height, width))
+    if right <= left or bottom <= top:
+        account.rejected["points outside the image"] += 1
+        return
+    part = to_float(frame[top:bottom, left:right])[None].contiguous()  # most of a large picture stays uint8
+    local = similarity((points - torch.tensor([left, top]))[None], target)
+    image = to_uint8(warp(part + 1.0, local, (options.size, options.size))[0] - 1.0)
+    yield Face(image.contiguous(), transform(matrix[None], points[None])[0], score, number, _moved(labels, matrix))
+
+
+def _side(points: Tensor) -> float:
+    """Side in pixels of the picture of the 112 crop around the points."""
+    linear = similarity(points[None], template(112))[0, :, :2]
+    return 112 / math.sqrt(float(linear.double().det()))
+
+
+def _moved(labels: Mapping[str, Any], matrix: Tensor) -> dict[str, Any]:
+    """The labels, with 68 landmarks where the crop has them."""
+    moved = dict(labels)
+    if "landmarks68" in moved:
+        points = torch.tensor(moved["landmarks68"], dtype=torch.float32)
+        moved["landmarks68"] = rounded(transform(matrix[None], points[None])[0])
+    return moved
+
+
+def rounded(points: Tensor) -> list[list[float]]:
+    """``(N, 2)`` pixels to a thousandth, for JSON."""
+    return [[round(float(x), 3), round(float(y), 3)] for x, y in points]

@@ -1,0 +1,236 @@
+"""Index and report of a packed data set, from the JSON of its units; a pure function of them."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save
+
+from anon.errors import UserError
+from anon.faces.packed import Pack
+from anon.faces.prepare.options import VERSION, Options
+from anon.faces.prepare.sources import Source, mixed
+from anon.faces.splits import SPLITS
+
+SHEET = (8, 8)  # faces of a contact sheet, down and across
+
+
+def shard_name(unit: int) -> str:
+    """Name of a unit's shard."""
+    return f"shard-{unit:06d}.tar"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside and rename."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write beside and rename."""
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def read_unit(path: Path) -> dict[str, Any]:
+    """A finished unit.
+
+    Raises:
+        UserError: damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content["results"], list) and isinstance(content["faces"], list):
+            return dict(content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{path}' is damaged; remove it and run prepare again.") from error
+    raise UserError(f"'{path}' is damaged; remove it and run prepare again.")
+
+
+def write(
+    out: Path, name: str, sources: Sequence[Source], count: int, options: Options, contact_sheet: bool
+) -> dict[str, Any]:
+    """Write index and report of ``count`` units; the index's JSON comes last, it is what the loader looks for.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: no unit has a face.
+    """
+    report = _report(out, sources, count)
+    write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
+    write_text(out / "report.md", _markdown(name, report))
+    write_text(out / "rejected.csv", _rejected(out, sources, count))
+    if not report["faces"]:
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in report["rejected inputs"].items())
+        raise UserError(f"None of the {len(sources):,} inputs gave a face: {reasons}.")
+    for part in out.glob(".shard-*.part"):  # of killed runs
+        part.unlink(missing_ok=True)
+    _index(out, name, sources, count, options)
+    if contact_sheet:
+        _sheet(out, options)
+    return report
+
+
+def _units(out: Path, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number in range(count):
+        yield number, read_unit(out / "units" / f"{number:06d}.json")
+
+
+def _index(out: Path, name: str, sources: Sequence[Source], count: int, options: Options) -> None:
+    columns: dict[str, list[Any]] = collections.defaultdict(list)
+    labels: dict[str, list[Any]] = {}
+    sizes = {}
+    for number, unit in _units(out, count):
+        if unit["faces"]:
+            sizes[shard_name(number)] = unit["bytes"]
+        for row in unit["faces"]:
+            source = sources[row["input"]]
+            columns["identity"].append(source.identity)
+            columns["split"].append(SPLITS.index(source.split))
+            columns["shard"].append(len(sizes) - 1)
+            for field in ("input", "offset", "length", "video", "frame", "landmarks"):
+                columns[field].append(row[field])
+            columns["score"].append(np.nan if row["score"] is None else row["score"])
+            _add_labels(labels, row["labels"], len(columns["input"]) - 1)
+    names = sorted(set(columns["identity"]))
+    position = {identity: i for i, identity in enumerate(names)}
+    arrays: dict[str, np.ndarray] = {
+        "label": np.array([position[identity] for identity in columns["identity"]], np.int64),
+        "split": np.array(columns["split"], np.uint8),
+        "shard": np.array(columns["shard"], np.int32),
+        **{key: np.array(columns[key], np.int64) for key in ("input", "offset", "length", "video", "frame")},
+        "landmarks": np.array(columns["landmarks"], np.float32),
+        "score": np.array(columns["score"], np.float32),
+    }
+    for key in sorted(labels):
+        array = np.array(labels[key])
+        kind = np.int64 if array.dtype.kind in "iub" else np.float32
+        arrays[f"labels.{key}"] = array.astype(kind)
+    write_bytes(out / "index.safetensors", save(arrays))
+    write_text(out / "files.jsonl", "".join(json.dumps(source.file) + "\n" for source in sources))
+    content = {
+        "version": VERSION,
+        "name": name,
+        "size": options.size,
+        "margin": options.margin,
+        "codec": options.codec,
+        "faces": len(columns["input"]),
+        "shards": [{"name": shard, "bytes": size} for shard, size in sizes.items()],
+        "splits": list(SPLITS),
+        "names": names,
+    }
+    write_text(out / "index.json", json.dumps(content, sort_keys=True))
+
+
+def _add_labels(labels: dict[str, list[Any]], given: dict[str, Any], row: int) -> None:
+    """Keep the columns of numbers that every face has, all of one shape."""
+    if row == 0:
+        labels.update({key: [] for key, value in given.items() if _shape(value) is not None})
+    for key in list(labels):
+        value = given.get(key)
+        if _shape(value) is None or (labels[key] and _shape(labels[key][0]) != _shape(value)):
+            del labels[key]
+        else:
+            labels[key].append(value)
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Of a number or a regular list of numbers; None for anything else."""
+    if isinstance(value, (bool, int, float)):
+        return ()
+    if not isinstance(value, list) or not value:
+        return None
+    shapes = {_shape(each) for each in value}
+    inner = shapes.pop()
+    return None if shapes or inner is None else (len(value), *inner)
+
+
+def _report(out: Path, sources: Sequence[Source], count: int) -> dict[str, Any]:
+    inputs: Counter[str] = Counter()
+    remarks: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    splits: Counter[str] = Counter()
+    people = set()
+    for _, unit in _units(out, count):
+        for result in unit["results"]:
+            totals["frames"] += result["frames"]
+            totals["others"] += result["others"]
+            if result["reason"] is not None:
+                inputs[result["reason"]] += 1
+            if result["remark"] is not None:
+                remarks[result["remark"]] += 1
+            if sources[result["input"]].video:
+                rejected.update(result["rejected"])
+        for row in unit["faces"]:
+            people.add(sources[row["input"]].identity)
+            splits[sources[row["input"]].split] += 1
+    return {
+        "inputs": len(sources),
+        "videos": sum(source.video for source in sources),
+        "pictures and frames read": totals["frames"],
+        "faces": sum(splits.values()),
+        "people": len(people),
+        "faces of each split": {split: splits[split] for split in SPLITS},
+        "rejected inputs": _sorted(inputs),
+        "videos that ended early": _sorted(remarks),
+        "video frames without a face": _sorted(rejected),
+        "faces beside the chosen one": totals["others"],
+        "people in several official splits": len(mixed(sources)),
+    }
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _markdown(name: str, report: dict[str, Any]) -> str:
+    lines = [f"# {name}", "", "| | |", "|---|---|"]
+    for key, value in report.items():
+        if isinstance(value, dict):
+            lines += [f"| {key} | {sum(value.values()):,} |"]
+            lines += [f"| - {reason} | {number:,} |" for reason, number in value.items()]
+        else:
+            lines += [f"| {key} | {value:,} |"]
+    return "\n".join(lines) + "\n"
+
+
+def _rejected(out: Path, sources: Sequence[Source], count: int) -> str:
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(("file", "reason"))
+    for _, unit in _units(out, count):
+        for result in unit["results"]:
+            if result["reason"] is not None:
+                table.writerow((sources[result["input"]].file, result["reason"]))
+    return text.getvalue()
+
+
+def _sheet(out: Path, options: Options) -> None:
+    """Faces at even distances through the data set."""
+    pack = Pack(out)
+    down, across = SHEET
+    side = min(options.size, 128)
+    sheet = Image.new("RGB", (across * side, down * side))
+    chosen = np.linspace(0, pack.count - 1, min(pack.count, down * across)).round().astype(int)
+    for place, row in enumerate(dict.fromkeys(chosen.tolist())):
+        face = Image.fromarray(pack.frame(row)).resize((side, side), Image.Resampling.LANCZOS)
+        sheet.paste(face, (place % across * side, place // across * side))
+    encoded = io.BytesIO()
+    sheet.save(encoded, "PNG", optimize=True)
+    write_bytes(out / "contact-sheet.png", encoded.getvalue())

@@ -1,0 +1,154 @@
+"""The whole of preparing: what is already there is skipped, the rest is packed, whoever comes last writes the index.
+
+``out`` comes to hold::
+
+    prepare.json            options and a digest of the inputs: other ones into the same folder are refused
+    units/000000.json       a finished unit: what became of its inputs, where its faces lie
+    shard-000000.tar        its faces; no file where it has none
+    index.json, index.safetensors, files.jsonl       what the loader reads (anon.faces.packed)
+    report.json, report.md, rejected.csv             counts; which inputs gave no face, and why
+
+Everything is written beside and renamed, and a unit's JSON after its shard: a run that is killed leaves whole units and
+one part file a worker, which the next run throws away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from anon.errors import UserError
+from anon.faces.prepare import finish
+from anon.faces.prepare.options import Options
+from anon.faces.prepare.sources import Source, digest, units
+from anon.faces.prepare.workers import Limits, Unit, pack
+from anon.progress import track
+
+LIMITS = Limits(seconds=120.0, memory=0.0)
+
+
+def prepare(
+    sources: Sequence[Source],
+    name: str,
+    out: Path,
+    options: Options,
+    workers: int = 1,
+    limits: Limits = LIMITS,
+    task: int = 0,
+    tasks: int = 1,
+    contact_sheet: bool = False,
+) -> dict[str, Any] | None:
+    """Pack ``sources`` into ``out``.
+
+    Args:
+        name: of the data set, in its index.
+        workers: processes.
+        task, tasks: this task of an array of them; unit i is task i % tasks's.
+        contact_sheet: also write ``contact-sheet.png``; it shows the people.
+
+    Returns:
+        The report, or None where other tasks have units to finish.
+
+    Raises:
+        UserError: the folder was begun with other options or inputs, is in use or cannot be written; no face in all.
+    """
+    if not 0 <= task < tasks:
+        raise UserError(f"Task {task} of {tasks} cannot be; SLURM arrays for prepare begin at 0.")
+    if workers < 1 or limits.seconds <= 0 or limits.memory < 0:
+        raise UserError("--workers must be at least 1, --timeout above 0 and --memory not negative.")
+    try:
+        (out / "units").mkdir(parents=True, exist_ok=True)
+        _claim(out, sources, options)
+        lock = FileLock(out / f".task-{task}-of-{tasks}.lock")
+        with lock.acquire(timeout=0):
+            return _prepare(sources, name, out, options, workers, limits, task, tasks, contact_sheet)
+    except Timeout as error:
+        raise UserError(f"Another prepare is filling '{out}'; wait for it or choose another --out.") from error
+    except OSError as error:
+        raise UserError(f"--out '{out}' cannot be written: {error.strerror or type(error).__name__}.") from error
+
+
+def _prepare(
+    sources: Sequence[Source],
+    name: str,
+    out: Path,
+    options: Options,
+    workers: int,
+    limits: Limits,
+    task: int,
+    tasks: int,
+    contact_sheet: bool,
+) -> dict[str, Any] | None:
+    ranges = units(sources, options.unit)
+    mine = [number for number in range(len(ranges)) if number % tasks == task]
+    missing = [number for number in mine if not finished(out, number, ranges[number])]
+    todo = []
+    for number in missing:
+        part = out / f".shard-{number:06d}.{task}-of-{tasks}.part"
+        part.unlink(missing_ok=True)  # a new file: should a worker of a killed run still write, it writes nowhere
+        todo.append(Unit(number, [sources[i] for i in ranges[number]], part))
+    inputs = sum(len(unit.sources) for unit in todo)
+    for _ in track(_packed(out, pack(todo, options, workers, limits)), "packing faces", inputs):
+        pass
+    if not all(finished(out, number, inputs) for number, inputs in enumerate(ranges)):
+        return None
+    with FileLock(out / ".index.lock"):
+        return finish.write(out, name, sources, len(ranges), options, contact_sheet)
+
+
+def _packed(out: Path, events: Iterator[Unit | None]) -> Iterator[None]:
+    """Put whole units in their place; yields once an input."""
+    for unit in events:
+        if unit is None:
+            yield None
+        else:
+            _keep(out, unit)
+
+
+def _keep(out: Path, unit: Unit) -> None:
+    size = 0
+    if unit.faces:
+        size = unit.part.stat().st_size
+        os.replace(unit.part, out / finish.shard_name(unit.number))
+    else:
+        unit.part.unlink()
+    content = {"results": unit.results, "faces": unit.faces, "bytes": size}
+    finish.write_text(out / "units" / f"{unit.number:06d}.json", json.dumps(content, sort_keys=True))
+
+
+def finished(out: Path, number: int, inputs: range) -> bool:
+    """Whether a unit is whole: its JSON says so, and its shard has the size that this states."""
+    path = out / "units" / f"{number:06d}.json"
+    if not path.is_file():
+        return False
+    content = finish.read_unit(path)
+    shard = out / finish.shard_name(number)
+    size = shard.stat().st_size if shard.is_file() else 0
+    return [result["input"] for result in content["results"]] == list(inputs) and size == content["bytes"]
+
+
+def _claim(out: Path, sources: Sequence[Source], options: Options) -> None:
+    """Begin the folder, or see that it was begun with the same options and inputs."""
+    wanted: dict[str, Any] = {"options": options.plain(), "inputs": digest(sources), "count": len(sources)}
+    path = out / "prepare.json"
+    with FileLock(out / ".prepare.lock"):
+        if not path.exists():
+            finish.write_text(path, json.dumps(wanted, indent=1, sort_keys=True))
+            return
+        try:
+            begun = json.loads(path.read_text(encoding="utf-8"))
+            differing = sorted(key for key, value in wanted["options"].items() if begun["options"].get(key) != value)
+            same_inputs = begun["inputs"] == wanted["inputs"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"'{path}' is damaged; choose another --out.") from error
+    if differing:
+        raise UserError(
+            f"--out '{out}' was begun with other options ({', '.join(differing)}); give those again or another --out."
+        )
+    if not same_inputs:
+        raise UserError(f"--out '{out}' was begun with other inputs, or they changed since; choose another --out.")

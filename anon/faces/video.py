@@ -1,0 +1,179 @@
+"""Frames of a video file, or of a folder that holds them, as uint8 RGB; or two words why not.
+
+Files are as hostile as photographs (:mod:`anon.faces.images`): only regular files are opened, only the containers in
+:data:`CONTAINERS` are tried (no playlists, which could name other files or hosts), the size is taken from the header
+before a frame is decoded, and the decoder is told the same bound for streams whose header lies.
+
+Frames come upright (rotation in the metadata applied), alpha composited on black. What ends a video early is raised
+*after* the frames before it, so a caller may keep those: ``truncated`` and ``over N frames``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import av.error
+import numpy as np
+import torch
+from torch import Tensor
+
+from anon.faces.images import MIN_SIDE, ImageError, read_image
+
+SUFFIXES = frozenset({".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".gif"})
+#: FFmpeg's names of the containers that are read.
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"
+MAX_FRAMES = 20_000
+MAX_PIXELS = 40_000_000  # a frame; 8K has 33 million
+_FEW = 0.95  # of the frames that the header states: fewer is a truncated file
+# What PyAV raises on damaged input: FFmpeg's errors, and its own on values that make no sense.
+_DECODER_ERRORS = (av.error.FFmpegError, OSError, ValueError, OverflowError, MemoryError, EOFError, RuntimeError)
+
+
+class VideoError(ValueError):
+    """A file that cannot be used as a video, or not to its end; a short reason that fits "3 <reason>" in a summary."""
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether the name is a video's; GIFs are, with as many frames as they have."""
+    return os.path.splitext(path)[1].lower() in SUFFIXES
+
+
+def read_video(
+    path: str | Path, every: int = 1, max_frames: int = MAX_FRAMES, max_pixels: int = MAX_PIXELS
+) -> Iterator[Tensor]:
+    """Frames 0, ``every``, 2 ``every``, ... of the video or folder of frames at ``path``.
+
+    Args:
+        max_frames: how many are given at most.
+        max_pixels: of a frame.
+
+    Yields:
+        uint8 ``(H, W, 3)`` RGB, upright, both sides at least 16 px.
+
+    Raises:
+        VideoError: before any frame ``unreadable``, ``empty``, ``not a regular file``, ``not a video``,
+            ``without pictures``, ``over N megapixels``, ``smaller than 16 px``, ``damaged``, ``without frames``; after
+            frames ``truncated`` or ``over N frames``.
+        ValueError: ``every`` or ``max_frames`` below 1.
+    """
+    if every < 1 or max_frames < 1:
+        raise ValueError(f"every and max_frames must be at least 1, got {every} and {max_frames}.")
+    given = 0
+    frames = _folder(path, every) if os.path.isdir(path) else _file(path, every, max_pixels)
+    try:
+        for frame in frames:
+            if given == max_frames:
+                raise VideoError(f"over {max_frames:,} frames")
+            yield frame
+            given += 1
+    finally:
+        frames.close()
+    if not given:
+        raise VideoError("without frames")
+
+
+def _folder(path: str | Path, every: int) -> Generator[Tensor, None, None]:
+    """Files by name, numbers in it by value; the first that is no picture ends the clip."""
+    try:
+        names = sorted((name for name in os.listdir(path) if not name.startswith(".")), key=_natural)
+    except OSError as error:
+        raise VideoError("unreadable") from error
+    for number, name in enumerate(names[::every]):
+        try:
+            yield read_image(Path(path) / name)
+        except ImageError as error:
+            raise VideoError("truncated" if number else str(error)) from error
+
+
+def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """frame2 before frame10."""
+    parts = re.split(r"([0-9]{1,18})", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
+
+
+def _file(path: str | Path, every: int, max_pixels: int) -> Generator[Tensor, None, None]:
+    with _open_regular(path) as file:
+        try:
+            container = av.open(file, metadata_errors="replace", options={"format_whitelist": CONTAINERS})
+        except _DECODER_ERRORS as error:
+            raise VideoError("not a video") from error
+        with container:
+            if not container.streams.video:
+                raise VideoError("without pictures")
+            whole = container.format.name != "gif" or _has_trailer(path)
+            yield from _decoded(container, container.streams.video[0], every, max_pixels, whole)
+
+
+def _has_trailer(path: str | Path) -> bool:
+    """Whether a GIF ends as it should, zeros after it allowed: FFmpeg does not mind where it is cut."""
+    with open(path, "rb") as file:
+        file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.read().rstrip(b"\0").endswith(b";")
+
+
+def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bool) -> Iterator[Tensor]:
+    decoder = stream.codec_context
+    _check_size(decoder.width, decoder.height, max_pixels)
+    decoder.thread_count = 1  # the same frames of a damaged file every time
+    decoder.options = {"max_pixels": str(max_pixels)}
+    count, stated = 0, stream.frames
+    last: Tensor | None = None  # held back: the frame before the damage may be half of one
+    frames = container.decode(stream)
+    while True:
+        try:
+            frame = next(frames, None)
+            if frame is not None and frame.is_corrupt:
+                raise VideoError("damaged")
+            wanted = frame is not None and count % every == 0
+            pixels = _rgb(frame, max_pixels) if wanted else None
+        except VideoError as error:
+            raise VideoError("truncated" if count else str(error)) from error
+        except _DECODER_ERRORS as error:
+            raise VideoError("truncated" if count else "damaged") from error
+        if frame is None:
+            break
+        if last is not None:
+            yield last
+        last = pixels
+        count += 1
+    if count and (count < stated * _FEW or not whole):
+        raise VideoError("truncated")
+    if last is not None:
+        yield last
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise VideoError(f"over {max_pixels / 1e6:g} megapixels")
+    if min(width, height) < MIN_SIDE:
+        raise VideoError(f"smaller than {MIN_SIDE} px" if min(width, height) > 0 else "damaged")
+
+
+def _rgb(frame: Any, max_pixels: int) -> Tensor:
+    _check_size(frame.width, frame.height, max_pixels)
+    if any(component.is_alpha for component in frame.format.components):
+        values = frame.to_ndarray(format="rgba").astype(np.uint16)
+        pixels = ((values[..., :3] * values[..., 3:] + 127) // 255).astype(np.uint8)
+    else:
+        pixels = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90) % 4  # counterclockwise
+    return torch.from_numpy(np.ascontiguousarray(np.rot90(pixels, turns)))
+
+
+def _open_regular(path: str | Path) -> BinaryIO:
+    """A regular, non-empty file; a pipe is never waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:
+        raise VideoError("unreadable") from error
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise VideoError("empty" if stat.S_ISREG(status.st_mode) else "not a regular file")
