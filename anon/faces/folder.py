@@ -127,7 +127,8 @@ def _list_files(root: Path, split: str) -> list[Photograph]:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise UserError(f"data.root='{root}' cannot be read: {error.strerror}.") from error
-    folders = {_spelled(entry.name): entry.name for entry in visible if entry.is_dir()}
+    # os.path.isdir, as a directory entry's own is_dir() raises on a link to itself
+    folders = {_spelled(entry.name): entry.name for entry in visible if os.path.isdir(entry.path)}
     if not folders:
         found = "files but no folders" if visible else "nothing"
         raise UserError(f"data.root='{root}' holds {found}; data=folder reads <root>/<identity>/<image>.")
@@ -140,7 +141,8 @@ def _list_files(root: Path, split: str) -> list[Photograph]:
     for identity in identities:
         try:
             with os.scandir(root / folders[identity]) as entries:
-                found_here = [entry for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+            found_here = [entry for entry in shown if not os.path.isdir(entry.path)]
         except OSError as error:
             raise UserError(f"A folder inside data.root='{root}' cannot be read: {error.strerror}.") from error
         for entry in sorted(found_here, key=lambda entry: entry.name):

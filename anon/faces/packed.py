@@ -13,7 +13,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -39,6 +39,26 @@ _COLUMNS = {
 }
 
 
+class Part(NamedTuple):
+    """A square of a packed crop, in its pixels' outer edges, to be seen at ``size`` pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    size: int
+
+    def of(self, image: Image.Image) -> Image.Image:
+        """Antialiased; a JPEG that is to become less than half as large is decoded at half, a quarter, an eighth."""
+        side = image.width
+        wanted = round(self.size * side / (self.right - self.left))
+        if image.format == "JPEG":
+            image.draft("RGB", (wanted, wanted))
+        shrunk = image.width / side
+        box = (self.left * shrunk, self.top * shrunk, self.right * shrunk, self.bottom * shrunk)
+        return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+
+
 class Pack:
     """A packed data set as it lies on disk: all splits, whole index, frames by row.
 
@@ -58,8 +78,8 @@ class Pack:
         self._check()
         self._open: dict[int, BinaryIO] = {}
 
-    def frame(self, row: int) -> np.ndarray:
-        """uint8 ``(S, S, 3)`` of one face."""
+    def frame(self, row: int, part: Part | None = None) -> np.ndarray:
+        """uint8 ``(S, S, 3)`` of one face, or ``part`` of it at another size."""
         shard, offset, length = (int(self.columns[key][row]) for key in ("shard", "offset", "length"))
         file = self._file(shard)
         content = os.pread(file.fileno(), length, offset)
@@ -67,7 +87,7 @@ class Pack:
         try:
             with Image.open(io.BytesIO(content), formats=[_FORMATS[self.info["codec"]]]) as image:
                 if image.size == (side, side) and image.mode == "RGB":
-                    return np.asarray(image)
+                    return np.asarray(image if part is None else part.of(image))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise self._damaged(f"'{self.info['shards'][shard]['name']}' holds a damaged face") from error
         raise self._damaged(f"'{self.info['shards'][shard]['name']}' holds a face that is not {side} px RGB")
@@ -206,6 +226,7 @@ class PackedFaces:
         self.videos = torch.from_numpy(column["video"][self._rows])
         self.frames = torch.from_numpy(column["frame"][self._rows])
         self._matrix = _between(int(self.pack.info["size"]), self.size, float(self.pack.info["margin"]))
+        self._part = None if self._matrix is None else _inside(self._matrix, int(self.pack.info["size"]), self.size)
         points = torch.from_numpy(column["landmarks"][self._rows])
         self._landmarks = points if self._matrix is None else transform(self._matrix, points)
         self._labels = {
@@ -231,7 +252,7 @@ class PackedFaces:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""
         frames = torch.from_numpy(np.stack(self._decode(self._rows[indices].tolist())))
         images = to_float(frames).contiguous()
-        if self._matrix is not None:
+        if self._matrix is not None and self._part is None:
             images = warp(images + 1.0, self._matrix.expand(len(images), 2, 3), (self.size, self.size)) - 1.0
         sample = {
             "image": images,
@@ -244,10 +265,10 @@ class PackedFaces:
 
     def _decode(self, rows: list[int]) -> list[np.ndarray]:
         if self.threads == 1:
-            return [self.pack.frame(row) for row in rows]
+            return [self.pack.frame(row, self._part) for row in rows]
         if self._pool is None or self._pool[0] != os.getpid():  # threads do not survive a fork
             self._pool = os.getpid(), ThreadPoolExecutor(self.threads)
-        return list(self._pool[1].map(self.pack.frame, rows))
+        return list(self._pool[1].map(lambda row: self.pack.frame(row, self._part), rows))
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pool": None}
@@ -262,3 +283,14 @@ def view(size: int, margin: float) -> Tensor:
 def _between(packed: int, wanted: int, margin: float) -> Tensor | None:
     """``(1, 2, 3)``: pixels of the packed crop to those of a crop of another size; None for the same size."""
     return None if packed == wanted else similarity(view(packed, margin)[None], view(wanted, margin))
+
+
+def _inside(matrix: Tensor, packed: int, wanted: int) -> Part | None:
+    """The part of a packed crop that another size shows; None where it reaches over the crop's edge."""
+    scale = float(matrix[0, 0, 0])
+    # Centres of pixels are whole numbers to the matrix, edges to the part.
+    edges = [(edge - float(matrix[0, axis, 2])) / scale + 0.5 for edge in (-0.5, wanted - 0.5) for axis in (0, 1)]
+    slack = 1e-3
+    if min(edges) < -slack or max(edges) > packed + slack:
+        return None
+    return Part(*(min(max(edge, 0.0), float(packed)) for edge in edges), wanted)

@@ -258,3 +258,13 @@ def test_equals_insightface_on_real_photographs(real: Path, tmp_path: Path) -> N
         theirs = face_align.norm_crop(frame, points[f"{file.parent.name}/{file.name}"], 112).astype(int)
         ours = to_uint8(faces[index]["image"]).numpy().astype(int)
         assert np.abs(ours - theirs).mean() < 0.6
+
+
+def test_links_to_themselves_refuse_nothing(tmp_path):
+    """Such a link is no folder, and an unreadable photograph."""
+    name = people("train", 1)[0]
+    save(tmp_path / "r" / name / "1.png", (9, 9, 9))
+    (tmp_path / "r" / "loop").symlink_to("loop")
+    (tmp_path / "r" / name / "2.png").symlink_to("2.png")
+    faces = FolderFaces(tmp_path / "r", "train", 32, cache=tmp_path / "c")
+    assert len(faces) == 1 and "1 unreadable" in faces.summary

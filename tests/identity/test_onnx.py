@@ -202,7 +202,7 @@ def test_wrong_settings_are_named(exported):
     with pytest.raises(UserError, match="threshold -1"):
         OnnxJudge(exported, threshold=-1)
     for build in (OnnxJudge, onnx_encoder):
-        with pytest.raises(UserError, match="needs a file: take one of insightface"):
+        with pytest.raises(UserError, match="needs an ONNX file: take one of insightface"):
             build(None)
         with pytest.raises(UserError, match="never downloaded"):
             build("buffalo_l")

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anon.errors import UserError
-from anon.faces.detection.files import check
 from anon.faces.detection.frames import Candidates, FrameDetector
+from anon.weights import onnx
 
 ORIGIN = "take onnx/yunet_n_dynamic.onnx of github.com/ShiqiYu/libfacedetection.train (Apache-2.0)"
 _TOP = 5000
@@ -43,7 +43,7 @@ class YuNet(FrameDetector):
         batch: int = 8,
     ) -> None:
         super().__init__(threshold, nms, min_size, max_side, batch)
-        file, model = check(weights, self.name, ORIGIN)
+        file, model, _ = onnx.read(weights, f"The detector {self.name}", ORIGIN)
         if len(model.graph.output) != 12:
             raise UserError(f"'{file}' is not YuNet: it has {len(model.graph.output)} outputs, not 12; {ORIGIN}.")
         level = cv2.utils.logging.getLogLevel()

@@ -1,0 +1,181 @@
+"""ONNX files, which may be anything: read and checked before anything runs, then opened in onnxruntime.
+
+A file passes when it is a graph without control flow or sparse weights, whose constants have the sizes that they state
+and lie inside the file or in plain files of its own folder. What it computes is for the caller to check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from google.protobuf.message import DecodeError
+from onnx import TensorProto
+from onnx.external_data_helper import load_external_data_for_tensor
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
+
+from anon.errors import UserError
+
+MAX_BYTES = 3 * 2**29  # 1.5 GiB; protobuf ends at 2
+#: What onnxruntime raises on files and inputs that do not fit.
+RUNTIME_ERRORS = (
+    failures.Fail,
+    failures.InvalidArgument,
+    failures.InvalidGraph,
+    failures.InvalidProtobuf,
+    failures.NotImplemented,
+    failures.RuntimeException,
+)
+
+
+class OnnxFile(NamedTuple):
+    """A checked file: its graph with all weights inside, and the SHA-256 of its bytes and of its data files."""
+
+    path: Path
+    model: onnx.ModelProto
+    sha256: str
+
+
+def read(path: str | Path | None, what: str, origin: str) -> OnnxFile:
+    """Read and check.
+
+    Args:
+        path: the file.
+        what: who needs it, for messages: "The detector yunet".
+        origin: where users get it, one clause.
+
+    Raises:
+        UserError: no file, not ONNX, truncated, damaged, with weights outside its folder, or of absurd size.
+    """
+    if path is None:
+        raise UserError(f"{what} needs an ONNX file: {origin}.")
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(f"No ONNX file at '{file}'; it is never downloaded: {origin}.")
+    if not 0 < file.stat().st_size <= MAX_BYTES:
+        raise UserError(f"The ONNX file '{file}' has {file.stat().st_size} bytes; expected 1 to {MAX_BYTES}; {origin}.")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"The ONNX file '{file}' cannot be read ({error.strerror}).") from error
+    digest = hashlib.sha256(content)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise UserError(f"'{file}' is not an ONNX model, or is truncated; {origin}.") from error
+    if not model.graph.node or not model.opset_import or any(isinstance(name, bytes) for name in _names(model)):
+        raise UserError(f"'{file}' is not an ONNX model, or is damaged; {origin}.")
+    _fill(model, file, digest)
+    return OnnxFile(file, model, digest.hexdigest())
+
+
+def session(file: OnnxFile, origin: str) -> onnxruntime.InferenceSession:
+    """onnxruntime on the CPU, with as many threads as torch has.
+
+    Raises:
+        UserError: it cannot build the graph.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # what is wrong is in the exception
+    try:
+        content = file.model.SerializeToString()
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except (*RUNTIME_ERRORS, ValueError) as error:
+        raise UserError(f"'{file.path}' is not an ONNX model that onnxruntime can run; {origin}.") from error
+
+
+def image_input(opened: onnxruntime.InferenceSession) -> list[int | None]:
+    """(B, 3, H, W) of a graph's one float image input, None for a side that is free; empty if it has no such input."""
+    inputs = opened.get_inputs()
+    shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else []
+    sides = [side if isinstance(side, int) and side > 0 else None for side in shape]
+    return sides if len(sides) == 4 and sides[1] in (3, None) else []
+
+
+def _names(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Every name of the graph; protobuf hands on those that are no UTF-8 as bytes."""
+    for node in model.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer, *model.graph.value_info):
+        yield value.name
+    yield from (opset.domain for opset in model.opset_import)
+
+
+def _tensors(model: onnx.ModelProto) -> list[TensorProto]:
+    """All constants of the graph."""
+    found = list(model.graph.initializer)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            found += [attribute.t] if attribute.HasField("t") else []
+            found += attribute.tensors
+    return found
+
+
+def _fill(model: onnx.ModelProto, file: Path, digest: hashlib._Hash) -> None:
+    """Check the size of every constant and read those that lie in data files beside the graph."""
+    if any(attribute.HasField("g") or attribute.graphs for node in model.graph.node for attribute in node.attribute):
+        raise UserError(f"'{file}' holds control flow (If, Loop), which no network here needs.")
+    if model.graph.sparse_initializer:
+        raise UserError(f"'{file}' holds sparse weights, which are not read here.")
+    total, sources = 0, set()
+    for tensor in _tensors(model):
+        if tensor.data_type not in onnx.TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
+            raise UserError(f"'{file}' holds a constant of an unknown type; fetch it again.")
+        if any(side < 0 for side in tensor.dims):
+            raise UserError(f"'{file}' holds a constant with a negative size; fetch it again.")
+        width = 1 if tensor.data_type == TensorProto.STRING else _width(tensor.data_type)
+        nbytes = math.ceil(math.prod(tensor.dims) * width)
+        total += nbytes
+        if total > MAX_BYTES:
+            raise UserError(f"The weights of '{file}' take more than {MAX_BYTES} bytes.")
+        if tensor.data_location == TensorProto.EXTERNAL:
+            sources.add(_check_external(tensor, nbytes, file))
+        elif tensor.HasField("raw_data") and len(tensor.raw_data) != nbytes:
+            raise UserError(f"'{file}' is damaged: a constant has {len(tensor.raw_data)} bytes, not {nbytes}.")
+    for source in sorted(sources):
+        with source.open("rb") as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+    for tensor in _tensors(model):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            load_external_data_for_tensor(tensor, str(file.parent))
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
+
+
+def _width(data_type: int) -> float:
+    """Bytes of one number; 4-bit types count half."""
+    if data_type in (TensorProto.INT4, TensorProto.UINT4):
+        return 0.5
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize
+
+
+def _check_external(tensor: TensorProto, nbytes: int, file: Path) -> Path:
+    """The data file of a constant: plain, in the folder of the graph, and long enough."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    folder = file.parent.resolve()
+    try:
+        source = (folder / location).resolve()
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", nbytes))
+    except (ValueError, OSError) as error:
+        raise UserError(f"'{file}' names its data file in a way that cannot be read; fetch it again.") from error
+    if not location or Path(location).is_absolute() or folder not in source.parents:
+        raise UserError(f"'{file}' wants weights from outside its folder, which is refused.")
+    if not source.is_file():
+        raise UserError(f"'{file}' needs its data file '{source.name}' beside it; fetch both.")
+    if source.is_symlink() or (folder / location).is_symlink():
+        raise UserError(f"The data file '{source.name}' of '{file}' is a link, which is refused; copy the file itself.")
+    if length != nbytes or offset < 0 or offset + length > source.stat().st_size:
+        raise UserError(f"The data file '{source.name}' does not fit '{file}', or is truncated; fetch both again.")
+    return source
