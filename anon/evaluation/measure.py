@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
-from anon.attributes.contract import READABLE
+from anon.attributes.contract import READABLE, Estimator
 from anon.attributes.distances import distances
+from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.embeddings import batches
 from anon.faces.contract import FaceSet, check_images
 from anon.metrics.degradations import degrade
@@ -45,7 +46,7 @@ class Instruments:
     """What looks at the faces: two recognizers by name, and the optional measures."""
 
     recognizers: dict[str, Embed]  # JUDGE and ENCODER
-    regressor: nn.Module | None = None  # an anon.attributes.contract.Estimator
+    estimator: Estimator | None = None
     lpips: nn.Module | None = None
     degradations: Sequence[str] = ()
 
@@ -126,17 +127,21 @@ def _look(
             found["mask_area"] = mask_area(mask)
         if instruments.lpips is not None:
             found["lpips"] = instruments.lpips(changed, target)
-    if instruments.regressor is not None:
-        found |= _attributes(instruments.regressor, changed, target, truth)
+    if instruments.estimator is not None:
+        found |= _attributes(instruments.estimator, changed, target, truth)
     return found
 
 
-def _attributes(estimator: nn.Module, changed: Tensor, target: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Errors against the data's truth; where it has none in the estimator's form, against the target's reading."""
-    read: dict[str, Tensor] = estimator(changed)
+def _attributes(estimator: Estimator, changed: Tensor, target: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Errors against the data's truth; where it has none in the estimator's form, against the target's reading.
+
+    Published estimators are told where the face lies; the regressor knows the frame that it was trained in.
+    """
+    points = None if isinstance(estimator, AttributeRegressor) else truth.get("landmarks")
+    read = estimator(changed, points)
     known = {name: value for name, value in truth.items() if name in read and read[name].shape == value.shape}
     if len(known) < len(read):
-        known = {**estimator(target), **known}
+        known = {**estimator(target, points), **known}
     return distances(read, known)
 
 

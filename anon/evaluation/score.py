@@ -150,6 +150,8 @@ def _ratio(values: dict[str, Tensor], real: dict[str, Tensor], name: str, scene:
     """Error on changed faces over the regressor's own error on the same faces unchanged."""
     if name not in values:
         return Figure.absent(scene.missing.get(name, "n/a"))
+    if not bool(real[name].any()):
+        return Figure.absent("n/a (compared with the unchanged face)")
     return scene.bootstrap.ratio(values[name], real[name], scene.labels)
 
 

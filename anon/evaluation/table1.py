@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
+from anon.attributes.regressor import AttributeRegressor
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
@@ -149,9 +150,11 @@ class Eyes:
     ) -> None:
         self.rule, self.device, self.cache = rule, device, cache
         self.embed: dict[str, Embed] = {JUDGE: judge.embed, ENCODER: lambda images: encoder(images).z}
-        flips = {JUDGE: getattr(judge, "flip", False), ENCODER: encoder.flip}
-        prints = {JUDGE: judge.fingerprint, ENCODER: encoder.fingerprint}
-        self.key = {who: hashlib.sha256(f"{prints[who]} {flips[who]}".encode()).hexdigest() for who in self.embed}
+        networks = {JUDGE: judge, ENCODER: encoder}
+        self.key = {
+            who: hashlib.sha256(f"{network.fingerprint} {_seen_as(network)}".encode()).hexdigest()  # type: ignore[attr-defined]
+            for who, network in networks.items()
+        }
 
     def see(self, who: str, faces: FaceSet, indices: Tensor, what: str) -> Tensor:
         size, device = self.rule.batch_size, self.device
@@ -176,6 +179,14 @@ class Eyes:
     def gallery(self, who: str, faces: FaceSet, enrol: Tensor, threshold: float) -> Gallery:
         z, owners = self.see(who, faces, enrol, f"enrolling with the {who}"), faces.labels[enrol]
         return Gallery(*average(z, owners), z, owners, threshold)
+
+
+def _seen_as(recognizer: object) -> list[str]:
+    """All that changes what a network is shown: two settings of one file must not share cached embeddings."""
+    inner = getattr(recognizer, "encoder", None)
+    names = ("flip", "size", "bgr", "mean", "std", "chips")
+    found = [getattr(part, name, None) for part in (recognizer, inner) for name in names]
+    return [str(value.flatten().tolist() if isinstance(value, Tensor) else value) for value in found]
 
 
 def judge_notes(encoder: Encoder, judge: JudgeLike, rule: rules.Protocol) -> list[str]:
@@ -215,12 +226,17 @@ def _instruments(
     """The measures that can be taken here, and why the others cannot."""
     missing: dict[str, str] = {"mask_area": "n/a (no mask)"}
     instruments = Instruments(seen.embed, degradations=tuple(rule.degradations))
-    if not set(NAMES) <= set(faces[0]):
-        missing |= dict.fromkeys(NAMES, "n/a (the data has no ground truth)")
-    elif OmegaConf.select(cfg, "metrics.attributes") is None:
+    estimator = OmegaConf.select(cfg, "metrics.attributes")
+    if estimator is None:
         missing |= dict.fromkeys(NAMES, "needs metrics.attributes")
     else:
-        instruments.regressor = instantiate(cfg.metrics.attributes).to(device).eval()
+        instruments.estimator = instantiate(estimator)
+        missing |= {name: f"n/a ({instruments.estimator.name} does not read it)" for name in NAMES}
+        if isinstance(instruments.estimator, nn.Module):
+            instruments.estimator.to(device).eval()
+        if isinstance(instruments.estimator, AttributeRegressor) and not set(NAMES) <= set(faces[0]):
+            instruments.estimator = None  # it knows rendered faces only
+            missing |= dict.fromkeys(NAMES, "n/a (no ground truth; see attributes@metrics.attributes)")
     lpips = OmegaConf.select(cfg, "metrics.lpips")
     if lpips is None:
         missing["lpips"] = "needs alexnet-owt-7be5be79.pth"

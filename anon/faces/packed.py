@@ -293,4 +293,5 @@ def _inside(matrix: Tensor, packed: int, wanted: int) -> Part | None:
     slack = 1e-3
     if min(edges) < -slack or max(edges) > packed + slack:
         return None
-    return Part(*(min(max(edge, 0.0), float(packed)) for edge in edges), wanted)
+    left, top, right, bottom = (min(max(edge, 0.0), float(packed)) for edge in edges)
+    return Part(left, top, right, bottom, wanted)

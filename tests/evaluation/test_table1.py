@@ -10,10 +10,13 @@ from PIL import Image
 
 from anon.errors import UserError
 from anon.evaluation.figures import Figure, Row
+from anon.evaluation.measure import JUDGE
 from anon.evaluation.published import published
 from anon.evaluation.results import Results, as_json, as_markdown, write
-from anon.evaluation.table1 import run
-from tests.evaluation.tiny_world import Data, Other, encoder, judge
+from anon.evaluation.table1 import Eyes, run
+from anon.identity.encoder import Encoder
+from anon.identity.judge import Judge
+from tests.evaluation.tiny_world import Data, Other, Projection, encoder, judge
 
 CONFIG = {
     "seed": 3,
@@ -141,8 +144,26 @@ def test_last_lines_and_stills_without_truth(tmp_path, capsys):
     content = json.loads(path.read_text())
     real = figures(content, "Real")
     assert real["M_tc_mu"] == {"value": None, "low": None, "high": None, "reason": "n/a (no clips)", "n": 0}
-    assert "ground truth" in figures(content, "Other")["pose_error"]["reason"]
+    assert real["pose_error"]["value"] == 0.0  # without truth, readings are compared with those of the unchanged face
+    assert figures(content, "Other")["pose_error"]["value"] > 0.0
+    assert "unchanged face" in figures(content, "Other")["pose_ratio"]["reason"]
     assert "n/a (no clips)" in (tmp_path / "table.md").read_text()
+
+
+def test_the_regressor_of_rendered_faces_reads_no_photographs(tmp_path):
+    rendered = config(**{"metrics.attributes._target_": "anon.attributes.regressor.AttributeRegressor"})
+    path = run(Other(), encoder(0), judge(1), Data(truth=False), rendered, tmp_path)
+    assert "no ground truth" in figures(json.loads(path.read_text()), "FIVA")["pose_error"]["reason"]
+
+
+def test_settings_of_one_file_share_no_embeddings():
+    """Mean, deviation and size of the input are part of the cache's key; weights and name alone are not enough."""
+    keys = []
+    for options in ({}, {"mean": (0.4, 0.5, 0.5)}, {"bgr": True}):
+        other = Judge(Encoder(Projection(1), 16, name="p", **options))
+        keys.append(Eyes(encoder(0), other, None, "cpu", None).key[JUDGE])
+    assert len(set(keys)) == 3
+    assert keys[0] == Eyes(encoder(0), Judge(Encoder(Projection(1), 16, name="q")), None, "cpu", None).key[JUDGE]
 
 
 def test_a_second_run_is_the_same_and_reads_what_was_kept(tmp_path):

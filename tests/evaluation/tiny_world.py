@@ -97,7 +97,9 @@ class Other(nn.Module):
 class Read(nn.Module):
     """Every attribute is 1 + the mean of the image."""
 
-    def forward(self, images):
+    name, reads = "read", ("pose", "expression", "gaze", "landmarks")
+
+    def forward(self, images, points=None):
         mean = images.flatten(1).mean(1)
         shapes = {"pose": (3,), "expression": (4,), "gaze": (2,), "landmarks": (5, 2)}
         return {name: 1 + mean.view(-1, *[1] * len(s)).expand(-1, *s) for name, s in shapes.items()}
