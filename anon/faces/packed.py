@@ -55,8 +55,11 @@ class Part(NamedTuple):
         if image.format == "JPEG":
             image.draft("RGB", (wanted, wanted))
         shrunk = image.width / side
-        box = (self.left * shrunk, self.top * shrunk, self.right * shrunk, self.bottom * shrunk)
-        return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+        left, top, right, bottom = (edge * shrunk for edge in self[:4])
+        if min(left, top) < 0 or max(right, bottom) > image.width:  # a frame of one pixel, see _inside
+            image = Image.fromarray(np.pad(np.asarray(image), ((1, 1), (1, 1), (0, 0)), mode="edge"))
+            left, top, right, bottom = left + 1, top + 1, right + 1, bottom + 1
+        return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
 
 
 class Pack:
@@ -290,8 +293,8 @@ def _inside(matrix: Tensor, packed: int, wanted: int) -> Part | None:
     scale = float(matrix[0, 0, 0])
     # Centres of pixels are whole numbers to the matrix, edges to the part.
     edges = [(edge - float(matrix[0, axis, 2])) / scale + 0.5 for edge in (-0.5, wanted - 0.5) for axis in (0, 1)]
-    slack = 1e-3
-    if min(edges) < -slack or max(edges) > packed + slack:
+    # Templates scale the centres of pixels, so views that agree may differ by half a pixel at an edge.
+    if min(edges) < -0.75 or max(edges) > packed + 0.75:
         return None
-    left, top, right, bottom = (min(max(edge, 0.0), float(packed)) for edge in edges)
+    left, top, right, bottom = edges
     return Part(left, top, right, bottom, wanted)
