@@ -1,7 +1,7 @@
 """Detectors on real photographs: ``ANON_REAL=<folder> python benchmarks/detectors.py --real [--lfw 400]``.
 
 Prints a Markdown table. Truth on LFW is the box and the points of ``faces/_meta/lfw_index.csv``, which YuNet made: it
-is not independent of YuNet. Truth on the London set is its hand-placed points, without boxes: there a face is found
+is not independent of YuNet. Truth on the London set is its template points, without boxes: there a face is found
 when a box holds all five points, and is at most 3.5 times as wide and 4.5 times as high as they are.
 """
 

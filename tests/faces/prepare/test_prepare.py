@@ -135,17 +135,19 @@ def test_killed_and_rerun_writes_the_same_bytes(photos: Path, unbroken: Path, tm
 @pytest.mark.slow
 def test_killed_at_three_random_moments(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    photographs(root, 20, 3)
+    photographs(root, 40, 3)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    start = time.monotonic()
     assert command(*_arguments(root, whole), "--workers", 2).wait() == 0
-    took = time.monotonic() - start
     moments = random.Random(0)
     for _ in range(3):
+        wanted = len(list(broken.glob("*.tar"))) + moments.randint(1, 4)
         process = command(*_arguments(root, broken), "--workers", 2)
-        time.sleep(moments.uniform(0.3, 0.95) * took)
+        while len(list(broken.glob("*.tar"))) < wanted and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0.0, 0.1))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        assert not (broken / "index.json").exists()  # it was in the middle of its work
     assert _run(*_arguments(root, broken), "--workers", 1) == 0
     assert len(content(whole)) > 20 and content(broken) == content(whole)
 
