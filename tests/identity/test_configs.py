@@ -36,7 +36,7 @@ def test_encoder_builds_with_random_weights_and_takes_any_size(name):
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if not name.startswith("synthetic")])
 def test_weights_that_do_not_ship_are_asked_for(name):
-    with torch.device("meta"), pytest.raises(Exception, match=r"needs a (weight )?file") as caught:
+    with torch.device("meta"), pytest.raises(Exception, match=r"needs an? (weight |ONNX )?file") as caught:
         _build("encoder", name)
     assert isinstance(caught.value.__cause__, UserError)  # Hydra wraps it
 
@@ -58,7 +58,7 @@ def test_onnx_files_build_by_path_alone(tmp_path):
     assert (
         judge.embed(images).shape == (2, 64) and judge.threshold == 0.7 and judge.mean.flatten().tolist() == [0.5] * 3
     )
-    with pytest.raises(Exception, match="needs a file: take one of insightface"):
+    with pytest.raises(Exception, match="needs an ONNX file: take one of insightface"):
         _build("judge", "onnx")
 
 

@@ -62,7 +62,12 @@ def faces(real: Path, pairs: list[tuple[str, str, bool]]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("build", "accuracy"), [(_mobilefacenet, 99.42), (_mobilefacenet_onnx, 99.42), (_edgeface, 99.58)]
+    ("build", "accuracy"),
+    [
+        (_mobilefacenet, 99.42),
+        pytest.param(_mobilefacenet_onnx, 99.42, marks=pytest.mark.slow),
+        (_edgeface, 99.58),
+    ],
 )
 def test_accuracy_on_lfw_pairs_is_the_known_one(real, pairs, faces, build, accuracy, record_property):
     recognizer, number = build(real), {file: n for n, file in enumerate(faces)}
