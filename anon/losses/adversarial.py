@@ -1,6 +1,7 @@
-"""The non-saturating GAN loss (Goodfellow et al., 2014) and the R1 penalty (Mescheder et al., ICML 2018, eq. 9).
+"""The non-saturating GAN loss (Goodfellow et al., 2014), the hinge loss (Lim and Ye, 2017) and the R1 penalty
+(Mescheder et al., ICML 2018, eq. 9).
 
-Logits are (B,), positive for real.
+Logits are (B,), or (B, N) for N patches, positive for real.
 """
 
 from __future__ import annotations
@@ -18,6 +19,15 @@ def generator_loss(fake: Tensor) -> Tensor:
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Mean of ``-log sigmoid(D(real))`` plus mean of ``-log(1 - sigmoid(D(fake)))``."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's hinge loss, mean of ``relu(1 - D(real))`` plus mean of ``relu(1 + D(fake))``.
+
+    >>> hinge_critic(torch.tensor([2.0, 0.0]), torch.tensor([-3.0, 0.5])).item()
+    1.25
+    """
+    return F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean()
 
 
 def r1_penalty(logits: Tensor, real: Tensor, gamma: float) -> Tensor:
@@ -38,3 +48,10 @@ class NonSaturating(nn.Module):
 
     def forward(self, *fake: Tensor) -> Tensor:
         return generator_loss(torch.cat(fake))
+
+
+class Hinge(nn.Module):
+    """The generator's side of the hinge loss: minus the mean of all logits."""
+
+    def forward(self, *fake: Tensor) -> Tensor:
+        return -torch.cat(fake).mean()

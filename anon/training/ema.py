@@ -30,7 +30,10 @@ class EMA(nn.Module):
         theirs = [parameter.detach() for parameter in model.parameters()]
         torch._foreach_lerp_(ours, theirs, weight)
         for mine, other in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(other)
+            if mine.is_floating_point():  # a batch norm's statistics belong to the averaged weights
+                mine.lerp_(other, weight)
+            else:
+                mine.copy_(other)
 
     def train(self, mode: bool = True) -> EMA:
         """Stays in evaluation mode."""

@@ -31,7 +31,8 @@ def sheet(columns: list[Tensor]) -> Tensor:
 
 
 class SampleGrids(Callback):
-    """Writes ``<folder>/<step>.png``, a row a face: target, raw, mask, blended, and blended for the opposite condition.
+    """Writes ``<folder>/<step>.png``, a row a face: target, then raw, mask and blended for its own embedding, blended
+    for the opposite one, and another face with the target redrawn to be it.
 
     Drawn, in the run folder and in W&B, only when the data module says ``synthetic`` or ``images`` is true: faces that
     belong to somebody stay out of logs unless asked for.
@@ -71,7 +72,9 @@ class SampleGrids(Callback):
         columns = [target, redrawn.image]
         if redrawn.mask is not None:
             columns.append(redrawn.mask.expand_as(target) * 2 - 1)
-        columns += [redrawn.blend(target), pl_module(target, -z).blend(target)]
+        source = target.roll(1, 0)
+        swapped = pl_module(target, pl_module.steers * z.roll(1, 0)).blend(target)  # type: ignore[operator]
+        columns += [redrawn.blend(target), pl_module(target, -z).blend(target), source, swapped]
         picture = Image.fromarray(sheet(columns).numpy())
         picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,10 @@ raw, blended, mask                X_a, X_â and m
 z_target, z_raw, z_blended        embeddings (B, D); z_target is of the undistorted X_t
 maps_target, maps_raw, ...        the encoder's feature maps, one a layer; maps_target are of X~
 logits_raw, logits_blended        what the discriminator says (B,); it learns from the same pictures
+z_source, same                    with a pairing: the wanted identity (B, D); True (B,) where it is the target's own
+cycle                             raw, redrawn once more with the target's own identity (B, 3, H, W)
+features_target, features_raw...  the discriminator's maps of X~ and of what is drawn (``discriminator.features``)
+attributes_target, attributes_raw the generator's attribute maps of X~ and X_a (``generator.attributes``)
 ================================  =====================================================================================
 
 A weight of 0 means: logged, not trained, and computed only with ``log_unweighted``.
@@ -22,12 +26,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from anon.errors import UserError
+from anon.losses.adversarial import discriminator_loss
 
 #: What the generator draws, of which embeddings, maps and logits can be asked for.
 DRAWN = ("raw", "blended")
 NAMES = frozenset(
-    ["target", "distorted", "mask", "z_target", "maps_target", *DRAWN]
-    + [f"{kind}_{name}" for kind in ("z", "maps", "logits") for name in DRAWN]
+    ["target", "distorted", "mask", "cycle", "same", "z_target", "z_source", *DRAWN]
+    + [f"{kind}_target" for kind in ("maps", "features", "attributes")]
+    + [f"{kind}_{name}" for kind in ("z", "maps", "logits", "features") for name in DRAWN]
+    + ["attributes_raw"]
 )
 
 
@@ -59,15 +66,21 @@ class Objective(nn.Module):
         r1_gamma: of the discriminator's R1 penalty; 0: none.
         r1_every: steps between R1 penalties, each multiplied by this number (lazy regularization; StyleGAN2).
         log_unweighted: compute and log terms of weight 0.
+        critic: the discriminator's loss of real and fake logits.
     """
 
     def __init__(
-        self, terms: Mapping[str, Term], r1_gamma: float = 10.0, r1_every: int = 1, log_unweighted: bool = False
+        self,
+        terms: Mapping[str, Term],
+        r1_gamma: float = 10.0,
+        r1_every: int = 1,
+        log_unweighted: bool = False,
+        critic: Callable[[Tensor, Tensor], Tensor] = discriminator_loss,
     ) -> None:
         super().__init__()
         self.terms = {name: term for name, term in terms.items() if term.weight != 0 or log_unweighted}
         self.losses = nn.ModuleDict(self.terms)
-        self.r1_gamma, self.r1_every = float(r1_gamma), int(r1_every)
+        self.r1_gamma, self.r1_every, self.critic = float(r1_gamma), int(r1_every), critic
         #: Every name that a term asks for.
         self.wanted = frozenset(name for term in self.terms.values() for name in term.of)
 
@@ -75,9 +88,13 @@ class Objective(nn.Module):
         """The outputs of which some term wants one of the kinds: ``drawn("z", "maps")`` -> ["raw", "blended"]."""
         return [name for name in DRAWN if any(f"{kind}_{name}" in self.wanted for kind in kinds)]
 
+    def wants(self, kind: str) -> bool:
+        """Whether some term is of things of this kind: ``wants("maps")``."""
+        return any(name.startswith(f"{kind}_") for name in self.wanted)
+
     @property
     def wants_maps(self) -> bool:
-        return any(name.startswith("maps_") for name in self.wanted)
+        return self.wants("maps")
 
     def forward(self, known: Mapping[str, Any]) -> dict[str, Tensor]:
         """Each term's loss, unweighted."""

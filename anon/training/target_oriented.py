@@ -1,7 +1,10 @@
-"""Training a target-oriented generator adversarially: FIVA (ICCVW 2023, section 3), conditioned on the target itself.
+"""Training a target-oriented generator adversarially: FIVA, FaceDancer, SimSwap, FaceShifter.
 
-    X_a, m = G(X~, I(X_t)),  X_â = m·X_a + (1 - m)·X~
-    G descends the objective's terms, D the non-saturating loss and R1 on X~
+    X_a, m = G(X~, z),  X_â = m·X_a + (1 - m)·X~
+    G descends the objective's terms, D the objective's critic loss and R1 on X~
+
+z is the target's own embedding I(X_t) (FIVA, ICCVW 2023, section 3) or, with a ``pairing``, that of another face of the
+batch, the source (FaceDancer, WACV 2023; SimSwap, ACM MM 2020; FaceShifter, CVPR 2020).
 
 The paper distorts the generator's input and says that ArcFace's is not. Our reading: the generator's input, the blend,
 L1, IFSR's target and the discriminator's reals are all the distorted crop X~; the condition and I(X_t) in eq. 4 are of
@@ -24,11 +27,13 @@ from torch.nn import functional as F
 from anon.errors import UserError
 from anon.generators.contract import Redrawn
 from anon.identity.encoder import Encoder
-from anon.losses.adversarial import discriminator_loss, r1_penalty
+from anon.losses.adversarial import r1_penalty
 from anon.training.augment import Distortion, View, step_rng
 from anon.training.ema import EMA
 from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward
 from anon.training.objective import Objective
+from anon.training.pairing import AlternatingPairs, MixedPairs
+from anon.training.steering import steering
 
 _ENCODER = "encoder."
 
@@ -45,7 +50,8 @@ class TargetOriented(pl.LightningModule):
         encoder: I(.), frozen; conditions the generator and gives identity and IFSR losses.
         objective: the generator's terms and the discriminator's R1.
         distortion: of the generator's input; None: the paper's.
-        view: through which the encoder sees what is drawn; None: as it is (the paper).
+        view: through which the encoder sees what is drawn; None: as it is (the papers).
+        pairing: whose identity each target gets, see :mod:`anon.training.pairing`; None: its own (FIVA).
         lr, d_lr, betas: of Adam for generator and discriminator; ``d_lr=None``: the same rate.
         decay, decay_every: the rates are multiplied by ``decay`` after every so many steps.
         warmup: steps in which the rates rise linearly.
@@ -66,6 +72,7 @@ class TargetOriented(pl.LightningModule):
         objective: Objective,
         distortion: Distortion | None = None,
         view: View | None = None,
+        pairing: MixedPairs | AlternatingPairs | None = None,
         lr: float = 1e-4,
         d_lr: float | None = None,
         betas: tuple[float, float] = (0.5, 0.99),
@@ -84,7 +91,9 @@ class TargetOriented(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.generator, self.discriminator, self.encoder, self.objective = generator, discriminator, encoder, objective
-        self.distortion, self.view = distortion or Distortion(), view
+        self.distortion, self.view, self.pairing = distortion or Distortion(), view, pairing
+        if pairing is None and "z_source" in objective.wanted:
+            raise UserError("an objective with z_source needs model.pairing, which says whose identity a face gets.")
         self.ema = EMA(generator, ema)
         self.lr, self.d_lr, self.betas = lr, lr if d_lr is None else d_lr, (float(betas[0]), float(betas[1]))
         self.decay, self.decay_every, self.warmup, self.cooldown, self.steps = (
@@ -145,7 +154,14 @@ class TargetOriented(pl.LightningModule):
 
     @torch.no_grad()
     def look(self, images: Tensor) -> dict[str, Any]:
-        """X_t, X~, I(X_t) and the maps of X~, without gradients and in one encoder pass."""
+        """X_t, X~, I(X_t), the maps of X~ and the pairs, without gradients and in one encoder pass."""
+        known = self._look(images)
+        if self.pairing is not None:
+            index, known["same"] = self.pairing(len(images), self.step, self._rng(2))
+            known["z_source"] = known["z_target"][index]
+        return known
+
+    def _look(self, images: Tensor) -> dict[str, Any]:
         target = images.contiguous(memory_format=self.layout)
         distorted = self.distortion(target, self._rng(0)).contiguous(memory_format=self.layout)
         known: dict[str, Any] = {"target": target, "distorted": distorted}
@@ -161,19 +177,31 @@ class TargetOriented(pl.LightningModule):
         return known | {"z_target": z[:count], "maps_target": [part[count:] for part in maps]}
 
     def condition(self, known: Mapping[str, Any]) -> Tensor:
-        """What the generator is conditioned on in training: the target's own embedding."""
-        return known["z_target"]
+        """What the generator is conditioned on in training: the source's embedding, or the target's own."""
+        return known["z_source" if self.pairing is not None else "z_target"]
 
     def draw(self, known: dict[str, Any]) -> None:
         """Add what the generator draws of X~, and what encoder and discriminator make of it, where terms ask."""
-        redrawn = self.generator(known["distorted"], self.condition(known))
-        known |= {"raw": redrawn.image, "blended": redrawn.blend(known["distorted"]), "mask": redrawn.mask}
+        wanted, distorted = self.objective.wanted, known["distorted"]
+        if self.objective.wants("attributes"):
+            known["attributes_target"] = self.generator.attributes(distorted)  # type: ignore[operator]
+            redrawn = self.generator.fuse(known["attributes_target"], self.condition(known))  # type: ignore[operator]
+        else:
+            redrawn = self.generator(distorted, self.condition(known))
+        known |= {"raw": redrawn.image, "blended": redrawn.blend(distorted), "mask": redrawn.mask}
+        if "attributes_raw" in wanted:
+            known["attributes_raw"] = self.generator.attributes(redrawn.image)  # type: ignore[operator]
+        if "cycle" in wanted:
+            known["cycle"] = self.generator(redrawn.image, known["z_target"]).image
         for names, eyes in (
             (self.objective.drawn("z", "maps"), self._embed),
-            (self.objective.drawn("logits"), self._judge),
+            (self.objective.drawn("logits", "features"), self._judge),
         ):
             if names:
                 known |= eyes(names, torch.cat([known[name] for name in names]))
+        if "features_target" in wanted:
+            with torch.no_grad():
+                known["features_target"] = self.discriminator.features(distorted)[1]  # type: ignore[operator]
 
     def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
         z, maps = self.encoder(self._view(images, len(names)), self.encoder.layers if self.objective.wants_maps else ())
@@ -182,8 +210,14 @@ class TargetOriented(pl.LightningModule):
         return found | {f"maps_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
 
     def _judge(self, names: list[str], images: Tensor) -> dict[str, Any]:
-        logits = self.discriminator(images).chunk(len(names))
-        return {f"logits_{name}": part for name, part in zip(names, logits, strict=True)}
+        maps: list[Tensor] = []
+        if self.objective.wants("features"):
+            logits, maps = self.discriminator.features(images)  # type: ignore[operator]
+        else:
+            logits = self.discriminator(images)
+        parts = [part.chunk(len(names)) for part in maps]
+        found: dict[str, Any] = {f"logits_{n}": part for n, part in zip(names, logits.chunk(len(names)), strict=True)}
+        return found | {f"features_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
 
     def _generator_backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
         with frozen(self.discriminator):
@@ -208,7 +242,7 @@ class TargetOriented(pl.LightningModule):
             fake_logits = self.discriminator(fake)
         else:
             real_logits, fake_logits = self.discriminator(torch.cat((real, fake))).split((len(real), len(fake)))
-        found["discriminator"] = discriminator_loss(real_logits, fake_logits)
+        found["discriminator"] = self.objective.critic(real_logits, fake_logits)
         loss = found["discriminator"] + (every * found["r1"] if "r1" in found else 0.0)
         self.manual_backward(loss / self.accumulate)
         found["d_real"], found["d_fake"] = real_logits.mean(), fake_logits.mean()
@@ -292,8 +326,13 @@ class TargetOriented(pl.LightningModule):
         figures = {f"train/{name}": value for name, value in losses.items()}
         with torch.no_grad():
             for name in self.objective.drawn("z", "maps"):
-                cos = F.cosine_similarity(known["z_target"], known[f"z_{name}"].detach()).mean()
+                z = known[f"z_{name}"].detach()
+                cos = F.cosine_similarity(known["z_target"], z).mean()
                 self.log(f"train/cos_{name}", cos, prog_bar=name == "blended")
+                if self.pairing is not None:
+                    other = ~known["same"]
+                    cos = (F.cosine_similarity(known["z_source"], z) * other).sum() / other.sum().clamp(min=1)
+                    self.log(f"train/swap_{name}", cos, prog_bar=True)
             if known["mask"] is not None:
                 figures["train/mask_area"] = known["mask"].detach().mean()
         now, (then, began) = time.perf_counter(), self._clock
@@ -319,27 +358,6 @@ class TargetOriented(pl.LightningModule):
                 f"training diverged before step {self.step + 1}: the loss '{bad[0]}' is not finite; lower model.lr, "
                 "set model.clip, or use trainer.precision=32-true. The last checkpoint is intact."
             )
-
-
-@torch.no_grad()
-def steering(generator: nn.Module, encoder: Encoder, images: Tensor) -> dict[str, Tensor]:
-    """Where a generator goes with z and with -z, for targets (B, 3, H, W): tells its ``steers``.
-
-    Returns:
-        ``cos_own``, ``cos_opposite``: mean cosine of the target's embedding to that of the blended picture drawn with
-        z and with -z (FIVA: the first is far smaller); ``cos_raw``: the first for the raw picture; ``cos_swap``: mean
-        cosine of another target's embedding to that of the picture drawn with ``steers`` times it; ``l1``: mean
-        absolute difference of blended picture and target; ``mask_area`` where there is a mask.
-    """
-    z = encoder(images).z
-    other = z.roll(len(z) // 2, 0)
-    own, opposite = generator(images, z), generator(images, -z)
-    swap = generator(images, generator.steers * other)  # type: ignore[operator]
-    seen = encoder(torch.cat((own.blend(images), opposite.blend(images), own.image, swap.blend(images)))).z.chunk(4)
-    pairs = zip(("cos_own", "cos_opposite", "cos_raw", "cos_swap"), (z, z, z, other), seen, strict=True)
-    found = {name: F.cosine_similarity(wanted, z_changed).mean() for name, wanted, z_changed in pairs}
-    found["l1"] = F.l1_loss(own.blend(images), images)
-    return found if own.mask is None else found | {"mask_area": own.mask.mean()}
 
 
 def _encoder_is_not_missing(module: nn.Module, keys: Any) -> None:

@@ -20,12 +20,14 @@ def test_average_by_hand() -> None:
     assert ema.model.weight.item() == pytest.approx(1.985)
 
 
-def test_the_copy_is_frozen_and_follows_buffers() -> None:
+def test_the_copy_is_frozen_and_averages_the_statistics_of_batch_norms() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     ema = EMA(model).train()
     model(torch.randn(8, 2))
     ema.update(model, 5)
     assert not ema.model.training
     assert not any(parameter.requires_grad for parameter in ema.model.parameters())
-    torch.testing.assert_close(ema.model[1].running_mean, model[1].running_mean)  # type: ignore[index]
+    # decay 6/15: 0.4·0 + 0.6·mean, and counters are copied
+    torch.testing.assert_close(ema.model[1].running_mean, 0.6 * model[1].running_mean)  # type: ignore[index]
+    assert int(ema.model[1].num_batches_tracked) == 1  # type: ignore[index]
     assert model[0].weight.requires_grad

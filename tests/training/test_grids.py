@@ -48,6 +48,6 @@ def test_grid_is_written_and_shown_only_where_allowed(
     if not logged:
         return
     picture = np.asarray(Image.open(tmp_path / "grids" / "0000002.png"))
-    assert picture.shape == (3 * 32, 5 * 32, 3)
+    assert picture.shape == (3 * 32, 7 * 32, 3)
     target = spread(small.Pictures("background"), 3)[0]
     assert np.abs(picture[::2, ::2][:16, :16] / 127.5 - 1 - target.permute(1, 2, 0).numpy()).max() < 0.01

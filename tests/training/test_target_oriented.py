@@ -16,7 +16,8 @@ from anon.losses.identity import CounterfactualCosine
 from anon.losses.pixel import MaskL1, PixelL1
 from anon.training.augment import Distortion, View
 from anon.training.objective import Objective, Term
-from anon.training.target_oriented import TargetOriented, steering
+from anon.training.steering import steering
+from anon.training.target_oriented import TargetOriented
 from tests.training import small
 
 
