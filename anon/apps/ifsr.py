@@ -1,0 +1,154 @@
+"""Measure the margins of IFSR on a trained swapper: distances and error rates of every block (thesis, figure 5.8).
+
+    python -m anon.apps.ifsr <run folder or checkpoint> [--split background] [--pairs 512] [--out <folder>]
+
+Writes ``ifsr.json`` (per block the mean distances, the three equal error rates and the margin), ``ifsr.md`` and
+``ifsr.png``; the margins go into a training with
+
+    python train.py experiment=facedancer encoder.layers=[...] objective.terms.ifsr.loss.margins=[...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+import torch
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from anon.apps.checkpoints import restore_module
+from anon.apps.failures import guarded
+from anon.apps.runs import LAST
+from anon.errors import UserError
+from anon.evaluation.embeddings import batches
+from anon.evaluation.results import write
+from anon.faces.contract import FaceSet
+from anon.faces.splits import SPLITS
+from anon.identity.encoder import Encoder
+from anon.metrics.layers import Layer, LayerDistances
+from anon.training.target_oriented import TargetOriented
+
+
+def blocks(encoder: Encoder, images: Tensor) -> list[str]:
+    """The encoder's blocks: numbered submodules that have parts of their own and give a map, in the order they run."""
+    found: list[str] = []
+
+    def note(name: str) -> object:
+        def hook(module: nn.Module, args: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4 and name not in found:
+                found.append(name)
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(note(name))  # type: ignore[arg-type]
+        for name, module in encoder.backbone.named_modules()
+        if name.rpartition(".")[2].isdigit() and next(module.children(), None) is not None
+    ]
+    try:
+        with torch.no_grad():
+            encoder(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not found:
+        raise UserError(f"The encoder '{encoder.name}' has no numbered blocks; name its maps with --layers.")
+    # A block inside a block would be counted twice.
+    return [name for name in found if not any(name.startswith(f"{other}.") for other in found)]
+
+
+@torch.no_grad()
+def measure(
+    module: TargetOriented, faces: FaceSet, layers: list[str] | None = None, pairs: int = 512, batch_size: int = 32
+) -> dict[str, Layer]:
+    """Swap neighbours in a batch of shuffled faces, and compare every map.
+
+    Raises:
+        UserError: fewer than two people.
+    """
+    if len(faces.names) < 2:
+        raise UserError("Pairs of different people need a split with two people or more.")
+    order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(0))[:pairs]
+    device = next(module.parameters()).device
+    metric: LayerDistances | None = None
+    for batch in batches(faces, order, batch_size, "swapping faces"):
+        target, people = batch["image"].to(device), batch["identity"]
+        layers = layers or blocks(module.encoder, target)
+        metric = metric or LayerDistances(len(layers)).to(device)
+        other = (people.roll(1) != people).to(device)
+        z, maps = module.encoder(target, layers)
+        changed = module(target, module.steers * z.roll(1, 0)).blend(target).clamp(-1, 1)
+        seen = module.encoder(changed, layers).maps
+        metric.update(*([part[other] for part in group] for group in (maps, seen, [part.roll(1, 0) for part in maps])))
+    assert metric is not None and layers is not None
+    return dict(zip(layers, metric.compute(), strict=True))
+
+
+def report(figures: dict[str, Layer], what: str) -> str:
+    """A Markdown table and the two overrides that use it."""
+    lines = [
+        f"# IFSR margins, {what}",
+        "",
+        "| block | c2t (margin) | c2s | negative | EER c2t | EER c2s | EER c2t/c2s |",
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for name, layer in figures.items():
+        lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in layer) + " |")
+    names, margins = ",".join(figures), ",".join(f"{layer.c2t:.6f}" for layer in figures.values())
+    lines += ["", f"`encoder.layers=[{names}] objective.terms.ifsr.loss.margins=[{margins}]`", ""]
+    lines.append("Leave out the blocks from which on EER c2s falls below EER c2t: they hold the identity.")
+    return "\n".join(lines) + "\n"
+
+
+def plot(figures: dict[str, Layer]) -> bytes:
+    """Mean distances and equal error rates over the blocks, PNG."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for name in ("c2t", "c2s", "negative"):
+        left.plot([getattr(layer, name) for layer in figures.values()], marker=".", label=name)
+    for name, label in (("eer_c2t", "c2t / negative"), ("eer_c2s", "c2s / negative"), ("eer", "c2t / c2s")):
+        right.plot([getattr(layer, name) for layer in figures.values()], marker=".", label=label)
+    for axes, title in ((left, "mean cosine distance"), (right, "equal error rate")):
+        axes.set_xticks(range(len(figures)), list(figures), rotation=90)
+        axes.set_ylabel(title)
+        axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    pyplot.close(figure)
+    return buffer.getvalue()
+
+
+def main(run: Path, split: str, pairs: int, layers: list[str] | None, out: Path | None) -> None:
+    """Measure, print the table, write the three files beside the checkpoint's run or to ``out``."""
+    checkpoint = run / LAST if run.is_dir() else run
+    module, config = restore_module(checkpoint)
+    if not isinstance(module, TargetOriented):
+        raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no generator.")
+    module.to("cuda" if torch.cuda.is_available() else "cpu")
+    figures = measure(module, instantiate(config.data).faces(split), layers, pairs)
+    folder = out or (run if run.is_dir() else run.parent)
+    text = report(figures, f"{config.experiment}, {module.encoder.name}, {split} people of {config.data.name}")
+    write(folder / "ifsr.md", text)
+    folder.joinpath("ifsr.png").write_bytes(plot(figures))
+    content = {"layers": {name: layer._asdict() for name, layer in figures.items()}, "split": split}
+    write(folder / "ifsr.json", json.dumps(content, indent=2) + "\n")
+    print(text)
+    print(folder / "ifsr.json")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("run", type=Path, help="run folder or checkpoint of a trained swapper")
+    parser.add_argument("--split", choices=[name for name in SPLITS if name != "evaluation"], default="background")
+    parser.add_argument("--pairs", type=int, default=512)
+    parser.add_argument("--layers", nargs="+", help="maps to measure; default: the encoder's blocks")
+    parser.add_argument("--out", type=Path, help="folder for the files; default: the run folder")
+    given = parser.parse_args()
+    sys.exit(guarded(lambda: main(given.run, given.split, given.pairs, given.layers, given.out)))

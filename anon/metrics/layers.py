@@ -1,0 +1,89 @@
+"""What each map of a recognizer holds of identity and of attributes, measured on swapped faces (thesis, figure 5.8).
+
+For a map f_l and three faces, a target, a source and the target redrawn to be the source:
+
+    c2t = 1 - cos(f_l(changed), f_l(target))     c2s = 1 - cos(f_l(changed), f_l(source))
+    negative = 1 - cos(f_l(target), f_l(source)), two people who have nothing to do with each other
+
+Where c2t and negative are apart, the map holds what a swap keeps; where c2s and negative are apart, it holds the
+identity, and IFSR must leave it out. The margins of IFSR are the means of c2t (FaceDancer, section 3.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric
+
+from anon.identity.verification import equal_error_rate
+
+
+class Layer(NamedTuple):
+    """One map's figures: mean distances in [0, 2], and equal error rates in [0, 1] of telling two kinds apart."""
+
+    c2t: float
+    c2s: float
+    negative: float
+    eer_c2t: float  # c2t against negative; 0: the map holds what is kept
+    eer_c2s: float  # c2s against negative; 0: it holds the identity
+    eer: float  # c2t against c2s; 0.5: it no longer tells target from source
+
+
+def distances(one: Tensor, other: Tensor) -> Tensor:
+    """Cosine distance (B,) of two maps (B, C, H, W), flattened."""
+    return 1.0 - F.cosine_similarity(one.float().flatten(1), other.float().flatten(1))
+
+
+def layer_figures(c2t: Tensor, c2s: Tensor, negative: Tensor) -> Layer:
+    """The figures of one map from its distances (N,) each.
+
+    >>> near, far = torch.tensor([0.1, 0.2]), torch.tensor([0.8, 0.9])
+    >>> found = layer_figures(near, far, far + 0.05)
+    >>> round(found.c2t, 3), found.eer_c2t, found.eer_c2s, found.eer
+    (0.15, 0.0, 0.5, 0.0)
+    """
+    return Layer(
+        c2t=float(c2t.mean()),
+        c2s=float(c2s.mean()),
+        negative=float(negative.mean()),
+        eer_c2t=equal_error_rate(c2t, negative)[0],
+        eer_c2s=equal_error_rate(c2s, negative)[0],
+        eer=equal_error_rate(c2t, c2s)[0],
+    )
+
+
+class LayerDistances(Metric):
+    """:func:`layer_figures` of every map, over batches.
+
+    Args:
+        layers: how many maps.
+    """
+
+    full_state_update = False
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = layers
+        for name in ("c2t", "c2s", "negative"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, target: Sequence[Tensor], changed: Sequence[Tensor], source: Sequence[Tensor]) -> None:
+        """Each a list of maps (B, C_l, H_l, W_l)."""
+        for name, one, other in (
+            ("c2t", changed, target),
+            ("c2s", changed, source),
+            ("negative", target, source),
+        ):
+            pairs = zip(one, other, strict=True)
+            getattr(self, name).append(torch.stack([distances(a, b) for a, b in pairs], 1))  # (B, L)
+
+    def compute(self) -> list[Layer]:
+        parts = []
+        for name in ("c2t", "c2s", "negative"):
+            state = getattr(self, name)
+            parts.append(torch.cat(state) if isinstance(state, list) else state)
+        return [layer_figures(*(part[:, at] for part in parts)) for at in range(self.layers)]
