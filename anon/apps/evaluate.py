@@ -22,13 +22,15 @@ from anon.apps.config import run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.runs import LAST, commit, last_run, run_folder
 from anon.errors import UserError
-from anon.evaluation import lfw, table1
+from anon.evaluation import lfw, swap, table1
 from anon.generators.contract import GeneratorLike
 from anon.training.target_oriented import TargetOriented
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 _SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "output", "run", "paths"]
 _SECTIONS += ["data", "judge", "policy", "protocol", "metrics", "logger"]
+
+_TABLES = {lfw.LfwProtocol: lfw, swap.SwapProtocol: swap}  # the others are table 1's
 
 
 def main() -> None:
@@ -52,12 +54,13 @@ def evaluate(config: DictConfig) -> None:
             raise UserError(f"{checkpoint} is of experiment={trained.experiment}, which trains no generator.")
         module.to("cuda" if torch.cuda.is_available() else "cpu")
         data, judge = instantiate(config.data), instantiate(config.judge)
-        name = str(OmegaConf.select(trained, "experiment")).upper()
+        name = type(module.generator).__name__
         loggers = built(config.logger)
         log_config(loggers, config)
         try:
             generator = cast(GeneratorLike, module.averaged)
-            table = lfw if issubclass(get_class(config.protocol._target_), lfw.LfwProtocol) else table1
+            kind = get_class(config.protocol._target_)
+            table = next((table for protocol, table in _TABLES.items() if issubclass(kind, protocol)), table1)
             table.run(generator, module.encoder, judge, data, config, folder, trained, name=name, commit=commit())
             _log_table(loggers, folder)
         finally:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from anon.anonymizers.composed import Anonymizer
 from anon.errors import UserError
 from anon.evaluation.measure import Embed, Method
 from anon.faces.contract import to_uint8
@@ -66,13 +67,31 @@ def draw(parts: Sequence[tuple[str, Tensor, list[str]]]) -> Image.Image:
 
 
 def write_grid(path: Path, methods: Sequence[Method], target: Tensor, judge: Embed) -> None:
-    """Draw and save as PNG, atomically.
+    """Table 1's grid as PNG, written atomically.
 
     Raises:
         UserError: it cannot be written.
     """
+    _save(draw(columns(methods, target, judge)), path)
+
+
+@torch.no_grad()
+def write_swaps(path: Path, swapper: Anonymizer, target: Tensor, source: Tensor, judge: Embed) -> None:
+    """Target, source and swap as PNG, with the cosine distance of each to the source, written atomically.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    z = judge(source)
+    parts = []
+    for title, images in (("target", target), ("source", source), ("swap", swapper(target, source=source))):
+        apart = (1.0 - (judge(images) * z).sum(1)).clamp_min(0.0).tolist()
+        parts.append((title, images, [f"to source {value:.2f}" for value in apart]))
+    _save(draw(parts), path)
+
+
+def _save(sheet: Image.Image, path: Path) -> None:
     beside = path.with_name(f".{path.name}.part")
-    sheet = draw(columns(methods, target, judge))
     try:
         sheet.save(beside, "PNG")
         beside.replace(path)

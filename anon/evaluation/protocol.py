@@ -1,4 +1,4 @@
-"""The protocol: who is enrolled, who probes, which frames, and the threshold (fiva.md, sections 3 and 4).
+"""The protocol: who is enrolled, who probes, which frames, and the threshold.
 
 Each evaluation identity's pictures are split once, by a hash of their name, into an enrol and a probe half; galleries
 hold enrol pictures only, so also the row Real is a retrieval between different pictures. A person with one picture is
