@@ -1,4 +1,4 @@
-"""Who is recognized: ID, ¬ID and rank-1 against a gallery (FIVA, table 1; fiva.md section 4).
+"""Who is recognized: ID, ¬ID and rank-1 against a gallery (FIVA, table 1).
 
 A probe is a *hit* iff the nearest gallery entry is its own identity AND lies below the threshold; without a threshold
 it is rank-1. ¬ID negates the probe first: an anonymizer that only maximizes the distance is found again that way. For
