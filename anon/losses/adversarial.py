@@ -55,3 +55,10 @@ class Hinge(nn.Module):
 
     def forward(self, *fake: Tensor) -> Tensor:
         return -torch.cat(fake).mean()
+
+
+class HingeCritic(nn.Module):
+    """:func:`hinge_critic`."""
+
+    def forward(self, real: Tensor, fake: Tensor) -> Tensor:
+        return hinge_critic(real, fake)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anon.errors import UserError
-from anon.losses.adversarial import Hinge
+from anon.losses.adversarial import Hinge, HingeCritic
 from anon.losses.features import AttributeLoss, FeatureMatching, RecognizerPerceptual, VGGPerceptual
 from anon.losses.pixel import SamePixelL1, SamePixelL2
 
@@ -45,7 +45,9 @@ def test_attribute_loss_is_half_the_sum_of_mean_squares() -> None:
     assert AttributeLoss()([_map(0.0), _map(1.0)], [_map(1.0), _map(4.0)]).item() == pytest.approx(0.5 * (1 + 9))
 
 
-def test_hinge_of_the_generator() -> None:
+def test_hinge_of_both_sides() -> None:
+    critic = HingeCritic()
+    assert critic(torch.tensor([[2.0, 0.0]]), torch.tensor([[-3.0, 0.5]])).item() == 1.25  # 0.5 + 0.75
     assert Hinge()(torch.tensor([[1.0, 3.0]]), torch.tensor([[-2.0, 0.0]])).item() == -0.5
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from anon.apps.checkpoints import CONFIG_KEY, restore_module
 from anon.apps.config import config_dir
 from anon.errors import UserError
 from anon.generators.contract import GeneratorLike
@@ -42,6 +43,11 @@ def test_two_steps_move_both_networks(experiment: str, tmp_path: Path) -> None:
     after = module.state_dict()
     still = [name for name, value in before.items() if not name.startswith("ema") and torch.equal(value, after[name])]
     assert not still
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    torch.save(content | {CONFIG_KEY: OmegaConf.to_yaml(config, resolve=True)}, tmp_path / "last.ckpt")
+    restored, _ = restore_module(tmp_path / "last.ckpt")  # refuses what is no part of this project
+    assert isinstance(restored, TargetOriented)
     for term in config.objective.terms:
         assert trainer.callback_metrics[f"train/{term}"].isfinite()
     assert -1 <= trainer.callback_metrics["train/swap_raw"] <= 1
