@@ -7,7 +7,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 import pytorch_lightning as pl
@@ -15,7 +15,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from anon import weights
 from anon.errors import UserError
+from anon.generators.contract import GeneratorLike
+from anon.identity.encoder import Encoder
+from anon.training.target_oriented import TargetOriented
+from anon.weights.files import SHIPPED, load_into
 
 CONFIG_KEY = "config"  # the resolved configuration, as YAML text
 _BUILDERS = ("anon.", "torch.optim.", "torch.nn.")  # what a checkpoint's configuration may ask to be built
@@ -95,13 +100,48 @@ def restore_module(path: Path) -> tuple[pl.LightningModule, DictConfig]:
     content, config = read_checkpoint(path)
     if OmegaConf.select(config, "model") is None:
         raise UserError(f"{path} does not say which model it is of.")
-    foreign = sorted(name for name in _targets(config.model) if not name.startswith(_BUILDERS))
-    if foreign:
-        raise UserError(f"{path} asks to run {foreign[0]}, which is no part of this project; it was not loaded.")
+    _refuse_foreign(config.model, path)
     module = hydra.utils.instantiate(config.model)
     check_fits(module, content["state_dict"], path)
     module.load_state_dict(content["state_dict"])
     return module.eval(), config
+
+
+class Trained(NamedTuple):
+    """A generator to evaluate, the encoder that conditions it, its class's name, and what it was trained by."""
+
+    generator: GeneratorLike
+    encoder: Encoder
+    name: str
+    config: DictConfig
+
+
+def restore_generator(checkpoint: str | Path) -> Trained:
+    """The averaged generator of a training checkpoint, or one that ships: ``shipped:facedancer``; on the CPU.
+
+    Raises:
+        UserError: see :func:`restore_module`; the training made no generator, or nothing ships by that name.
+    """
+    if not str(checkpoint).startswith(SHIPPED):
+        module, config = restore_module(Path(checkpoint))
+        if not isinstance(module, TargetOriented):
+            raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no generator.")
+        return Trained(module.averaged, module.encoder, type(module.generator).__name__, config)  # type: ignore[arg-type]
+    entries = weights.index()
+    generators = {f"{SHIPPED}{name}": entry["config"] for name, entry in entries.items() if "config" in entry}
+    if str(checkpoint) not in generators:
+        raise UserError(f"no generator ships as '{checkpoint}'; there are: {', '.join(sorted(generators)) or 'none'}.")
+    config = OmegaConf.create(generators[str(checkpoint)])
+    _refuse_foreign(config, checkpoint)
+    generator = hydra.utils.instantiate(config.generator)
+    load_into(generator, str(checkpoint))
+    return Trained(generator.eval(), hydra.utils.instantiate(config.encoder), type(generator).__name__, config)
+
+
+def _refuse_foreign(config: DictConfig, where: str | Path) -> None:
+    foreign = sorted(name for name in _targets(config) if not name.startswith(_BUILDERS))
+    if foreign:
+        raise UserError(f"{where} asks to run {foreign[0]}, which is no part of this project; it was not loaded.")
 
 
 def _targets(node: Any) -> set[str]:

@@ -1,8 +1,9 @@
 """Evaluate what was trained: ``python evaluate.py experiment=fiva``, or ``python -m anon.apps.evaluate ...``.
 
 ``protocol=lfw`` compares pairs of Labeled Faces in the Wild (:mod:`anon.evaluation.lfw`) instead of table 1.
-``checkpoint=last`` takes the newest run of the same experiment, scale and data; ``checkpoint=<file>`` any other. Prints
-the table and writes it as JSON, Markdown and CSV with a grid of faces; the path of ``results.json`` is the last line.
+``checkpoint=last`` takes the newest run of the same experiment, scale and data; ``checkpoint=<file>`` any other, and
+``checkpoint=shipped:facedancer`` the one that comes with the package. Prints the table and writes it as JSON, Markdown
+and CSV with a grid of faces; the path of ``results.json`` is the last line.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, WandbLogger
+from torch import nn
 
-from anon.apps.checkpoints import restore_module
+from anon.apps.checkpoints import restore_generator
 from anon.apps.config import run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.runs import LAST, commit, last_run, run_folder
-from anon.errors import UserError
 from anon.evaluation import lfw, swap, table1
-from anon.generators.contract import GeneratorLike
-from anon.training.target_oriented import TargetOriented
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 _SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "output", "run", "paths"]
@@ -45,23 +44,21 @@ def evaluate(config: DictConfig) -> None:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
     config = OmegaConf.masked_copy(config, _SECTIONS)
-    checkpoint = last_run(config) / LAST if config.checkpoint == "last" else Path(config.checkpoint)
+    checkpoint = last_run(config) / LAST if config.checkpoint == "last" else config.checkpoint
     with run_folder(config, at=Path(config.output).absolute() if config.output else None) as folder:
         print(f"checkpoint {checkpoint}", flush=True)
         pl.seed_everything(config.seed, workers=True, verbose=False)
-        module, trained = restore_module(checkpoint)
-        if not isinstance(module, TargetOriented):
-            raise UserError(f"{checkpoint} is of experiment={trained.experiment}, which trains no generator.")
-        module.to("cuda" if torch.cuda.is_available() else "cpu")
+        generator, encoder, name, trained = restore_generator(checkpoint)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        for module in (generator, encoder):
+            cast(nn.Module, module).to(device)
         data, judge = instantiate(config.data), instantiate(config.judge)
-        name = type(module.generator).__name__
         loggers = built(config.logger)
         log_config(loggers, config)
         try:
-            generator = cast(GeneratorLike, module.averaged)
             kind = get_class(config.protocol._target_)
             table = next((table for protocol, table in _TABLES.items() if issubclass(kind, protocol)), table1)
-            table.run(generator, module.encoder, judge, data, config, folder, trained, name=name, commit=commit())
+            table.run(generator, encoder, judge, data, config, folder, trained, name=name, commit=commit())
             _log_table(loggers, folder)
         finally:
             finish(loggers)

@@ -1,4 +1,4 @@
-"""Measure a trained recognizer, attribute regressor or expression embedder and ship it, with a model card.
+"""Measure a trained recognizer, attribute regressor, expression embedder or swapper and ship it, with a model card.
 
     python -m anon.apps.ship <run folder> <name>
 
@@ -10,16 +10,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anon import weights
 from anon.apps.checkpoints import restore_module
+from anon.apps.config import config_dir
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
 from anon.attributes.expression import ExpressionEmbedder
@@ -27,8 +30,10 @@ from anon.attributes.expression_classes import CLASSES
 from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
 from anon.errors import UserError
+from anon.evaluation import swap
 from anon.faces.contract import FaceSet
 from anon.faces.synthetic.dataset import people_of
+from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
@@ -36,6 +41,9 @@ from anon.progress import track
 from anon.training.attributes import AttributeTraining
 from anon.training.expression import ExpressionTraining
 from anon.training.recognizer import RecognizerTraining, card
+from anon.training.target_oriented import TargetOriented
+
+COUNTED = ("targets", "gallery", "chance")
 
 
 def ship(run: Path, name: str) -> Path:
@@ -50,6 +58,7 @@ def ship(run: Path, name: str) -> Path:
         "Figures: synthetic evaluation identities, disjoint from the training identities by the hash of their names.",
         "For synthetic faces only: it has never seen a photograph. Licence: MIT, as the code.",
     ]
+    built: dict[str, Any] | None = None
     if isinstance(module, RecognizerTraining):
         network: nn.Module = module.backbone
         _halve(network)
@@ -68,12 +77,35 @@ def ship(run: Path, name: str) -> Path:
         figures |= swap_figures(module.embedder, config.data)
         what = "expression embedder with classifier and valence/arousal head, on synthetic expression classes"
         notes += _expression_notes(table)
+    elif isinstance(module, TargetOriented) and module.pairing is not None:
+        network = module.averaged
+        _halve(network)
+        figures = swapper_figures(module, config.experiment)
+        what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
+        built = {key: OmegaConf.to_container(config[key], resolve=True) for key in ("generator", "encoder")}
+        notes.append("Figures with [low, high] are bootstrap intervals of 95 %, over people.")
     else:
-        raise UserError(f"{run} trained a {type(module).__name__}; recognizers and estimators of attributes ship.")
+        raise UserError(f"{run} trained a {type(module).__name__}; recognizers, estimators and swappers ship.")
     facts = _facts(run, config, what, network)
-    path = weights.ship(network.state_dict(), name, card(name, facts, figures, notes))
+    path = weights.ship(network.state_dict(), name, card(name, facts, figures, notes), config=built)
     print("\n".join(f"{key} {value:.4g}" for key, value in figures.items()))
     return path
+
+
+def swapper_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
+    """The swap benchmark on the experiment's default data and judge (``protocol=swap``), with its bounds."""
+    with initialize_config_dir(config_dir=str(config_dir()), version_base=None):
+        config = compose("evaluate", [f"experiment={experiment}", "protocol=swap", "logger=csv"])
+    data, judge = instantiate(config.data), instantiate(config.judge)
+    with tempfile.TemporaryDirectory() as folder:
+        generator = cast(GeneratorLike, module.averaged)
+        found = json.loads(swap.run(generator, module.encoder, judge, data, config, Path(folder)).read_text())
+    figures: dict[str, float] = {f"{key} (judge {found['judge']})": found["counts"][key] for key in COUNTED}
+    for name, figure in found["rows"][-1]["metrics"].items():
+        if figure["value"] is not None and name not in ("ms", "peak_MiB"):
+            bounds = {"low": figure["low"], "high": figure["high"]} if figure["low"] is not None else {}
+            figures |= {name: figure["value"]} | {f"{name}, {end}": value for end, value in bounds.items()}
+    return figures
 
 
 def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: int = 128) -> dict[str, float]:
@@ -137,6 +169,12 @@ def _halve(network: nn.Module) -> None:
                 value.copy_(value.half().to(value.dtype))
 
 
+def _command(run: Path) -> str:
+    """How the run was started, without where its folders were."""
+    words = (run / "command.txt").read_text().splitlines()[0].split()
+    return " ".join(word for word in words[2:] if not word.startswith(("paths.", "run.", "ckpt_path=")))
+
+
 def _facts(run: Path, config: DictConfig, what: str, network: nn.Module) -> dict[str, Any]:
     versions = json.loads((run / "versions.json").read_text())
     data = config.data
@@ -144,7 +182,7 @@ def _facts(run: Path, config: DictConfig, what: str, network: nn.Module) -> dict
         "what": what,
         "parameters": f"{sum(value.numel() for value in network.parameters()):,}",
         "input": f"{data.size} x {data.size}",
-        "command": f"`python train.py experiment={config.experiment}`",
+        "command": f"`{_command(run)}`",
         "data": f"{data.name}, {data.identities.train:,} training people, {data.images.train} pictures each, seed "
         f"{data.render_seed}",
         "seed": config.seed,

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +127,11 @@ class FaceShifter(nn.Module):
 
     def forward(self, target: Tensor, z: Tensor) -> Redrawn:
         return self.fuse(self.attributes(target), z)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """torch.compile, in place, for the two halves, because training calls them one by one."""
+        self.attributes.compile(*args, **kwargs)
+        self.fuse = torch.compile(self.fuse, *args, **kwargs)  # type: ignore[method-assign]
 
     def fuse(self, maps: Sequence[Tensor], z: Tensor) -> Redrawn:
         """Draw from attribute maps, as ``attributes(target)`` gives them, and an identity."""

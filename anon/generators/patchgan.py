@@ -4,6 +4,7 @@ use: the same small network on the picture and on halved copies of it, one logit
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,11 @@ class MultiScale(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.features(images)[0]
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """torch.compile, in place, for every scale's network, because training asks for ``features`` too."""
+        for network in self.scales:
+            network.compile(*args, **kwargs)
 
     def features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits, and the maps of all scales ordered by depth: the last ``scales`` ones are the deepest."""

@@ -39,13 +39,15 @@ class StopAfter(Callback):
 class LastCheckpoint(Checkpoint):
     """Keeps one checkpoint, ``path``: every ``every`` batches and when training stops.
 
+    With ``keep_every``, copies named ``step_0001000.ckpt`` stay beside it, to evaluate a training over its time.
+
     It also holds the state of the random generators (rank 0's), so that a resumed run draws what the unbroken one would
     have drawn. Lightning runs ``Checkpoint`` callbacks after all others.
     """
 
-    def __init__(self, path: str, every: int) -> None:
+    def __init__(self, path: str, every: int, keep_every: int | None = None) -> None:
         self.path = Path(path)
-        self.every = every
+        self.every, self.keep_every = every, keep_every
         self._random: dict[str, Any] | None = None
         self._saved_at = -1
 
@@ -54,6 +56,9 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         if trainer.should_stop or steps_done(trainer) % self.every == 0:
             self._save(trainer)
+        if self.keep_every is not None and steps_done(trainer) % self.keep_every == 0:
+            kept = self.path.with_name(f"step_{steps_done(trainer):07d}.ckpt")
+            trainer.save_checkpoint(kept, weights_only=False)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._saved_at != steps_done(trainer):  # stopped by the trainer's own limits

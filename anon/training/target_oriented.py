@@ -29,6 +29,7 @@ from anon.generators.contract import Redrawn
 from anon.identity.encoder import Encoder
 from anon.losses.adversarial import r1_penalty
 from anon.training.augment import Distortion, View, step_rng
+from anon.training.compilation import check_gradients
 from anon.training.ema import EMA
 from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward
 from anon.training.objective import Objective
@@ -60,7 +61,7 @@ class TargetOriented(pl.LightningModule):
         accumulate: batches whose gradients make one optimizer step; ``steps`` and R1's period count batches.
         clip: largest norm of a network's gradient; None: any.
         channels_last: memory layout of the convolutions; faster on most machines.
-        compile: torch.compile for generator and discriminator.
+        compile: torch.compile for generator and discriminator; the first step checks its gradients.
         seed: of distortion and view; with the step and the rank it gives the draws, so a resumed run repeats them.
     """
 
@@ -109,7 +110,9 @@ class TargetOriented(pl.LightningModule):
             network.to(memory_format=self.layout)  # type: ignore[call-overload]
         if cooldown and steps is None:
             raise UserError("model.cooldown needs model.steps, the length of the training.")
+        self._compiled_is_checked = False
         self._bad: Tensor | None = None
+        self._of_same: dict[str, Tensor] = {}
         self._collected: dict[str, Tensor] = {}
         self._clock = (0, 0.0)
         self.register_load_state_dict_post_hook(_encoder_is_not_missing)
@@ -137,15 +140,21 @@ class TargetOriented(pl.LightningModule):
         if self.trainer.precision in ("16-mixed", "16-true"):
             raise UserError("two optimizers and float16 do not mix here; use trainer.precision=bf16-mixed.")
         if self.compile_networks:
-            self.generator.compile()
-            self.discriminator.compile()
+            # Two batch sizes at most, and code for any size is slower. With its layout optimization, inductor of torch
+            # 2.13 loses FaceDancer's gradients behind the concatenated skip, on a CPU.
+            for network in (self.generator, self.discriminator):
+                network.compile(dynamic=False, options={"layout_optimization": False})
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         known = self.look(batch["image"])
         with local_backward(self.trainer):
-            losses = self._generator_backward(known)
-            losses |= self._discriminator_backward(known)
+            if self.compile_networks and not self._compiled_is_checked:
+                networks = {"generator": self.generator, "discriminator": self.discriminator}
+                check_gradients(networks, lambda: self._backward(dict(known)))
+                self._compiled_is_checked = True
+            losses = self._backward(known)
         self._remember_bad(losses)
+        self._remember_same(known, losses)
         if (self.step + 1) % self.accumulate == 0:
             losses |= self._optimize()
         if self._logs_now:
@@ -219,6 +228,9 @@ class TargetOriented(pl.LightningModule):
         found: dict[str, Any] = {f"logits_{n}": part for n, part in zip(names, logits.chunk(len(names)), strict=True)}
         return found | {f"features_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
 
+    def _backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
+        return self._generator_backward(known) | self._discriminator_backward(known)
+
     def _generator_backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
         with frozen(self.discriminator):
             self.draw(known)
@@ -236,7 +248,8 @@ class TargetOriented(pl.LightningModule):
         every = self.objective.r1_every
         if self.objective.r1_gamma > 0 and self.step // self.accumulate % every == 0:
             real = real.detach().requires_grad_()
-            with torch.autocast(self.device.type, enabled=False):  # R1 is a gradient's gradient: float32
+            # R1 is a gradient's gradient: in float32, and not compiled, for that has no second derivative.
+            with torch.autocast(self.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
                 real_logits = self.discriminator(real)
                 found["r1"] = r1_penalty(real_logits, real, self.objective.r1_gamma)
             fake_logits = self.discriminator(fake)
@@ -323,7 +336,7 @@ class TargetOriented(pl.LightningModule):
         return every > 0 and (self.step + 1) % every == 0
 
     def _log(self, known: Mapping[str, Any], losses: Mapping[str, Tensor]) -> None:
-        figures = {f"train/{name}": value for name, value in losses.items()}
+        figures = {f"train/{name}": value for name, value in {**losses, **self._of_same}.items()}
         with torch.no_grad():
             for name in self.objective.drawn("z", "maps"):
                 z = known[f"z_{name}"].detach()
@@ -341,6 +354,13 @@ class TargetOriented(pl.LightningModule):
             self.log("train/images_per_s", images / (now - began), prog_bar=True)
         self._clock = (self.step, now)
         self.log_dict(figures)
+
+    def _remember_same(self, known: Mapping[str, Any], losses: Mapping[str, Tensor]) -> None:
+        """Losses of same pairs are 0 in a step that has none, so what is logged is of the last step that had some."""
+        for name, term in self.objective.terms.items():
+            if "same" in term.of:
+                before = self._of_same.get(name, losses[name])
+                self._of_same[name] = torch.where(known["same"].any(), losses[name], before)
 
     def _remember_bad(self, losses: Mapping[str, Tensor]) -> None:
         """Note on the device which losses were not finite in the first step that had such; looked at when logging."""

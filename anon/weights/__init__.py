@@ -1,6 +1,7 @@
 """The weights that ship with the package: safetensors in half precision, <= 4 MB each, with a model card and a hash.
 
 ``index.json`` lists them: ``{name: {"file", "sha256", "bytes", "card"}}``; the card beside each says how it was made.
+A generator's entry also has ``config``, what it and its encoder are built from.
 """
 
 from __future__ import annotations
@@ -47,10 +48,13 @@ def path(name: str, folder: Path = FOLDER) -> Path:
     return file
 
 
-def ship(state: Mapping[str, Tensor], name: str, card: str, folder: Path = FOLDER) -> Path:
+def ship(
+    state: Mapping[str, Tensor], name: str, card: str, folder: Path = FOLDER, config: Mapping[str, Any] | None = None
+) -> Path:
     """Write ``state`` as half-precision safetensors with its model card (Markdown), and enter it in the index.
 
-    Every file is replaced atomically, the index last. Integer tensors keep their type.
+    ``config`` is plain: dicts, lists, strings, numbers. Every file is replaced atomically, the index last. Integer
+    tensors keep their type.
 
     Raises:
         ValueError: larger than 4 MB, or a number that half precision cannot hold.
@@ -74,7 +78,7 @@ def ship(state: Mapping[str, Tensor], name: str, card: str, folder: Path = FOLDE
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
         "card": f"{name}.md",
-    }
+    } | ({} if config is None else {"config": dict(config)})
     _replace(folder / "index.json", (json.dumps(entries, indent=2, sort_keys=True) + "\n").encode())
     return file
 
