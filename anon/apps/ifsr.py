@@ -1,6 +1,10 @@
 """Measure the margins of IFSR on a trained swapper: distances and error rates of every block (thesis, figure 5.8).
 
     python -m anon.apps.ifsr <run folder or checkpoint> [--split background] [--pairs 512] [--out <folder>]
+    python -m anon.apps.ifsr <run folder or checkpoint> --rendered
+
+The second measures swaps that the renderer draws, with the source's identity and all else of the target's: what a
+perfect swapper of synthetic faces would have. Margins below those ask a swapper to keep some of the target's identity.
 
 Writes ``ifsr.json`` (per block the mean distances, the three equal error rates and the margin), ``ifsr.md`` and
 ``ifsr.png``; the margins go into a training with
@@ -24,13 +28,16 @@ from torch import Tensor, nn
 from anon.apps.checkpoints import restore_module
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
+from anon.attributes.expression_figures import synthetic_swaps
 from anon.errors import UserError
 from anon.evaluation.embeddings import batches
 from anon.evaluation.results import write
 from anon.faces.contract import FaceSet
 from anon.faces.splits import SPLITS
+from anon.faces.synthetic.dataset import people_of
 from anon.identity.encoder import Encoder
 from anon.metrics.layers import Layer, LayerDistances
+from anon.progress import track
 from anon.training.target_oriented import TargetOriented
 
 
@@ -89,6 +96,29 @@ def measure(
     return dict(zip(layers, metric.compute(), strict=True))
 
 
+@torch.no_grad()
+def measure_rendered(
+    encoder: Encoder, numbers: list[int], size: int, seed: int, layers: list[str] | None = None, pairs: int = 512
+) -> dict[str, Layer]:
+    """Of synthetic people, each redrawn by the renderer as the next of the list (:func:`synthetic_swaps`).
+
+    Raises:
+        UserError: fewer than two people.
+    """
+    if len(numbers) < 2:
+        raise UserError("Pairs of different people need a split with two people or more.")
+    metric: LayerDistances | None = None
+    stills = range(-(-pairs // len(numbers)))
+    for still in track(stills, "rendering swaps", len(stills)):
+        swaps = synthetic_swaps(numbers, size, seed, still)
+        target, changed, source = (swaps[role]["image"] for role in ("target", "changed", "source"))
+        layers = layers or blocks(encoder, target[:1])
+        metric = metric or LayerDistances(len(layers))
+        metric.update(*(encoder(images, layers).maps for images in (target, changed, source)))
+    assert metric is not None and layers is not None
+    return dict(zip(layers, metric.compute(), strict=True))
+
+
 def report(figures: dict[str, Layer], what: str) -> str:
     """A Markdown table and the two overrides that use it."""
     lines = [
@@ -125,16 +155,23 @@ def plot(figures: dict[str, Layer]) -> bytes:
     return buffer.getvalue()
 
 
-def main(run: Path, split: str, pairs: int, layers: list[str] | None, out: Path | None) -> None:
+def main(run: Path, split: str, pairs: int, layers: list[str] | None, out: Path | None, rendered: bool = False) -> None:
     """Measure, print the table, write the three files beside the checkpoint's run or to ``out``."""
     checkpoint = run / LAST if run.is_dir() else run
     module, config = restore_module(checkpoint)
     if not isinstance(module, TargetOriented):
         raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no generator.")
-    module.to("cuda" if torch.cuda.is_available() else "cpu")
-    figures = measure(module, instantiate(config.data).faces(split), layers, pairs)
+    if rendered:
+        if config.data.name != "synthetic":
+            raise UserError(f"--rendered is for synthetic people; {checkpoint} was trained on data={config.data.name}.")
+        numbers = people_of(split, config.data.identities[split])
+        figures = measure_rendered(module.encoder, numbers, config.data.size, config.data.render_seed, layers, pairs)
+    else:
+        module.to("cuda" if torch.cuda.is_available() else "cpu")
+        figures = measure(module, instantiate(config.data).faces(split), layers, pairs)
     folder = out or (run if run.is_dir() else run.parent)
-    text = report(figures, f"{config.experiment}, {module.encoder.name}, {split} people of {config.data.name}")
+    swapper = "rendered swaps" if rendered else config.experiment
+    text = report(figures, f"{swapper}, {module.encoder.name}, {split} people of {config.data.name}")
     write(folder / "ifsr.md", text)
     folder.joinpath("ifsr.png").write_bytes(plot(figures))
     content = {"layers": {name: layer._asdict() for name, layer in figures.items()}, "split": split}
@@ -149,6 +186,7 @@ if __name__ == "__main__":
     parser.add_argument("--split", choices=[name for name in SPLITS if name != "evaluation"], default="background")
     parser.add_argument("--pairs", type=int, default=512)
     parser.add_argument("--layers", nargs="+", help="maps to measure; default: the encoder's blocks")
+    parser.add_argument("--rendered", action="store_true", help="of swaps that the renderer draws (synthetic data)")
     parser.add_argument("--out", type=Path, help="folder for the files; default: the run folder")
     given = parser.parse_args()
-    sys.exit(guarded(lambda: main(given.run, given.split, given.pairs, given.layers, given.out)))
+    sys.exit(guarded(lambda: main(given.run, given.split, given.pairs, given.layers, given.out, given.rendered)))

@@ -140,10 +140,8 @@ class TargetOriented(pl.LightningModule):
         if self.trainer.precision in ("16-mixed", "16-true"):
             raise UserError("two optimizers and float16 do not mix here; use trainer.precision=bf16-mixed.")
         if self.compile_networks:
-            # Two batch sizes at most, and code for any size is slower. With its layout optimization, inductor of torch
-            # 2.13 loses FaceDancer's gradients behind the concatenated skip, on a CPU.
             for network in (self.generator, self.discriminator):
-                network.compile(dynamic=False, options={"layout_optimization": False})
+                network.compile(dynamic=False)  # two batch sizes at most; code for any size is slower
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         known = self.look(batch["image"])

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from anon.apps.ifsr import blocks, main, measure, plot, report
+from anon.apps.ifsr import blocks, main, measure, measure_rendered, plot, report
 from anon.errors import UserError
+from anon.faces.synthetic.dataset import people_of
+from anon.identity.encoder import Encoder
+from anon.identity.networks.iresnet import iresnet_small
 from anon.metrics.layers import Layer
 from tests.training import small
 
@@ -26,6 +29,16 @@ def test_an_untouched_face_is_its_target(monkeypatch: pytest.MonkeyPatch) -> Non
     for layer in found.values():
         assert layer.c2t == pytest.approx(0.0, abs=1e-6) and layer.c2s == pytest.approx(layer.negative)
         assert layer.negative > 1e-3 and layer.eer_c2t == 0.0
+
+
+def test_rendered_swaps_keep_what_is_not_identity() -> None:
+    """The shipped encoder's first block sees the target in a perfect swap, its last the source."""
+    shipped = Encoder(iresnet_small(), 64, name="synthetic_a", weights="shipped:synthetic_a")
+    found = list(measure_rendered(shipped, people_of("background", 24), 64, seed=0, pairs=48).values())
+    assert found[0].c2t < found[0].c2s < found[0].negative
+    assert found[-1].c2s < found[-1].c2t < found[-1].negative
+    with pytest.raises(UserError, match="two people"):
+        measure_rendered(shipped, people_of("background", 1), 64, seed=0)
 
 
 class _Same:
