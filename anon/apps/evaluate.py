@@ -23,13 +23,13 @@ from anon.apps.checkpoints import restore_generator
 from anon.apps.config import run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.runs import LAST, commit, last_run, run_folder
-from anon.evaluation import lfw, swap, table1
+from anon.evaluation import lfw, swap, table1, table3
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 _SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "output", "run", "paths"]
-_SECTIONS += ["data", "judge", "policy", "protocol", "metrics", "logger"]
+_SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
 
-_TABLES = {lfw.LfwProtocol: lfw, swap.SwapProtocol: swap}  # the others are table 1's
+_TABLES = {lfw.LfwProtocol: lfw, swap.SwapProtocol: swap, table3.DefenseProtocol: table3}  # the others are table 1's
 
 
 def main() -> None:

@@ -38,6 +38,8 @@ def train(config: DictConfig) -> None:
         _say(f"{'continues in' if resumed else 'run folder'} {folder}")
         pl.seed_everything(config.seed, workers=True, verbose=False)
         data = instantiate(config.data)
+        if config.attack is not None:  # its pairs are made of that data
+            data = instantiate(config.attack, data=data)
         module = instantiate(config.model)
         checkpoint = None if config.ckpt_path is None else Path(config.ckpt_path)
         if config.ckpt_path == "last":

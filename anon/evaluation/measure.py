@@ -15,17 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
+from anon.attacks.contract import AttackLike
 from anon.attributes.contract import READABLE, Estimator
 from anon.attributes.distances import distances
 from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.embeddings import batches
-from anon.faces.contract import FaceSet, check_images
+from anon.faces.contract import FaceSet, Sample, check_images
 from anon.metrics.degradations import degrade
 from anon.metrics.preservation import mask_area, mean_difference, ssim
 
 Embed = Callable[[Tensor], Tensor]
 JUDGE, ENCODER = "judge", "encoder"
 OPPOSITE = "opposite"  # the condition with the other sign, judged
+ATTACKED = "attacked"  # after the attack on the images, judged
 
 
 @dataclass
@@ -43,11 +45,12 @@ class Method:
 
 @dataclass
 class Instruments:
-    """What looks at the faces: two recognizers by name, and the optional measures."""
+    """What looks at the faces: two recognizers by name, and the optional measures; an attack comes before the judge."""
 
     recognizers: dict[str, Embed]  # JUDGE and ENCODER
     estimator: Estimator | None = None
     lpips: nn.Module | None = None
+    attack: AttackLike | None = None
     degradations: Sequence[str] = ()
 
 
@@ -88,7 +91,7 @@ def measure(
         target = check_images(batch["image"].to(device))
         chosen = probes[done : done + len(target)].to(device)
         fewer = few[done : done + len(target)].to(device)
-        truth = {name: cast(Tensor, value).to(device)[chosen] for name, value in batch.items() if name in READABLE}
+        truth = {name: value[chosen] for name, value in known_attributes(batch, device).items()}
         done += len(target)
         z = encoder(target).z if encoder is not None else None
         for method in methods:
@@ -121,6 +124,9 @@ def _look(
 ) -> dict[str, Tensor]:
     """Everything that is measured on probes, by name."""
     found = {f"z {ENCODER}": instruments.recognizers[ENCODER](changed)}
+    if instruments.attack is not None:
+        seen = instruments.recognizers[JUDGE](instruments.attack.images(changed))
+        found[f"z {ATTACKED}"] = instruments.attack.probe(seen)
     if not unchanged:
         found |= {"difference": mean_difference(changed, target), "ssim": ssim(changed, target)}
         if mask is not None:
@@ -128,11 +134,18 @@ def _look(
         if instruments.lpips is not None:
             found["lpips"] = instruments.lpips(changed, target)
     if instruments.estimator is not None:
-        found |= _attributes(instruments.estimator, changed, target, truth)
+        found |= attribute_errors(instruments.estimator, changed, target, truth)
     return found
 
 
-def _attributes(estimator: Estimator, changed: Tensor, target: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+def known_attributes(batch: Sample, device: torch.device | str) -> dict[str, Tensor]:
+    """What the data knows of the attributes that estimators read."""
+    return {name: cast(Tensor, value).to(device) for name, value in batch.items() if name in READABLE}
+
+
+def attribute_errors(
+    estimator: Estimator, changed: Tensor, target: Tensor, truth: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """Errors against the data's truth; where it has none in the estimator's form, against the target's reading.
 
     Published estimators are told where the face lies; the regressor knows the frame that it was trained in.

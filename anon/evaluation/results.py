@@ -21,6 +21,7 @@ TABLE1 = {
     "ID": "ID ↓",
     "negID": "¬ID ↓",
     "negID_rank1": "¬ID rank-1 ↓",
+    "RA": "RA ↓",
     "M_tc_mu": "M_tc mu ↓",
     "M_tc_sigma": "M_tc sigma ↓",
 }
@@ -73,10 +74,10 @@ def as_csv(results: Results) -> str:
 
 def as_markdown(results: Results, paper: Published) -> str:
     """Table 1 with the paper's row under ours, then everything else that was measured, and how."""
-    counts = results.counts
+    counts, columns = results.counts, shown(results)
     lines = [f"# Table 1 on {results.rows[0].data}", ""]
     lines += [f"**{note}**\n" for note in results.notes]
-    lines += markdown_table(["", *TABLE1.values()], _table1_rows(results, paper))
+    lines += markdown_table(["", *columns.values()], _table1_rows(results, paper, columns))
     lines += ["", f"Paper: {paper.source}; {paper.protocol}.", ""]
     lines += [
         f"Judge {results.judge}, hit below cosine distance {short(results.threshold)}: FAR {results.far:g} wanted, "
@@ -90,7 +91,7 @@ def as_markdown(results: Results, paper: Published) -> str:
         "",
     ]
     methods = [row.method for row in results.rows]
-    names = dict.fromkeys(name for row in results.rows for name in row.metrics if name not in TABLE1)
+    names = dict.fromkeys(name for row in results.rows for name in row.metrics if name not in columns)
     body = [
         [name, *(row.metrics[name].text() if name in row.metrics else "" for row in results.rows)] for name in names
     ]
@@ -112,13 +113,18 @@ def write(path: Path, text: str) -> None:
         raise UserError(f"The results cannot be written to '{path}' ({error.strerror}).") from error
 
 
-def _table1_rows(results: Results, paper: Published) -> list[list[str]]:
+def shown(results: Results) -> dict[str, str]:
+    """The columns of table 1 that were measured: RA needs an attack."""
+    return {name: title for name, title in TABLE1.items() if any(name in row.metrics for row in results.rows)}
+
+
+def _table1_rows(results: Results, paper: Published, columns: Mapping[str, str]) -> list[list[str]]:
     body = []
     for row in results.rows:
-        body.append([f"**{row.method}**", *(row.metrics[name].text() for name in TABLE1)])
+        body.append([f"**{row.method}**", *(row.metrics[name].text() for name in columns)])
         printed = paper.rows.get(row.method)
         if printed is not None:
-            body.append(["*paper*", *(short(printed[name]) if name in printed else "-" for name in TABLE1)])
+            body.append(["*paper*", *(short(printed[name]) if name in printed else "-" for name in columns)])
     return body
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
-from anon.evaluation.measure import ENCODER, JUDGE, OPPOSITE, Measured
+from anon.evaluation.measure import ATTACKED, ENCODER, JUDGE, OPPOSITE, Measured
 from anon.identity.policies import sharing
 from anon.metrics.attributes import NAMES
 from anon.metrics.correlation import correlation, pair_sums
@@ -60,6 +60,8 @@ def score(measured: Measured, scene: Scene, real: Measured) -> dict[str, Figure]
     figures = _recognized(measured.z[JUDGE][scene.probes], scene)
     figures |= _temporal(measured.z[JUDGE], scene)
     figures |= _robust(measured, scene)
+    if ATTACKED in measured.z:
+        figures |= _attacked(measured.z[ATTACKED], scene)
     if measured is real:
         figures |= {f"{name}_error": _mean(measured.values, name, scene) for name in NAMES}
         figures["impostor_correlation"] = _correlation(real, scene)
@@ -95,6 +97,15 @@ def _recognized(z: Tensor, scene: Scene) -> dict[str, Figure]:
     return {
         name: _share(retrieval_hits(z, scene.labels, *entries, threshold, negate), scene.labels, scene)
         for name, (entries, threshold, negate) in asked.items()
+    }
+
+
+def _attacked(z: Tensor, scene: Scene) -> dict[str, Figure]:
+    """RA: ID after the attack, by the judge and its threshold; and without the threshold."""
+    gallery = scene.galleries[JUDGE]
+    return {
+        name: _share(retrieval_hits(z, scene.labels, gallery.averages, gallery.people, limit), scene.labels, scene)
+        for name, limit in (("RA", gallery.threshold), ("RA_rank1", math.inf))
     }
 
 

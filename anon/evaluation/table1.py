@@ -1,4 +1,4 @@
-"""Table 1 of FIVA without RA: Real, FIVA, FIVA + Sampling, FIVA + ITM (``python evaluate.py experiment=fiva``).
+"""Table 1 of FIVA: Real, FIVA, FIVA + Sampling, FIVA + ITM (``python evaluate.py experiment=fiva``); RA with an attack.
 
 background people -> thresholds; training people -> anchors; evaluation people -> enrolled, changed, retrieved. The
 judge must be another network than the one that conditioned and trained the generator.
@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
+from anon.attacks.contract import AttackLike
 from anon.attributes.regressor import AttributeRegressor
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
@@ -30,7 +31,7 @@ from anon.evaluation.published import published
 from anon.evaluation.score import Gallery, Scene, score
 from anon.faces.contract import FaceSet
 from anon.generators.contract import GeneratorLike
-from anon.identity.contract import JudgeLike, check_judge
+from anon.identity.contract import JudgeLike, PolicyLike, check_judge
 from anon.identity.encoder import Encoder
 from anon.identity.policies import Negation, anchor_space, average
 from anon.identity.verification import pair_distances
@@ -65,7 +66,7 @@ def run(
         encoder: the conditioning encoder it was trained with.
         judge: another recognizer.
         data: gives the splits train, background and evaluation.
-        cfg: ``protocol``, ``policy`` (itm), ``metrics``, ``seed``, ``logger.images``, ``paths.cache``.
+        cfg: ``protocol``, ``policy`` (itm), ``attack``, ``metrics``, ``seed``, ``logger.images``, ``paths.cache``.
         output: folder for results.json, table.md, table.csv and grid.png.
         train_config: of the training run, kept in the results.
         name: of the method in the rows.
@@ -97,7 +98,8 @@ def run(
     items = torch.cat([half.probe, clips.flatten()]).unique()
     probes, labels = torch.isin(items, half.probe), faces.labels[half.probe]
     few = rules.first_of_each(labels, rule.degraded_probes)
-    instruments, missing = _instruments(cfg, seen, rule, faces, device)
+    instruments, missing = instruments_of(cfg, seen, rule, faces, device)
+    instruments.attack = adversary(cfg.get("attack"), judge, device)
     galleries = {who: seen.gallery(who, faces, half.enrol, calibrated[who].threshold) for who in (JUDGE, ENCODER)}
     measured = measure(
         methods, faces, items, probes, probes.masked_scatter(probes, few), instruments, rule.batch_size, device
@@ -207,11 +209,7 @@ def four_rows(
     name: str, encoder: Encoder, generator: GeneratorLike, policy: DictConfig, anchors: Tensor, threshold: float
 ) -> list[Method]:
     """The four rows. ``policy`` is a tracker's configuration, whose own policy is the row Sampling."""
-    if OmegaConf.select(policy, "policy") is None:
-        raise UserError("Table 1 compares Sampling with ITM; use policy=itm.")
-    sampling = instantiate(policy.policy)(anchors=anchors)
-    chosen = threshold if policy.threshold is None else float(policy.threshold)
-    tracker = get_class(policy._target_)(sampling, threshold=chosen)
+    sampling, tracker = built_policies(policy, anchors, threshold)
     return [
         Method("Real", "none", None),
         Method(name, "negation", Anonymizer(encoder, Negation(), generator), both_signs=True),
@@ -220,7 +218,32 @@ def four_rows(
     ]
 
 
-def _instruments(
+def adversary(attack: DictConfig | Mapping[str, Any] | None, judge: JudgeLike, device: Any) -> AttackLike | None:
+    """The adversary whose success is RA; refused where its own recognizer would judge it."""
+    if attack is None:
+        return None
+    found: AttackLike = instantiate(attack)
+    if getattr(found, "learned_with", None) == judge.fingerprint:
+        raise UserError(f"The attack was trained with the judge '{judge.name}', which flatters it; choose another.")
+    if isinstance(found, nn.Module):
+        found.to(device).eval()
+    return found
+
+
+def built_policies(policy: DictConfig, anchors: Tensor, threshold: float) -> tuple[PolicyLike, PolicyLike]:
+    """Sampling and ITM. ``policy`` is a tracker's configuration; its own threshold, if it has one, goes first.
+
+    Raises:
+        UserError: another policy.
+    """
+    if OmegaConf.select(policy, "policy") is None:
+        raise UserError("Sampling and ITM are compared; use policy=itm.")
+    sampling = instantiate(policy.policy)(anchors=anchors)
+    chosen = threshold if policy.threshold is None else float(policy.threshold)
+    return sampling, get_class(policy._target_)(sampling, threshold=chosen)
+
+
+def instruments_of(
     cfg: DictConfig, seen: Eyes, rule: rules.Protocol, faces: FaceSet, device: torch.device
 ) -> tuple[Instruments, dict[str, str]]:
     """The measures that can be taken here, and why the others cannot."""

@@ -5,35 +5,12 @@ An anonymizer may fool a recognizer with a pattern instead of another face; comp
 
 from __future__ import annotations
 
-import io
 import re
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
+from anon.defenses.processing import jpeg, resized
 from anon.errors import UserError
-from anon.faces.contract import to_float, to_uint8
-
-
-def jpeg(images: Tensor, quality: int = 75) -> Tensor:
-    """Encode and decode each image (B, 3, H, W) in [-1, 1] with PIL, in memory; same form."""
-    decoded = []
-    for frame in to_uint8(images).cpu().numpy():
-        buffer = io.BytesIO()
-        Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
-        decoded.append(np.asarray(Image.open(buffer)))
-    return to_float(torch.from_numpy(np.stack(decoded))).to(images.device)
-
-
-def resized(images: Tensor, factor: float = 0.5) -> Tensor:
-    """Shrink by ``factor`` (bilinear, antialiased) and enlarge again; same form."""
-    height, width = images.shape[-2:]
-    smaller = (max(1, round(height * factor)), max(1, round(width * factor)))
-    small = F.interpolate(images, smaller, mode="bilinear", align_corners=False, antialias=True)
-    return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
 
 
 def degrade(images: Tensor, names: str) -> Tensor:

@@ -17,12 +17,12 @@ from anon.faces.folder import EmptySplit
 from anon.training.steps import steps_done
 
 
-def spread(faces: FaceSet, count: int) -> Tensor:
+def spread(faces: FaceSet, count: int, key: str = "image") -> Tensor:
     """(n, 3, H, W) with n <= count: the first picture of people spread over the set, always the same ones."""
     _, first = torch.unique_consecutive(faces.labels, return_counts=True)
     starts = torch.cat((first.new_zeros(1), first.cumsum(0)[:-1]))
     chosen = starts[torch.linspace(0, len(starts) - 1, min(count, len(starts))).long()]
-    return torch.stack([faces[int(index)]["image"] for index in chosen])
+    return torch.stack([faces[int(index)][key] for index in chosen])  # type: ignore[literal-required]
 
 
 def sheet(columns: list[Tensor]) -> Tensor:
@@ -61,12 +61,25 @@ class SampleGrids(Callback):
             return
         if self._targets is None:
             try:
-                self._targets = spread(data.faces("background"), self.faces)
+                self._targets = self.pick(data.faces("background"))
             except EmptySplit:
                 self._targets = torch.empty(0)
         if not len(self._targets):
             return
-        target = self._targets.to(pl_module.device)
+        picture = Image.fromarray(sheet(self.columns(pl_module, self._targets.to(pl_module.device))).numpy())
+        picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        picture.save(self.folder / f"{step:07d}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("grid", [picture], step=step)
+
+    def pick(self, faces: FaceSet) -> Tensor:
+        """The pictures that the grids are made of."""
+        return spread(faces, self.faces)
+
+    def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
+        """Image batches, one a column."""
         z = pl_module.encoder(target).z  # type: ignore[operator]
         redrawn = pl_module(target, z)
         columns = [target, redrawn.image]
@@ -74,11 +87,16 @@ class SampleGrids(Callback):
             columns.append(redrawn.mask.expand_as(target) * 2 - 1)
         source = target.roll(1, 0)
         swapped = pl_module(target, pl_module.steers * z.roll(1, 0)).blend(target)  # type: ignore[operator]
-        columns += [redrawn.blend(target), pl_module(target, -z).blend(target), source, swapped]
-        picture = Image.fromarray(sheet(columns).numpy())
-        picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        picture.save(self.folder / f"{step:07d}.png")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("grid", [picture], step=step)
+        return [*columns, redrawn.blend(target), pl_module(target, -z).blend(target), source, swapped]
+
+
+class ReconstructionGrids(SampleGrids):
+    """A row a face: as it was, as it was changed, as the attack finds it."""
+
+    def pick(self, faces: FaceSet) -> Tensor:
+        """(n, 2, 3, H, W): faces and their changed ones."""
+        return torch.stack([spread(faces, self.faces, key) for key in ("image", "changed")], 1)
+
+    def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
+        image, changed = target.unbind(1)
+        return [image, changed, pl_module.network(changed).clamp(-1, 1)]  # type: ignore[operator]

@@ -144,7 +144,7 @@ class TargetOriented(pl.LightningModule):
                 network.compile(dynamic=False)  # two batch sizes at most; code for any size is slower
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        known = self.look(batch["image"])
+        known = self.look(batch)
         with local_backward(self.trainer):
             if self.compile_networks and not self._compiled_is_checked:
                 networks = {"generator": self.generator, "discriminator": self.discriminator}
@@ -160,11 +160,11 @@ class TargetOriented(pl.LightningModule):
             self._log(known, losses)
 
     @torch.no_grad()
-    def look(self, images: Tensor) -> dict[str, Any]:
+    def look(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
         """X_t, X~, I(X_t), the maps of X~ and the pairs, without gradients and in one encoder pass."""
-        known = self._look(images)
+        known = self._look(batch["image"])
         if self.pairing is not None:
-            index, known["same"] = self.pairing(len(images), self.step, self._rng(2))
+            index, known["same"] = self.pairing(len(batch["image"]), self.step, self._rng(2))
             known["z_source"] = known["z_target"][index]
         return known
 
@@ -190,11 +190,7 @@ class TargetOriented(pl.LightningModule):
     def draw(self, known: dict[str, Any]) -> None:
         """Add what the generator draws of X~, and what encoder and discriminator make of it, where terms ask."""
         wanted, distorted = self.objective.wanted, known["distorted"]
-        if self.objective.wants("attributes"):
-            known["attributes_target"] = self.generator.attributes(distorted)  # type: ignore[operator]
-            redrawn = self.generator.fuse(known["attributes_target"], self.condition(known))  # type: ignore[operator]
-        else:
-            redrawn = self.generator(distorted, self.condition(known))
+        redrawn = self.redraw(known)
         known |= {"raw": redrawn.image, "blended": redrawn.blend(distorted), "mask": redrawn.mask}
         if "attributes_raw" in wanted:
             known["attributes_raw"] = self.generator.attributes(redrawn.image)  # type: ignore[operator]
@@ -209,6 +205,13 @@ class TargetOriented(pl.LightningModule):
         if "features_target" in wanted:
             with torch.no_grad():
                 known["features_target"] = self.discriminator.features(distorted)[1]  # type: ignore[operator]
+
+    def redraw(self, known: dict[str, Any]) -> Redrawn:
+        """The generator's pass; its attribute maps of X~ are noted where terms ask for them."""
+        if not self.objective.wants("attributes"):
+            return self.generator(known["distorted"], self.condition(known))
+        known["attributes_target"] = self.generator.attributes(known["distorted"])  # type: ignore[operator]
+        return self.generator.fuse(known["attributes_target"], self.condition(known))  # type: ignore[operator]
 
     def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
         z, maps = self.encoder(self._view(images, len(names)), self.encoder.layers if self.objective.wants_maps else ())

@@ -42,7 +42,8 @@ def test_the_experiments_of_the_readme_exist() -> None:
 
 @pytest.mark.parametrize(("experiment", "scale"), itertools.product(EXPERIMENTS, choices("scale")))
 def test_experiment_composes(experiment: str, scale: str) -> None:
-    config = composed("train", f"experiment={experiment}", f"scale={scale}")
+    needed = ["attack.victim.checkpoint=some.ckpt"] if experiment == "reconstruction" else []
+    config = composed("train", f"experiment={experiment}", f"scale={scale}", *needed)
     assert (config.experiment, config.scale, config.task) == (experiment, scale, "train")
     assert config.model is not None
     check(config)
@@ -61,7 +62,28 @@ def test_every_choice_composes(override: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", [f"{group}={name}" for group in ("data", "judge", "policy", "protocol") for name in choices(group)]
+    "override",
+    [f"{group}={name}" for group in ("data", "judge", "policy", "protocol", "attack") for name in choices(group)],
 )
 def test_every_choice_of_evaluate_composes(override: str) -> None:
-    check(composed("evaluate", override))
+    needed = {
+        "attack=reconstruction": ["attack.checkpoint=some.ckpt"],
+    }
+    check(composed("evaluate", override, *needed.get(override, [])))
+
+
+@pytest.mark.parametrize("name", choices("anonymizer"))
+def test_every_victim_composes(name: str) -> None:
+    needed = ["attack.victim.checkpoint=some.ckpt"] if name.startswith("fiva") else []
+    config = composed("train", "experiment=reconstruction", f"anonymizer@attack.victim={name}", *needed)
+    check(config)
+    assert ("checkpoint" in config.attack.victim) == name.startswith("fiva")
+
+
+@pytest.mark.parametrize("name", choices("defense"))
+def test_every_defense_composes(name: str) -> None:
+    config = composed(
+        "train", "experiment=reconstruction", "anonymizer@attack.victim=blur", f"+defense@attack.defense={name}"
+    )
+    check(config)
+    assert config.attack.defense._target_.startswith("anon.defenses.")

@@ -1,0 +1,137 @@
+"""Whom a reconstruction attack is trained against: any anonymizer, and the attacker's pairs made with it.
+
+python train.py experiment=reconstruction anonymizer@attack.victim=pixelate
+python train.py experiment=reconstruction anonymizer@attack.victim=fiva_itm attack.victim.checkpoint=<file>
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from anon.anonymizers.composed import Anonymizer
+from anon.anonymizers.contract import AnonymizerLike
+from anon.apps.checkpoints import restore_generator, restore_module
+from anon.attacks.pairs import ChangedFaces
+from anon.attacks.reconstruction import Reconstruction
+from anon.defenses.contract import DefenseLike
+from anon.defenses.defended import Defended
+from anon.defenses.parameters import ParameterNoise
+from anon.errors import UserError
+from anon.evaluation.measure import ENCODER
+from anon.evaluation.protocol import Protocol
+from anon.evaluation.table1 import Eyes, built_policies
+from anon.faces.contract import FaceSet
+from anon.faces.datamodule import FaceData
+from anon.identity.contract import JudgeLike
+from anon.identity.judge import Judge
+from anon.identity.policies import Negation
+from anon.training.reconstruction import ReconstructionTraining
+
+#: Which people of the data the attack's splits are: it never learns from the people of the evaluation.
+SPLITS = {"train": "attacker", "background": "background"}
+
+
+def trained(
+    data: FaceData,
+    checkpoint: str,
+    wanted: Literal["plain", "sampling", "itm"],
+    policy: DictConfig,
+    protocol: Protocol | None = None,
+    seed: int = 0,
+    cache: str | None = None,
+) -> Anonymizer:
+    """A trained generator as the anonymizer that table 1 evaluates: the same anchors and the same tracker's threshold.
+
+    Args:
+        data: gives the training people, whose mixtures are the anchors, and the background people, for the threshold.
+        checkpoint: of ``experiment=fiva`` or another generator, or ``shipped:<name>``.
+        wanted: the generator's plain mode, Sampling or ITM.
+        policy: a tracker's configuration around the sampling's (``policy=itm``).
+
+    Raises:
+        UserError: an unfit checkpoint or policy, or too few people for the threshold.
+    """
+    generator, encoder, _, _ = restore_generator(checkpoint)
+    if wanted == "plain":
+        return Anonymizer(encoder, Negation(), generator)
+    rule = protocol or Protocol()
+    root = None if cache is None else Path(cache).expanduser() / "embeddings"
+    seen = Eyes(encoder, cast(JudgeLike, Judge(encoder)), rule, torch.device("cpu"), root)
+    threshold = seen.calibrate(ENCODER, data.faces("background")).threshold
+    sampling, tracker = built_policies(policy, seen.anchors(data.faces("train"), seed), threshold)
+    return Anonymizer(encoder, sampling if wanted == "sampling" else tracker, generator)
+
+
+def trained_attack(checkpoint: str) -> Reconstruction:
+    """What ``experiment=reconstruction`` trained, with averaged weights.
+
+    Raises:
+        UserError: the checkpoint is of something else.
+    """
+    module, config = restore_module(Path(checkpoint))
+    if not isinstance(module, ReconstructionTraining):
+        raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no attack.")
+    return Reconstruction(module.network, module.encoder).eval()
+
+
+def complete(
+    defense: DefenseLike | ParameterNoise | functools.partial, attack: Reconstruction | None
+) -> DefenseLike | ParameterNoise:
+    """Give a gradient defense the attack and the recognizer that it works against; others are complete already.
+
+    Raises:
+        UserError: a gradient defense and no attack.
+    """
+    if not isinstance(defense, functools.partial):
+        return defense
+    if attack is None or attack.encoder is None:
+        raise UserError("A gradient defense works against a trained attack; name one (attack.against=<checkpoint>).")
+    return defense(attack.network, attack.encoder)
+
+
+def attack_data(
+    data: FaceData,
+    victim: AnonymizerLike | Callable[..., AnonymizerLike],
+    pairs: int | None = None,
+    defense: DefenseLike | ParameterNoise | functools.partial | None = None,
+    against: str | None = None,
+    seed: int = 0,
+) -> FaceData:
+    """The pairs that an attacker trains on: pictures of the attacker split, validated on the background people.
+
+    Args:
+        data: the data of the experiment.
+        victim: the anonymizer, or a function of ``data`` that makes it.
+        pairs: how many the attacker owns; None: one for each picture of its people.
+        defense: behind the anonymizer: the attacker learns from defended pictures and adapts to them.
+        against: checkpoint of the attack that a gradient defense works against.
+        seed: which pictures, and the anonymizer's and the defense's own randomness.
+
+    Raises:
+        UserError: more pairs than pictures, or a gradient defense without ``against``.
+    """
+    made: list[AnonymizerLike] = []
+
+    def anonymizer() -> AnonymizerLike:
+        if not made:
+            made.append(victim(data=data) if isinstance(victim, functools.partial) else cast(AnonymizerLike, victim))
+            if defense is not None:
+                made[0] = Defended(made[0], complete(defense, None if against is None else trained_attack(against)))
+            if isinstance(made[0], nn.Module):
+                made[0].eval()
+        return made[0]
+
+    def sets(split: str) -> FaceSet:
+        if split not in SPLITS:
+            raise UserError(f"an attack has no split '{split}'.")
+        count = pairs if split == "train" else None
+        return cast(FaceSet, ChangedFaces(data.faces(SPLITS[split]), anonymizer(), count, seed))
+
+    return FaceData(sets, str(data.name), data.size, data.synthetic, data.batch_size, data.workers, data.seed)
