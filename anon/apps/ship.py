@@ -170,8 +170,8 @@ def _halve(network: nn.Module) -> None:
 
 
 def _command(run: Path) -> str:
-    """How the run was started, without where its folders were."""
-    words = (run / "command.txt").read_text().splitlines()[0].split()
+    """How the run was started, or last continued, without where its folders were."""
+    words = (run / "command.txt").read_text().splitlines()[-1].split()
     return " ".join(word for word in words[2:] if not word.startswith(("paths.", "run.", "ckpt_path=")))
 
 
