@@ -1,0 +1,40 @@
+"""Generators that ship: ``shipped:<name>`` gives one that swaps, and nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from anon import weights
+from anon.apps.checkpoints import restore_generator
+from anon.errors import UserError
+from anon.faces.synthetic.dataset import SyntheticFaces
+
+
+def test_identity_follows_z_in_the_shipped_facedancer(tmp_path) -> None:
+    """Of evaluation people, by the encoder it was trained with: swapped faces are nearer to their sources."""
+    generator, encoder, name, config = restore_generator("shipped:facedancer")
+    assert name == "FaceDancer" and generator.steers == 1 and set(config) == {"generator", "encoder"}
+    faces = SyntheticFaces("evaluation", identities=8, images=1, cache=tmp_path)
+    images = torch.stack([faces[index]["image"] for index in range(8)])
+    with torch.no_grad():
+        z = encoder(images).z
+        for shift in (1, 3):
+            swapped = encoder(generator(images, z.roll(shift, 0)).blend(images)).z
+            to_source, to_target = F.cosine_similarity(swapped, z.roll(shift, 0)), F.cosine_similarity(swapped, z)
+            assert (to_source > to_target).all() and to_source.mean() > 0.8
+
+
+def test_what_is_no_generator_is_refused() -> None:
+    for name in ("shipped:synthetic_a", "shipped:nobody"):
+        with pytest.raises(UserError, match=r"no generator ships as .*shipped:facedancer"):
+            restore_generator(name)
+
+
+def test_a_shipped_configuration_builds_this_project_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = weights.index()["facedancer"]
+    foreign = {"generator": {"_target_": "os.getcwd"}, "encoder": entry["config"]["encoder"]}
+    monkeypatch.setattr(weights, "index", lambda: {"facedancer": {**entry, "config": foreign}})
+    with pytest.raises(UserError, match=r"asks to run os\.getcwd"):
+        restore_generator("shipped:facedancer")
