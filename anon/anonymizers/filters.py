@@ -9,6 +9,7 @@ Every strength means the same at every image size: a share of the side, a number
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -71,7 +72,7 @@ def block_means(images: Tensor, blocks: int) -> Tensor:
     return (rows / rows.sum(0)).T @ images @ (columns / columns.sum(0))
 
 
-class Filter(nn.Module):
+class Filter(nn.Module, ABC):
     """A filter as an anonymizer (:class:`anon.anonymizers.contract.AnonymizerLike`); a kind of it writes ``change``."""
 
     def forward(
@@ -91,9 +92,9 @@ class Filter(nn.Module):
         """
         return self.change(check_images(images), rng).clamp(-1.0, 1.0)
 
+    @abstractmethod
     def change(self, images: Tensor, rng: torch.Generator | None) -> Tensor:
         """The filter itself, on checked images."""
-        raise NotImplementedError
 
 
 class GaussianBlur(Filter):

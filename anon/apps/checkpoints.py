@@ -124,9 +124,9 @@ def restore_generator(checkpoint: str | Path) -> Trained:
     """
     if not str(checkpoint).startswith(SHIPPED):
         module, config = restore_module(Path(checkpoint))
-        if not isinstance(module, TargetOriented):
+        if not isinstance(module, TargetOriented) or not isinstance(module.averaged, GeneratorLike):  # R is none
             raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no generator.")
-        return Trained(module.averaged, module.encoder, type(module.generator).__name__, config)  # type: ignore[arg-type]
+        return Trained(module.averaged, module.encoder, type(module.generator).__name__, config)
     entries = weights.index()
     generators = {f"{SHIPPED}{name}": entry["config"] for name, entry in entries.items() if "config" in entry}
     if str(checkpoint) not in generators:

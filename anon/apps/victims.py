@@ -21,7 +21,7 @@ from anon.apps.checkpoints import restore_generator, restore_module
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.contract import DefenseLike
-from anon.defenses.defended import Defended
+from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
 from anon.evaluation.measure import ENCODER
@@ -78,22 +78,7 @@ def trained_attack(checkpoint: str) -> Reconstruction:
     module, config = restore_module(Path(checkpoint))
     if not isinstance(module, ReconstructionTraining):
         raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no attack.")
-    return Reconstruction(module.network, module.encoder).eval()
-
-
-def complete(
-    defense: DefenseLike | ParameterNoise | functools.partial, attack: Reconstruction | None
-) -> DefenseLike | ParameterNoise:
-    """Give a gradient defense the attack and the recognizer that it works against; others are complete already.
-
-    Raises:
-        UserError: a gradient defense and no attack.
-    """
-    if not isinstance(defense, functools.partial):
-        return defense
-    if attack is None or attack.encoder is None:
-        raise UserError("A gradient defense works against a trained attack; name one (attack.against=<checkpoint>).")
-    return defense(attack.network, attack.encoder)
+    return Reconstruction(module.averaged, module.encoder).eval()
 
 
 def attack_data(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
 from anon.anonymizers.contract import AnonymizerLike
+from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.contract import DefenseLike, drawing
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
@@ -43,3 +46,18 @@ class Defended(nn.Module):
                 return self.anonymizer(images, source=source, key=key, track=track, rng=rng)
         changed = self.anonymizer(images, source=source, key=key, track=track, rng=rng)
         return self.defense(changed, target=images, rng=rng)
+
+
+def complete(
+    defense: DefenseLike | ParameterNoise | functools.partial, attack: Reconstruction | None
+) -> DefenseLike | ParameterNoise:
+    """Give a gradient defense the attack and the recognizer that it works against; others are complete already.
+
+    Raises:
+        UserError: a gradient defense and no attack.
+    """
+    if not isinstance(defense, functools.partial):
+        return defense
+    if attack is None or attack.encoder is None:
+        raise UserError("A gradient defense works against a trained attack; name one (attack.against=<checkpoint>).")
+    return defense(attack.network, attack.encoder)

@@ -11,7 +11,7 @@ which stands beside it: what it changes in the published face, and what it does 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.contract import DefenseLike
-from anon.defenses.defended import Defended
+from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
@@ -124,7 +124,7 @@ def run(
     probe = half.probe[rules.first_of_each(faces.labels[half.probe], rule.probes)]
     labels = faces.labels[probe]
     gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated[JUDGE].threshold)
-    defenses = {key: _complete(defense, naive) for key, defense in rule.defenses.items()}
+    defenses = {key: complete(defense, naive) for key, defense in rule.defenses.items()}
     found = defend(method.anonymizer, defenses, naive, adaptive, seen, cfg, faces, probe, int(cfg.seed))
     bootstrap = Bootstrap(labels, rule.resamples, int(cfg.seed))
     rows = [
@@ -158,12 +158,6 @@ def run(
     files.write(path, files.as_json(results))
     print(f"\n{table}\ntable {output / 'table.md'}\nrun folder {output}\n{path}", flush=True)
     return path
-
-
-def _complete(defense: Any, attack: Reconstruction) -> DefenseLike | ParameterNoise:
-    """A gradient defense gets the naive attack and its recognizer: the defender's white box."""
-    wants = isinstance(defense, Callable) and hasattr(defense, "func")  # type: ignore[arg-type]
-    return defense(attack.network, attack.encoder) if wants else defense
 
 
 @torch.no_grad()

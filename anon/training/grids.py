@@ -99,4 +99,4 @@ class ReconstructionGrids(SampleGrids):
 
     def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
         image, changed = target.unbind(1)
-        return [image, changed, pl_module.network(changed).clamp(-1, 1)]  # type: ignore[operator]
+        return [image, changed, pl_module.averaged(changed).clamp(-1, 1)]  # type: ignore[operator]

@@ -37,11 +37,6 @@ class ReconstructionTraining(TargetOriented):
         if odd:
             raise UserError(f"a reconstruction has no '{odd[0]}'; use objective=reconstruction.")
 
-    @property
-    def network(self) -> torch.nn.Module:
-        """R with averaged weights, in eval mode."""
-        return self.averaged
-
     @torch.no_grad()
     def look(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
         """X_t, I(X_t) and its maps, and the changed face."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from anon import weights
+from anon.apps import checkpoints
 from anon.apps.checkpoints import restore_generator
 from anon.errors import UserError
 from anon.faces.synthetic.dataset import SyntheticFaces
+from tests.training.test_reconstruction import attack
 
 
 def test_identity_follows_z_in_the_shipped_facedancer(tmp_path) -> None:
@@ -30,6 +33,13 @@ def test_what_is_no_generator_is_refused() -> None:
     for name in ("shipped:synthetic_a", "shipped:nobody"):
         with pytest.raises(UserError, match=r"no generator ships as .*shipped:facedancer"):
             restore_generator(name)
+
+
+def test_an_attacks_checkpoint_is_no_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = OmegaConf.create({"experiment": "reconstruction"})
+    monkeypatch.setattr(checkpoints, "restore_module", lambda path: (attack(), config))
+    with pytest.raises(UserError, match="experiment=reconstruction, which trains no generator"):
+        restore_generator("some.ckpt")
 
 
 def test_a_shipped_configuration_builds_this_project_alone(monkeypatch: pytest.MonkeyPatch) -> None:

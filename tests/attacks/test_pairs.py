@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from anon.anonymizers.filters import Pixelate
-from anon.apps.victims import attack_data, complete
+from anon.apps.victims import attack_data
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction, ReconstructionNet
+from anon.defenses.defended import complete
 from anon.defenses.gradient import FGSM
 from anon.defenses.noise import UniformNoise
 from anon.errors import UserError

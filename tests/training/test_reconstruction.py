@@ -53,7 +53,7 @@ def test_what_is_left_of_a_face_decides(solid: bool, tmp_path: Path) -> None:
     small.trainer(tmp_path, 150).fit(module, datamodule=data)
     unseen = Pairs("background", solid)
     batch = {name: torch.stack([unseen[index][name] for index in range(24)]) for name in ("image", "changed")}
-    found = Reconstruction(module.network, module.encoder).images(batch["changed"])
+    found = Reconstruction(module.averaged, module.encoder).images(batch["changed"])
     error = float((found - batch["image"]).abs().mean())
     if solid:
         assert (found - found[:1]).abs().max() < 1e-4
