@@ -7,13 +7,14 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import hydra
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
 
 from anon import weights
 from anon.errors import UserError
@@ -127,15 +128,25 @@ def restore_generator(checkpoint: str | Path) -> Trained:
         if not isinstance(module, TargetOriented) or not isinstance(module.averaged, GeneratorLike):  # R is none
             raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no generator.")
         return Trained(module.averaged, module.encoder, type(module.generator).__name__, config)
-    entries = weights.index()
-    generators = {f"{SHIPPED}{name}": entry["config"] for name, entry in entries.items() if "config" in entry}
-    if str(checkpoint) not in generators:
-        raise UserError(f"no generator ships as '{checkpoint}'; there are: {', '.join(sorted(generators)) or 'none'}.")
-    config = OmegaConf.create(generators[str(checkpoint)])
-    _refuse_foreign(config, checkpoint)
-    generator = hydra.utils.instantiate(config.generator)
-    load_into(generator, str(checkpoint))
-    return Trained(generator.eval(), hydra.utils.instantiate(config.encoder), type(generator).__name__, config)
+    generator, encoder, config = shipped_part(str(checkpoint), "generator")
+    return Trained(cast(GeneratorLike, generator), encoder, type(generator).__name__, config)
+
+
+def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:
+    """A ``generator`` or an ``attack`` that ships, with its encoder, in eval mode, and what both are built from.
+
+    Raises:
+        UserError: none ships by that name, or its configuration asks for anything but this project's parts.
+    """
+    built = {f"{SHIPPED}{key}": entry.get("config", {}) for key, entry in weights.index().items()}
+    built = {key: config for key, config in built.items() if part in config}
+    if name not in built:
+        raise UserError(f"no {part} ships as '{name}'; there are: {', '.join(sorted(built)) or 'none'}.")
+    config = OmegaConf.create(built[name])
+    _refuse_foreign(config, name)
+    network = hydra.utils.instantiate(config[part])
+    load_into(network, name)
+    return network.eval(), hydra.utils.instantiate(config.encoder), config
 
 
 def _refuse_foreign(config: DictConfig, where: str | Path) -> None:

@@ -100,24 +100,30 @@ def past_runs(root: Path, task: str, experiment: str) -> list[tuple[Path, DictCo
     return found
 
 
+def matching_runs(config: DictConfig, task: str = "train") -> Iterator[Path]:
+    """Run folders, finished or broken, of the same task, experiment, scale and data, newest first."""
+    wanted = (str(config.scale), data_key(config))
+    for folder, past in past_runs(Path(config.paths.runs).expanduser().absolute(), task, str(config.experiment)):
+        if (str(OmegaConf.select(past, "scale")), data_key(past)) == wanted:
+            yield folder
+
+
 def last_run(config: DictConfig, task: str = "train") -> Path:
-    """Newest run folder, finished or broken, of the same task, experiment, scale and data.
+    """Newest of :func:`matching_runs`.
 
     Raises:
         UserError: when there is none, or when it holds no checkpoint yet.
     """
-    root = Path(config.paths.runs).expanduser().absolute()
-    wanted = (str(config.scale), data_key(config))
-    for folder, past in past_runs(root, task, str(config.experiment)):
-        if (str(OmegaConf.select(past, "scale")), data_key(past)) != wanted:
-            continue
-        if not (folder / LAST).is_file():
-            raise UserError(f"the newest matching run, {folder}, holds no checkpoint; name an older one by path.")
-        return folder
-    raise UserError(
-        f"there is no run of experiment={config.experiment} with scale={config.scale} and data={wanted[1][0]} "
-        f"in {root / task}; train one first: python train.py experiment={config.experiment}."
-    )
+    folder = next(matching_runs(config, task), None)
+    if folder is None:
+        raise UserError(
+            f"there is no run of experiment={config.experiment} with scale={config.scale} and data="
+            f"{data_key(config)[0]} in {Path(config.paths.runs).expanduser().absolute() / task}; train one first: "
+            f"python train.py experiment={config.experiment}."
+        )
+    if not (folder / LAST).is_file():
+        raise UserError(f"the newest matching run, {folder}, holds no checkpoint; name an older one by path.")
+    return folder
 
 
 def data_key(config: DictConfig) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Measure a trained recognizer, attribute regressor, expression embedder or swapper and ship it, with a model card.
+"""Measure what was trained (recognizer, estimator, swapper, anonymizer, attack) and ship it, with a model card.
 
     python -m anon.apps.ship <run folder> <name>
 
@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anon import weights
-from anon.apps.checkpoints import restore_module
+from anon.apps.checkpoints import read_checkpoint, restore_generator, restore_module
 from anon.apps.config import config_dir
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
@@ -30,10 +30,9 @@ from anon.attributes.expression_classes import CLASSES
 from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
 from anon.errors import UserError
-from anon.evaluation import swap
+from anon.evaluation import swap, table1
 from anon.faces.contract import FaceSet
 from anon.faces.synthetic.dataset import people_of
-from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
@@ -41,9 +40,13 @@ from anon.progress import track
 from anon.training.attributes import AttributeTraining
 from anon.training.expression import ExpressionTraining
 from anon.training.recognizer import RecognizerTraining, card
+from anon.training.reconstruction import ReconstructionTraining
 from anon.training.target_oriented import TargetOriented
+from anon.weights.files import SHIPPED
 
-COUNTED = ("targets", "gallery", "chance")
+TABLE1 = ("ID", "ID_rank1", "negID", "ssim", "mask_area", "pose_error", "expression_error", "gaze_error")
+ATTACKED = ("ID", "RA", "RA_rank1")
+BRIEF = ["data.clips.evaluation=0", "protocol.degradations=[]", "protocol.grid_faces=0"]  # table 1 without its extras
 
 
 def ship(run: Path, name: str) -> Path:
@@ -53,6 +56,7 @@ def ship(run: Path, name: str) -> Path:
         UserError: the run trained nothing that ships.
     """
     module, config = restore_module(run / LAST)
+    facts = _facts(run, config, "attacker" if isinstance(module, ReconstructionTraining) else "train")
     faces = instantiate(config.data).faces("evaluation")
     notes = [
         "Figures: synthetic evaluation identities, disjoint from the training identities by the hash of their names.",
@@ -77,16 +81,28 @@ def ship(run: Path, name: str) -> Path:
         figures |= swap_figures(module.embedder, config.data)
         what = "expression embedder with classifier and valence/arousal head, on synthetic expression classes"
         notes += _expression_notes(table)
-    elif isinstance(module, TargetOriented) and module.pairing is not None:
+    elif isinstance(module, TargetOriented):
         network = module.averaged
         _halve(network)
-        figures = swapper_figures(module, config.experiment)
-        what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
-        built = {key: OmegaConf.to_container(config[key], resolve=True) for key in ("generator", "encoder")}
+        part = "generator"
+        if isinstance(module, ReconstructionTraining):
+            part, victim = "attack", _generator_of(config, run)
+            figures = attack_figures(module, run / LAST, victim)
+            what = f"reconstruction attack, {type(network).__name__}, against {victim}, {config.attack.victim.wanted}"
+        elif module.pairing is not None:
+            figures = swapper_figures(module, config.experiment)
+            what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
+        else:
+            figures = anonymizer_figures(module, config.experiment)
+            what = f"anonymizer, {type(network).__name__}, conditioned on {module.encoder.name}"
+        built = {
+            key: OmegaConf.to_container(config[given], resolve=True)
+            for key, given in ((part, "generator"), ("encoder", "encoder"))
+        }
         notes.append("Figures with [low, high] are bootstrap intervals of 95 %, over people.")
     else:
-        raise UserError(f"{run} trained a {type(module).__name__}; recognizers, estimators and swappers ship.")
-    facts = _facts(run, config, what, network)
+        raise UserError(f"{run} trained a {type(module).__name__}, which does not ship.")
+    facts = {"what": what, "parameters": f"{sum(value.numel() for value in network.parameters()):,}", **facts}
     path = weights.ship(network.state_dict(), name, card(name, facts, figures, notes), config=built)
     print("\n".join(f"{key} {value:.4g}" for key, value in figures.items()))
     return path
@@ -94,18 +110,68 @@ def ship(run: Path, name: str) -> Path:
 
 def swapper_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
     """The swap benchmark on the experiment's default data and judge (``protocol=swap``), with its bounds."""
+    found = _evaluated(swap, module.averaged, module.encoder, [f"experiment={experiment}", "protocol=swap"])
+    return _counted(found, ("targets", "gallery", "chance")) | _bounded(found["rows"][-1], leave=("ms", "peak_MiB"))
+
+
+def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
+    """Table 1's rows plain and ITM on the experiment's default data and judge, with their bounds."""
+    found = _evaluated(table1, module.averaged, module.encoder, [f"experiment={experiment}", *BRIEF])
+    figures = _counted(found, ("probes", "gallery"))
+    for row in found["rows"]:
+        if row["policy"] in ("negation", "itm"):
+            figures |= {f"{row['policy']}: {key}": value for key, value in _bounded(row, only=TABLE1).items()}
+    return figures
+
+
+def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str) -> dict[str, float]:
+    """Table 1's ID and RA of the generator that the attack learned from, under every policy, with their bounds."""
+    with tempfile.TemporaryDirectory() as folder:
+        halved = Path(folder) / "halved.ckpt"
+        torch.save(read_checkpoint(checkpoint)[0] | {"state_dict": module.state_dict()}, halved)
+        generator, encoder, _, _ = restore_generator(victim)
+        attack = ["attack=reconstruction", f"attack.checkpoint={halved}"]
+        found = _evaluated(table1, generator, encoder, ["experiment=fiva", "metrics.attributes=null", *BRIEF, *attack])
+    figures = _counted(found, ("probes", "gallery"))
+    for row in found["rows"]:
+        figures |= {f"{row['policy']}: {key}": value for key, value in _bounded(row, only=ATTACKED).items()}
+    return figures
+
+
+def _evaluated(table: Any, generator: Any, encoder: Encoder, overrides: list[str]) -> dict[str, Any]:
+    """results.json of a table with its default data and judge."""
     with initialize_config_dir(config_dir=str(config_dir()), version_base=None):
-        config = compose("evaluate", [f"experiment={experiment}", "protocol=swap", "logger=csv"])
+        config = compose("evaluate", [*overrides, "logger=csv"])
     data, judge = instantiate(config.data), instantiate(config.judge)
     with tempfile.TemporaryDirectory() as folder:
-        generator = cast(GeneratorLike, module.averaged)
-        found = json.loads(swap.run(generator, module.encoder, judge, data, config, Path(folder)).read_text())
-    figures: dict[str, float] = {f"{key} (judge {found['judge']})": found["counts"][key] for key in COUNTED}
-    for name, figure in found["rows"][-1]["metrics"].items():
-        if figure["value"] is not None and name not in ("ms", "peak_MiB"):
-            bounds = {"low": figure["low"], "high": figure["high"]} if figure["low"] is not None else {}
-            figures |= {name: figure["value"]} | {f"{name}, {end}": value for end, value in bounds.items()}
+        return json.loads(table.run(generator, encoder, judge, data, config, Path(folder)).read_text())
+
+
+def _counted(found: dict[str, Any], names: tuple[str, ...]) -> dict[str, float]:
+    return {f"{name} (judge {found['judge']})": found["counts"][name] for name in names}
+
+
+def _bounded(row: dict[str, Any], only: tuple[str, ...] = (), leave: tuple[str, ...] = ()) -> dict[str, float]:
+    """A row's figures, each with its bounds where it has them."""
+    figures: dict[str, float] = {}
+    for name, figure in row["metrics"].items():
+        if figure["value"] is None or name in leave or (only and name not in only):
+            continue
+        bounds = {"low": figure["low"], "high": figure["high"]} if figure["low"] is not None else {}
+        figures |= {name: figure["value"]} | {f"{name}, {end}": value for end, value in bounds.items()}
     return figures
+
+
+def _generator_of(config: DictConfig, run: Path) -> str:
+    """The trained generator that an attack learned from, as a user can get it.
+
+    Raises:
+        UserError: it learned from a filter, or from a generator that does not ship.
+    """
+    checkpoint = str(OmegaConf.select(config, "attack.victim.checkpoint"))
+    if not checkpoint.startswith(SHIPPED):
+        raise UserError(f"{run} attacks no shipped generator; train it with attack.victim.checkpoint=shipped:<name>.")
+    return checkpoint
 
 
 def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: int = 128) -> dict[str, float]:
@@ -175,15 +241,14 @@ def _command(run: Path) -> str:
     return " ".join(word for word in words[2:] if not word.startswith(("paths.", "run.", "ckpt_path=")))
 
 
-def _facts(run: Path, config: DictConfig, what: str, network: nn.Module) -> dict[str, Any]:
+def _facts(run: Path, config: DictConfig, split: str) -> dict[str, Any]:
     versions = json.loads((run / "versions.json").read_text())
     data = config.data
+    images = data.images if isinstance(data.images, int) else data.images[split]
     return {
-        "what": what,
-        "parameters": f"{sum(value.numel() for value in network.parameters()):,}",
         "input": f"{data.size} x {data.size}",
         "command": f"`{_command(run)}`",
-        "data": f"{data.name}, {data.identities.train:,} training people, {data.images.train} pictures each, seed "
+        "data": f"{data.name}, split {split}: {data.identities[split]:,} people, {images} pictures each, seed "
         f"{data.render_seed}",
         "seed": config.seed,
         "made with": f"torch {versions['torch']}, commit {versions['commit']}",

@@ -17,7 +17,7 @@ from torch import nn
 
 from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.contract import AnonymizerLike
-from anon.apps.checkpoints import restore_generator, restore_module
+from anon.apps.checkpoints import restore_generator, restore_module, shipped_part
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.contract import DefenseLike
@@ -33,6 +33,7 @@ from anon.identity.contract import JudgeLike
 from anon.identity.judge import Judge
 from anon.identity.policies import Negation
 from anon.training.reconstruction import ReconstructionTraining
+from anon.weights.files import SHIPPED
 
 #: Which people of the data the attack's splits are: it never learns from the people of the evaluation.
 SPLITS = {"train": "attacker", "background": "background"}
@@ -70,11 +71,14 @@ def trained(
 
 
 def trained_attack(checkpoint: str) -> Reconstruction:
-    """What ``experiment=reconstruction`` trained, with averaged weights.
+    """What ``experiment=reconstruction`` trained, with averaged weights, or one that ships: ``shipped:reconstruction``.
 
     Raises:
-        UserError: the checkpoint is of something else.
+        UserError: the checkpoint is of something else, or nothing ships by that name.
     """
+    if str(checkpoint).startswith(SHIPPED):
+        network, encoder, _ = shipped_part(checkpoint, "attack")
+        return Reconstruction(network, encoder).eval()
     module, config = restore_module(Path(checkpoint))
     if not isinstance(module, ReconstructionTraining):
         raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no attack.")
@@ -108,7 +112,8 @@ def attack_data(
         if not made:
             made.append(victim(data=data) if isinstance(victim, functools.partial) else cast(AnonymizerLike, victim))
             if defense is not None:
-                made[0] = Defended(made[0], complete(defense, None if against is None else trained_attack(against)))
+                gradient = isinstance(defense, functools.partial) and against is not None
+                made[0] = Defended(made[0], complete(defense, trained_attack(str(against)) if gradient else None))
             if isinstance(made[0], nn.Module):
                 made[0].eval()
         return made[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from anon.attacks.contract import Attack
 from anon.faces.contract import check_images
 from anon.generators.blocks import ConvUnit, DownBlock, UpBlock
 from anon.identity.encoder import Encoder
+from anon.weights.files import load_into
 
 
 class ReconstructionNet(nn.Module):
@@ -29,9 +31,15 @@ class ReconstructionNet(nn.Module):
     Args:
         widths: channels at full, half, quarter, ... resolution.
         deep: residual 3x3 units at the lowest resolution.
+        weights: to begin from, a file or ``shipped:reconstruction``; None: random ones.
+
+    Raises:
+        UserError: weights of another network.
     """
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 128, 256), deep: int = 1) -> None:
+    def __init__(
+        self, widths: Sequence[int] = (32, 64, 128, 256), deep: int = 1, weights: str | Path | None = None
+    ) -> None:
         super().__init__()
         widths = tuple(int(width) for width in widths)
         self.stem = ConvUnit(3, widths[0])
@@ -42,6 +50,8 @@ class ReconstructionNet(nn.Module):
         self.refine = ConvUnit(widths[0], widths[0])
         self.head = nn.Conv2d(widths[0] + 3, 3, 3, padding=1)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        if weights is not None:
+            load_into(self, weights)
 
     def forward(self, changed: Tensor) -> Tensor:
         maps = [self.stem(changed)]  # (B, widths[0], H, W)

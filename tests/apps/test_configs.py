@@ -42,8 +42,7 @@ def test_the_experiments_of_the_readme_exist() -> None:
 
 @pytest.mark.parametrize(("experiment", "scale"), itertools.product(EXPERIMENTS, choices("scale")))
 def test_experiment_composes(experiment: str, scale: str) -> None:
-    needed = ["attack.victim.checkpoint=some.ckpt"] if experiment == "reconstruction" else []
-    config = composed("train", f"experiment={experiment}", f"scale={scale}", *needed)
+    config = composed("train", f"experiment={experiment}", f"scale={scale}")
     assert (config.experiment, config.scale, config.task) == (experiment, scale, "train")
     assert config.model is not None
     check(config)
@@ -61,23 +60,24 @@ def test_every_choice_composes(override: str) -> None:
     check(composed("train", "experiment=fiva", override))
 
 
+SWEEPS = {"attack=ladder", "attack=transfer"}  # multiruns of train.py
+
+
 @pytest.mark.parametrize(
     "override",
-    [f"{group}={name}" for group in ("data", "judge", "policy", "protocol", "attack") for name in choices(group)],
+    sorted(
+        {f"{group}={name}" for group in ("data", "judge", "policy", "protocol", "attack") for name in choices(group)}
+        - SWEEPS
+    ),
 )
 def test_every_choice_of_evaluate_composes(override: str) -> None:
-    needed = {
-        "attack=reconstruction": ["attack.checkpoint=some.ckpt"],
-    }
-    check(composed("evaluate", override, *needed.get(override, [])))
+    check(composed("evaluate", override))
 
 
 @pytest.mark.parametrize("name", choices("anonymizer"))
 def test_every_victim_composes(name: str) -> None:
-    needed = ["attack.victim.checkpoint=some.ckpt"] if name.startswith("fiva") else []
-    config = composed("train", "experiment=reconstruction", f"anonymizer@attack.victim={name}", *needed)
-    check(config)
-    assert ("checkpoint" in config.attack.victim) == name.startswith("fiva")
+    needed = ["attack.victim.checkpoint=some.ckpt"] if name == "simswap_itm" else []  # it does not ship
+    check(composed("train", "experiment=reconstruction", f"anonymizer@attack.victim={name}", *needed))
 
 
 @pytest.mark.parametrize("name", choices("defense"))

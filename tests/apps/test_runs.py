@@ -76,6 +76,19 @@ def test_resuming_a_finished_run_does_nothing(train: Command) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(folder).items())
 
 
+def test_auto_begins_continues_and_ends(train: Command, tmp_path: Path) -> None:
+    """The same command begins a run, continues it after a kill, and leaves it alone once it is finished."""
+    words = ["experiment=tiny", "steps=27", "ckpt_path=auto"]
+    first = train(*words, "+model.stop_at=23", "+model.by=interrupt")
+    assert first.code == 130
+    (broken,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    assert folder_of(train(*words)) == broken
+    before = (broken / runs.LAST).stat().st_mtime_ns
+    assert "finished already" in train(*words).out and (broken / runs.LAST).stat().st_mtime_ns == before
+    (broken / runs.LAST).unlink()
+    assert folder_of(train(*words)) != broken  # nothing there to continue
+
+
 def test_last_is_the_newest_of_the_same_experiment_scale_and_data(tmp_path: Path) -> None:
     def made(name: str, scale: str, data: str, checkpoint: bool = True) -> Path:
         folder = tmp_path / "train" / "x" / name
