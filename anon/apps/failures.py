@@ -5,6 +5,7 @@ A user who sets ``HYDRA_FULL_ERROR=1`` gets the traceback of a mistake as well.
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -44,6 +45,10 @@ def explain(error: BaseException) -> str | None:
         return None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _missing(error)
+    only_measures = re.match(r"In 'experiment/(\w+)': Could not override 'protocol'", str(error))
+    if only_measures:  # train.py has no protocol
+        name = only_measures[1]
+        return f"experiment={name} trains nothing, it only measures: python evaluate.py experiment={name}."
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         told, cause = _first_sentence(error), _first_sentence(error.__cause__)
         return f"{told} ({cause})" if str(error) else f"the configuration does not compose: {cause}"

@@ -21,8 +21,9 @@ from anon.attributes.distances import distances
 from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.embeddings import batches
 from anon.faces.contract import FaceSet, Sample, check_images
+from anon.faces.detection.contract import Detector
 from anon.metrics.degradations import degrade
-from anon.metrics.preservation import mask_area, mean_difference, ssim
+from anon.metrics.preservation import detected, mask_area, mean_difference, ssim
 
 Embed = Callable[[Tensor], Tensor]
 JUDGE, ENCODER = "judge", "encoder"
@@ -51,6 +52,7 @@ class Instruments:
     estimator: Estimator | None = None
     lpips: nn.Module | None = None
     attack: AttackLike | None = None
+    detector: Detector | None = None
     degradations: Sequence[str] = ()
 
 
@@ -133,6 +135,8 @@ def _look(
             found["mask_area"] = mask_area(mask)
         if instruments.lpips is not None:
             found["lpips"] = instruments.lpips(changed, target)
+    if instruments.detector is not None:
+        found["detected"] = detected(instruments.detector, changed)
     if instruments.estimator is not None:
         found |= attribute_errors(instruments.estimator, changed, target, truth)
     return found

@@ -59,16 +59,15 @@ def as_json(results: Results) -> str:
 
 
 def as_csv(results: Results) -> str:
-    """One line a figure: method, policy, data, split, metric, value, low, high, n, reason."""
+    """One line a figure: what was done to the faces, metric, value, low, high, n, reason."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["method", "policy", "data", "split", "metric", "value", "low", "high", "n", "reason"])
+    names = ("method", "policy", "defense", "attack", "adversary", "data", "split")
+    writer.writerow([*names, "metric", "value", "low", "high", "n", "reason"])
     for row in results.rows:
-        for name, figure in row.metrics.items():
+        for metric, figure in row.metrics.items():
             numbers = ["" if value is None else value for value in (figure.value, figure.low, figure.high)]
-            writer.writerow(
-                [row.method, row.policy, row.data, row.split, name, *numbers, figure.n, figure.reason or ""]
-            )
+            writer.writerow([*(getattr(row, name) for name in names), metric, *numbers, figure.n, figure.reason or ""])
     return buffer.getvalue()
 
 

@@ -62,6 +62,8 @@ def score(measured: Measured, scene: Scene, real: Measured) -> dict[str, Figure]
     figures |= _robust(measured, scene)
     if ATTACKED in measured.z:
         figures |= _attacked(measured.z[ATTACKED], scene)
+    if "detected" in measured.values:
+        figures["detected"] = _share(measured.values["detected"], scene.labels, scene)
     if measured is real:
         figures |= {f"{name}_error": _mean(measured.values, name, scene) for name in NAMES}
         figures["impostor_correlation"] = _correlation(real, scene)

@@ -265,6 +265,11 @@ def instruments_of(
         missing["lpips"] = "needs alexnet-owt-7be5be79.pth"
     else:
         instruments.lpips = Lpips(lpips).to(device)
+    detector = OmegaConf.select(cfg, "metrics.detector")
+    if detector is None:
+        missing["detected"] = "needs metrics.detector"
+    else:
+        instruments.detector = instantiate(detector)
     return instruments, missing
 
 

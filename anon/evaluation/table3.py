@@ -1,64 +1,49 @@
-"""Table 3 of FIVA: what defenses leave of the reconstruction attack (section 3.6, table 3).
+"""Table 3 of FIVA: what defenses leave of the reconstruction attack, and what they cost (section 3.6, figure 4).
 
+    python evaluate.py experiment=table3
     python evaluate.py experiment=fiva checkpoint=<file> protocol=table3 attack=reconstruction attack.checkpoint=<file>
 
 Every probe is anonymized once with the tracker (ITM) and then defended in each way, in the eight bits in which pictures
-are published. The *naive* attacker was trained on undefended pairs; an *adaptive* one on pictures with the same defense
-(``experiment=reconstruction +defense@attack.defense=...``) and is given by ``protocol.adaptive``. A defense has a cost,
-which stands beside it: what it changes in the published face, and what it does to pose, expression and gaze.
+are published. The *naive* attacker was trained on undefended pairs; the *adaptive* ones on pictures with the same
+defense: ``python train.py experiment=reconstruction attack=ladder paths.ladder=<folder>`` trains one for each, and
+``protocol.folder=<folder>`` or ``+protocol.adaptive.<defense>=<checkpoint>`` names them. A defense has a cost, which
+stands beside it: what it changes in the published face, whether a detector (``metrics.detector``) still finds it, and
+what it does to pose, expression and gaze. strip.png shows it (:mod:`anon.evaluation.strip`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import Tensor, nn
 
-from anon.attacks.reconstruction import Reconstruction
-from anon.defenses.contract import DefenseLike
-from anon.defenses.defended import Defended, complete
-from anon.defenses.parameters import ParameterNoise
+from anon.defenses.defended import complete
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
-from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.embeddings import batches
-from anon.evaluation.figures import Figure, Row, short
-from anon.evaluation.measure import ENCODER, JUDGE, attribute_errors, known_attributes
+from anon.evaluation import strip
+from anon.evaluation.defending import adapted, arrange, costs_how, defend, detection, figures, measured_how
+from anon.evaluation.figures import short
 from anon.evaluation.published import published
-from anon.evaluation.score import Gallery
-from anon.evaluation.table1 import (
-    Data,
-    Eyes,
-    adversary,
-    embedding_cache,
-    four_rows,
-    instruments_of,
-    judge_notes,
-    plain,
-)
-from anon.faces.contract import FaceSet, to_float, to_uint8
+from anon.evaluation.table1 import Data, plain
+from anon.evaluation.trained import newest
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
-from anon.metrics.attributes import NAMES
-from anon.metrics.preservation import ssim
-from anon.metrics.retrieval import retrieval_hits
 
 COLUMNS = {
     "ID": "ID ↓",
     "RA": "RA naive ↓",
+    "RA_rank1": "rank-1 ↓",
     "RA_adaptive": "RA adaptive ↓",
-    "RA_rank1": "RA rank-1 ↓",
+    "RA_adaptive_rank1": "rank-1 ↓",
     "ssim": "SSIM ↑",
 }
+COSTS = {"lpips": "LPIPS ↓", "feature_distance": "feature_distance ↓", "detected": "detected ↑"}
 
 
 @dataclass(frozen=True)
@@ -68,12 +53,34 @@ class DefenseProtocol(rules.Protocol):
     Args:
         defenses: by the name of their rows; a gradient defense is a partial, which the attack completes.
         adaptive: checkpoints of attacks trained on pictures that were defended so, by the same names.
+        folder: runs of ``attack=ladder``: the newest attack there for every defense that ``adaptive`` does not name.
         probes: pictures of a person that are attacked, at most.
+        strip: which defenses strip.png shows, of ``grid_faces`` people.
     """
 
     defenses: Mapping[str, Any] = field(default_factory=dict)
     adaptive: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
     probes: int = 8
+    strip: Sequence[str] = ()
+
+    def adaptive_checkpoints(self) -> dict[str, str]:
+        """The checkpoints of the adaptive attacks by the name of their defense.
+
+        Raises:
+            UserError: ``adaptive`` or ``strip`` names no defense, or the folder holds an attack for none.
+        """
+        for option, names in (("adaptive", self.adaptive), ("strip", self.strip)):
+            odd = sorted(set(names) - set(self.defenses))
+            if odd:
+                raise UserError(f"protocol.{option} names '{odd[0]}', which is none of: {', '.join(self.defenses)}.")
+        found = {key: newest(self.folder, key) for key in self.defenses}
+        if self.folder is not None and not any(found.values()):
+            raise UserError(
+                f"protocol.folder='{self.folder}' holds no trained attack for any of: {', '.join(self.defenses)}; "
+                f"train them: python train.py experiment=reconstruction attack=ladder paths.ladder={self.folder}."
+            )
+        return {key: str(path) for key, path in found.items() if path is not None} | dict(self.adaptive)
 
 
 def run(
@@ -88,137 +95,40 @@ def run(
     name: str = "FIVA",
     commit: str | None = None,
 ) -> Path:
-    """Evaluate the defenses of a generator with ITM; arguments, files and last line are those of :func:`table1.run`.
+    """Evaluate the defenses of a generator with ITM; arguments and files as :func:`table1.run`, and strip.png.
 
     Returns:
         Path of results.json.
 
     Raises:
-        UserError: no trained attack, an attack that was trained with the judge, ``adaptive`` naming no defense, or too
-            little data for the FAR.
+        UserError: no trained attack, an attack that was trained with the judge, see also
+            :meth:`DefenseProtocol.adaptive_checkpoints`, or too little data for the FAR.
     """
     rule = cast(DefenseProtocol, instantiate(cfg.protocol))
-    odd = sorted(set(rule.adaptive) - set(rule.defenses))
-    if odd:
-        raise UserError(f"protocol.adaptive names '{odd[0]}', which is none of: {', '.join(rule.defenses)}.")
-    notes = judge_notes(encoder, judge, rule)
-    device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
-    for module in (encoder, judge):
-        if isinstance(module, nn.Module):
-            module.to(device)
-    naive = adversary(cfg.get("attack"), judge, device)
-    if not isinstance(naive, Reconstruction):
-        raise UserError("Table 3 needs a trained attack: attack=reconstruction attack.checkpoint=<file>.")
-    adaptive = {
-        key: cast(Reconstruction, adversary({**plain(cfg.attack), "checkpoint": checkpoint}, judge, device))
-        for key, checkpoint in rule.adaptive.items()
-    }
-    seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
-    calibrated = {who: seen.calibrate(who, data.faces("background")) for who in (JUDGE, ENCODER)}
-    anchors = seen.anchors(data.faces("train"), int(cfg.seed)).to(device)
-    method = four_rows(name, encoder, model_generator, cfg.policy, anchors, calibrated[ENCODER].threshold)[-1]
-    assert method.anonymizer is not None
-
-    faces = data.faces("evaluation")
-    half = rules.halves(faces)
-    probe = half.probe[rules.first_of_each(faces.labels[half.probe], rule.probes)]
-    labels = faces.labels[probe]
-    gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated[JUDGE].threshold)
-    defenses = {key: complete(defense, naive) for key, defense in rule.defenses.items()}
-    found = defend(method.anonymizer, defenses, naive, adaptive, seen, cfg, faces, probe, int(cfg.seed))
-    bootstrap = Bootstrap(labels, rule.resamples, int(cfg.seed))
-    rows = [
-        Row(
-            method.name,
-            data.name,
-            "evaluation",
-            method.policy,
-            defense=key,
-            attack="reconstruction",
-            metrics=_figures(values, labels, gallery, bootstrap),
-        )
-        for key, values in found.items()
-    ]
-    people = len(gallery.people)
-    counts: dict[str, int | float] = {
-        "identities": len(labels.unique()),
-        "probes": len(probe),
-        "gallery": people,
-        "chance": 1 / people,
-        "background_pairs": calibrated[JUDGE].impostor_pairs,
-        "far_background": calibrated[JUDGE].far,
-    }
-    config = {"evaluation": plain(cfg), "training": plain(train_config), "encoder": encoder.name}
-    threshold = calibrated[JUDGE].threshold
-    results = files.Results(int(cfg.seed), rows, judge.name, threshold, rule.far, counts, config, commit, notes)
+    checkpoints = rule.adaptive_checkpoints()
+    setting = arrange(model_generator, encoder, judge, data, cfg, rule, name, rule.probes)
+    adaptive = {key: adapted(cfg, checkpoint, judge, setting.device) for key, checkpoint in checkpoints.items()}
+    defenses = {key: complete(defense, setting.naive) for key, defense in rule.defenses.items()}
+    found = defend(setting, defenses, adaptive)
+    rows = [setting.row(key, figures(values, setting)) for key, values in found.values.items()]
+    config = {"evaluation": plain(cfg), "training": plain(train_config), "adaptive": checkpoints}
+    results = setting.results(rows, detection(found.found_unchanged, setting), config, judge.name, commit)
     table = as_markdown(results)
     files.write(output / "table.md", table)
     files.write(output / "table.csv", files.as_csv(results))
+    print(f"\n{table}\ntable {output / 'table.md'}")
+    if rule.strip and rule.grid_faces > 0:
+        shown = {key: defenses[key] for key in rule.strip if key in defenses}
+        strip.publish(output / "strip.png", setting, shown, adaptive, bool(cfg.logger.images))
     path = output / "results.json"
     files.write(path, files.as_json(results))
-    print(f"\n{table}\ntable {output / 'table.md'}\nrun folder {output}\n{path}", flush=True)
+    print(f"run folder {output}\n{path}", flush=True)
     return path
-
-
-@torch.no_grad()
-def defend(
-    anonymizer: nn.Module,
-    defenses: Mapping[str, DefenseLike | ParameterNoise],
-    naive: Reconstruction,
-    adaptive: Mapping[str, Reconstruction],
-    seen: Eyes,
-    cfg: DictConfig,
-    faces: FaceSet,
-    probe: Tensor,
-    seed: int,
-) -> dict[str, dict[str, Tensor]]:
-    """By defense: the judge's embeddings ``z ...`` of published and of reconstructed faces, and numbers, per probe."""
-    instruments, _ = instruments_of(cfg, seen, seen.rule, faces, seen.device)
-    keep: dict[str, defaultdict[str, list[Tensor]]] = {key: defaultdict(list) for key in defenses}
-    rng = torch.Generator().manual_seed(seed)
-    judge = seen.embed[JUDGE]
-    for batch in batches(faces, probe, seen.rule.batch_size, "defending faces"):
-        target = batch["image"].to(seen.device)
-        truth = known_attributes(batch, seen.device)
-        plainly = anonymizer(target, rng=rng)
-        for key, defense in defenses.items():
-            if isinstance(defense, ParameterNoise):
-                published_face = Defended(anonymizer, defense)(target, rng=rng)
-            else:
-                published_face = defense(plainly, target=target, rng=rng)
-            published_face = to_float(to_uint8(published_face)).to(seen.device)
-            values = {
-                "z published": judge(published_face),
-                "z RA": judge(naive.images(published_face)),
-                "ssim": ssim(published_face, plainly),
-            }
-            if key in adaptive:
-                values["z RA_adaptive"] = judge(adaptive[key].images(published_face))
-            if instruments.estimator is not None:
-                values |= attribute_errors(instruments.estimator, published_face, target, truth)
-            for what, value in values.items():
-                keep[key][what].append(value.float().cpu())
-    return {key: {what: torch.cat(parts) for what, parts in values.items()} for key, values in keep.items()}
-
-
-def _figures(values: Mapping[str, Tensor], labels: Tensor, gallery: Gallery, bootstrap: Bootstrap) -> dict[str, Figure]:
-    def share(z: Tensor, limit: float) -> Figure:
-        hits = retrieval_hits(z, labels, gallery.averages, gallery.people, limit)
-        return bootstrap.mean(hits.double(), labels, share=True)
-
-    figures = {"ID": share(values["z published"], gallery.threshold), "RA": share(values["z RA"], gallery.threshold)}
-    figures["RA_rank1"] = share(values["z RA"], float("inf"))
-    if "z RA_adaptive" in values:
-        figures["RA_adaptive"] = share(values["z RA_adaptive"], gallery.threshold)
-    else:
-        figures["RA_adaptive"] = Figure.absent("not trained")
-    figures["ssim"] = bootstrap.mean(values["ssim"], labels)
-    return figures | {f"{key}_error": bootstrap.mean(values[key], labels) for key in NAMES if key in values}
 
 
 def as_markdown(results: files.Results) -> str:
     """A row a defense, the paper's figure beside it, then the costs, and how it was measured."""
-    counts, paper = results.counts, published("fiva_table3")
+    paper = published("fiva_table3")
     head = ["defense", *COLUMNS.values(), "RA, paper"]
     body = [
         [
@@ -235,10 +145,9 @@ def as_markdown(results: files.Results) -> str:
         *(f"**{note}**\n" for note in results.notes),
         *files.markdown_table(head, body),
         *("", f"Paper: {paper.source}; {paper.protocol}.", ""),
-        f"Judge {results.judge}, hit below cosine distance {short(results.threshold)} (FAR {results.far:g}): "
-        f"{counts['probes']:,} probes of {counts['identities']:,} people, a gallery of {counts['gallery']:,}, chance "
-        f"{counts['chance']:.2g}. SSIM and the errors are of the published face: what a defense costs. Brackets: 95 %, "
-        "bootstrap over identities.",
-        *("", *files.markdown_table(["defense", *costs], rest)),
+        f"{measured_how(results)} Brackets: 95 %, bootstrap over identities.",
+        *("", "## What a defense costs", ""),
+        *files.markdown_table(["defense", *(COSTS.get(key, f"{key} ↓") for key in costs)], rest),
+        *("", costs_how(results)),
     ]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What stays of the picture: difference, mask area, SSIM, LPIPS, one value per face and their mean.
+"""What stays of the picture: difference, mask area, SSIM, LPIPS, whether a detector finds it; one value per face.
 
 Images are (B, 3, H, W) in [-1, 1], so the largest possible difference is 2. Each class is the mean over all faces of
 its function.
@@ -7,15 +7,21 @@ its function.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from anon.errors import UserError
+from anon.faces.contract import to_uint8
+from anon.faces.detection.contract import Detector
 from anon.weights.files import read
+
+FACE_SIDE, BORDER = 128, 0.5
 
 
 def mean_difference(changed: Tensor, target: Tensor) -> Tensor:
@@ -46,6 +52,29 @@ def ssim(changed: Tensor, target: Tensor) -> Tensor:
     return torch.as_tensor(values).reshape(len(changed))
 
 
+def feature_distance(changed: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """LPIPS' form without its learned weights, on any network's maps, (B,) (Zhang et al., CVPR 2018, eq. 1 with w = 1).
+
+    ``d = sum over l of the mean over places of |u_l(X_c) - u_l(X_t)|²``, u_l a map whose channels are scaled to unit
+    norm at each place. So a layer gives at most 4, and 2 - 2 cos at every place: 2 where the features are orthogonal.
+
+    Args:
+        changed: L maps (B, C_l, H_l, W_l) of the changed faces.
+        target: of those that they are compared with, the same shapes.
+
+    >>> feature_distance([torch.tensor([[[[3.0]], [[0.0]]]])], [torch.tensor([[[[0.0]], [[5.0]]]])])
+    tensor([2.])
+    """
+    pairs = zip(changed, target, strict=True)
+    layers = [(_unit(c) - _unit(t)).square().sum(1).flatten(1).mean(1) for c, t in pairs]
+    return torch.stack(layers).sum(0)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Channels scaled to unit norm at each place; a place without any feature stays 0."""
+    return F.normalize(x.float(), dim=1, eps=1e-10)
+
+
 class Lpips(nn.Module):
     """Perceptual distance (Zhang 2018, v0.1) with an AlexNet from a local file; nothing is downloaded.
 
@@ -74,6 +103,21 @@ class Lpips(nn.Module):
     def forward(self, changed: Tensor, target: Tensor) -> Tensor:
         """(B,) distances, 0 for equal images. At least 64 pixels a side (AlexNet's strides)."""
         return self.network(changed, target).flatten()
+
+
+@torch.no_grad()
+def detected(detector: Detector, images: Tensor) -> Tensor:
+    """Whether a detector finds a face, (B,) bool, on the images' device.
+
+    Detectors look for a head within a scene and miss some that fill a small picture: an aligned face is enlarged to
+    :data:`FACE_SIDE` pixels (smaller ones only, bilinear), with a grey border :data:`BORDER` times as wide around it.
+    """
+    side = max(images.shape[-2:])
+    if side < FACE_SIDE:
+        images = F.interpolate(images, scale_factor=FACE_SIDE / side, mode="bilinear", align_corners=False)
+    border = round(BORDER * max(images.shape[-2:]))
+    frames = to_uint8(F.pad(images, (border,) * 4)).cpu()
+    return torch.tensor([len(found.scores) > 0 for found in detector.detect_batch(list(frames))], device=images.device)
 
 
 class FaceMean(Metric, ABC):
@@ -125,3 +169,9 @@ class Ssim(FaceMean):
     """
 
     each = staticmethod(ssim)  # type: ignore[assignment]
+
+
+class FeatureDistance(FaceMean):
+    """The class of :func:`feature_distance`."""
+
+    each = staticmethod(feature_distance)  # type: ignore[assignment]

@@ -3,8 +3,9 @@
     loss = cross_entropy(head(backbone(augment(X)), y))
 
 ``python train.py experiment=recognizer`` trains the first shipped recognizer (small IResNet, ArcFace) and
-``experiment=recognizer_b`` the second (CompactNet, CosFace). The background split, of other people, is validated on
-after every epoch; the evaluation split is left to :func:`anon.identity.verification.evaluate_recognizer`.
+``experiment=recognizer_b`` the second (CompactNet, CosFace); ``experiment=parrot`` goes on from the second, on
+anonymized faces. The background split, of other people, is validated on after every epoch; the evaluation split is left
+to :func:`anon.identity.verification.evaluate_recognizer`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.identity.verification import equal_error_rate, pair_distances, summarize
+from anon.weights.files import load_into
 
 
 class RecognizerTraining(pl.LightningModule):
@@ -32,6 +34,9 @@ class RecognizerTraining(pl.LightningModule):
         lr, weight_decay, warmup: AdamW's peak rate, its decay (on matrices only), the share of steps that rise to it.
         strength: of the augmentation; 0 switches it off.
         seed: of the augmentation; with the step number it gives the draws, so a resumed run repeats them.
+        start: weights of the backbone to begin from, a file or ``shipped:<name>``; None: random ones. They are read
+            when training begins; a checkpoint does not need them.
+        size: side S of the backbone's input in pixels, to which images are resized; None: they have it.
     """
 
     def __init__(
@@ -44,6 +49,8 @@ class RecognizerTraining(pl.LightningModule):
         warmup: float = 0.15,
         strength: float = 1.0,
         seed: int = 0,
+        start: str | None = None,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -51,9 +58,13 @@ class RecognizerTraining(pl.LightningModule):
         self.head: nn.Module | None = None
         self.steps, self.lr, self.weight_decay, self.warmup = steps, lr, weight_decay, warmup
         self.strength, self.seed = strength, seed
+        self.start, self.size = start, size
         self._held: list[tuple[Tensor, Tensor]] = []
 
     def setup(self, stage: str) -> None:
+        """Make the head, and load ``start``; Lightning restores a checkpoint after this."""
+        if self.start is not None and stage == "fit":
+            load_into(self.backbone, self.start)
         if self.head is None:
             classes = len(self.trainer.datamodule.faces("train").names)  # type: ignore[attr-defined]
             if classes < 2:
@@ -68,13 +79,12 @@ class RecognizerTraining(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, S, S) -> unit embeddings (B, D), float32."""
-        raw = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        return F.normalize(raw.float())
+        return F.normalize(self.backbone(self._sized(images)).float())
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch["image"], batch["identity"]
         rng = torch.Generator(images.device).manual_seed(self._draw())
-        images = augment(images, rng, self.strength).contiguous(memory_format=torch.channels_last)
+        images = self._sized(augment(images, rng, self.strength))
         assert self.head is not None
         logits = self.head(self.backbone(images), labels)
         loss = F.cross_entropy(logits, labels)
@@ -122,6 +132,12 @@ class RecognizerTraining(pl.LightningModule):
             return (step + 1) / rise
         progress = min(1.0, (step - rise) / max(1, steps - rise))
         return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def _sized(self, images: Tensor) -> Tensor:
+        """As encoders resize theirs."""
+        if self.size is not None and images.shape[-2:] != (self.size, self.size):
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def _draw(self) -> int:
         """A seed of this step and this process."""

@@ -15,6 +15,16 @@ from anon.apps.config import choices, config_dir, plain_yaml
 EXPERIMENTS = choices("experiment")
 
 
+def only_measures(experiment: str) -> bool:
+    """It chooses a protocol, which training does not know."""
+    defaults = OmegaConf.load(config_dir() / "experiment" / f"{experiment}.yaml").get("defaults", [])
+    return any("override /protocol" in entry for entry in defaults)
+
+
+MEASURED = [name for name in EXPERIMENTS if only_measures(name)]
+TRAINED = [name for name in EXPERIMENTS if name not in MEASURED]
+
+
 def composed(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose(name, list(overrides))
@@ -37,14 +47,24 @@ def check(config: DictConfig) -> None:
 
 
 def test_the_experiments_of_the_readme_exist() -> None:
-    assert {"fiva", "recognizer", "attributes"} <= set(EXPERIMENTS)
+    assert {"fiva", "recognizer", "attributes"} <= set(TRAINED)
+    assert {"table3", "ladder"} <= set(MEASURED)
 
 
-@pytest.mark.parametrize(("experiment", "scale"), itertools.product(EXPERIMENTS, choices("scale")))
+@pytest.mark.parametrize(("experiment", "scale"), itertools.product(TRAINED, choices("scale")))
 def test_experiment_composes(experiment: str, scale: str) -> None:
     config = composed("train", f"experiment={experiment}", f"scale={scale}")
     assert (config.experiment, config.scale, config.task) == (experiment, scale, "train")
     assert config.model is not None
+    check(config)
+
+
+@pytest.mark.parametrize(("experiment", "scale"), itertools.product(MEASURED, choices("scale")))
+def test_experiment_that_only_measures_composes(experiment: str, scale: str) -> None:
+    """It works alone: what it measures ships."""
+    config = composed("evaluate", f"experiment={experiment}", f"scale={scale}")
+    assert (config.experiment, config.scale, config.task) == (experiment, scale, "evaluate")
+    assert config.checkpoint.startswith("shipped:")
     check(config)
 
 
@@ -71,7 +91,8 @@ SWEEPS = {"attack=ladder", "attack=transfer"}  # multiruns of train.py
     ),
 )
 def test_every_choice_of_evaluate_composes(override: str) -> None:
-    check(composed("evaluate", override))
+    needed = ["attack.recognizer.checkpoint=some.ckpt"] if override.endswith("tuned") else []
+    check(composed("evaluate", override, *needed))
 
 
 @pytest.mark.parametrize("name", choices("anonymizer"))

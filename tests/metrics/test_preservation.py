@@ -8,10 +8,21 @@ import torch
 from PIL import Image
 
 from anon.errors import UserError
+from anon.faces.detection.contract import Detections
 from anon.metrics.attributes import AttributeErrors
 from anon.metrics.correlation import ImpostorCorrelation, correlation, impostor_correlation, pair_sums
 from anon.metrics.degradations import degrade, jpeg, resized
-from anon.metrics.preservation import Lpips, MaskArea, MeanDifference, Ssim, mean_difference, ssim
+from anon.metrics.preservation import (
+    FeatureDistance,
+    Lpips,
+    MaskArea,
+    MeanDifference,
+    Ssim,
+    detected,
+    feature_distance,
+    mean_difference,
+    ssim,
+)
 
 
 def random_images(count: int, side: int = 32, seed: int = 0) -> torch.Tensor:
@@ -45,6 +56,55 @@ def test_ssim_keeps_faces_apart():
     metric = Ssim()
     metric.update(torch.cat([a, a]), torch.cat([a, b]))
     assert float(metric.compute()) == pytest.approx(float(both.mean()))
+
+
+def test_feature_distance_by_hand():
+    """Two places: unit features (.6, .8) and (1, 0), then equal ones; a second layer of opposite features."""
+    changed = [torch.tensor([[[[3.0, 2.0]], [[4.0, 2.0]]]]), torch.ones(1, 1, 2, 2)]
+    target = [torch.tensor([[[[7.0, 5.0]], [[0.0, 5.0]]]]), -torch.ones(1, 1, 2, 2)]
+    # place 1: (.6 - 1)² + .8² = .8, place 2: 0, so the first layer's mean is .4; the second's is 2² = 4
+    torch.testing.assert_close(feature_distance(changed, target), torch.tensor([4.4]))
+    metric = FeatureDistance()
+    metric.update(changed, target)
+    metric.update(target, target)
+    assert float(metric.compute()) == pytest.approx(2.2)
+
+
+def test_feature_distance_is_lpips_without_its_weights():
+    import lpips
+
+    reference = lpips.LPIPS(net="alex", pnet_rand=True, lpips=False, verbose=False).eval()
+    a, b = random_images(2, 64), random_images(2, 64, seed=1)
+    scaled = [reference.net(reference.scaling_layer(images)) for images in (a, b)]
+    torch.testing.assert_close(feature_distance(*scaled), reference(a, b).flatten(), rtol=1e-4, atol=1e-6)
+
+
+class Bright:
+    """Finds a face wherever the middle of the frame is bright; keeps the frames."""
+
+    name, has_points = "bright", False
+
+    def __init__(self):
+        self.frames = []
+
+    def detect_batch(self, frames):
+        self.frames += frames
+        return [self.detect(frame) for frame in frames]
+
+    def detect(self, frame):
+        height, width = frame.shape[:2]
+        count = int(frame[height // 2, width // 2].float().mean() > 127)
+        return Detections(torch.zeros(count, 4), torch.zeros(count, 5, 2), torch.ones(count))
+
+
+def test_detected_asks_the_detector_of_each_face():
+    images = torch.full((3, 3, 16, 16), -1.0)
+    images[1] = 1.0
+    detector = Bright()
+    assert detected(detector, images).tolist() == [False, True, False]
+    assert {tuple(frame.shape) for frame in detector.frames} == {(256, 256, 3)}  # 128, and half of it on each side
+    assert all(frame.dtype == torch.uint8 for frame in detector.frames)
+    assert detector.frames[1][[0, 63, 64, 191, 192], 128].float().mean(1).tolist() == [128, 128, 255, 255, 128]
 
 
 def test_attribute_errors_by_hand():

@@ -1,0 +1,84 @@
+"""A recognizer that was trained on anonymized faces: its data, and what came of it.
+
+    python train.py experiment=parrot anonymizer@attack.victim=fiva_itm
+    python evaluate.py experiment=ladder +attack@protocol.adversaries.parrot_tuned=parrot_tuned \
+        protocol.adversaries.parrot_tuned.recognizer.checkpoint=<run folder>/checkpoints/last.ckpt
+
+(``tuned`` in the place of ``parrot_tuned``: the same recognizer, for whom people are enrolled as they are.)
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from torch import nn
+
+from anon.anonymizers.contract import AnonymizerLike
+from anon.apps.checkpoints import restore_module
+from anon.apps.victims import SPLITS, trained_attack
+from anon.attacks.parrot import ParrotFaces
+from anon.defenses.contract import DefenseLike
+from anon.defenses.defended import Defended, complete
+from anon.defenses.parameters import ParameterNoise
+from anon.errors import UserError
+from anon.faces.contract import FaceSet
+from anon.faces.datamodule import FaceData
+from anon.identity.encoder import Encoder
+from anon.identity.judge import Judge
+from anon.training.recognizer import RecognizerTraining
+
+
+def parrot_data(
+    data: FaceData,
+    victim: AnonymizerLike | Callable[..., AnonymizerLike],
+    runs: int = 4,
+    clear: float = 0.5,
+    defense: DefenseLike | ParameterNoise | functools.partial | None = None,
+    against: str | None = None,
+    seed: int = 0,
+) -> FaceData:
+    """Anonymized people of the attacker split to learn from, and of the background to validate on; nobody else.
+
+    Args:
+        data: the data of the experiment.
+        victim: the anonymizer, or a function of ``data`` that makes it.
+        runs, clear: see :class:`anon.attacks.parrot.ParrotFaces`; nothing is validated on clear pictures.
+        defense: behind the anonymizer: the adversary learns from defended pictures.
+        against: the attack, by its checkpoint, that a gradient defense works against.
+        seed: of the anonymizer's and the defense's own randomness, and of the choice of the clear pictures.
+
+    Raises:
+        UserError: a split that is not the adversary's, or a gradient defense without ``against``.
+    """
+
+    @functools.cache
+    def pristine() -> AnonymizerLike:
+        made = victim(data=data) if isinstance(victim, functools.partial) else cast(AnonymizerLike, victim)
+        if defense is not None:
+            made = Defended(made, complete(defense, None if against is None else trained_attack(against)))
+        return made.eval() if isinstance(made, nn.Module) else made
+
+    def sets(split: str) -> FaceSet:
+        if split not in SPLITS:
+            raise UserError(f"a parrot has no split '{split}'.")
+        share = clear if split == "train" else 0.0
+        faces = ParrotFaces(data.faces(SPLITS[split]), lambda: copy.deepcopy(pristine()), runs, share, seed)
+        return cast(FaceSet, faces)
+
+    return FaceData(sets, str(data.name), data.size, data.synthetic, data.batch_size, data.workers, data.seed)
+
+
+def tuned_recognizer(checkpoint: str) -> Judge:
+    """What ``experiment=parrot`` trained, as the adversary's recognizer.
+
+    Raises:
+        UserError: the checkpoint is of something else.
+    """
+    module, config = restore_module(Path(checkpoint))
+    if not isinstance(module, RecognizerTraining):
+        raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no recognizer.")
+    return Judge(Encoder(module.backbone, module.size or int(config.data.size), name=str(config.experiment)))

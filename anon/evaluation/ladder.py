@@ -1,0 +1,352 @@
+"""The ladder of adversaries in one table: who finds anonymized people again, from doing nothing to retraining.
+
+    python evaluate.py experiment=ladder
+    python evaluate.py experiment=ladder anonymizer@protocol.victim=blur protocol.adversaries.reconstruction=null \
+        +attack@protocol.adversaries.wiener=wiener
+
+(the second against a filter, with the classical recovery that fits it: wiener for blur, depixelate for pixelate,
+non_local_means for pixel_noise). Probes are anonymized once, defended in each way and published in eight bits; every
+adversary then has them in its own way, by the four hooks of :mod:`anon.attacks`:
+
+    found iff the nearest of judge_a(gallery(enrolled)) to probe(judge_a(images(published))), within the threshold, is
+    the right person; judge_a = judge(the judge)
+
+An adversary who enrols other pictures or brings a recognizer compares other distances: its threshold is taken anew, at
+the same false accept rate, on background people treated as it treats those whom it enrols. A parrot runs the whole
+published software, defense included, on an instance of its own, with its own memory and random numbers; no adversary
+has a key. The retrained adversaries learned from pictures with the same defense; the transferred from another method's.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from anon.anonymizers.composed import Anonymizer
+from anon.attacks.contract import Attack, AttackLike
+from anon.attacks.reconstruction import Reconstruction
+from anon.defenses.contract import DefenseLike
+from anon.defenses.defended import Defended, complete
+from anon.defenses.parameters import ParameterNoise
+from anon.errors import UserError
+from anon.evaluation import protocol as rules
+from anon.evaluation import results as files
+from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.embeddings import batches, embed
+from anon.evaluation.figures import Figure, Row
+from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdown
+from anon.evaluation.measure import ENCODER, JUDGE
+from anon.evaluation.score import Gallery
+from anon.evaluation.table1 import Data, Eyes, adversary, embedding_cache, four_rows, judge_notes, plain
+from anon.evaluation.thresholds import Calibrated, calibrated
+from anon.evaluation.trained import newest
+from anon.faces.contract import FaceSet, to_float, to_uint8
+from anon.generators.contract import GeneratorLike
+from anon.identity.contract import JudgeLike, check_judge
+from anon.identity.encoder import Encoder
+from anon.identity.policies import average
+from anon.metrics.retrieval import retrieval_hits
+
+Defense = DefenseLike | ParameterNoise
+Completed = Callable[[int], AttackLike]  # a number that seeds its randomness -> the attack, without memory
+_MODES = {
+    "Negation": ("", "negation"),
+    "AnchorSampling": (" + Sampling", "sampling"),
+    "IdentityTracker": (" + ITM", "itm"),
+}
+
+
+@dataclass(frozen=True)
+class LadderProtocol(rules.Protocol):
+    """Table 1's choices as far as they concern the judge, the anonymizer, its defenses and its adversaries.
+
+    Args:
+        victim: configuration of an anonymizer, which may be a function of the data; None: the checkpoint's with ITM.
+        defenses: configurations by the name of their rows; None: switched off.
+        adversaries: configurations of attacks by the name of their rows; None: switched off. A partial is a parrot.
+        retrained: checkpoints of attacks trained on pictures that were defended so, by the defense's name.
+        folder: runs of ``attack=ladder``, in which those that ``retrained`` does not name are looked for.
+        transferred: checkpoints of attacks that were trained on another anonymizer, by its name.
+        probes: pictures of a person that are attacked, at most.
+    """
+
+    victim: Any = None
+    defenses: Mapping[str, Any] = field(default_factory=dict)
+    adversaries: Mapping[str, Any] = field(default_factory=dict)
+    retrained: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
+    transferred: Mapping[str, str] = field(default_factory=dict)
+    probes: int = 4
+
+
+class Victim(NamedTuple):
+    """The anonymizer as it was built, called by nobody: who anonymizes does it with a copy."""
+
+    pristine: nn.Module
+    name: str
+    policy: str
+
+    def fresh(self) -> nn.Module:
+        """A copy: nothing that it remembers or draws is shared."""
+        return copy.deepcopy(self.pristine)
+
+
+class Armed(NamedTuple):
+    """An adversary with its recognizer, those it enrolled, and where it accepts."""
+
+    attack: AttackLike
+    recognizer: JudgeLike
+    gallery: Gallery
+    accepts: Calibrated
+    anew: bool  # the threshold is not the judge's
+
+
+def run(
+    model_generator: GeneratorLike,
+    encoder: Encoder,
+    judge: JudgeLike,
+    data: Data,
+    cfg: DictConfig,
+    output: Path,
+    train_config: DictConfig | None = None,
+    *,
+    name: str = "FIVA",
+    commit: str | None = None,
+) -> Path:
+    """Evaluate the adversaries; arguments, files and last line are those of :func:`anon.evaluation.table1.run`.
+
+    Returns:
+        Path of results.json.
+
+    Raises:
+        UserError: an attack that was trained with the judge, ``retrained`` naming no defense, a recognizer that does
+            not compare by cosine, or too little data for the FAR.
+    """
+    rule = cast(LadderProtocol, instantiate(cfg.protocol))
+    odd = sorted(set(rule.retrained) - set(rule.defenses))
+    if odd:
+        raise UserError(f"protocol.retrained names '{odd[0]}', which is none of: {', '.join(rule.defenses)}.")
+    device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
+    for module in (encoder, judge):
+        if isinstance(module, nn.Module):
+            module.to(device)
+    seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
+    victim = _victim(rule, model_generator, encoder, name, data, cfg, seen)
+    own = encoder if rule.victim is None else getattr(victim.pristine, "encoder", None)
+    check_judge(judge)
+    notes = [] if own is None else judge_notes(own, judge, rule)
+
+    faces = data.faces("evaluation")
+    half = rules.halves(faces)
+    probe = half.probe[rules.first_of_each(faces.labels[half.probe], rule.probes)]
+    if len(probe) == 0:
+        raise UserError("Nobody in the evaluation split has two pictures, so nobody can be enrolled and probed.")
+    labels = faces.labels[probe]
+    ground = Ground(judge, seen, faces, half.enrol, data.faces("background"), int(cfg.seed))
+    attacks, retrained = _attacks(rule, judge, device)
+    naive = next((attack for attack in attacks.values() if isinstance(attack, Reconstruction)), None)
+    chosen = {key: given for key, given in rule.defenses.items() if given is not None}
+    defenses = {key: complete(instantiate(given), naive) for key, given in chosen.items()}
+    armed: dict[str, dict[str, Armed]] = {}
+    for key, defense in defenses.items():
+        own_attacks = attacks | ({RETRAINED: retrained[key]} if key in retrained else {})
+        made = {who: _completed(attack, victim, defense, device) for who, attack in own_attacks.items()}
+        armed[key] = {REAL: ground.known} | {who: ground.arm(who, make) for who, make in made.items()}
+    found = attacked(victim, defenses, armed, seen, faces, probe, int(cfg.seed))
+
+    bootstrap = Bootstrap(labels, rule.resamples, int(cfg.seed))
+    rows = []
+    for key, by_name in armed.items():
+        for who, one in by_name.items():
+            method, policy = (REAL, "none") if who == REAL else (victim.name, victim.policy)
+            kind = type(one.attack).__name__.lower()
+            metrics = _figures(found[key][who], labels, one, bootstrap)
+            rows.append(Row(method, data.name, "evaluation", policy, key, kind, who, metrics))
+    people, known = len(ground.known.gallery.people), ground.known.accepts.found
+    counts: dict[str, int | float] = {
+        "identities": len(labels.unique()),
+        "probes": len(probe),
+        "gallery": people,
+        "chance": 1 / people,
+        "background_pairs": known.impostor_pairs,
+        "far_background": known.far,
+        "background_eer": known.eer,
+    }
+    config = {"evaluation": plain(cfg), "training": plain(train_config), "encoder": encoder.name}
+    results = files.Results(int(cfg.seed), rows, judge.name, known.threshold, rule.far, counts, config, commit, notes)
+    table = as_markdown(results)
+    files.write(output / "table.md", table)
+    files.write(output / "table.csv", files.as_csv(results))
+    path = output / "results.json"
+    files.write(path, files.as_json(results))
+    print(f"\n{table}\ntable {output / 'table.md'}\nrun folder {output}\n{path}", flush=True)
+    return path
+
+
+class Ground:
+    """What all adversaries share: the judge, the people to enrol, and the background people for thresholds."""
+
+    def __init__(
+        self, judge: JudgeLike, seen: Eyes, faces: FaceSet, enrol: Tensor, background: FaceSet, seed: int
+    ) -> None:
+        self.judge, self.seen, self.seed = judge, seen, seed
+        self.faces, self.enrol, self.background = faces, enrol, background
+        self.calibrating = rules.some_of_each(background, seen.rule.calibration_images)
+        z = seen.see(JUDGE, background, self.calibrating, "calibrating the judge")
+        accepts = self._calibrated(z, "the judge")
+        gallery = seen.gallery(JUDGE, faces, enrol, accepts.found.threshold)
+        self.known = Armed(Attack(), judge, gallery, accepts, anew=False)  # the adversary who does nothing
+
+    def arm(self, who: str, make: Completed) -> Armed:
+        """Enrol, and calibrate with a second instance, which remembers nobody of those who are enrolled."""
+        attack, again = make(self.seed + 1), make(self.seed + 2)
+        recognizer = attack.judge(self.judge)
+        if recognizer is self.judge and not overrides(attack, "gallery"):
+            return self.known._replace(attack=attack)
+        check_judge(recognizer)
+        if recognizer.metric != "cosine":
+            raise UserError(
+                f"The ladder compares by cosine distance; the recognizer of '{who}' has {recognizer.metric}."
+            )
+        z = self._embed(again, recognizer, self.background, self.calibrating, f"calibrating {who}")
+        accepts = self._calibrated(z, f"the adversary '{who}'")
+        z, owners = self._embed(attack, recognizer, self.faces, self.enrol, f"enrolling for {who}"), self.faces.labels
+        owners = owners[self.enrol]
+        return Armed(
+            attack, recognizer, Gallery(*average(z, owners), z, owners, accepts.found.threshold), accepts, anew=True
+        )
+
+    def _calibrated(self, z: Tensor, who: str) -> Calibrated:
+        rule = self.seen.rule
+        return calibrated(z, self.background.labels[self.calibrating], rule.far, who, rule.resamples, self.seed)
+
+    def _embed(self, attack: AttackLike, recognizer: JudgeLike, faces: FaceSet, indices: Tensor, what: str) -> Tensor:
+        def enrolled(images: Tensor) -> Tensor:
+            return recognizer.embed(_published(attack.gallery(images)))
+
+        return embed(enrolled, faces, indices, what, self.seen.rule.batch_size, self.seen.device)
+
+
+def overrides(attack: AttackLike, hook: str) -> bool:
+    """Whether the attack's hook is another than :class:`Attack`'s, which changes nothing."""
+    return getattr(type(attack), hook, None) is not getattr(Attack, hook)
+
+
+@torch.no_grad()
+def attacked(
+    victim: Victim,
+    defenses: Mapping[str, Defense],
+    armed: Mapping[str, Mapping[str, Armed]],
+    seen: Eyes,
+    faces: FaceSet,
+    probe: Tensor,
+    seed: int,
+) -> dict[str, dict[str, Tensor]]:
+    """What each adversary compares, by defense and adversary: (P, D) after its own recognizer.
+
+    The rows ``Real`` are the judge's view of the faces themselves behind the same defense: what the defense does to
+    recognition when nothing is anonymized.
+    """
+    anonymizer = victim.fresh()
+    rng, real_rng = (torch.Generator(seen.device).manual_seed(seed) for _ in range(2))
+    keep: dict[str, defaultdict[str, list[Tensor]]] = {key: defaultdict(list) for key in defenses}
+    for batch in batches(faces, probe, seen.rule.batch_size, "attacking faces"):
+        target = batch["image"].to(seen.device)
+        plainly = anonymizer(target, rng=rng)
+        for key, defense in defenses.items():
+            if isinstance(defense, ParameterNoise):
+                changed, real = Defended(anonymizer, defense)(target, rng=rng), target
+            else:
+                changed = defense(plainly, target=target, rng=rng)
+                real = defense(target, target=target, rng=real_rng)
+            changed, real = _published(changed), _published(real)
+            for who, one in armed[key].items():
+                z = one.recognizer.embed(one.attack.images(real if who == REAL else changed))
+                keep[key][who].append(one.attack.probe(z).float().cpu())
+    return {key: {who: torch.cat(parts) for who, parts in by_name.items()} for key, by_name in keep.items()}
+
+
+def _victim(
+    rule: LadderProtocol,
+    generator: GeneratorLike,
+    encoder: Encoder,
+    name: str,
+    data: Data,
+    cfg: DictConfig,
+    seen: Eyes,
+) -> Victim:
+    if rule.victim is None:
+        anchors = seen.anchors(data.faces("train"), int(cfg.seed)).to(seen.device)
+        threshold = seen.calibrate(ENCODER, data.faces("background")).threshold
+        method = four_rows(name, encoder, generator, cfg.policy, anchors, threshold)[-1]
+        assert method.anonymizer is not None
+        return Victim(method.anonymizer, method.name, method.policy)
+    made = instantiate(rule.victim)
+    if isinstance(made, functools.partial):
+        made = made(data=data)
+    made = made.to(seen.device).eval()
+    if not isinstance(made, Anonymizer):
+        return Victim(made, type(made).__name__, "none")
+    kind = type(made.policy).__name__
+    mode, policy = _MODES.get(kind, (f" + {kind}", kind.lower()))
+    return Victim(made, f"{type(made.generator).__name__}{mode}", policy)
+
+
+def _attacks(
+    rule: LadderProtocol, judge: JudgeLike, device: Any
+) -> tuple[dict[str, AttackLike | functools.partial], dict[str, AttackLike]]:
+    """The adversaries of all defenses by name, and the retrained ones by defense."""
+
+    def trained(checkpoint: object) -> AttackLike:
+        given = {"_target_": "anon.apps.victims.trained_attack", "checkpoint": str(checkpoint)}
+        return cast(AttackLike, adversary(given, judge, device))
+
+    fixed = {who: adversary(given, judge, device) for who, given in rule.adversaries.items() if given is not None}
+    moved = {f"{TRANSFERRED}{origin}": trained(checkpoint) for origin, checkpoint in rule.transferred.items()}
+    checkpoints = {key: rule.retrained.get(key) or newest(rule.folder, key) for key in rule.defenses}
+    retrained = {key: trained(checkpoint) for key, checkpoint in checkpoints.items() if checkpoint is not None}
+    return cast(dict[str, AttackLike | functools.partial], fixed) | moved, retrained
+
+
+def _completed(
+    attack: AttackLike | functools.partial, victim: Victim, defense: Defense, device: torch.device
+) -> Completed:
+    """An attack that wants the anonymizer (a parrot) gets the published software, each time a new instance."""
+
+    def make(seed: int) -> AttackLike:
+        if not isinstance(attack, functools.partial):
+            return attack
+        software = Defended(victim.fresh(), defense)
+        made: AttackLike = attack(anonymizer=software, rng=torch.Generator(device).manual_seed(seed))
+        return made.to(device).eval() if isinstance(made, nn.Module) else made
+
+    return make
+
+
+def _figures(z: Tensor, labels: Tensor, one: Armed, bootstrap: Bootstrap) -> dict[str, Figure]:
+    def share(limit: float) -> Figure:
+        hits = retrieval_hits(z, labels, one.gallery.averages, one.gallery.people, limit)
+        return bootstrap.mean(hits.double(), labels, share=True)
+
+    return {
+        "found": share(one.gallery.threshold),
+        "rank1": share(float("inf")),
+        "threshold": one.accepts.threshold,
+        "eer": one.accepts.eer,
+        "recalibrated": Figure(float(one.anew)),
+    }
+
+
+def _published(images: Tensor) -> Tensor:
+    """In eight bits."""
+    return to_float(to_uint8(images)).to(images)

@@ -1,0 +1,105 @@
+"""A recognizer's threshold and equal error rate with 95 % intervals, by resampling people (percentile bootstrap).
+
+A resample holds person i ``w_i`` times. A genuine pair of i then counts ``w_i`` times and an impostor pair of i and j
+``w_i w_j`` times, so that
+
+    FRR(t) = 1 - sum_i w_i B_ii(t) / sum_i w_i P_ii        FAR(t) = sum_ij w_i w_j B_ij(t) / sum_ij w_i w_j P_ij
+
+with B_ij(t) of the P_ij pairs of i and j below t. Between the thresholds of a grid, which is fine where the rates
+matter, FAR and FRR are taken as straight.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anon.evaluation.bootstrap import ALPHA, Bootstrap
+from anon.evaluation.figures import Figure
+from anon.evaluation.protocol import Calibration, calibrate
+from anon.identity.verification import distances, equal_error_rate, pair_distances
+
+GRID = 48  # thresholds evenly over all distances, and as many again at small FARs
+
+
+class Calibrated(NamedTuple):
+    """The threshold at the wanted FAR and the equal error rate, with intervals, over n people's pictures."""
+
+    threshold: Figure
+    eer: Figure
+    found: Calibration
+
+
+def calibrated(z: Tensor, labels: Tensor, far: float, who: str, resamples: int = 1000, seed: int = 0) -> Calibrated:
+    """:func:`anon.evaluation.protocol.calibrate` with intervals.
+
+    Args:
+        z: (N, D) unit embeddings of people (N,) who are evaluated nowhere.
+        far: at which the threshold is taken.
+        who: the recognizer, in errors.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        UserError: see :func:`anon.evaluation.protocol.calibrate`.
+    """
+    found = calibrate(z, labels, far, who)
+    genuine, impostor = pair_distances(z, labels)
+    grid = _grid(genuine, impostor, far, found.threshold)
+    below = _below(z, labels, grid)  # (T, I, I)
+    weights = Bootstrap(labels, resamples, seed).weights.to(below)  # (R, I)
+    own = below.diagonal(dim1=1, dim2=2)  # (T, I)
+    rejected = 1.0 - (own @ weights.T) / (own[-1] @ weights.T)  # (T, R)
+    accepted = torch.stack([((weights @ level) * weights).sum(1) for level in _between(below)])
+    accepted = accepted / accepted[-1]
+    rates = _cross(accepted - rejected, 0.0, accepted)
+    limits = _cross(accepted, far, grid.to(below)[:, None].expand_as(accepted))
+    people = len(own[0])
+    low, high = Bootstrap.interval(rates)
+    if found.eer == 0.0:  # nobody to resample: the exact bound, as in Bootstrap.ratio
+        low, high = 0.0, 1.0 - (ALPHA / 2) ** (1 / people)
+    eer = Figure(found.eer, low, high, n=len(labels))
+    return Calibrated(Figure(found.threshold, *Bootstrap.interval(limits), n=len(labels)), eer, found)
+
+
+def _grid(genuine: Tensor, impostor: Tensor, far: float, threshold: float) -> Tensor:
+    """(T,) thresholds: nothing is below the first and everything below the last."""
+    top = max(float(genuine.max()), float(impostor.max()))
+    bottom = min(float(genuine.min()), float(impostor.min()))
+    shares = torch.logspace(math.log10(far / 16), min(0.0, math.log10(far * 64)), GRID, dtype=torch.float64)
+    ranks = (shares * (len(impostor) - 1)).round().long()
+    even = torch.linspace(bottom, top, GRID, dtype=torch.float64)
+    fine = impostor.double().sort().values[ranks]
+    points = torch.tensor([threshold, equal_error_rate(genuine, impostor)[1], top + 1e-6], dtype=torch.float64)
+    return torch.cat([even, fine, points.clamp(max=top + 1e-6)]).unique()
+
+
+def _below(z: Tensor, labels: Tensor, grid: Tensor, block: int = 512) -> Tensor:
+    """B (T, I, I): pairs of pictures of persons i and j below each threshold, every pair once."""
+    people, place = labels.unique(return_inverse=True)
+    count, levels = len(people), len(grid)
+    found = torch.zeros((levels + 1) * count * count)
+    columns = torch.arange(len(z))
+    for rows in columns.split(block):
+        level = torch.searchsorted(grid, distances(z[rows], z).double(), right=True)  # the first grid value above it
+        cell = (level * count + place[rows][:, None]) * count + place[None, :]
+        later = columns[None, :] > rows[:, None]
+        found += torch.bincount(cell[later], minlength=len(found))
+    return found.view(levels + 1, count, count)[:levels].cumsum_(0)
+
+
+def _between(below: Tensor) -> Tensor:
+    """The pairs of two people."""
+    different = ~torch.eye(below.shape[1], dtype=torch.bool)
+    return below * different
+
+
+def _cross(rising: Tensor, level: float, values: Tensor) -> Tensor:
+    """``values`` (T, R) where ``rising`` (T, R) reaches ``level``, on straight lines between the rows -> (R,)."""
+    after = (rising < level).sum(0).clamp(1, len(rising) - 1)[None]
+    before = after - 1
+    below, above = rising.gather(0, before), rising.gather(0, after)
+    share = ((level - below) / (above - below).clamp_min(1e-12)).clamp(0.0, 1.0)
+    return torch.lerp(values.gather(0, before), values.gather(0, after), share)[0]
