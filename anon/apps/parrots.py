@@ -15,14 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from torch import nn
-
 from anon.anonymizers.contract import AnonymizerLike
 from anon.apps.checkpoints import restore_module
-from anon.apps.victims import SPLITS, trained_attack
+from anon.apps.victims import SPLITS, defended
 from anon.attacks.parrot import ParrotFaces
 from anon.defenses.contract import DefenseLike
-from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
 from anon.faces.contract import FaceSet
@@ -57,10 +54,7 @@ def parrot_data(
 
     @functools.cache
     def pristine() -> AnonymizerLike:
-        made = victim(data=data) if isinstance(victim, functools.partial) else cast(AnonymizerLike, victim)
-        if defense is not None:
-            made = Defended(made, complete(defense, None if against is None else trained_attack(against)))
-        return made.eval() if isinstance(made, nn.Module) else made
+        return defended(data, victim, defense, against)
 
     def sets(split: str) -> FaceSet:
         if split not in SPLITS:

@@ -85,6 +85,27 @@ def trained_attack(checkpoint: str) -> Reconstruction:
     return Reconstruction(module.averaged, module.encoder).eval()
 
 
+def defended(
+    data: FaceData,
+    victim: AnonymizerLike | Callable[..., AnonymizerLike],
+    defense: DefenseLike | ParameterNoise | functools.partial | None = None,
+    against: str | None = None,
+) -> AnonymizerLike:
+    """The victim in eval mode, a partial completed with ``data``, with the defense behind it if there is one.
+
+    Args:
+        against: the attack, by its checkpoint, that a gradient defense works against; read for such a one only.
+
+    Raises:
+        UserError: a gradient defense without ``against``.
+    """
+    made = victim(data=data) if isinstance(victim, functools.partial) else cast(AnonymizerLike, victim)
+    if defense is not None:
+        gradient = isinstance(defense, functools.partial) and against is not None
+        made = Defended(made, complete(defense, trained_attack(str(against)) if gradient else None))
+    return made.eval() if isinstance(made, nn.Module) else made
+
+
 def attack_data(
     data: FaceData,
     victim: AnonymizerLike | Callable[..., AnonymizerLike],
@@ -106,17 +127,10 @@ def attack_data(
     Raises:
         UserError: more pairs than pictures, or a gradient defense without ``against``.
     """
-    made: list[AnonymizerLike] = []
 
+    @functools.cache
     def anonymizer() -> AnonymizerLike:
-        if not made:
-            made.append(victim(data=data) if isinstance(victim, functools.partial) else cast(AnonymizerLike, victim))
-            if defense is not None:
-                gradient = isinstance(defense, functools.partial) and against is not None
-                made[0] = Defended(made[0], complete(defense, trained_attack(str(against)) if gradient else None))
-            if isinstance(made[0], nn.Module):
-                made[0].eval()
-        return made[0]
+        return defended(data, victim, defense, against)
 
     def sets(split: str) -> FaceSet:
         if split not in SPLITS:
