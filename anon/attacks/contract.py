@@ -47,3 +47,8 @@ class Attack(nn.Module):
     def judge(self, encoder: JudgeLike) -> JudgeLike:
         """The recognizer -> the one that compares probes with the gallery."""
         return encoder
+
+
+def overrides(attack: AttackLike, hook: str) -> bool:
+    """Whether the attack's hook is another than :class:`Attack`'s, which changes nothing."""
+    return getattr(type(attack), hook, None) is not getattr(Attack, hook)

@@ -33,7 +33,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
-from anon.attacks.contract import Attack, AttackLike
+from anon.attacks.contract import Attack, AttackLike, overrides
 from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended, complete
@@ -237,11 +237,6 @@ class Ground:
         return embed(enrolled, faces, indices, what, self.seen.rule.batch_size, self.seen.device)
 
 
-def overrides(attack: AttackLike, hook: str) -> bool:
-    """Whether the attack's hook is another than :class:`Attack`'s, which changes nothing."""
-    return getattr(type(attack), hook, None) is not getattr(Attack, hook)
-
-
 @torch.no_grad()
 def attacked(
     victim: Victim,
@@ -311,7 +306,8 @@ def _attacks(
         given = {"_target_": "anon.apps.victims.trained_attack", "checkpoint": str(checkpoint)}
         return cast(AttackLike, adversary(given, judge, device))
 
-    fixed = {who: adversary(given, judge, device) for who, given in rule.adversaries.items() if given is not None}
+    chosen = {who: given for who, given in rule.adversaries.items() if given is not None}
+    fixed = {who: adversary(given, judge, device, whole=True) for who, given in chosen.items()}
     moved = {f"{TRANSFERRED}{origin}": trained(checkpoint) for origin, checkpoint in rule.transferred.items()}
     checkpoints = {key: rule.retrained.get(key) or newest(rule.folder, key) for key in rule.defenses}
     retrained = {key: trained(checkpoint) for key, checkpoint in checkpoints.items() if checkpoint is not None}

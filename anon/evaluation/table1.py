@@ -6,6 +6,7 @@ judge must be another network than the one that conditioned and trained the gene
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
-from anon.attacks.contract import AttackLike
+from anon.attacks.contract import AttackLike, overrides
 from anon.attributes.regressor import AttributeRegressor
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
@@ -218,11 +219,19 @@ def four_rows(
     ]
 
 
-def adversary(attack: DictConfig | Mapping[str, Any] | None, judge: JudgeLike, device: Any) -> AttackLike | None:
-    """The adversary whose success is RA; refused where its own recognizer would judge it."""
+def adversary(
+    attack: DictConfig | Mapping[str, Any] | None, judge: JudgeLike, device: Any, *, whole: bool = False
+) -> AttackLike | None:
+    """The adversary whose success is RA; refused where its own recognizer would judge it.
+
+    ``whole``: all four hooks are used, as by the ladder; elsewhere one that enrols or recognizes for itself is refused.
+    """
     if attack is None:
         return None
     found: AttackLike = instantiate(attack)
+    alone = isinstance(found, functools.partial) or overrides(found, "gallery") or overrides(found, "judge")
+    if alone and not whole:
+        raise UserError("An attack with a gallery or a recognizer of its own is measured by experiment=ladder.")
     if getattr(found, "learned_with", None) == judge.fingerprint:
         raise UserError(f"The attack was trained with the judge '{judge.name}', which flatters it; choose another.")
     if isinstance(found, nn.Module):

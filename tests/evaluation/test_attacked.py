@@ -97,6 +97,16 @@ def test_table3(tmp_path, capsys):
     assert "| **uniform_noise** " in table and ".004" in table and "RA adaptive" in table
 
 
+@pytest.mark.parametrize("name", ["anon.attacks.parrot.Parrot", "anon.attacks.recognizer.OwnRecognizer"])
+def test_whoever_enrols_or_recognizes_for_himself_is_sent_to_the_ladder(name):
+    attack = {"_target_": name, "_partial_": name.endswith("Parrot")}
+    if not attack["_partial_"]:
+        attack["recognizer"] = None
+    with pytest.raises(UserError, match="experiment=ladder"):
+        table1.adversary(attack, judge(1), "cpu")
+    assert table1.adversary(attack, judge(1), "cpu", whole=True) is not None
+
+
 def test_table3_needs_a_trained_attack(tmp_path):
     with pytest.raises(UserError, match="attack=reconstruction"):
         table3.run(
