@@ -1,17 +1,21 @@
-"""Generators that ship: ``shipped:<name>`` gives one that swaps, and nothing else does."""
+"""What ships: ``shipped:<name>`` gives a generator that swaps or flees, an attack that undoes it, and nothing else."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from anon import weights
 from anon.apps import checkpoints
 from anon.apps.checkpoints import restore_generator
+from anon.apps.victims import trained_attack
 from anon.errors import UserError
 from anon.faces.synthetic.dataset import SyntheticFaces
+from anon.identity.judge import Judge
+from tests.apps.test_configs import composed
 from tests.training.test_reconstruction import attack
 
 
@@ -29,8 +33,24 @@ def test_identity_follows_z_in_the_shipped_facedancer(tmp_path) -> None:
             assert (to_source > to_target).all() and to_source.mean() > 0.8
 
 
+def test_the_shipped_attack_undoes_the_shipped_fiva(tmp_path) -> None:
+    """Evaluation people again, by another recognizer than the one that trained both."""
+    generator, encoder, name, _ = restore_generator("shipped:fiva")
+    attack = trained_attack("shipped:reconstruction")
+    assert name == "FIVA" and generator.steers == -1 and attack.learned_with == encoder.fingerprint
+    judge = Judge(instantiate(composed("evaluate", "experiment=fiva").judge.encoder))
+    faces = SyntheticFaces("evaluation", identities=8, images=1, cache=tmp_path)
+    images = torch.stack([faces[index]["image"] for index in range(8)])
+    with torch.no_grad():
+        changed = generator(images, -encoder(images).z * generator.steers).blend(images).clamp(-1, 1)
+    true, fake, found = (judge.embed(part) for part in (images, changed, attack.images(changed)))
+    assert F.cosine_similarity(true, fake).mean() < 0.3 and F.cosine_similarity(true, found).mean() > 0.6
+
+
 def test_what_is_no_generator_is_refused() -> None:
-    for name in ("shipped:synthetic_a", "shipped:nobody"):
+    with pytest.raises(UserError, match=r"no attack ships as .*there are: shipped:reconstruction"):
+        trained_attack("shipped:fiva")
+    for name in ("shipped:synthetic_a", "shipped:nobody", "shipped:reconstruction"):
         with pytest.raises(UserError, match=r"no generator ships as .*shipped:facedancer"):
             restore_generator(name)
 
