@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from anon.errors import UserError
 
 
 def action_unit_rmse(changed: Tensor, target: Tensor) -> Tensor:
@@ -35,3 +39,41 @@ def action_unit_correlation(changed: Tensor, target: Tensor) -> Tensor:
 def _both(changed: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     known = (changed.isfinite() & target.isfinite()).all(-1)
     return changed[known], target[known]
+
+
+class ActionUnits(Metric):
+    """:func:`action_unit_rmse` and :func:`action_unit_correlation` over the frames of all batches; it keeps them.
+
+    Neither depends on the frames' order; one video each, for the mean intensity differs from person to person.
+
+    >>> units = ActionUnits()
+    >>> units.update(torch.tensor([[0.0, 1.0], [1.0, 2.0]]), torch.tensor([[1.0, 3.0], [3.0, 2.0]]))
+    >>> units.update(torch.tensor([[2.0, 3.0]]), torch.tensor([[5.0, 1.0]]))
+    >>> {name: value.round(decimals=3) for name, value in units.compute().items()}
+    {'rmse': tensor(1.8970), 'correlation': tensor([ 1., -1.])}
+    """
+
+    full_state_update = False
+    changed: list[Tensor]
+    target: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("changed", [], dist_reduce_fx="cat")
+        self.add_state("target", [], dist_reduce_fx="cat")
+
+    def update(self, changed: Tensor, target: Tensor) -> None:
+        """Intensities (B, A) in [0, 5], after and before."""
+        self.changed.append(changed)
+        self.target.append(target)
+
+    def compute(self) -> dict[str, Tensor]:
+        """rmse (), correlation (A,).
+
+        Raises:
+            UserError: no frames.
+        """
+        if isinstance(self.changed, list) and not self.changed:
+            raise UserError("Action units are compared over frames, and there are none.")
+        changed, target = dim_zero_cat(self.changed), dim_zero_cat(self.target)
+        return {"rmse": action_unit_rmse(changed, target), "correlation": action_unit_correlation(changed, target)}

@@ -1,7 +1,7 @@
-"""What must stay of the face: error of pose, expression, gaze and landmarks against the truth.
+"""What must stay of the face: error of pose, expression, gaze and landmarks, places of points and box, age and gender.
 
-The functional twin is :func:`anon.attributes.regressor.attribute_errors`. The estimates come from a regressor that has
-an error of its own on unchanged faces too, so a table shows both and their ratio.
+The functional twin of :class:`AttributeErrors` is :func:`anon.attributes.regressor.attribute_errors`. The estimates
+come from a regressor that has an error of its own on unchanged faces too, so a table shows both and their ratio.
 """
 
 from __future__ import annotations
@@ -10,9 +10,58 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from anon.attributes.distances import distances
 from anon.attributes.regressor import Attributes, attribute_errors
+from anon.metrics.preservation import FaceMean
 
 NAMES = ("pose", "expression", "gaze", "landmarks")
+
+
+def keypoint_distance(changed: Tensor, target: Tensor) -> Tensor:
+    """Average keypoint distance of each face (AKD; the book, section 8.6), (B,) pixels; NaN where a point is unknown.
+
+    Args:
+        changed, target: (B, K, 2) landmarks that one detector finds in the changed and the original picture.
+
+    >>> keypoint_distance(torch.tensor([[[3.0, 4.0], [0.0, 1.0]]]), torch.zeros(1, 2, 2))
+    tensor([3.])
+    """
+    return distances({"landmarks": changed}, {"landmarks": target})["landmarks"]
+
+
+def box_distance(changed: Tensor, target: Tensor) -> Tensor:
+    """How far the sides of each face's box move, mean of the four, (B,) pixels (the book's Pixel-dis, section 3.3).
+
+    The book gives no formula: "the mean pixel deviation of the detected face box" is read as the mean |difference| of
+    its sides.
+
+    Args:
+        changed, target: (B, 4) left, top, right, bottom; NaN where no face was found.
+
+    >>> box_distance(torch.tensor([[1.0, 2.0, 10.0, 13.0]]), torch.tensor([[0.0, 2.0, 10.0, 10.0]]))
+    tensor([1.])
+    """
+    return (changed - target).abs().mean(-1)
+
+
+def age_agrees(changed: Tensor, target: Tensor, years: float = 5.0) -> Tensor:
+    """Whether the ages (B,) read before and after differ by at most ``years``, (B,) float; NaN where one is unknown.
+
+    >>> age_agrees(torch.tensor([30.0, 30.0]), torch.tensor([35.0, 36.0]))
+    tensor([1., 0.])
+    """
+    apart = (changed - target).abs()
+    return torch.where(apart.isnan(), apart, (apart <= years).to(apart.dtype))
+
+
+def gender_agrees(changed: Tensor, target: Tensor) -> Tensor:
+    """Whether both probabilities (B,) lie on one side of a half, (B,) float; NaN where one is unknown.
+
+    >>> gender_agrees(torch.tensor([0.9, 0.4]), torch.tensor([0.5, 0.6]))
+    tensor([1., 0.])
+    """
+    same = ((changed >= 0.5) == (target >= 0.5)).to(changed.dtype)
+    return torch.where(changed.isnan() | target.isnan(), float("nan"), same)
 
 
 class AttributeErrors(Metric):
@@ -45,3 +94,56 @@ class AttributeErrors(Metric):
     def compute(self) -> dict[str, Tensor]:
         """By name, () float32; NaN without faces."""
         return {name: (getattr(self, name) / self.faces).float() for name in NAMES}
+
+
+class KnownMean(FaceMean):
+    """Mean over the faces whose value is known (not NaN); its state ``faces`` says how many those are."""
+
+    def update(self, *inputs: Tensor) -> None:
+        """Whatever :meth:`each` takes."""
+        values = self.each(*inputs)
+        known = ~values.isnan()
+        self.total += values[known].double().sum()
+        self.faces += known.sum()
+
+
+class KeypointDistance(KnownMean):
+    """The class of :func:`keypoint_distance`, over the faces whose points are all known in both pictures.
+
+    >>> metric = KeypointDistance()
+    >>> metric.update(torch.tensor([[[3.0, 4.0]], [[float("nan"), 0.0]]]), torch.zeros(2, 1, 2))
+    >>> metric.compute(), metric.faces
+    (tensor(5.), tensor(1))
+    """
+
+    higher_is_better = False
+    each = staticmethod(keypoint_distance)  # type: ignore[assignment]
+
+
+class BoxDistance(KnownMean):
+    """The class of :func:`box_distance`, over the faces that are found in both pictures."""
+
+    higher_is_better = False
+    each = staticmethod(box_distance)  # type: ignore[assignment]
+
+
+class AgeAgreement(KnownMean):
+    """Share of faces whose age stays within ``years``; the class of :func:`age_agrees`."""
+
+    higher_is_better = True
+
+    def __init__(self, years: float = 5.0) -> None:
+        super().__init__()
+        self.years = years
+
+    def each(self, *inputs: Tensor) -> Tensor:
+        """Ages (B,) after and before -> (B,)."""
+        changed, target = inputs
+        return age_agrees(changed, target, self.years)
+
+
+class GenderAgreement(KnownMean):
+    """Share of faces whose gender stays; the class of :func:`gender_agrees`."""
+
+    higher_is_better = True
+    each = staticmethod(gender_agrees)  # type: ignore[assignment]

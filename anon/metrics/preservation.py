@@ -1,4 +1,4 @@
-"""What stays of the picture: difference, mask area, SSIM, LPIPS, whether a detector finds it; one value per face.
+"""What stays of the picture: difference, mask area, PSNR, SSIM, LPIPS, whether a detector finds it; one value per face.
 
 Images are (B, 3, H, W) in [-1, 1], so the largest possible difference is 2. Each class is the mean over all faces of
 its function.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
-from torchmetrics.functional.image import structural_similarity_index_measure
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from anon.errors import UserError
 from anon.faces.contract import to_uint8
@@ -25,7 +25,7 @@ FACE_SIDE, BORDER = 128, 0.5
 
 
 def mean_difference(changed: Tensor, target: Tensor) -> Tensor:
-    """Mean |X_c - X_t| of each face, (B,), in units of the [-1, 1] range.
+    """Mean |X_c - X_t| of each face (MAE), (B,), in units of the [-1, 1] range; half of it is the MAE in [0, 1].
 
     >>> mean_difference(torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4))
     tensor([0.5000])
@@ -40,6 +40,16 @@ def mask_area(mask: Tensor) -> Tensor:
     tensor([0.2500])
     """
     return mask.flatten(1).mean(1)
+
+
+def psnr(changed: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each face, (B,) dB: 10 log10(2² / MSE); infinite for equal images (torchmetrics).
+
+    >>> psnr(torch.full((1, 3, 4, 4), 0.2), torch.zeros(1, 3, 4, 4))
+    tensor([20.])
+    """
+    values = peak_signal_noise_ratio(changed, target, data_range=2.0, reduction="none", dim=(1, 2, 3))
+    return torch.as_tensor(values).reshape(len(changed))
 
 
 def ssim(changed: Tensor, target: Tensor) -> Tensor:
@@ -151,6 +161,12 @@ class MeanDifference(FaceMean):
     """The class of :func:`mean_difference`."""
 
     each = staticmethod(mean_difference)  # type: ignore[assignment]
+
+
+class Psnr(FaceMean):
+    """The class of :func:`psnr`: a mean of dB, so one face that did not change at all makes it infinite."""
+
+    each = staticmethod(psnr)  # type: ignore[assignment]
 
 
 class MaskArea(FaceMean):

@@ -1,9 +1,9 @@
 """Who is recognized: ID, ¬ID and rank-1 against a gallery (FIVA, table 1).
 
 A probe is a *hit* iff the nearest gallery entry is its own identity AND lies below the threshold; without a threshold
-it is rank-1. ¬ID negates the probe first: an anonymizer that only maximizes the distance is found again that way. For
-anonymization lower is better. Galleries may hold people without probes (distractors); an identity may have one averaged
-entry (:func:`anon.identity.policies.average`) or one for each image.
+it is rank-1 (:mod:`anon.metrics.ranks` gives all ranks). ¬ID negates the probe first: an anonymizer that only maximizes
+the distance is found again that way. For anonymization lower is better. Galleries may hold people without probes
+(distractors); an identity may have one averaged entry (:func:`anon.identity.policies.average`) or one for each image.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from anon.metrics.ranks import closeness_blocks
+
 
 def nearest(probes: Tensor, gallery: Tensor, block: int = 2048) -> tuple[Tensor, Tensor]:
     """Cosine distance (P,) to the nearest entry and its index (P,); of equals the first.
@@ -21,11 +23,11 @@ def nearest(probes: Tensor, gallery: Tensor, block: int = 2048) -> tuple[Tensor,
     Args:
         probes: (P, D) unit vectors.
         gallery: (G, D) unit vectors.
-        block: probes compared at a time.
+        block: probes compared at a time, at most (:data:`anon.metrics.ranks.BUDGET` bounds them too).
     """
     values, places = [], []
-    for part in probes.split(block):
-        value, place = (part @ gallery.T).max(1)
+    for _, cosine in closeness_blocks(probes, gallery, rows=block):
+        value, place = cosine.max(1)
         values.append(1.0 - value)
         places.append(place)
     return torch.cat(values), torch.cat(places)

@@ -1,10 +1,13 @@
-"""Does a person stay one person over the frames of a clip: M_tc_mu and M_tc_sigma (FIVA, eq. 7).
+"""Does a person stay one person over the frames of a clip: M_tc_mu and M_tc_sigma (FIVA, eq. 7), identity invariance.
 
 D is the full N x N matrix of cosine distances between the frames of a clip, zero diagonal included:
 
     mu = mean over clips of mean(D)        sigma = mean over clips of sqrt(1/N² ΣΣ (D_ij - mean(D))²)
 
 The deviation is the population's, so two frames at distance d give mu = sigma = d / 2.
+
+The identity invariance score (Balaji et al., as the book's section 3.3 tells it) is the distance between every two
+successive frames, averaged over the clip: it sees flicker, and not the slow drift that mu sees.
 """
 
 from __future__ import annotations
@@ -12,6 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+
+from anon.errors import UserError
+from anon.identity.verification import distance as identity_distance
+from anon.metrics.preservation import FaceMean
 
 
 def temporal_consistency(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,3 +68,41 @@ class TemporalConsistency(Metric):
     def compute(self) -> dict[str, Tensor]:
         """{"mu", "sigma"}; NaN without clips."""
         return {"mu": self.mu / self.clips, "sigma": self.sigma / self.clips}
+
+
+def identity_invariance(z: Tensor, metric: str = "cosine") -> Tensor:
+    """Mean distance of successive frames, (M,); 0: the same face in all of them.
+
+    Args:
+        z: (M, N, D) embeddings of N frames of M clips, in order; unit vectors for "cosine".
+        metric: the judge's; see :func:`anon.identity.verification.distance`.
+
+    >>> identity_invariance(torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]]))  # distances 1 and 0
+    tensor([0.5000])
+
+    Raises:
+        UserError: clips of one frame.
+    """
+    if z.shape[1] < 2:
+        raise UserError(f"Identity invariance compares successive frames, and the clips have {z.shape[1]}.")
+    return identity_distance(z[:, 1:], z[:, :-1], metric).mean(1)
+
+
+class IdentityInvariance(FaceMean):
+    """Mean of :func:`identity_invariance` over clips.
+
+    >>> score = IdentityInvariance()
+    >>> score.update(torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]]))
+    >>> score.compute()
+    tensor(0.5000)
+    """
+
+    higher_is_better = False
+
+    def __init__(self, metric: str = "cosine") -> None:
+        super().__init__()
+        self.metric = metric
+
+    def each(self, *inputs: Tensor) -> Tensor:
+        """z (M, N, D) -> (M,)."""
+        return identity_invariance(inputs[0], self.metric)
