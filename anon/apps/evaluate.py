@@ -76,18 +76,18 @@ def evaluate(config: DictConfig) -> None:
                 table.run(generator, encoder, judge, data, config, folder, trained, name=name, commit=commit())
             else:
                 table.run(judge, data, config, folder, device=device, commit=commit())
-            _log_table(loggers, folder)
+            _log_table(loggers, folder, table.__name__.rpartition(".")[2])
         finally:
             finish(loggers)
 
 
-def _log_table(loggers: list[Logger], folder: Path) -> None:
-    """The table, and the pictures that were written, to W&B; the folder holds them anyway."""
+def _log_table(loggers: list[Logger], folder: Path, name: str) -> None:
+    """The table under its name, and the pictures that were written, to W&B; the folder holds them anyway."""
     with (folder / "table.csv").open(newline="") as file:
         columns, *rows = csv.reader(file)
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_table("table1", columns=columns, data=rows)
+            logger.log_table(name, columns=columns, data=rows)
             for picture in _PICTURES:
                 if (folder / f"{picture}.png").is_file():
                     logger.log_image(picture, [str(folder / f"{picture}.png")])
