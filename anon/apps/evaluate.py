@@ -26,6 +26,7 @@ from anon.apps.config import run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.runs import LAST, commit, last_run, run_folder
 from anon.evaluation import ladder, lfw, noise_share, swap, table1, table3, transfer
+from anon.evaluation.protocol import Protocol
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 _SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "output", "run", "paths"]
@@ -54,15 +55,14 @@ def evaluate(config: DictConfig) -> None:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
     config = OmegaConf.masked_copy(config, _SECTIONS)
-    kind = get_class(config.protocol._target_)
+    kind = cast(type[Protocol], get_class(config.protocol._target_))
     table = next((table for protocol, table in _TABLES.items() if issubclass(kind, protocol)), table1)
-    needs_generator = getattr(kind, "needs_generator", True)
-    if needs_generator:
+    if kind.needs_generator:
         checkpoint = last_run(config) / LAST if config.checkpoint == "last" else config.checkpoint
     with run_folder(config, at=Path(config.output).absolute() if config.output else None) as folder:
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        if needs_generator:
+        if kind.needs_generator:
             print(f"checkpoint {checkpoint}", flush=True)
             restored = restore_generator(checkpoint)
             for module in (restored.generator, restored.encoder):
@@ -71,7 +71,7 @@ def evaluate(config: DictConfig) -> None:
         loggers = built(config.logger)
         log_config(loggers, config)
         try:
-            if needs_generator:
+            if kind.needs_generator:
                 generator, encoder, name, trained = restored
                 table.run(generator, encoder, judge, data, config, folder, trained, name=name, commit=commit())
             else:

@@ -32,8 +32,18 @@ from anon.evaluation.embeddings import batches
 from anon.evaluation.figures import Figure, Row
 from anon.evaluation.measure import ENCODER, JUDGE, Embed, Instruments, attribute_errors, known_attributes
 from anon.evaluation.score import Gallery
-from anon.evaluation.table1 import Data, Eyes, adversary, embedding_cache, four_rows, instruments_of, judge_notes, plain
-from anon.faces.contract import FaceSet, to_float, to_uint8
+from anon.evaluation.table1 import (
+    Data,
+    Eyes,
+    adversary,
+    embedding_cache,
+    four_rows,
+    gather,
+    instruments_of,
+    judge_notes,
+    plain,
+)
+from anon.faces.contract import FaceSet, in_eight_bits
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -109,10 +119,7 @@ def arrange(
         UserError: no trained attack, one that was trained with the judge, the judge is the encoder, or too little data.
     """
     notes = judge_notes(encoder, judge, rule)
-    device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
-    for module in (encoder, judge):
-        if isinstance(module, nn.Module):
-            module.to(device)
+    device = gather(model_generator, encoder, judge)
     naive = adversary(cfg.get("attack"), judge, device)
     if not isinstance(naive, Reconstruction):
         raise UserError("Defenses are measured with a trained attack: attack=reconstruction attack.checkpoint=<file>.")
@@ -123,9 +130,7 @@ def arrange(
 
     faces = data.faces("evaluation")
     half = rules.halves(faces)
-    probe = half.probe[rules.first_of_each(faces.labels[half.probe], probes)]
-    if len(probe) == 0:
-        raise UserError("Nobody in the evaluation split has two pictures, so nobody can be enrolled and probed.")
+    probe = rules.probes_of(faces, half, probes)
     gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated[JUDGE].threshold)
     instruments, missing = instruments_of(cfg, seen, rule, faces, device)
     return Setting(
@@ -176,7 +181,7 @@ def published_faces(
             face = Defended(anonymizer, defense)(target, rng=rng)
         else:
             face = defense(plainly, target=target, rng=rng)
-        yield key, to_float(to_uint8(face)).to(target.device)
+        yield key, in_eight_bits(face)
 
 
 class Attacked(NamedTuple):

@@ -6,6 +6,7 @@ it is made only when asked for (``logger.images=true``).
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from anon.anonymizers.composed import Anonymizer
-from anon.errors import UserError
+from anon.evaluation import results as files
 from anon.evaluation.measure import Embed, Method
 from anon.faces.contract import to_uint8
 
@@ -72,7 +73,7 @@ def write_grid(path: Path, methods: Sequence[Method], target: Tensor, judge: Emb
     Raises:
         UserError: it cannot be written.
     """
-    _save(draw(columns(methods, target, judge)), path)
+    files.write(path, as_png(draw(columns(methods, target, judge))))
 
 
 @torch.no_grad()
@@ -87,13 +88,11 @@ def write_swaps(path: Path, swapper: Anonymizer, target: Tensor, source: Tensor,
     for title, images in (("target", target), ("source", source), ("swap", swapper(target, source=source))):
         apart = (1.0 - (judge(images) * z).sum(1)).clamp_min(0.0).tolist()
         parts.append((title, images, [f"to source {value:.2f}" for value in apart]))
-    _save(draw(parts), path)
+    files.write(path, as_png(draw(parts)))
 
 
-def _save(sheet: Image.Image, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        sheet.save(beside, "PNG")
-        beside.replace(path)
-    except OSError as error:
-        raise UserError(f"The grid cannot be written to '{path}' ({error.strerror}).") from error
+def as_png(sheet: Image.Image) -> bytes:
+    """The picture as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()

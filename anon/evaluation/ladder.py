@@ -47,10 +47,10 @@ from anon.evaluation.figures import Figure, Row
 from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdown
 from anon.evaluation.measure import ENCODER, JUDGE
 from anon.evaluation.score import Gallery
-from anon.evaluation.table1 import Data, Eyes, adversary, embedding_cache, four_rows, judge_notes, plain
+from anon.evaluation.table1 import Data, Eyes, adversary, embedding_cache, four_rows, gather, judge_notes, plain
 from anon.evaluation.thresholds import Calibrated, calibrated
-from anon.evaluation.trained import newest
-from anon.faces.contract import FaceSet, to_float, to_uint8
+from anon.evaluation.trained import attack_config, newest
+from anon.faces.contract import FaceSet, in_eight_bits
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
@@ -136,10 +136,7 @@ def run(
     odd = sorted(set(rule.retrained) - set(rule.defenses))
     if odd:
         raise UserError(f"protocol.retrained names '{odd[0]}', which is none of: {', '.join(rule.defenses)}.")
-    device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
-    for module in (encoder, judge):
-        if isinstance(module, nn.Module):
-            module.to(device)
+    device = gather(model_generator, encoder, judge)
     seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
     victim = _victim(rule, model_generator, encoder, name, data, cfg, seen)
     own = encoder if rule.victim is None else getattr(victim.pristine, "encoder", None)
@@ -148,9 +145,7 @@ def run(
 
     faces = data.faces("evaluation")
     half = rules.halves(faces)
-    probe = half.probe[rules.first_of_each(faces.labels[half.probe], rule.probes)]
-    if len(probe) == 0:
-        raise UserError("Nobody in the evaluation split has two pictures, so nobody can be enrolled and probed.")
+    probe = rules.probes_of(faces, half, rule.probes)
     labels = faces.labels[probe]
     ground = Ground(judge, seen, faces, half.enrol, data.faces("background"), int(cfg.seed))
     attacks, retrained = _attacks(rule, judge, device)
@@ -232,7 +227,7 @@ class Ground:
 
     def _embed(self, attack: AttackLike, recognizer: JudgeLike, faces: FaceSet, indices: Tensor, what: str) -> Tensor:
         def enrolled(images: Tensor) -> Tensor:
-            return recognizer.embed(_published(attack.gallery(images)))
+            return recognizer.embed(in_eight_bits(attack.gallery(images)))
 
         return embed(enrolled, faces, indices, what, self.seen.rule.batch_size, self.seen.device)
 
@@ -264,7 +259,7 @@ def attacked(
             else:
                 changed = defense(plainly, target=target, rng=rng)
                 real = defense(target, target=target, rng=real_rng)
-            changed, real = _published(changed), _published(real)
+            changed, real = in_eight_bits(changed), in_eight_bits(real)
             for who, one in armed[key].items():
                 z = one.recognizer.embed(one.attack.images(real if who == REAL else changed))
                 keep[key][who].append(one.attack.probe(z).float().cpu())
@@ -303,8 +298,7 @@ def _attacks(
     """The adversaries of all defenses by name, and the retrained ones by defense."""
 
     def trained(checkpoint: object) -> AttackLike:
-        given = {"_target_": "anon.apps.victims.trained_attack", "checkpoint": str(checkpoint)}
-        return cast(AttackLike, adversary(given, judge, device))
+        return cast(AttackLike, adversary(attack_config(str(checkpoint)), judge, device))
 
     chosen = {who: given for who, given in rule.adversaries.items() if given is not None}
     fixed = {who: adversary(given, judge, device, whole=True) for who, given in chosen.items()}
@@ -341,8 +335,3 @@ def _figures(z: Tensor, labels: Tensor, one: Armed, bootstrap: Bootstrap) -> dic
         "eer": one.accepts.eer,
         "recalibrated": Figure(float(one.anew)),
     }
-
-
-def _published(images: Tensor) -> Tensor:
-    """In eight bits."""
-    return to_float(to_uint8(images)).to(images)

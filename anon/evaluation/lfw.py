@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import nn
 
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
@@ -28,7 +26,7 @@ from anon.evaluation.figures import Row, short
 from anon.evaluation.measure import ENCODER, JUDGE
 from anon.evaluation.pairs import PairSet, Scale, distances, embed_pairs, enrolled, score_pairs
 from anon.evaluation.published import published
-from anon.evaluation.table1 import Data, Eyes, embedding_cache, four_rows, judge_notes, plain
+from anon.evaluation.table1 import Data, Eyes, embedding_cache, four_rows, gather, judge_notes, plain
 from anon.faces.collections.photographs.lfw import LFW
 from anon.faces.detection.contract import Detector
 from anon.generators.contract import GeneratorLike
@@ -89,10 +87,7 @@ def run(
             f"{mismatched:,}; raise protocol.far."
         )
     notes = judge_notes(encoder, judge, rule)
-    device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
-    for module in (encoder, judge):
-        if isinstance(module, nn.Module):
-            module.to(device)
+    device = gather(model_generator, encoder, judge)
     seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
     learned = data.faces("train")
     anchors = seen.anchors(learned, int(cfg.seed)).to(device)

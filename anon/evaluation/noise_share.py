@@ -11,7 +11,6 @@ it, with the bootstrap's intervals as bands and the paper's points as crosses.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +105,7 @@ def run(
     table = as_markdown(results, rule.epsilon)
     files.write(output / "table.md", table)
     files.write(output / "table.csv", files.as_csv(results))
-    write_figure(output / "figure.png", results)
+    files.write(output / "figure.png", plot(results))
     path = output / "results.json"
     files.write(path, files.as_json(results))
     print(f"\n{table}\ntable {output / 'table.md'}\nfigure {output / 'figure.png'}")
@@ -139,20 +138,6 @@ def as_markdown(results: files.Results, epsilon: float) -> str:
         *("", costs_how(results)),
     ]
     return "\n".join(lines) + "\n"
-
-
-def write_figure(path: Path, results: files.Results) -> None:
-    """Figure 3 as PNG, written atomically.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(plot(results))
-        beside.replace(path)
-    except OSError as error:
-        raise UserError(f"The figure cannot be written to '{path}' ({error.strerror}).") from error
 
 
 def plot(results: files.Results) -> bytes:

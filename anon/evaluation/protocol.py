@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ class Protocol:
         allow_training_encoder: let the judge be the encoder that the generator was trained with. The table says so.
     """
 
+    needs_generator: ClassVar[bool] = True  # evaluate.py restores ``checkpoint`` for it
     far: float = 1e-3
     resamples: int = 1000
     clip_frames: int = 10
@@ -88,6 +89,17 @@ def halves(faces: FaceSet) -> Halves:
     enrolled = torch.zeros(len(faces), dtype=torch.bool)
     enrolled[enrol] = True
     return Halves(enrolled.nonzero()[:, 0], (~enrolled).nonzero()[:, 0])
+
+
+def probes_of(faces: FaceSet, half: Halves, count: int) -> Tensor:
+    """The first ``count`` probes of each person, at most: indices into the faces, rising.
+
+    Raises:
+        UserError: there is no probe.
+    """
+    if len(half.probe) == 0:
+        raise UserError("Nobody in the evaluation split has two pictures, so nobody can be enrolled and probed.")
+    return half.probe[first_of_each(faces.labels[half.probe], count)]
 
 
 def first_of_each(labels: Tensor, count: int) -> Tensor:

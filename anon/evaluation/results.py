@@ -97,8 +97,8 @@ def as_markdown(results: Results, paper: Published) -> str:
     return "\n".join(lines + markdown_table(["", *methods], body)) + "\n"
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file: readers see the old text or the new one.
+def write(path: Path, content: str | bytes) -> None:
+    """Replace a file, of text (UTF-8) or of bytes: readers see the old content or the new one.
 
     Raises:
         UserError: it cannot be written.
@@ -106,7 +106,7 @@ def write(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
         beside.replace(path)
     except OSError as error:
         raise UserError(f"The results cannot be written to '{path}' ({error.strerror}).") from error

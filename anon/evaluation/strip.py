@@ -9,7 +9,6 @@ where it lies below the threshold. It shows faces, so for people who exist it is
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +19,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from anon.attacks.reconstruction import Reconstruction
-from anon.errors import UserError
+from anon.evaluation import results as files
 from anon.evaluation.defending import Defenses, Setting, published_faces
 from anon.evaluation.embeddings import read_batch
-from anon.evaluation.grid import FOOT, GAP, INK, PAPER
+from anon.evaluation.grid import FOOT, GAP, INK, PAPER, as_png
 from anon.faces.contract import to_uint8
 
 CELL = 128  # least side of a cell in pixels
@@ -61,7 +60,7 @@ def publish(
         int(setting.probe[(labels == label).nonzero()[0, 0]]) for label in labels.unique()[: setting.rule.grid_faces]
     ]
     target = read_batch(setting.faces, firsts)["image"].to(setting.device)
-    _save(draw(lines(setting, defenses, adaptive, target), setting.gallery.threshold), path)
+    files.write(path, as_png(draw(lines(setting, defenses, adaptive, target), setting.gallery.threshold)))
     print(f"strip {path}")
 
 
@@ -109,12 +108,3 @@ def draw(rows: Sequence[Line], threshold: float) -> Image.Image:
     legend = f"* the judge's cosine distance to the target is below its threshold, {threshold:.2f}"
     pen.text((GAP, GAP + len(rows) * step), legend, FOUND, font=font)
     return sheet
-
-
-def _save(sheet: Image.Image, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        sheet.save(beside, "PNG")
-        beside.replace(path)
-    except OSError as error:
-        raise UserError(f"The strip cannot be written to '{path}' ({error.strerror}).") from error

@@ -39,7 +39,7 @@ from anon.evaluation.grid import write_swaps
 from anon.evaluation.measure import JUDGE, Embed
 from anon.evaluation.published import published
 from anon.evaluation.score import Gallery
-from anon.evaluation.table1 import Data, Eyes, embedding_cache, judge_notes, plain
+from anon.evaluation.table1 import Data, Eyes, embedding_cache, gather, judge_notes, plain
 from anon.faces.contract import FaceSet
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
@@ -100,10 +100,7 @@ def run(
     """
     rule = cast(SwapProtocol, instantiate(cfg.protocol))
     notes = judge_notes(encoder, judge, rule)
-    device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
-    for module in (encoder, judge):
-        if isinstance(module, nn.Module):
-            module.to(device)
+    device = gather(model_generator, encoder, judge)
     seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
     calibrated = seen.calibrate(JUDGE, data.faces("background"))
     faces = data.faces("evaluation")

@@ -81,10 +81,7 @@ def run(
     """
     rule: rules.Protocol = instantiate(cfg.protocol)
     notes = judge_notes(encoder, judge, rule)
-    device = next(iter(getattr(model_generator, "parameters", list)()), torch.zeros(())).device
-    for module in (encoder, judge):
-        if isinstance(module, nn.Module):
-            module.to(device)
+    device = gather(model_generator, encoder, judge)
     seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
 
     calibrated = {who: seen.calibrate(who, data.faces("background")) for who in (JUDGE, ENCODER)}
@@ -143,6 +140,15 @@ def run(
     threshold = calibrated[JUDGE].threshold
     found = files.Results(int(cfg.seed), rows, judge.name, threshold, rule.far, counts, config, commit, notes)
     return _publish(found, output, methods, faces, half.probe, rule, seen, bool(cfg.logger.images))
+
+
+def gather(generator: GeneratorLike, *recognizers: object) -> torch.device:
+    """The generator's device, to which the recognizers are moved."""
+    device = next(iter(getattr(generator, "parameters", list)()), torch.zeros(())).device
+    for recognizer in recognizers:
+        if isinstance(recognizer, nn.Module):
+            recognizer.to(device)
+    return device
 
 
 class Eyes:

@@ -118,7 +118,7 @@ def run(
     files.write(output / "table.csv", files.as_csv(results))
     print(f"\n{table}\ntable {output / 'table.md'}")
     if rule.strip and rule.grid_faces > 0:
-        shown = {key: defenses[key] for key in rule.strip if key in defenses}
+        shown = {key: defenses[key] for key in rule.strip}
         strip.publish(output / "strip.png", setting, shown, adaptive, bool(cfg.logger.images))
     path = output / "results.json"
     files.write(path, files.as_json(results))

@@ -1,6 +1,6 @@
 """Which attack a training multirun has left for a name: ``<folder>/<name>/train/reconstruction/<run>/checkpoints``.
 
-python train.py -m experiment=reconstruction attack=ladder paths.runs=<folder>/...
+python train.py experiment=reconstruction attack=ladder paths.ladder=<folder>
 """
 
 from __future__ import annotations
@@ -21,3 +21,8 @@ def newest(folder: str | Path | None, name: str) -> Path | None:
         return None
     found = sorted((Path(folder).expanduser() / name / SHELF).glob(f"*/{LAST}"))
     return found[-1] if found else None
+
+
+def attack_config(checkpoint: str) -> dict[str, str]:
+    """The configuration of a trained attack: it is built, as names in YAML are, by the room above this one."""
+    return {"_target_": "anon.apps.victims.trained_attack", "checkpoint": checkpoint}

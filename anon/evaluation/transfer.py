@@ -17,7 +17,7 @@ published pictures. No face is written, only figures.
 from __future__ import annotations
 
 import functools
-import os
+import io
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,8 +40,8 @@ from anon.evaluation.figures import Figure, Row, short
 from anon.evaluation.measure import JUDGE, Embed
 from anon.evaluation.score import Gallery
 from anon.evaluation.table1 import Data, Eyes, adversary, embedding_cache, judge_notes, plain
-from anon.evaluation.trained import newest
-from anon.faces.contract import FaceSet, check_images, to_float, to_uint8
+from anon.evaluation.trained import attack_config, newest
+from anon.faces.contract import FaceSet, check_images, in_eight_bits
 from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
 from anon.identity.verification import distance
@@ -57,8 +57,6 @@ MATRICES = {
     "flagged": "Share that the detector calls changed",
     "distance": "Median distance between a face and its reconstruction",
 }
-#: As names in the configuration do: what ``experiment=reconstruction`` trained is built by the room above this one.
-TRAINED_ATTACK = "anon.apps.victims.trained_attack"
 Distances = Mapping[tuple[str, str], tuple[Tensor, Tensor]]  # by (victim, attack): of genuine and of changed faces
 
 
@@ -74,7 +72,7 @@ class TransferProtocol(rules.Protocol):
         threshold: of the detector, cosine distance; the paper's is 0.6.
     """
 
-    needs_generator: ClassVar[bool] = False
+    needs_generator: ClassVar[bool] = False  # victims name their own checkpoints
     victims: Mapping[str, Any] = field(default_factory=dict)
     attacks: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
@@ -126,9 +124,7 @@ def run(
     calibrated = seen.calibrate(JUDGE, data.faces("background"))
     faces = data.faces("evaluation")
     half = rules.halves(faces)
-    probe = half.probe[rules.first_of_each(faces.labels[half.probe], rule.probes)]
-    if len(probe) == 0:
-        raise UserError("Nobody in the evaluation split has two pictures, so nobody can be enrolled and probed.")
+    probe = rules.probes_of(faces, half, rule.probes)
     labels = faces.labels[probe]
     gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated.threshold)
     z = look(victims, attacks, seen.embed[JUDGE], faces, probe, rule.batch_size, int(cfg.seed), device)
@@ -190,7 +186,7 @@ def attack_files(rule: TransferProtocol) -> dict[str, str]:
 
 def _attack(file: str, judge: JudgeLike, device: Any) -> AttackLike:
     print(f"attack {file}", flush=True)
-    return cast(AttackLike, adversary({"_target_": TRAINED_ATTACK, "checkpoint": file}, judge, device))
+    return cast(AttackLike, adversary(attack_config(file), judge, device))
 
 
 def _victim(made: Any, data: Data, device: Any) -> AnonymizerLike:
@@ -218,13 +214,10 @@ def look(
     keep: defaultdict[tuple[str, str], list[Tensor]] = defaultdict(list)
     rngs = {name: torch.Generator(device).manual_seed(seed) for name in victims}
 
-    def published_as(images: Tensor) -> Tensor:
-        return to_float(to_uint8(images)).to(device)
-
     for batch in batches(faces, probe, batch_size, "attacking faces"):
-        target = published_as(check_images(batch["image"].to(device)))
+        target = in_eight_bits(check_images(batch["image"].to(device)))
         shown = {GENUINE: target}
-        shown |= {name: published_as(victim(target, rng=rngs[name])) for name, victim in victims.items()}
+        shown |= {name: in_eight_bits(victim(target, rng=rngs[name])) for name, victim in victims.items()}
         for name, images in shown.items():
             keep[name, NO_ATTACK].append(judge(images).float().cpu())
             for attack, undo in attacks.items():
@@ -317,12 +310,8 @@ def as_markdown(results: files.Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_histograms(path: Path, distances: Distances, results: files.Results) -> None:
-    """Figure 5 for every attack (rows) and victim (columns), PNG, written atomically.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+def histograms(distances: Distances, results: files.Results) -> bytes:
+    """Figure 5 for every attack (rows) and victim (columns), as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet
 
@@ -347,13 +336,9 @@ def write_histograms(path: Path, distances: Distances, results: files.Results) -
         grid[row, 0].set_ylabel(f"R of {attack}")
     grid[0, 0].legend(fontsize=8)
     sheet.supxlabel("cosine distance between a face and its reconstruction", fontsize=9)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.savefig(beside, format="png", dpi=100)
-        beside.replace(path)
-    except OSError as error:
-        raise UserError(f"The histograms cannot be written to '{path}' ({error.strerror}).") from error
+    buffer = io.BytesIO()
+    sheet.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
 
 
 def _publish(found: files.Results, distances: Distances, output: Path) -> Path:
@@ -361,7 +346,7 @@ def _publish(found: files.Results, distances: Distances, output: Path) -> Path:
     table = as_markdown(found)
     files.write(output / "table.md", table)
     files.write(output / "table.csv", files.as_csv(found))
-    write_histograms(output / "histograms.png", distances, found)
+    files.write(output / "histograms.png", histograms(distances, found))
     path = output / "results.json"
     files.write(path, files.as_json(found))
     print(f"\n{table}\ntable {output / 'table.md'}\nhistograms {output / 'histograms.png'}")

@@ -73,6 +73,11 @@ def to_float(frames: Tensor) -> Tensor:
     return frames.movedim(-1, -3).to(torch.float32).div_(127.5).sub_(1.0)
 
 
+def in_eight_bits(images: Tensor) -> Tensor:
+    """float ``(..., 3, H, W)`` in [-1, 1] -> the same, in the 256 levels in which pictures are published."""
+    return to_float(to_uint8(images)).to(images)
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """float ``(..., 3, H, W)`` in [-1, 1] to uint8 ``(..., H, W, 3)`` in 0..255, rounded and clamped."""
     return images.detach().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1)
