@@ -1,46 +1,54 @@
 """Evaluate what was trained: ``python evaluate.py experiment=fiva``, or ``python -m anon.apps.evaluate ...``.
 
-``protocol=<name>`` measures something else than table 1, such as pairs of Labeled Faces in the Wild (``lfw``) or how an
-attack on one anonymizer works on others (``transfer``, whose anonymizers name their own checkpoints).
-``checkpoint=last`` takes the newest run of the same experiment, scale and data; ``checkpoint=<file>`` any other, and
-``checkpoint=shipped:facedancer`` the one that comes with the package. Prints the table and writes it as JSON, Markdown
-and CSV with its pictures; the path of ``results.json`` is the last line.
+Most protocols are suites of tables (:mod:`anon.evaluation.harness`): table 1 and the robustness of a checkpoint, its
+swaps (``protocol=swap``), or every method at once (``experiment=all``), whose checkpoints the methods name. Others
+measure something else, such as pairs of Labeled Faces in the Wild (``protocol=lfw``) or the adversaries of one
+anonymizer (``experiment=ladder``). ``checkpoint=last`` takes the newest run of the same experiment, scale and data;
+``checkpoint=<file>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes with the package. The path of
+``results.json`` is the last line.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import Logger, WandbLogger
 from torch import nn
 
 from anon.apps.checkpoints import restore_generator
 from anon.apps.config import run_app
-from anon.apps.loggers import built, finish, log_config
+from anon.apps.failures import explain
+from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.runs import LAST, commit, last_run, run_folder
-from anon.evaluation import ladder, lfw, noise_share, swap, table1, table3, transfer
+from anon.errors import UserError
+from anon.evaluation import ladder, lfw, noise_share, transfer
+from anon.evaluation.document import read
+from anon.evaluation.harness import run as harness
+from anon.evaluation.harness.suite import Suite
 from anon.evaluation.protocol import Protocol
+from anon.evaluation.report import wandb_tables
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 _SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "output", "run", "paths"]
 _SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
 
-_TABLES: dict[type, ModuleType] = {  # other protocols are table 1's
+_TABLES: dict[type[Protocol], ModuleType] = {
     ladder.LadderProtocol: ladder,
     lfw.LfwProtocol: lfw,
     noise_share.NoiseShareProtocol: noise_share,
-    swap.SwapProtocol: swap,
-    table3.DefenseProtocol: table3,
+    Suite: harness,
     transfer.TransferProtocol: transfer,
 }
-_PICTURES = ("grid", "histograms", "strip", "figure")  # those that a table may write beside itself
+_PICTURES = ("histograms", "figure")  # those that a table may write beside itself
 
 
 def main() -> None:
@@ -49,48 +57,81 @@ def main() -> None:
 
 
 def evaluate(config: DictConfig) -> None:
-    """One table, from a composed configuration.
+    """One evaluation, from a composed configuration.
 
     Raises:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
     config = OmegaConf.masked_copy(config, _SECTIONS)
-    kind = cast(type[Protocol], get_class(config.protocol._target_))
-    table = next((table for protocol, table in _TABLES.items() if issubclass(kind, protocol)), table1)
-    if kind.needs_generator:
-        checkpoint = last_run(config) / LAST if config.checkpoint == "last" else config.checkpoint
-    with run_folder(config, at=Path(config.output).absolute() if config.output else None) as folder:
+    kind = _kind(config)
+    table = _TABLES[kind]
+    restores = kind.needs_generator or OmegaConf.select(config, "protocol.methods.checkpoint") is not None
+    if restores and config.checkpoint == "last":
+        config.checkpoint = str(last_run(config) / LAST)
+    with run_folder(config, at=Path(config.output).absolute() if config.output else None) as folder, _unwrapped():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        if restores:
+            print(f"checkpoint {config.checkpoint}", flush=True)
         if kind.needs_generator:
-            print(f"checkpoint {checkpoint}", flush=True)
-            restored = restore_generator(checkpoint)
+            restored = restore_generator(config.checkpoint)
             for module in (restored.generator, restored.encoder):
                 cast(nn.Module, module).to(device)
         data, judge = instantiate(config.data), instantiate(config.judge)
-        loggers = built(config.logger)
+        if kind.needs_generator:
+            generator, encoder, name, trained = restored
+            table.run(generator, encoder, judge, data, config, folder, trained, name=name, commit=commit())
+        else:
+            table.run(judge, data, config, folder, device=device, commit=commit())
+        _log(config, table, folder)
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """A mistake that Hydra wrapped when it built a part is raised as it is, so that its run folder is removed."""
+    try:
+        yield
+    except InstantiationException as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        raise UserError(sentence) from error
+
+
+def _log(config: DictConfig, table: ModuleType, folder: Path) -> None:
+    """What was written, to W&B; only now, so that a mistake leaves no run there."""
+    loggers = built(config.logger)
+    try:
         log_config(loggers, config)
-        try:
-            if kind.needs_generator:
-                generator, encoder, name, trained = restored
-                table.run(generator, encoder, judge, data, config, folder, trained, name=name, commit=commit())
-            else:
-                table.run(judge, data, config, folder, device=device, commit=commit())
-            _log_table(loggers, folder, table.__name__.rpartition(".")[2])
-        finally:
-            finish(loggers)
+        if table is harness:
+            document = read(folder)
+            log_results(loggers, wandb_tables(document), [folder / name for name in document.pictures], folder)
+        else:
+            name = table.__name__.rpartition(".")[2]
+            log_results(loggers, {name: _written(folder)}, [folder / f"{picture}.png" for picture in _PICTURES])
+    finally:
+        finish(loggers)
 
 
-def _log_table(loggers: list[Logger], folder: Path, name: str) -> None:
-    """The table under its name, and the pictures that were written, to W&B; the folder holds them anyway."""
+def _kind(config: DictConfig) -> type[Protocol]:
+    """The protocol's class.
+
+    Raises:
+        UserError: it is no protocol, or one that nothing here measures.
+    """
+    target = OmegaConf.select(config, "protocol._target_")
+    kind = None if target is None else get_class(target)
+    found = next((known for known in _TABLES if kind is not None and issubclass(kind, known)), None)
+    if found is None:
+        raise UserError("this protocol measures nothing by itself; choose another protocol=<name> of conf/protocol.")
+    return found
+
+
+def _written(folder: Path) -> Columns:
+    """The table's columns and rows."""
     with (folder / "table.csv").open(newline="") as file:
         columns, *rows = csv.reader(file)
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_table(name, columns=columns, data=rows)
-            for picture in _PICTURES:
-                if (folder / f"{picture}.png").is_file():
-                    logger.log_image(picture, [str(folder / f"{picture}.png")])
+    return columns, cast(list[list[object]], rows)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import netrc
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -14,6 +15,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+Columns = tuple[list[str], list[list[object]]]  # names, rows
 
 
 def csv_logger(save_dir: str, every: int = 20, resumed_at: int | None = None) -> CSVLogger:
@@ -67,6 +70,28 @@ def log_config(loggers: list[Logger], config: DictConfig) -> None:
     for logger in loggers:
         if not isinstance(logger, CSVLogger):
             logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+
+
+def log_results(
+    loggers: list[Logger], tables: Mapping[str, Columns], pictures: Sequence[Path], report: Path | None = None
+) -> None:
+    """An evaluation's tables by name, its pictures and its report, to W&B; the folder holds them anyway.
+
+    Args:
+        pictures: PNG files; those that are not there are passed over.
+        report: the folder of report.html, which becomes an artifact of the run.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            for name, (columns, rows) in tables.items():
+                logger.log_table(name, columns=columns, data=rows)
+            for picture in pictures:
+                if picture.is_file():
+                    logger.log_image(picture.stem, [str(picture)])
+            if report is not None:
+                artifact = wandb.Artifact(f"report-{logger.experiment.id}", type="report")
+                artifact.add_file(str(report / "report.html"))
+                logger.experiment.log_artifact(artifact)
 
 
 def finish(loggers: list[Logger]) -> None:

@@ -1,11 +1,14 @@
 """Run folders: ``runs/<task>/<experiment>/<date>_<time>_<job id or short random>``, one a run, whatever the ranks.
 
 Rank 0 makes the folder and hands it to the other ranks: by environment to the processes that Lightning starts
-afterwards, by a small file to those that torchrun or SLURM started at the same moment.
+afterwards, by a small file to those that torchrun or SLURM started at the same moment. A SLURM job that was requeued
+goes on in the folder that it began, which it knows by its number in ``slurm_jobs.txt``. Two processes never train in
+one folder: the first holds a lock on it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -26,26 +29,39 @@ from omegaconf import DictConfig, OmegaConf
 import anon
 from anon.apps.config import plain_yaml
 from anon.errors import UserError
+from anon.training.guards import DIVERGED
 
 HANDED_DOWN = "ANON_RUN_DIR"
 CONFIG = "config.yaml"
+JOBS = "slurm_jobs.txt"  # the SLURM jobs that trained in the folder, a line each
 LAST = Path("checkpoints") / "last.ckpt"
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "kornia", "torchmetrics", "wandb")
 
 
 def rank() -> int:
     """Rank of this process, from what torchrun, SLURM or Lightning's launcher put into the environment; 0 leads."""
-    for name in ("RANK", "SLURM_PROCID"):
+    names = ("RANK",) if HANDED_DOWN in os.environ and "LOCAL_RANK" in os.environ else ("RANK", "SLURM_PROCID")
+    for name in names:  # what Lightning starts inside a SLURM task has that task's number
         value = os.environ.get(name, "")
         if value.isdigit():
             return int(value)
     return int(os.environ.get("LOCAL_RANK", "0")) + int(os.environ.get("NODE_RANK", "0"))
 
 
+def slurm_job() -> str | None:
+    """The SLURM job that this process belongs to, as scontrol names it: ``41``, or ``40_7`` in an array."""
+    array = [os.environ.get(name, "") for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")]
+    return "_".join(array) if all(array) else os.environ.get("SLURM_JOB_ID") or None
+
+
+def requeued() -> bool:
+    """Whether this SLURM job ran before: preempted, out of time or on a node that failed."""
+    return os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
+
+
 def new_name() -> str:
     """``<date>_<time>_<job id or short random>``; sorts by time."""
-    array = [os.environ[name] for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID") if name in os.environ]
-    job = "-".join(array) or os.environ.get("SLURM_JOB_ID") or secrets.token_hex(3)
+    job = (slurm_job() or secrets.token_hex(3)).replace("_", "-")
     return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{job}"
 
 
@@ -57,10 +73,11 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
         config: needs ``task``, ``experiment`` and ``paths.runs``.
         at: this folder: that of the run that is continued, or one that the user chose; None: a new one.
 
-    A ``UserError`` inside the block removes a new folder again, unless it holds a checkpoint: nothing half-written.
+    A mistake of the user's inside the block removes a new folder again, unless it holds a checkpoint: nothing
+    half-written.
 
     Raises:
-        UserError: when the folder cannot be made or written.
+        UserError: when the folder cannot be made or written, or another process works in it.
     """
     root = Path(config.paths.runs).expanduser().absolute()
     shelf = root / str(config.task) / str(config.experiment)
@@ -69,25 +86,47 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
         config.run.dir = str(Path(handed) if handed else _wait_for_rank_zero(shelf))
         yield Path(config.run.dir)
         return
-    folder = at or shelf / new_name()
+    config.run.dir = str(at or shelf / new_name())
+    plain_yaml(config)  # a wrong configuration makes no folder
+    folder, made = _make(at, shelf)
     config.run.dir = str(folder)
-    text = plain_yaml(config)
-    made = _make(folder)
-    pointer = _meeting_point(shelf)
+    pointer, held = _meeting_point(shelf), None
     try:
-        _write_records(folder, text)
+        held = _hold(folder)
+        _write_records(folder, plain_yaml(config))
         if pointer is not None:
             _replace_text(pointer, str(folder))
         os.environ[HANDED_DOWN] = str(folder)
         yield folder
     except UserError:
-        if made and not (folder / LAST).exists():
+        if made and not any(next(folder.glob(kept), None) for kept in (str(LAST), DIVERGED)):
             _remove(made)
         raise
     finally:
         os.environ.pop(HANDED_DOWN, None)
         if pointer is not None:
             pointer.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
+
+
+def begun_by_this_job(config: DictConfig) -> Path | None:
+    """The run folder that this SLURM job trained in before it was requeued, None where it did not get that far.
+
+    Tasks of an array may have equal configurations, and a job may train several: the folder has the job's number and
+    this configuration.
+    """
+    job = slurm_job()
+    if job is None or not requeued():
+        return None
+    for folder, past in past_runs(Path(config.paths.runs).expanduser().absolute(), "train", str(config.experiment)):
+        record = folder / JOBS
+        if record.is_file() and job in record.read_text().split():
+            here = config.copy()
+            here.run = past.run  # the paths of the records are below it
+            if plain_yaml(here) == OmegaConf.to_yaml(past):
+                return folder
+    return None
 
 
 def past_runs(root: Path, task: str, experiment: str) -> list[tuple[Path, DictConfig]]:
@@ -158,30 +197,70 @@ def _git(top: Path, *words: str) -> str | None:
 
 
 def _write_records(folder: Path, config_text: str) -> None:
-    _replace_text(folder / CONFIG, config_text)
-    _replace_text(folder / "versions.json", json.dumps({"commit": commit(), **versions()}, indent=2) + "\n")
-    with (folder / "command.txt").open("a") as lines:
-        lines.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join([Path(sys.executable).name, *sys.argv])}\n")
+    job = slurm_job()
+    try:
+        if job is not None:  # first, so that a requeued job finds whatever it began
+            with (folder / JOBS).open("a") as lines:
+                lines.write(f"{job}\n")
+        _replace_text(folder / CONFIG, config_text)
+        _replace_text(folder / "versions.json", json.dumps({"commit": commit(), **versions()}, indent=2) + "\n")
+        with (folder / "command.txt").open("a") as lines:
+            lines.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join([Path(sys.executable).name, *sys.argv])}\n")
+    except OSError as error:
+        raise _unwritable(folder, error.strerror) from error
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make the folder; returns it and the parents that had to be made, innermost first.
+def _make(at: Path | None, shelf: Path) -> tuple[Path, list[Path]]:
+    """Make the folder ``at``, or a new one; returns it, and it and its parents as far as they had to be made.
 
     Raises:
         UserError: when it cannot be made, or nothing can be written into it.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe_{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        for path in made:
-            if path.is_dir():
-                path.rmdir()
-        raise UserError(f"the run folder {folder} cannot be written ({error.strerror}); set paths.runs.") from error
-    return made
+    while True:
+        folder = at or shelf / new_name()
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=at is not None)
+            probe = folder / f".probe_{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+            return folder, made
+        except FileExistsError:
+            if not folder.is_dir():  # a file is in its place
+                raise _unwritable(folder, "there is a file of that name") from None
+            time.sleep(0.3)  # another run of the same job has begun in this second
+        except OSError as error:
+            for path in made:
+                if path.is_dir():
+                    path.rmdir()
+            raise _unwritable(folder, error.strerror) from error
+
+
+def _unwritable(folder: Path, reason: str | None) -> UserError:
+    return UserError(f"the run folder {folder} cannot be written ({reason}); set paths.runs.")
+
+
+def _hold(folder: Path, seconds: float = 20.0) -> int:
+    """Lock the folder and return the lock's file descriptor; it falls with the process, however that ends.
+
+    Waits a little, for the loader's workers of a killed run keep the lock until they notice, in five seconds.
+
+    Raises:
+        UserError: another process works in the folder.
+    """
+    handle, deadline = os.open(folder, os.O_RDONLY), time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(0.3)
+                continue
+            os.close(handle)
+            raise UserError(f"another process works in {folder}; wait until it ends, or begin a new run.") from None
+        except OSError:
+            pass  # a file system without such locks
+        return handle
 
 
 def _remove(made: list[Path]) -> None:

@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anon import weights
-from anon.apps.checkpoints import read_checkpoint, restore_generator, restore_module
+from anon.apps.checkpoints import Trained, read_checkpoint, restore_generator, restore_module
 from anon.apps.config import config_dir
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
@@ -30,9 +30,11 @@ from anon.attributes.expression_classes import CLASSES
 from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
 from anon.errors import UserError
-from anon.evaluation import swap, table1
+from anon.evaluation.document import Document, Line, read
+from anon.evaluation.harness import run as harness
 from anon.faces.contract import FaceSet
 from anon.faces.synthetic.dataset import people_of
+from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
@@ -46,7 +48,9 @@ from anon.weights.files import SHIPPED
 
 TABLE1 = ("ID", "ID_rank1", "negID", "ssim", "mask_area", "pose_error", "expression_error", "gaze_error")
 ATTACKED = ("ID", "RA", "RA_rank1")
-BRIEF = ["data.clips.evaluation=0", "protocol.degradations=[]", "protocol.grid_faces=0"]  # table 1 without its extras
+SWAPPED: tuple[str, ...] = ("swap_ID", "swap_ID_threshold", "swap_ID_target", "cosine_source", "cosine_target")
+SWAPPED += ("pose_error", "expression_error", "gaze_error", "landmarks_error")
+BRIEF = ["data.clips.evaluation=0", "protocol.tables.robustness=null", "protocol.grid_faces=0"]  # table 1 alone
 
 
 def ship(run: Path, name: str) -> Path:
@@ -109,56 +113,70 @@ def ship(run: Path, name: str) -> Path:
 
 
 def swapper_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
-    """The swap benchmark on the experiment's default data and judge (``protocol=swap``), with its bounds."""
-    found = _evaluated(swap, module.averaged, module.encoder, [f"experiment={experiment}", "protocol=swap"])
-    return _counted(found, ("targets", "gallery", "chance")) | _bounded(found["rows"][-1], leave=("ms", "peak_MiB"))
+    """The swaps (``protocol=swap``) on the experiment's default data and judge, with their bounds."""
+    found = _evaluated(_trained(module), [f"experiment={experiment}", "protocol=swap", "protocol.grid_faces=0"])
+    (line,) = found.lines
+    return _counted(found) | _bounded(line, (*SWAPPED, *(name for name in line.metrics if name.startswith("FID"))))
 
 
 def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
-    """Table 1's rows plain and ITM on the experiment's default data and judge, with their bounds."""
-    found = _evaluated(table1, module.averaged, module.encoder, [f"experiment={experiment}", *BRIEF])
-    figures = _counted(found, ("probes", "gallery"))
-    for row in found["rows"]:
-        if row["policy"] in ("negation", "itm"):
-            figures |= {f"{row['policy']}: {key}": value for key, value in _bounded(row, only=TABLE1).items()}
+    """The generator plain and with ITM on the experiment's default data and judge, with their bounds."""
+    measures = "protocol.tables.table1.metrics=[retrieval,picture,attributes]"
+    found = _evaluated(_trained(module), [f"experiment={experiment}", *BRIEF, measures])
+    figures = _counted(found)
+    for line in found.lines:
+        if line.policy in ("plain", "itm") and not line.needs:
+            figures |= {f"{line.policy}: {key}": value for key, value in _bounded(line, TABLE1).items()}
     return figures
 
 
 def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str) -> dict[str, float]:
-    """Table 1's ID and RA of the generator that the attack learned from, under every policy, with their bounds."""
+    """ID and RA of the generator that the attack learned from, under every policy, with their bounds."""
     with tempfile.TemporaryDirectory() as folder:
         halved = Path(folder) / "halved.ckpt"
         torch.save(read_checkpoint(checkpoint)[0] | {"state_dict": module.state_dict()}, halved)
-        generator, encoder, _, _ = restore_generator(victim)
         attack = ["attack=reconstruction", f"attack.checkpoint={halved}"]
-        found = _evaluated(table1, generator, encoder, ["experiment=fiva", "metrics.attributes=null", *BRIEF, *attack])
-    figures = _counted(found, ("probes", "gallery"))
-    for row in found["rows"]:
-        figures |= {f"{row['policy']}: {key}": value for key, value in _bounded(row, only=ATTACKED).items()}
+        measures = "protocol.tables.table1.metrics=[retrieval,attacked]"
+        found = _evaluated(restore_generator(victim), ["experiment=fiva", *BRIEF, measures, *attack])
+    figures = _counted(found)
+    for line in found.lines:
+        figures |= {f"{line.policy}: {key}": value for key, value in _bounded(line, ATTACKED).items()}
     return figures
 
 
-def _evaluated(table: Any, generator: Any, encoder: Encoder, overrides: list[str]) -> dict[str, Any]:
-    """results.json of a table with its default data and judge."""
+def _trained(module: TargetOriented) -> Trained:
+    """What a checkpoint of the module would give."""
+    generator = cast(GeneratorLike, module.averaged)
+    return Trained(generator, module.encoder, type(module.generator).__name__, OmegaConf.create())
+
+
+def _evaluated(trained: Trained, overrides: list[str]) -> Document:
+    """A suite of ``checkpoint``, which is what was trained, on its default data and judge."""
     with initialize_config_dir(config_dir=str(config_dir()), version_base=None):
         config = compose("evaluate", [*overrides, "logger=csv"])
     data, judge = instantiate(config.data), instantiate(config.judge)
+    method = {"title": trained.name, "policies": True, "anonymizer": trained}
     with tempfile.TemporaryDirectory() as folder:
-        return json.loads(table.run(generator, encoder, judge, data, config, Path(folder)).read_text())
+        return read(harness.run(judge, data, config, Path(folder), methods={"checkpoint": method}))
 
 
-def _counted(found: dict[str, Any], names: tuple[str, ...]) -> dict[str, float]:
-    return {f"{name} (judge {found['judge']})": found["counts"][name] for name in names}
+def _counted(found: Document) -> dict[str, float]:
+    """How many probed and were enrolled, and what chance gives."""
+    ((name, people),) = found.people.items()
+    counts = {"probes": people.probes, "gallery": people.gallery, "chance": people.chance}
+    return {f"{key} (judge {found.judges[name].name})": value for key, value in counts.items()}
 
 
-def _bounded(row: dict[str, Any], only: tuple[str, ...] = (), leave: tuple[str, ...] = ()) -> dict[str, float]:
-    """A row's figures, each with its bounds where it has them."""
+def _bounded(line: Line, only: tuple[str, ...]) -> dict[str, float]:
+    """Some figures of a line, each with its bounds where it has them."""
     figures: dict[str, float] = {}
-    for name, figure in row["metrics"].items():
-        if figure["value"] is None or name in leave or (only and name not in only):
+    for name in only:
+        figure = line.metrics.get(name)
+        if figure is None or figure.value is None:
             continue
-        bounds = {"low": figure["low"], "high": figure["high"]} if figure["low"] is not None else {}
-        figures |= {name: figure["value"]} | {f"{name}, {end}": value for end, value in bounds.items()}
+        ends = {"low": figure.low, "high": figure.high}
+        figures[name] = figure.value
+        figures |= {f"{name}, {end}": value for end, value in ends.items() if value is not None}
     return figures
 
 

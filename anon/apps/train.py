@@ -2,25 +2,33 @@
 
 Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run
 of the same experiment, scale and data, in its folder; ``ckpt_path=auto`` does so where there is one to continue, and
-ends at once where that one is finished; ``ckpt_path=<file>`` starts a new folder from that checkpoint.
+ends at once where that one is finished; ``ckpt_path=<file>`` starts a new folder from that checkpoint. A requeued SLURM
+job continues the run that it began, whatever ``ckpt_path`` is (:mod:`anon.apps.preemption`, docs/slurm.md).
 """
 
 from __future__ import annotations
 
+import errno
+import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
 from anon.apps.loggers import built, finish, log_config
-from anon.apps.runs import LAST, last_run, matching_runs, rank, run_folder
+from anon.apps.preemption import Preempted, Preemption
+from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
 from anon.errors import UserError
 
 LATEST, AUTO = "last", "auto"  # values of ckpt_path that are no files
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def main() -> None:
@@ -32,32 +40,48 @@ def train(config: DictConfig) -> None:
     """One run, from a composed configuration to a trained checkpoint; prints the run folder last.
 
     Raises:
-        UserError: for every mistake in the configuration, the data folder or the checkpoint.
+        UserError: for every mistake in the configuration, the data folder or the checkpoint, a full or read-only disk,
+            and a training that diverged.
+        Preempted: when a signal asked for the end, after saving.
     """
     if config.model is None or config.data is None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
-    resumed = _to_continue(config) if rank() == 0 else None
-    with run_folder(config, at=resumed) as folder:
-        _say(f"{'continues in' if resumed else 'run folder'} {folder}")
-        checkpoint = None if config.ckpt_path is None else Path(config.ckpt_path)
-        if config.ckpt_path in (LATEST, AUTO):
-            checkpoint = folder / LAST if (folder / LAST).is_file() else None
-        if config.ckpt_path == AUTO and checkpoint is not None and _finished(checkpoint, config.steps):
-            _say(f"finished already: {checkpoint}")
-            return
-        pl.seed_everything(config.seed, workers=True, verbose=False)
-        data = instantiate(config.data)
-        if config.attack is not None:  # its pairs are made of that data
-            data = instantiate(config.attack, data=data)
-        module = instantiate(config.model)
-        if checkpoint is not None:
-            config.run.resumed_at = _check_resumable(module, checkpoint)
-        if rank() == 0:  # before other ranks start: what is wrong with the data is told once
-            data.prepare_data()
-        trainer = _trainer(config, folder)
-        _fit(trainer, module, data, checkpoint)
-        _say(f"checkpoint {folder / LAST}")
-        _say(f"run folder {folder}")
+    with Preemption() as preemption:
+        resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
+        with run_folder(config, at=resumed) as folder:
+            _say(f"{'continues in' if resumed else 'run folder'} {folder}")
+            _train(config, folder, preemption)
+
+
+def _train(config: DictConfig, folder: Path, preemption: Preemption) -> None:
+    checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else Path(config.ckpt_path)
+    if (config.ckpt_path in (LATEST, AUTO) or requeued()) and (folder / LAST).is_file():
+        checkpoint = folder / LAST
+    if config.ckpt_path == AUTO and checkpoint is not None and _finished(checkpoint, config.steps):
+        _say(f"finished already: {checkpoint}")
+        return
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = instantiate(config.data)
+    if config.attack is not None:  # its pairs are made of that data
+        data = instantiate(config.attack, data=data)
+    module = instantiate(config.model)
+    if checkpoint is not None:
+        config.run.resumed_at = _check_resumable(module, checkpoint)
+    if rank() == 0:  # before other ranks start: what is wrong with the data is told once
+        data.prepare_data()
+        _cut_half_row(folder / "metrics.csv")
+    preemption.path = folder / LAST
+    try:
+        _fit(_trainer(config, folder, preemption), module, data, checkpoint)
+    except (OSError, RuntimeError) as error:
+        if preemption.caught and isinstance(error, RuntimeError):  # it has ended loader workers or ranks too
+            preemption.leave(preemption.caught, "stopped at the last checkpoint, for this batch cannot be finished")
+        explained = _no_room(error, folder)
+        if explained is None:
+            raise
+        raise explained from error
+    _say(f"checkpoint {folder / LAST}")
+    _say(f"run folder {folder}")
 
 
 def _to_continue(config: DictConfig) -> Path | None:
@@ -84,27 +108,62 @@ def _batches(content: dict[str, Any]) -> int:
     return int(content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"])
 
 
-def _trainer(config: DictConfig, folder: Path) -> pl.Trainer:
+def _trainer(config: DictConfig, folder: Path, preemption: Preemption) -> pl.Trainer:
     loggers = built(config.logger)
     log_config(loggers, config)
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # told on every machine with SLURM
+    plugins: list[Any] = [CheckpointFiles(plain_yaml(config))]
+    if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.preemption
     return instantiate(
         config.trainer,
-        callbacks=built(config.callbacks),
+        callbacks=[*built(config.callbacks), preemption],
         logger=loggers,
-        plugins=[CheckpointFiles(plain_yaml(config))],
+        plugins=plugins,
         default_root_dir=str(folder),
     )
 
 
 def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint: Path | None) -> None:
+    ended = True
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        ended = False
+    except Preempted:
+        ended = False
+        raise
     except SystemExit:
         if trainer.interrupted:  # Lightning turns Ctrl-C into exit code 1
             raise KeyboardInterrupt from None
         raise
     finally:
         finish(trainer.loggers)
+        if ended and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+            trainer.strategy.launcher.kill(signal.SIGKILL)  # the ranks that this process started wait for it
+
+
+def _no_room(error: BaseException, folder: Path) -> UserError | None:
+    """What a full or read-only disk comes to; None for any other error, which may be one of the data's files."""
+    link: BaseException | None = error
+    while link is not None:  # torch.save wraps it
+        if isinstance(link, OSError):
+            where = Path(str(link.filename)) if link.filename else folder
+            if link.errno in _NO_ROOM or (link.errno in (errno.EACCES, errno.EPERM) and where.is_relative_to(folder)):
+                rest = "the last checkpoint is intact, ckpt_path=last continues" if (folder / LAST).exists() else ""
+                return UserError(f"{where} cannot be written ({link.strerror}){rest and '; ' + rest}.")
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _cut_half_row(path: Path) -> None:
+    """Drop what a killed process left of a last row of metrics.csv."""
+    if path.is_file():
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            beside = path.with_name(f".{path.name}")
+            beside.write_bytes(whole)
+            beside.replace(path)
 
 
 def _say(text: str) -> None:

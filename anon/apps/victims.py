@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
-import torch
 from omegaconf import DictConfig
 from torch import nn
 
@@ -24,9 +23,10 @@ from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
-from anon.evaluation.measure import ENCODER
+from anon.evaluation.eyes import ENCODER, Eyes
+from anon.evaluation.harness.store import cache_of
+from anon.evaluation.modes import built_policies
 from anon.evaluation.protocol import Protocol
-from anon.evaluation.table1 import Eyes, built_policies
 from anon.faces.contract import FaceSet
 from anon.faces.datamodule import FaceData
 from anon.identity.contract import JudgeLike
@@ -48,7 +48,7 @@ def trained(
     seed: int = 0,
     cache: str | None = None,
 ) -> Anonymizer:
-    """A trained generator as the anonymizer that table 1 evaluates: the same anchors and the same tracker's threshold.
+    """A trained generator as the anonymizer that is evaluated: the same anchors and the same tracker's threshold.
 
     Args:
         data: gives the training people, whose mixtures are the anchors, and the background people, for the threshold.
@@ -63,8 +63,7 @@ def trained(
     if wanted == "plain":
         return Anonymizer(encoder, Negation(), generator)
     rule = protocol or Protocol()
-    root = None if cache is None else Path(cache).expanduser() / "embeddings"
-    seen = Eyes(encoder, cast(JudgeLike, Judge(encoder)), rule, torch.device("cpu"), root)
+    seen = Eyes(encoder, cast(JudgeLike, Judge(encoder)), rule, "cpu", cache_of(cache))
     threshold = seen.calibrate(ENCODER, data.faces("background")).threshold
     sampling, tracker = built_policies(policy, seen.anchors(data.faces("train"), seed), threshold)
     return Anonymizer(encoder, sampling if wanted == "sampling" else tracker, generator)

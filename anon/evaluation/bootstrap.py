@@ -51,11 +51,12 @@ class Bootstrap:
         people = int((bottom != 0).sum())
         if people < 2:
             return Figure(value, n=len(labels))
-        low, high = self.interval((self.weights @ top) / (self.weights @ bottom))
+        draws = (self.weights @ top) / (self.weights @ bottom)
+        low, high = self.interval(draws)
         if share and value in (0.0, 1.0):
             bound = (ALPHA / 2) ** (1 / people)
             low, high = (0.0, 1.0 - bound) if value == 0.0 else (bound, 1.0)
-        return Figure(value, low, high, n=len(labels))
+        return Figure(value, low, high, n=len(labels), draws=draws)
 
     @staticmethod
     def interval(resampled: Tensor) -> tuple[float, float]:

@@ -1,57 +1,50 @@
-"""Faces that are anonymized once, published behind several defenses, and attacked: what FIVA's section 3.6 measures.
+"""Faces that are anonymized once, published behind several defenses, and attacked: FIVA's section 3.6.
 
     X_p = defense(X_c) in eight bits,   X_r = R(X_p),   RA = share of the X_r that the judge retrieves
 
-R is the *naive* attacker, trained on undefended pairs, or an *adaptive* one, trained on pictures with the same defense.
-Table 3 (:mod:`anon.evaluation.table3`), figure 3 (:mod:`anon.evaluation.noise_share`) and figure 4
-(:mod:`anon.evaluation.strip`) share it.
+R is the *naive* attacker, trained on undefended pairs, or an *adaptive* one, trained on pictures with such a defense.
+Figure 3 (:mod:`anon.evaluation.noise_share`) is made of it; table 3 is a table of the harness.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
 from anon.attacks.reconstruction import Reconstruction
+from anon.attributes.contract import READABLE, Estimator
+from anon.attributes.distances import distances
+from anon.attributes.regressor import AttributeRegressor
 from anon.defenses.contract import DefenseLike
-from anon.defenses.defended import Defended
-from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches
+from anon.evaluation.eyes import ENCODER, JUDGE, Embed, Eyes, gather
 from anon.evaluation.figures import Figure, Row
-from anon.evaluation.measure import ENCODER, JUDGE, Embed, Instruments, attribute_errors, known_attributes
-from anon.evaluation.score import Gallery
-from anon.evaluation.table1 import (
-    Data,
-    Eyes,
-    adversary,
-    embedding_cache,
-    four_rows,
-    gather,
-    instruments_of,
-    judge_notes,
-    plain,
-)
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.readers import Tools, tools_of
+from anon.evaluation.harness.store import cache_of
+from anon.evaluation.judging import check_cosine, judge_notes
+from anon.evaluation.modes import four_rows
+from anon.evaluation.trained import adversary
 from anon.faces.contract import FaceSet, in_eight_bits
+from anon.faces.detection.contract import Detector
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.metrics.attributes import NAMES
-from anon.metrics.preservation import detected, feature_distance, ssim
+from anon.metrics.preservation import Lpips, detected, feature_distance, ssim
 from anon.metrics.retrieval import retrieval_hits
-
-Defenses = Mapping[str, DefenseLike | ParameterNoise]
 
 
 @dataclass(frozen=True)
@@ -65,8 +58,9 @@ class Setting:
     naive: Reconstruction
     encoder: Encoder  # of the training: its maps give the feature distance
     judge: Embed
-    instruments: Instruments
-    missing: Mapping[str, str]
+    estimator: Estimator | None
+    detector: Detector | None
+    lpips: nn.Module | None
     faces: FaceSet
     probe: Tensor  # (P,) indices of the attacked pictures
     gallery: Gallery
@@ -103,46 +97,50 @@ def arrange(
     model_generator: GeneratorLike,
     encoder: Encoder,
     judge: JudgeLike,
-    data: Data,
+    data: rules.Data,
     cfg: DictConfig,
     rule: rules.Protocol,
     name: str,
     probes: int,
 ) -> Setting:
-    """Calibrate, make the anchors and the tracker, enrol; arguments as :func:`anon.evaluation.table1.run`.
+    """Calibrate, make the anchors and the tracker, enrol.
 
     Args:
+        model_generator, encoder, judge, data, cfg, name: see :func:`anon.evaluation.noise_share.run`.
         rule: ``cfg.protocol``, built.
         probes: pictures of a person that are attacked, at most.
 
     Raises:
         UserError: no trained attack, one that was trained with the judge, the judge is the encoder, or too little data.
     """
+    check_cosine(judge, "The judge")
     notes = judge_notes(encoder, judge, rule)
     device = gather(model_generator, encoder, judge)
-    naive = adversary(cfg.get("attack"), judge, device)
+    naive = None if cfg.get("attack") is None else adversary(cfg.attack, judge, device)
     if not isinstance(naive, Reconstruction):
         raise UserError("Defenses are measured with a trained attack: attack=reconstruction attack.checkpoint=<file>.")
-    seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
+    seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     calibrated = {who: seen.calibrate(who, data.faces("background")) for who in (JUDGE, ENCODER)}
     anchors = seen.anchors(data.faces("train"), int(cfg.seed)).to(device)
-    method = four_rows(name, encoder, model_generator, cfg.policy, anchors, calibrated[ENCODER].threshold)[-1]
+    mode = four_rows(name, encoder, model_generator, cfg.policy, anchors, calibrated[ENCODER].threshold)[-1]
 
     faces = data.faces("evaluation")
     half = rules.halves(faces)
     probe = rules.probes_of(faces, half, probes)
     gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated[JUDGE].threshold)
-    instruments, missing = instruments_of(cfg, seen, rule, faces, device)
+    tools = tools_of(cfg.metrics, device)
+    lpips = OmegaConf.select(cfg, "metrics.lpips")
     return Setting(
-        name=method.name,
-        policy=method.policy,
+        name=mode.name,
+        policy=mode.policy,
         data=data.name,
-        anonymizer=cast(Anonymizer, method.anonymizer),
+        anonymizer=cast(Anonymizer, mode.anonymizer),
         naive=naive,
         encoder=encoder,
         judge=seen.embed[JUDGE],
-        instruments=instruments,
-        missing=missing,
+        estimator=_usable(tools, faces),
+        detector=next(iter(tools.detectors.values()), None),
+        lpips=None if lpips is None else Lpips(lpips).to(device),
         faces=faces,
         probe=probe,
         gallery=gallery,
@@ -162,26 +160,15 @@ def arrange(
     )
 
 
+def _usable(tools: Tools, faces: FaceSet) -> Estimator | None:
+    """The estimator, unless it knows rendered faces only and these are not such."""
+    rendered = isinstance(tools.attributes, AttributeRegressor) and not set(NAMES) <= set(faces[0])
+    return None if rendered else tools.attributes
+
+
 def adapted(cfg: DictConfig, checkpoint: str | Path, judge: JudgeLike, device: torch.device) -> Reconstruction:
     """The attack of ``cfg.attack`` with another checkpoint: that of an adaptive adversary."""
-    return cast(Reconstruction, adversary({**plain(cfg.attack), "checkpoint": str(checkpoint)}, judge, device))
-
-
-def published_faces(
-    anonymizer: nn.Module, defenses: Defenses, target: Tensor, plainly: Tensor, rng: torch.Generator
-) -> Iterator[tuple[str, Tensor]]:
-    """Each defense's name and its faces (B, 3, H, W), in the eight bits in which pictures are published.
-
-    Args:
-        target: the true faces, which the defender owns.
-        plainly: the anonymized ones without a defense.
-    """
-    for key, defense in defenses.items():
-        if isinstance(defense, ParameterNoise):
-            face = Defended(anonymizer, defense)(target, rng=rng)
-        else:
-            face = defense(plainly, target=target, rng=rng)
-        yield key, in_eight_bits(face)
+    return cast(Reconstruction, adversary({**files.plain(cfg.attack), "checkpoint": str(checkpoint)}, judge, device))
 
 
 class Attacked(NamedTuple):
@@ -192,46 +179,59 @@ class Attacked(NamedTuple):
 
 
 @torch.no_grad()
-def defend(setting: Setting, defenses: Defenses, adaptive: Mapping[str, Reconstruction]) -> Attacked:
-    """Anonymize, defend and attack every probe.
+def defend(setting: Setting, defenses: Mapping[str, DefenseLike], adaptive: Reconstruction | None) -> Attacked:
+    """Anonymize, defend and attack every probe, in the eight bits in which pictures are published.
 
     The picture's costs (SSIM, LPIPS or its stand-in) compare the published face with the undefended one, attributes
     with the truth.
-
-    Args:
-        adaptive: attacks by the name of the defense that they learned from.
     """
     keep: dict[str, defaultdict[str, list[Tensor]]] = {key: defaultdict(list) for key in defenses}
     unchanged: list[Tensor] = []
     rng = torch.Generator().manual_seed(setting.seed)
-    tools, judge, layers = setting.instruments, setting.judge, setting.encoder.layers
+    judge, layers = setting.judge, setting.encoder.layers
     for batch in batches(setting.faces, setting.probe, setting.rule.batch_size, "defending faces"):
         target = batch["image"].to(setting.device)
-        truth = known_attributes(batch, setting.device)
+        truth = {name: cast(Tensor, batch[name]).to(setting.device) for name in READABLE if name in batch}  # type: ignore[literal-required]
         plainly = setting.anonymizer(target, rng=rng)
-        maps = setting.encoder(plainly, layers).maps if layers and tools.lpips is None else ()
-        if tools.detector is not None:
-            unchanged.append(detected(tools.detector, target))
-        for key, face in published_faces(setting.anonymizer, defenses, target, plainly, rng):
+        maps = setting.encoder(plainly, layers).maps if layers and setting.lpips is None else ()
+        if setting.detector is not None:
+            unchanged.append(detected(setting.detector, target))
+        for key, defense in defenses.items():
+            face = in_eight_bits(defense(plainly, target=target, rng=rng))
             values = {
                 "z published": judge(face),
                 "z RA": judge(setting.naive.images(face)),
                 "ssim": ssim(face, plainly),
             }
-            if key in adaptive:
-                values["z RA_adaptive"] = judge(adaptive[key].images(face))
-            if tools.lpips is not None:
-                values["lpips"] = tools.lpips(face, plainly)
+            if adaptive is not None:
+                values["z RA_adaptive"] = judge(adaptive.images(face))
+            if setting.lpips is not None:
+                values["lpips"] = setting.lpips(face, plainly)
             elif layers:
                 values["feature_distance"] = feature_distance(setting.encoder(face, layers).maps, maps)
-            if tools.detector is not None:
-                values["detected"] = detected(tools.detector, face)
-            if tools.estimator is not None:
-                values |= attribute_errors(tools.estimator, face, target, truth)
+            if setting.detector is not None:
+                values["detected"] = detected(setting.detector, face)
+            if setting.estimator is not None:
+                values |= _attribute_errors(setting.estimator, face, target, truth)
             for what, value in values.items():
                 keep[key][what].append(value.float().cpu())
     joined = {key: {what: torch.cat(parts) for what, parts in values.items()} for key, values in keep.items()}
     return Attacked(joined, torch.cat(unchanged) if unchanged else None)
+
+
+def _attribute_errors(
+    estimator: Estimator, changed: Tensor, target: Tensor, truth: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Errors against the data's truth; where it has none in the estimator's form, against the target's reading.
+
+    Published estimators are told where the face lies; the regressor knows the frame that it was trained in.
+    """
+    points = None if isinstance(estimator, AttributeRegressor) else truth.get("landmarks")
+    read = estimator(changed, points)
+    known = {name: value for name, value in truth.items() if name in read and read[name].shape == value.shape}
+    if len(known) < len(read):
+        known = {**estimator(target, points), **known}
+    return distances(read, known)
 
 
 def figures(values: Mapping[str, Tensor], setting: Setting) -> dict[str, Figure]:
@@ -258,7 +258,7 @@ def figures(values: Mapping[str, Tensor], setting: Setting) -> dict[str, Figure]
 def detection(found: Tensor | None, setting: Setting) -> Figure:
     """Share of the faces that the detector finds, or why nobody looked."""
     if found is None:
-        return Figure.absent(setting.missing.get("detected", "n/a"))
+        return Figure.absent("needs metrics.detectors")
     return setting.bootstrap.mean(found.double(), setting.labels, share=True)
 
 

@@ -1,9 +1,15 @@
-"""A figure of a table: its value, its 95 % interval, what it was measured on, or why there is none."""
+"""A figure of a table: its value, its 95 % interval, what it was measured on, or why there is none.
+
+``draws`` are there while figures are compared with each other (paired differences); no file holds them.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -15,6 +21,7 @@ class Figure:
     high: float | None = None
     reason: str | None = None
     n: int = 0
+    draws: Tensor | None = field(default=None, compare=False, repr=False)  # (R,) the value of each resample
 
     @staticmethod
     def absent(reason: str) -> Figure:
@@ -49,14 +56,28 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as results.json has them."""
-        return asdict(self)
+        found = asdict(self)
+        return {**found, "metrics": {name: finite(figure) for name, figure in found["metrics"].items()}}
+
+
+def finite(figure: dict[str, Any]) -> dict[str, Any]:
+    """The plain values of a figure as JSON can hold them: a number that is not finite is null, with a reason.
+
+    >>> finite(asdict(Figure(float("nan"), 0.5, n=2)))
+    {'value': None, 'low': 0.5, 'high': None, 'reason': 'not finite', 'n': 2}
+    """
+    numbers = {name: figure[name] for name in ("value", "low", "high")}
+    clean = {name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()}
+    reason = "not finite" if clean["value"] is None and figure["reason"] is None else figure["reason"]
+    return {**clean, "reason": reason, "n": figure["n"]}
 
 
 def short(value: float) -> str:
     """Three decimals without the leading zero, as the papers print them.
 
-    >>> short(0.5), short(-0.25), short(12.3456)
-    ('.500', '-.250', '12.346')
+    >>> short(0.5), short(-0.25), short(12.3456), short(-1e-9)
+    ('.500', '-.250', '12.346', '.000')
     """
     text = f"{value:.3f}"
+    text = text.removeprefix("-") if float(text) == 0.0 else text
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
@@ -43,18 +43,19 @@ from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches, embed
+from anon.evaluation.eyes import ENCODER, JUDGE, Eyes, gather
 from anon.evaluation.figures import Figure, Row
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.store import cache_of
+from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdown
-from anon.evaluation.measure import ENCODER, JUDGE
-from anon.evaluation.score import Gallery
-from anon.evaluation.table1 import Data, Eyes, adversary, embedding_cache, four_rows, gather, judge_notes, plain
+from anon.evaluation.modes import four_rows
 from anon.evaluation.thresholds import Calibrated, calibrated
-from anon.evaluation.trained import attack_config, newest
+from anon.evaluation.trained import adversary, attack_config, newest
 from anon.faces.contract import FaceSet, in_eight_bits
 from anon.generators.contract import GeneratorLike
-from anon.identity.contract import JudgeLike, check_judge
+from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
-from anon.identity.policies import average
 from anon.metrics.retrieval import retrieval_hits
 
 Defense = DefenseLike | ParameterNoise
@@ -68,7 +69,7 @@ _MODES = {
 
 @dataclass(frozen=True)
 class LadderProtocol(rules.Protocol):
-    """Table 1's choices as far as they concern the judge, the anonymizer, its defenses and its adversaries.
+    """What every protocol chooses, as far as it concerns the judge, the anonymizer, its defenses and its adversaries.
 
     Args:
         victim: configuration of an anonymizer, which may be a function of the data; None: the checkpoint's with ITM.
@@ -115,7 +116,7 @@ def run(
     model_generator: GeneratorLike,
     encoder: Encoder,
     judge: JudgeLike,
-    data: Data,
+    data: rules.Data,
     cfg: DictConfig,
     output: Path,
     train_config: DictConfig | None = None,
@@ -123,7 +124,18 @@ def run(
     name: str = "FIVA",
     commit: str | None = None,
 ) -> Path:
-    """Evaluate the adversaries; arguments, files and last line are those of :func:`anon.evaluation.table1.run`.
+    """Evaluate the adversaries; prints the table, and the paths of the files with results.json last.
+
+    Args:
+        model_generator: trained, in eval mode, on the device that is to be used.
+        encoder: the conditioning encoder it was trained with.
+        judge: another recognizer.
+        data: gives the splits train, background and evaluation.
+        cfg: ``protocol``, ``policy`` (itm), ``seed``, ``paths.cache``.
+        output: folder for results.json, table.md and table.csv.
+        train_config: of the training run, kept in the results.
+        name: of the method in the rows.
+        commit: of the checkout, kept in the results.
 
     Returns:
         Path of results.json.
@@ -137,10 +149,10 @@ def run(
     if odd:
         raise UserError(f"protocol.retrained names '{odd[0]}', which is none of: {', '.join(rule.defenses)}.")
     device = gather(model_generator, encoder, judge)
-    seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
+    check_cosine(judge, "The judge")
+    seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     victim = _victim(rule, model_generator, encoder, name, data, cfg, seen)
     own = encoder if rule.victim is None else getattr(victim.pristine, "encoder", None)
-    check_judge(judge)
     notes = [] if own is None else judge_notes(own, judge, rule)
 
     faces = data.faces("evaluation")
@@ -177,7 +189,7 @@ def run(
         "far_background": known.far,
         "background_eer": known.eer,
     }
-    config = {"evaluation": plain(cfg), "training": plain(train_config), "encoder": encoder.name}
+    config = {"evaluation": files.plain(cfg), "training": files.plain(train_config), "encoder": encoder.name}
     results = files.Results(int(cfg.seed), rows, judge.name, known.threshold, rule.far, counts, config, commit, notes)
     table = as_markdown(results)
     files.write(output / "table.md", table)
@@ -197,7 +209,7 @@ class Ground:
         self.judge, self.seen, self.seed = judge, seen, seed
         self.faces, self.enrol, self.background = faces, enrol, background
         self.calibrating = rules.some_of_each(background, seen.rule.calibration_images)
-        z = seen.see(JUDGE, background, self.calibrating, "calibrating the judge")
+        z = seen.see(JUDGE, background, self.calibrating)
         accepts = self._calibrated(z, "the judge")
         gallery = seen.gallery(JUDGE, faces, enrol, accepts.found.threshold)
         self.known = Armed(Attack(), judge, gallery, accepts, anew=False)  # the adversary who does nothing
@@ -208,18 +220,12 @@ class Ground:
         recognizer = attack.judge(self.judge)
         if recognizer is self.judge and not overrides(attack, "gallery"):
             return self.known._replace(attack=attack)
-        check_judge(recognizer)
-        if recognizer.metric != "cosine":
-            raise UserError(
-                f"The ladder compares by cosine distance; the recognizer of '{who}' has {recognizer.metric}."
-            )
+        check_cosine(recognizer, f"The recognizer of '{who}'")
         z = self._embed(again, recognizer, self.background, self.calibrating, f"calibrating {who}")
         accepts = self._calibrated(z, f"the adversary '{who}'")
-        z, owners = self._embed(attack, recognizer, self.faces, self.enrol, f"enrolling for {who}"), self.faces.labels
-        owners = owners[self.enrol]
-        return Armed(
-            attack, recognizer, Gallery(*average(z, owners), z, owners, accepts.found.threshold), accepts, anew=True
-        )
+        z = self._embed(attack, recognizer, self.faces, self.enrol, f"enrolling for {who}")
+        gallery = Gallery.of(z, self.faces.labels[self.enrol], accepts.found.threshold)
+        return Armed(attack, recognizer, gallery, accepts, anew=True)
 
     def _calibrated(self, z: Tensor, who: str) -> Calibrated:
         rule = self.seen.rule
@@ -271,7 +277,7 @@ def _victim(
     generator: GeneratorLike,
     encoder: Encoder,
     name: str,
-    data: Data,
+    data: rules.Data,
     cfg: DictConfig,
     seen: Eyes,
 ) -> Victim:
@@ -300,12 +306,11 @@ def _attacks(
     def trained(checkpoint: object) -> AttackLike:
         return cast(AttackLike, adversary(attack_config(str(checkpoint)), judge, device))
 
-    chosen = {who: given for who, given in rule.adversaries.items() if given is not None}
-    fixed = {who: adversary(given, judge, device, whole=True) for who, given in chosen.items()}
+    fixed = {who: adversary(given, judge, device) for who, given in rule.adversaries.items() if given is not None}
     moved = {f"{TRANSFERRED}{origin}": trained(checkpoint) for origin, checkpoint in rule.transferred.items()}
     checkpoints = {key: rule.retrained.get(key) or newest(rule.folder, key) for key in rule.defenses}
     retrained = {key: trained(checkpoint) for key, checkpoint in checkpoints.items() if checkpoint is not None}
-    return cast(dict[str, AttackLike | functools.partial], fixed) | moved, retrained
+    return fixed | moved, retrained
 
 
 def _completed(

@@ -4,7 +4,7 @@
 
 The judge's threshold is that of FAR 0.001 over the mismatched pairs of the *unchanged* photographs; brackets are 95 %,
 bootstrap over the first person of each pair with that threshold held. The row Real is the recognizer itself, with
-insightface's accuracy and VAL. Anchors and the tracker's threshold come from ``data``, as in table 1.
+insightface's accuracy and VAL. Anchors and the tracker's threshold come from ``data``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import cast
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.eyes import ENCODER, JUDGE, Eyes, gather
 from anon.evaluation.figures import Row, short
-from anon.evaluation.measure import ENCODER, JUDGE
+from anon.evaluation.harness.store import cache_of
+from anon.evaluation.judging import check_cosine, judge_notes
+from anon.evaluation.modes import four_rows
 from anon.evaluation.pairs import PairSet, Scale, distances, embed_pairs, enrolled, score_pairs
 from anon.evaluation.published import published
-from anon.evaluation.table1 import Data, Eyes, embedding_cache, four_rows, gather, judge_notes, plain
 from anon.faces.collections.photographs.lfw import LFW
 from anon.faces.detection.contract import Detector
 from anon.generators.contract import GeneratorLike
@@ -39,7 +41,7 @@ COLUMNS = {"TPR": "TPR ↓", "TPR_own": "TPR, own threshold ↓", "ID": "ID ↓"
 
 @dataclass(frozen=True)
 class LfwProtocol(rules.Protocol):
-    """Table 1's choices, as far as they concern recognizers and anchors, and the pairs.
+    """What every protocol chooses, as far as it concerns recognizers and anchors, and the pairs.
 
     Args:
         collection: the photographs, their pairs and points.
@@ -58,7 +60,7 @@ def run(
     model_generator: GeneratorLike,
     encoder: Encoder,
     judge: JudgeLike,
-    data: Data,
+    data: rules.Data,
     cfg: DictConfig,
     output: Path,
     train_config: DictConfig | None = None,
@@ -66,7 +68,18 @@ def run(
     name: str = "FIVA",
     commit: str | None = None,
 ) -> Path:
-    """Evaluate a generator on pairs; the arguments, the files and the last line are those of :func:`table1.run`.
+    """Evaluate a generator on pairs; prints the table, and the paths of the files with results.json last.
+
+    Args:
+        model_generator: trained, in eval mode, on the device that is to be used.
+        encoder: the conditioning encoder it was trained with.
+        judge: another recognizer.
+        data: gives the splits train and background.
+        cfg: ``protocol``, ``policy`` (itm), ``seed``, ``paths.cache``.
+        output: folder for results.json, table.md and table.csv.
+        train_config: of the training run, kept in the results.
+        name: of the method in the rows.
+        commit: of the checkout, kept in the results.
 
     Returns:
         Path of results.json.
@@ -86,9 +99,10 @@ def run(
             f"A threshold at FAR {rule.far:g} needs {math.ceil(1 / rule.far):,} mismatched pairs, and {rule.view} has "
             f"{mismatched:,}; raise protocol.far."
         )
+    check_cosine(judge, "The judge")
     notes = judge_notes(encoder, judge, rule)
     device = gather(model_generator, encoder, judge)
-    seen = Eyes(encoder, judge, rule, device, embedding_cache(cfg))
+    seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     learned = data.faces("train")
     anchors = seen.anchors(learned, int(cfg.seed)).to(device)
     tracker = seen.calibrate(ENCODER, data.faces("background")).threshold
@@ -122,7 +136,7 @@ def run(
         "training_identities": known,
         **{f"points_{where}": count for where, count in pictures.placed.items()},
     }
-    config = {"evaluation": plain(cfg), "training": plain(train_config), "encoder": encoder.name}
+    config = {"evaluation": files.plain(cfg), "training": files.plain(train_config), "encoder": encoder.name}
     found = files.Results(int(cfg.seed), rows, judge.name, threshold, rule.far, counts, config, commit, notes)
     return _publish(found, output)
 

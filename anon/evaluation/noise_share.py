@@ -1,6 +1,6 @@
 """Figure 3 of FIVA: the reconstruction attack against the share of the pixels that get uniform noise (section 3.6).
 
-    python evaluate.py experiment=table3 protocol=noise_share
+    python evaluate.py experiment=noise_share
 
 Anonymized once with the tracker (ITM), published with ``X_c + ε·U(-1, 1)`` on a share of the pixels of each face, in
 eight bits. Besides the naive attacker an adaptive one can be given (``protocol.adaptive=<checkpoint>``): one attack
@@ -28,7 +28,6 @@ from anon.evaluation import results as files
 from anon.evaluation.defending import adapted, arrange, costs_how, defend, detection, figures, measured_how
 from anon.evaluation.figures import Figure, Row, short
 from anon.evaluation.published import published
-from anon.evaluation.table1 import Data, plain
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -52,7 +51,7 @@ CURVES = {
 
 @dataclass(frozen=True)
 class NoiseShareProtocol(rules.Protocol):
-    """Table 1's choices as far as they concern the judge, and the noise.
+    """What every protocol chooses, as far as it concerns the judge, and the noise.
 
     Args:
         shares: of the pixels that get noise, in [0, 1], each once.
@@ -71,7 +70,7 @@ def run(
     model_generator: GeneratorLike,
     encoder: Encoder,
     judge: JudgeLike,
-    data: Data,
+    data: rules.Data,
     cfg: DictConfig,
     output: Path,
     train_config: DictConfig | None = None,
@@ -79,7 +78,18 @@ def run(
     name: str = "FIVA",
     commit: str | None = None,
 ) -> Path:
-    """Sweep the share; arguments are those of :func:`anon.evaluation.table1.run`, the files table 1's and figure.png.
+    """Sweep the share; prints the table, and the paths of the files with results.json last.
+
+    Args:
+        model_generator: trained, in eval mode, on the device that is to be used.
+        encoder: the conditioning encoder it was trained with.
+        judge: another recognizer.
+        data: gives the splits train, background and evaluation.
+        cfg: ``protocol``, ``policy`` (itm), ``attack``, ``metrics``, ``seed``, ``paths.cache``.
+        output: folder for results.json, table.md, table.csv and figure.png.
+        train_config: of the training run, kept in the results.
+        name: of the method in the rows.
+        commit: of the checkout, kept in the results.
 
     Returns:
         Path of results.json.
@@ -95,12 +105,12 @@ def run(
     defenses: dict[str, DefenseLike] = {f"{share:g}": UniformNoise(rule.epsilon, share) for share in shares}
     setting = arrange(model_generator, encoder, judge, data, cfg, rule, name, rule.probes)
     one = None if rule.adaptive is None else adapted(cfg, rule.adaptive, judge, setting.device)
-    found = defend(setting, defenses, {} if one is None else dict.fromkeys(defenses, one))
+    found = defend(setting, defenses, one)
     rows = [
         setting.row(f"uniform_noise {key}", {"share": Figure(float(key)), **figures(values, setting)})
         for key, values in found.values.items()
     ]
-    config = {"evaluation": plain(cfg), "training": plain(train_config)}
+    config = {"evaluation": files.plain(cfg), "training": files.plain(train_config)}
     results = setting.results(rows, detection(found.found_unchanged, setting), config, judge.name, commit)
     table = as_markdown(results, rule.epsilon)
     files.write(output / "table.md", table)

@@ -12,8 +12,8 @@ from torch import Tensor
 from anon.anonymizers.contract import AnonymizerLike
 from anon.errors import UserError
 from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.eyes import Embed
 from anon.evaluation.figures import Figure
-from anon.evaluation.measure import Embed
 from anon.faces.alignment import align
 from anon.faces.collections.photographs.lfw import LFW, Pair
 from anon.faces.contract import check_images, to_float

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import typing
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.contract import FaceSet
+from anon.identity.policies import anchor_space
 from anon.identity.verification import equal_error_rate, pair_distances, threshold_at_far
 
 
@@ -32,9 +33,7 @@ class Protocol:
         clip_frames: N of eq. 7, frames taken evenly from each clip.
         calibration_images: pictures of a person that calibrate thresholds and make anchors, at most.
         anchors: size of the anchor space.
-        degradations: see :func:`anon.metrics.degradations.degrade`.
-        degraded_probes: of each person, at most; also those that are redrawn with the opposite sign.
-        grid_faces: rows of the picture grid; 0: none.
+        grid_faces: rows of the picture grids; 0: none.
         batch_size: faces at a time.
         allow_training_encoder: let the judge be the encoder that the generator was trained with. The table says so.
     """
@@ -45,11 +44,17 @@ class Protocol:
     clip_frames: int = 10
     calibration_images: int = 10
     anchors: int = 1024
-    degradations: Sequence[str] = ("jpeg75", "resize0.5", "resize0.5+jpeg75")
-    degraded_probes: int = 4
     grid_faces: int = 6
     batch_size: int = 64
     allow_training_encoder: bool = False
+
+
+class Data(typing.Protocol):
+    """The data module, as far as an evaluation needs it."""
+
+    name: str
+
+    def faces(self, split: str) -> FaceSet: ...
 
 
 class Halves(NamedTuple):
@@ -151,6 +156,17 @@ def calibrate(z: Tensor, labels: Tensor, far: float, who: str) -> Calibration:
     threshold, achieved = threshold_at_far(impostor, far)
     eer, _ = equal_error_rate(genuine, impostor)
     return Calibration(threshold, achieved, eer, len(impostor))
+
+
+def anchors(z: Tensor, labels: Tensor, most: int, seed: int) -> Tensor:
+    """``most`` fake identities (K, D), or one for each pair of people where there are fewer.
+
+    Args:
+        z: (N, D) embeddings of training people (N,) by the encoder that conditions.
+    """
+    people = len(labels.unique())
+    size = min(most, people * (people - 1) // 2)
+    return anchor_space(z, labels, size, torch.Generator().manual_seed(seed))
 
 
 def _units(faces: FaceSet) -> dict[str, tuple[list[list[int]], list[list[int]]]]:

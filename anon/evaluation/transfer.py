@@ -26,7 +26,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.anonymizers.contract import AnonymizerLike
@@ -36,13 +36,14 @@ from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import ALPHA, Bootstrap
 from anon.evaluation.embeddings import batches
+from anon.evaluation.eyes import JUDGE, Embed, Eyes
 from anon.evaluation.figures import Figure, Row, short
-from anon.evaluation.measure import JUDGE, Embed
-from anon.evaluation.score import Gallery
-from anon.evaluation.table1 import Data, Eyes, adversary, embedding_cache, judge_notes, plain
-from anon.evaluation.trained import attack_config, newest
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.store import cache_of
+from anon.evaluation.judging import check_cosine, judge_notes
+from anon.evaluation.trained import adversary, attack_config, newest
 from anon.faces.contract import FaceSet, check_images, in_eight_bits
-from anon.identity.contract import JudgeLike, check_judge
+from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.identity.verification import distance
 from anon.metrics.detection import THRESHOLD, equal_error, flagged, resampled_detection, resampled_median, roc_auc
@@ -62,7 +63,7 @@ Distances = Mapping[tuple[str, str], tuple[Tensor, Tensor]]  # by (victim, attac
 
 @dataclass(frozen=True)
 class TransferProtocol(rules.Protocol):
-    """Table 1's choices as far as they concern the judge, and who attacks whom.
+    """What every protocol chooses, as far as it concerns the judge, and who attacks whom.
 
     Args:
         victims: anonymizers by name, columns of the matrices; a partial is completed with ``data``.
@@ -82,7 +83,7 @@ class TransferProtocol(rules.Protocol):
 
 def run(
     judge: JudgeLike,
-    data: Data,
+    data: rules.Data,
     cfg: DictConfig,
     output: Path,
     *,
@@ -106,9 +107,7 @@ def run(
     """
     rule = cast(TransferProtocol, instantiate(cfg.protocol))
     found = attack_files(rule)
-    check_judge(judge)
-    if judge.metric != "cosine":
-        raise UserError(f"Attacks are judged by cosine distances; the judge '{judge.name}' has {judge.metric}.")
+    check_cosine(judge, "The judge")
     if isinstance(judge, nn.Module):
         judge.to(device)
     attacks = {name: _attack(file, judge, device) for name, file in found.items()}
@@ -120,7 +119,7 @@ def run(
     if alone:
         notes.append(f"No attack was trained on: {', '.join(alone)}.")
 
-    seen = Eyes(cast(Encoder, judge), judge, rule, device, embedding_cache(cfg))  # nobody asks for its encoder
+    seen = Eyes(None, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     calibrated = seen.calibrate(JUDGE, data.faces("background"))
     faces = data.faces("evaluation")
     half = rules.halves(faces)
@@ -155,7 +154,7 @@ def run(
         "far_background": calibrated.far,
         "detector_threshold": rule.threshold,
     }
-    config = {"evaluation": plain(cfg), "attacks": found}
+    config = {"evaluation": files.plain(cfg), "attacks": found}
     results = files.Results(
         int(cfg.seed), rows, judge.name, calibrated.threshold, rule.far, counts, config, commit, notes
     )
@@ -189,7 +188,7 @@ def _attack(file: str, judge: JudgeLike, device: Any) -> AttackLike:
     return cast(AttackLike, adversary(attack_config(file), judge, device))
 
 
-def _victim(made: Any, data: Data, device: Any) -> AnonymizerLike:
+def _victim(made: Any, data: rules.Data, device: Any) -> AnonymizerLike:
     victim = made(data=data) if isinstance(made, functools.partial) else made
     if isinstance(victim, nn.Module):
         victim.to(device).eval()

@@ -7,7 +7,8 @@ conditions the generator and gives the identity and IFSR losses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -85,18 +86,22 @@ class Encoder(nn.Module):
 
         The maps come from forward hooks of the named submodules; one that runs several times gives its last output.
         """
-        self._check(layers)
         x = self.prepare(images)
-        grabbed: dict[str, Tensor] = {}
-        handles = [self.backbone.get_submodule(name).register_forward_hook(_grab(grabbed, name)) for name in layers]
-        try:
+        with self._grabbing(layers) as grabbed:
             raw = self.backbone(x).float()
-        finally:
-            for handle in handles:
-                handle.remove()
         if self.flip:
             raw = raw + self.backbone(x.flip(-1)).float()
         return Embedded(F.normalize(raw), tuple(grabbed[name] for name in layers))
+
+    def maps(self, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, ...]:
+        """The maps of ``forward`` alone: the pass ends behind the deepest of ``layers``, which run once each.
+
+        Raises:
+            RuntimeError: the backbone's pass does not reach one of them.
+        """
+        with self._grabbing(layers, stop=True) as grabbed:
+            self.backbone(self.prepare(images))
+        return tuple(grabbed[name] for name in layers)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Contract images at any size -> the backbone's own input (B, 3, size, size)."""
@@ -116,6 +121,22 @@ class Encoder(nn.Module):
         """
         return getattr(self.backbone, "fingerprint", None) or fingerprint(self.backbone)
 
+    @contextmanager
+    def _grabbing(self, layers: Sequence[str], stop: bool = False) -> Iterator[dict[str, Tensor]]:
+        """Inside, passes of the backbone note the outputs of ``layers``; with ``stop`` they end when all are noted."""
+        self._check(layers)
+        grabbed: dict[str, Tensor] = {}
+        count = len(set(layers)) if stop else None
+        hooks = [(self.backbone.get_submodule(name), _grab(grabbed, name, count)) for name in layers]
+        handles = [module.register_forward_hook(hook) for module, hook in hooks]
+        try:
+            yield grabbed
+        except _AllGrabbed:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+
     def _check(self, layers: Sequence[str]) -> None:
         for layer in layers:
             try:
@@ -133,11 +154,17 @@ def prepare(images: Tensor, size: int, mean: Tensor, std: Tensor, bgr: bool = Fa
     return x.flip(1) if bgr else x
 
 
-class _grab:
-    """A forward hook that keeps the output under a name."""
+class _AllGrabbed(Exception):
+    """Ends a pass from within, which works for any backbone: nothing behind the deepest layer is computed."""
 
-    def __init__(self, into: dict[str, Tensor], name: str) -> None:
-        self.into, self.name = into, name
+
+class _grab:
+    """A forward hook that keeps the output under a name, and ends the pass once ``enough`` names are there."""
+
+    def __init__(self, into: dict[str, Tensor], name: str, enough: int | None) -> None:
+        self.into, self.name, self.enough = into, name, enough
 
     def __call__(self, module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
         self.into[self.name] = output
+        if len(self.into) == self.enough:
+            raise _AllGrabbed

@@ -91,7 +91,7 @@ class AnchorSampling(nn.Module):
     result is far from both, and mind that a set without an anchor at ``m`` gives its most extreme one.
 
     It is deterministic: over the frames of a video z_a jumps only because z moves (ITM mends that). Two people can get
-    one anchor; :func:`sharing` counts them.
+    one anchor.
 
     Args:
         anchors: (K, D) unit vectors, see :func:`anchor_space`.
@@ -145,6 +145,44 @@ class AnchorSampling(nn.Module):
     ) -> Tensor:
         """z (B, D) -> its anchors (B, D)."""
         return self.sign * self.anchors[self.choose(z)]
+
+
+class AtDistance(nn.Module):
+    """The dial: the identity at cosine distance ``distance`` from z, on the great circle towards a fake identity.
+
+    ``z_a = cos(a) z + sin(a) u`` with ``cos(a) = 1 - distance`` and u the part of the fake that is perpendicular to z:
+    0 asks for the target's own face, 1 for a stranger, 2 for its negation, which leaks like plain FIVA. The dial of
+    "Face Anonymization Made Simple" (WACV 2025, supplement: 0.3 to 1.5) is such a distance of the recognizer.
+
+    Args:
+        policy: gives the fake identity.
+        distance: in [0, 2].
+
+    Raises:
+        UserError: a distance that is none.
+    """
+
+    def __init__(self, policy: nn.Module, distance: float) -> None:
+        super().__init__()
+        if not 0.0 <= distance <= 2.0:
+            raise UserError(f"The dial is a cosine distance in [0, 2], got {distance}.")
+        self.policy = policy
+        self.distance = float(distance)
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        source: Tensor | None = None,
+        key: Tensor | None = None,
+        track: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """z (B, D) unit norm -> (B, D) unit norm with ``1 - cos(z, z_a) = distance``."""
+        fake = self.policy(z, source=source, key=key, track=track, rng=rng)
+        side = fake - (fake * z).sum(-1, keepdim=True) * z
+        cosine = 1.0 - self.distance
+        return F.normalize(cosine * z + math.sqrt(max(0.0, 1.0 - cosine**2)) * F.normalize(side))
 
 
 def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
@@ -205,13 +243,3 @@ def anchor_space(z: Tensor, labels: Tensor, size: int, rng: torch.Generator | No
         left -= len(parts[-1])
         shift += 1
     return torch.cat(parts)
-
-
-def sharing(wanted: Tensor) -> int:
-    """How many of the people whose wanted identities are the rows of ``wanted`` (P, D) share theirs with another.
-
-    >>> sharing(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
-    2
-    """
-    counts = wanted.unique(dim=0, return_counts=True)[1]
-    return int(counts[counts > 1].sum())

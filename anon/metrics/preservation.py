@@ -17,11 +17,9 @@ from torchmetrics import Metric
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from anon.errors import UserError
-from anon.faces.contract import to_uint8
 from anon.faces.detection.contract import Detector
+from anon.metrics.detection_confidence import best_detections
 from anon.weights.files import read
-
-FACE_SIDE, BORDER = 128, 0.5
 
 
 def mean_difference(changed: Tensor, target: Tensor) -> Tensor:
@@ -115,19 +113,10 @@ class Lpips(nn.Module):
         return self.network(changed, target).flatten()
 
 
-@torch.no_grad()
 def detected(detector: Detector, images: Tensor) -> Tensor:
-    """Whether a detector finds a face, (B,) bool, on the images' device.
-
-    Detectors look for a head within a scene and miss some that fill a small picture: an aligned face is enlarged to
-    :data:`FACE_SIDE` pixels (smaller ones only, bilinear), with a grey border :data:`BORDER` times as wide around it.
-    """
-    side = max(images.shape[-2:])
-    if side < FACE_SIDE:
-        images = F.interpolate(images, scale_factor=FACE_SIDE / side, mode="bilinear", align_corners=False)
-    border = round(BORDER * max(images.shape[-2:]))
-    frames = to_uint8(F.pad(images, (border,) * 4)).cpu()
-    return torch.tensor([len(found.scores) > 0 for found in detector.detect_batch(list(frames))], device=images.device)
+    """Whether a detector finds a face, (B,) bool, on the images' device; :func:`best_detections` frames it."""
+    _, boxes = best_detections(detector, images)
+    return boxes[:, 0].isfinite()
 
 
 class FaceMean(Metric, ABC):

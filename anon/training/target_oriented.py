@@ -16,7 +16,7 @@ X_t as it came. (Between a rotated output and an unrotated target, IFSR and L1 w
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -27,9 +27,9 @@ from torch.nn import functional as F
 from anon.errors import UserError
 from anon.generators.contract import Redrawn
 from anon.identity.encoder import Encoder
-from anon.losses.adversarial import r1_penalty
 from anon.training.augment import Distortion, View, step_rng
 from anon.training.compilation import check_gradients
+from anon.training.critic import critic_losses, judge_real
 from anon.training.ema import EMA
 from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward
 from anon.training.objective import Objective
@@ -110,7 +110,7 @@ class TargetOriented(pl.LightningModule):
             network.to(memory_format=self.layout)  # type: ignore[call-overload]
         if cooldown and steps is None:
             raise UserError("model.cooldown needs model.steps, the length of the training.")
-        self._compiled_is_checked = False
+        self._is_compiled = self._compiled_is_checked = False
         self._bad: Tensor | None = None
         self._of_same: dict[str, Tensor] = {}
         self._collected: dict[str, Tensor] = {}
@@ -139,9 +139,10 @@ class TargetOriented(pl.LightningModule):
     def setup(self, stage: str) -> None:
         if self.trainer.precision in ("16-mixed", "16-true"):
             raise UserError("two optimizers and float16 do not mix here; use trainer.precision=bf16-mixed.")
-        if self.compile_networks:
+        if self.compile_networks and not self._is_compiled:  # again for every fit of one module
             for network in (self.generator, self.discriminator):
                 network.compile(dynamic=False)  # two batch sizes at most; code for any size is slower
+            self._is_compiled = True
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         known = self.look(batch)
@@ -161,7 +162,7 @@ class TargetOriented(pl.LightningModule):
 
     @torch.no_grad()
     def look(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
-        """X_t, X~, I(X_t), the maps of X~ and the pairs, without gradients and in one encoder pass."""
+        """X_t, X~, I(X_t), the maps of X~ and the pairs, without gradients."""
         known = self._look(batch["image"])
         if self.pairing is not None:
             index, known["same"] = self.pairing(len(batch["image"]), self.step, self._rng(2))
@@ -172,16 +173,12 @@ class TargetOriented(pl.LightningModule):
         target = images.contiguous(memory_format=self.layout)
         distorted = self.distortion(target, self._rng(0)).contiguous(memory_format=self.layout)
         known: dict[str, Any] = {"target": target, "distorted": distorted}
-        if not self.objective.wants_maps:
-            known["z_target"] = self.encoder(target).z
-            return known
-        seen = self._view(distorted, 1)
-        if seen is target:
-            known["z_target"], known["maps_target"] = self.encoder(target, self.encoder.layers)
-            return known
-        z, maps = self.encoder(torch.cat((target, seen)), self.encoder.layers)
-        count = len(target)
-        return known | {"z_target": z[:count], "maps_target": [part[count:] for part in maps]}
+        seen = self._view(distorted, 1) if self.objective.wants_maps else target
+        layers = self.encoder.layers if self.objective.wants_maps else ()
+        known["z_target"], known["maps_target"] = self.encoder(target, layers if seen is target else ())
+        if seen is not target:  # of the distorted crop nothing but the maps is needed
+            known["maps_target"] = self.encoder.maps(seen, layers)
+        return known
 
     def condition(self, known: Mapping[str, Any]) -> Tensor:
         """What the generator is conditioned on in training: the source's embedding, or the target's own."""
@@ -196,15 +193,12 @@ class TargetOriented(pl.LightningModule):
             known["attributes_raw"] = self.generator.attributes(redrawn.image)  # type: ignore[operator]
         if "cycle" in wanted:
             known["cycle"] = self.generator(redrawn.image, known["z_target"]).image
-        for names, eyes in (
-            (self.objective.drawn("z", "maps"), self._embed),
-            (self.objective.drawn("logits", "features"), self._judge),
-        ):
+        whole = self.objective.drawn("z")
+        shallow = [name for name in self.objective.drawn("maps") if name not in whole]
+        judged = self.objective.drawn("logits", "features")
+        for names, eyes in ((whole, self._embed), (shallow, self._map), (judged, self._judge)):
             if names:
                 known |= eyes(names, torch.cat([known[name] for name in names]))
-        if "features_target" in wanted:
-            with torch.no_grad():
-                known["features_target"] = self.discriminator.features(distorted)[1]  # type: ignore[operator]
 
     def redraw(self, known: dict[str, Any]) -> Redrawn:
         """The generator's pass; its attribute maps of X~ are noted where terms ask for them."""
@@ -215,9 +209,11 @@ class TargetOriented(pl.LightningModule):
 
     def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
         z, maps = self.encoder(self._view(images, len(names)), self.encoder.layers if self.objective.wants_maps else ())
-        parts = [part.chunk(len(names)) for part in maps]
         found: dict[str, Any] = {f"z_{name}": part for name, part in zip(names, z.chunk(len(names)), strict=True)}
-        return found | {f"maps_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
+        return found | _shares("maps", names, maps)
+
+    def _map(self, names: list[str], images: Tensor) -> dict[str, Any]:
+        return _shares("maps", names, self.encoder.maps(self._view(images, len(names)), self.encoder.layers))
 
     def _judge(self, names: list[str], images: Tensor) -> dict[str, Any]:
         maps: list[Tensor] = []
@@ -225,11 +221,12 @@ class TargetOriented(pl.LightningModule):
             logits, maps = self.discriminator.features(images)  # type: ignore[operator]
         else:
             logits = self.discriminator(images)
-        parts = [part.chunk(len(names)) for part in maps]
         found: dict[str, Any] = {f"logits_{n}": part for n, part in zip(names, logits.chunk(len(names)), strict=True)}
-        return found | {f"features_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
+        return found | _shares("features", names, maps)
 
     def _backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
+        if "features_target" in self.objective.wanted:  # one pass over X~ for the generator's term and the critic
+            known |= judge_real(self.discriminator, self.objective, known["distorted"], self._penalized)
         return self._generator_backward(known) | self._discriminator_backward(known)
 
     def _generator_backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
@@ -244,23 +241,15 @@ class TargetOriented(pl.LightningModule):
         if not names:
             return {}
         fake = torch.cat([known[name].detach() for name in names])
-        real = known["distorted"]
-        found: dict[str, Tensor] = {}
-        every = self.objective.r1_every
-        if self.objective.r1_gamma > 0 and self.step // self.accumulate % every == 0:
-            real = real.detach().requires_grad_()
-            # R1 is a gradient's gradient: in float32, and not compiled, for that has no second derivative.
-            with torch.autocast(self.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
-                real_logits = self.discriminator(real)
-                found["r1"] = r1_penalty(real_logits, real, self.objective.r1_gamma)
-            fake_logits = self.discriminator(fake)
-        else:
-            real_logits, fake_logits = self.discriminator(torch.cat((real, fake))).split((len(real), len(fake)))
-        found["discriminator"] = self.objective.critic(real_logits, fake_logits)
-        loss = found["discriminator"] + (every * found["r1"] if "r1" in found else 0.0)
+        found = critic_losses(self.discriminator, self.objective, known, fake, self._penalized)
+        loss = found["discriminator"] + (self.objective.r1_every * found["r1"] if "r1" in found else 0.0)
         self.manual_backward(loss / self.accumulate)
-        found["d_real"], found["d_fake"] = real_logits.mean(), fake_logits.mean()
         return {name: value.detach() for name, value in found.items()}
+
+    @property
+    def _penalized(self) -> bool:
+        """Whether R1 is due in this step."""
+        return self.objective.r1_gamma > 0 and self.step // self.accumulate % self.objective.r1_every == 0
 
     def _optimize(self) -> dict[str, Tensor]:
         norms: dict[str, Tensor] = {}
@@ -339,7 +328,7 @@ class TargetOriented(pl.LightningModule):
     def _log(self, known: Mapping[str, Any], losses: Mapping[str, Tensor]) -> None:
         figures = {f"train/{name}": value for name, value in {**losses, **self._of_same}.items()}
         with torch.no_grad():
-            for name in self.objective.drawn("z", "maps"):
+            for name in self.objective.drawn("z"):
                 z = known[f"z_{name}"].detach()
                 cos = F.cosine_similarity(known["z_target"], z).mean()
                 self.log(f"train/cos_{name}", cos, prog_bar=name == "blended")
@@ -379,6 +368,12 @@ class TargetOriented(pl.LightningModule):
                 f"training diverged before step {self.step + 1}: the loss '{bad[0]}' is not finite; lower model.lr, "
                 "set model.clip, or use trainer.precision=32-true. The last checkpoint is intact."
             )
+
+
+def _shares(kind: str, names: list[str], maps: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    """Each name's part of maps of several pictures: ``{"maps_raw": [...], "maps_blended": [...]}``."""
+    parts = [part.chunk(len(names)) for part in maps]
+    return {f"{kind}_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
 
 
 def _encoder_is_not_missing(module: nn.Module, keys: Any) -> None:

@@ -1,11 +1,11 @@
-"""The evaluate command: which checkpoint it takes, what it refuses, and the whole line from rendering to the table."""
+"""The evaluate command: which checkpoint it takes, what it refuses, and the whole line from rendering to the tables."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from anon.apps.runs import LAST
+from anon.evaluation.document import read
 from tests.apps.conftest import Command, folder_of
 from tests.apps.test_exit_codes import refused
 
@@ -24,6 +24,19 @@ def test_unknown_experiment_lists_the_known(evaluate: Command, tmp_path: Path) -
 
 def test_nothing_trained_yet(evaluate: Command, tmp_path: Path) -> None:
     refused(evaluate("experiment=fiva"), "python train.py experiment=fiva")
+    refused(evaluate("experiment=facedancer", "protocol=swap"), "python train.py experiment=facedancer")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_protocol_that_measures_nothing(evaluate: Command, tmp_path: Path) -> None:
+    refused(evaluate("checkpoint=shipped:fiva", "protocol=rules"), "measures nothing by itself", "conf/protocol")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_names_that_mean_nothing(evaluate: Command, tmp_path: Path) -> None:
+    given = ("checkpoint=shipped:fiva", *SMALL)
+    refused(evaluate(*given, "protocol.tables.table1.metrics=[retrievel]"), "did you mean 'retrieval'")
+    refused(evaluate(*given, "protocol=swap", "protocol.tables.table4=null"), "names no table")
     assert not (tmp_path / "runs").exists()
 
 
@@ -51,11 +64,14 @@ def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path
     path = Path(ended.out.splitlines()[-1])
     assert path.name == "results.json"
     assert path.parent.parent == tmp_path / "runs" / "evaluate" / "fiva"
-    results = json.loads(path.read_text())
-    assert [row["method"] for row in results["rows"]] == ["Real", "FIVA", "FIVA + Sampling", "FIVA + ITM"]
-    assert results["judge"] == "synthetic_b"
-    for name in ("table.md", "table.csv", "grid.png", "config.yaml"):
+    results = read(path)
+    shown = [(line.method, line.policy, line.defense) for line in results.lines if line.attack == "none"]
+    assert shown[:4] == [("Real", "none", "none"), *(("FIVA", name, "none") for name in ("plain", "sampling", "itm"))]
+    assert shown[4:] == [("FIVA", "itm", "jpeg"), ("FIVA", "itm", "resample")]
+    assert results.judges["synthetic"].name == "synthetic_b"
+    assert results.config["protocol"]["methods"]["checkpoint"]["anonymizer"]["checkpoint"] == str(run / LAST)
+    for name in ("table.md", "table.csv", "tables.tex", "report.html", "grid_table1.png", "config.yaml"):
         assert (path.parent / name).is_file()
     same = ("experiment=fiva", *SMALL, *rules, "judge=synthetic_a", f"output={tmp_path / 'here'}")
-    refused(evaluate(*same), "encoder that the generator was trained with")
+    refused(evaluate(*same), "encoder that FIVA was trained with")
     assert not (tmp_path / "here").exists()

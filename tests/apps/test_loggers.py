@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from anon.apps.loggers import csv_logger, logged_in, wandb_logger
+from anon.apps.loggers import csv_logger, log_results, logged_in, wandb_logger
 
 
 @pytest.fixture
@@ -54,3 +56,20 @@ def test_csv_keeps_the_rows_before_the_resumed_step(tmp_path: Path) -> None:
     second.log_metrics({"loss": 0.5}, step=30)
     second.save()
     assert (tmp_path / "metrics.csv").read_text().split() == ["loss,step", "10.0,10", "20.0,20", "0.5,30"]
+
+
+def test_an_evaluation_offline(nobody: Path, tmp_path: Path) -> None:
+    """Tables, pictures that are there and the report, which goes as an artifact, are in the offline run."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "grid_table1.png")
+    (tmp_path / "report.html").write_text("<p>a report</p>")
+    logger = wandb_logger(str(tmp_path), project="p")
+    rows: list[list[object]] = [["FIVA", 0.5, None]]
+    pictures = [tmp_path / "grid_table1.png", tmp_path / "grid_table2.png"]
+    log_results([csv_logger(str(tmp_path)), logger], {"table1": (["method", "ID", "needs"], rows)}, pictures, tmp_path)
+    logger.experiment.finish()
+    (run,) = tmp_path.glob("wandb/offline-run-*")
+    (table,) = run.glob("files/media/table/table1_*.table.json")
+    assert json.loads(table.read_text()) == {"columns": ["method", "ID", "needs"], "data": rows}
+    assert len(list(run.glob("files/media/images/grid_table1_*.png"))) == 1
+    (log,) = run.glob("run-*.wandb")
+    assert b"report.html" in log.read_bytes() and b"grid_table2" not in log.read_bytes()

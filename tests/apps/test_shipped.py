@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
+from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from anon import weights
-from anon.apps import checkpoints
+from anon.apps import checkpoints, ship, victims
 from anon.apps.checkpoints import restore_generator
 from anon.apps.victims import trained_attack
 from anon.errors import UserError
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.identity.judge import Judge
 from tests.apps.test_configs import composed
+from tests.apps.test_evaluate import SMALL
 from tests.training.test_reconstruction import attack
 
 
@@ -68,3 +73,42 @@ def test_a_shipped_configuration_builds_this_project_alone(monkeypatch: pytest.M
     monkeypatch.setattr(weights, "index", lambda: {"facedancer": {**entry, "config": foreign}})
     with pytest.raises(UserError, match=r"asks to run os\.getcwd"):
         restore_generator("shipped:facedancer")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured for a model card, on a few faces."""
+    rules = ("protocol.far=0.01", "protocol.resamples=20", "protocol.anchors=16", "protocol.few=1")
+    monkeypatch.setattr(ship, "compose", lambda name, words: compose(name, [*words, *SMALL, *rules, "data.size=64"]))
+
+
+def figures_of(name: str) -> SimpleNamespace:
+    """The module whose training would have shipped this generator."""
+    generator, encoder, _, _ = restore_generator(f"shipped:{name}")
+    return SimpleNamespace(averaged=generator, generator=generator, encoder=encoder)
+
+
+def test_the_card_of_a_swapper(small: None) -> None:
+    figures = ship.swapper_figures(figures_of("facedancer"), "facedancer")  # type: ignore[arg-type]
+    assert (figures["probes (judge synthetic_b)"], figures["gallery (judge synthetic_b)"]) == (18 + 60, 6)
+    assert figures["swap_ID"] > figures["swap_ID_target"] and figures["cosine_source"] > figures["cosine_target"]
+    assert figures["swap_ID, low"] <= figures["swap_ID"] <= figures["swap_ID, high"]
+    assert figures["pose_error"] > 0 and figures["FID_judge"] > 0 and "area_l1_target_source" not in figures
+
+
+def test_the_card_of_an_anonymizer(small: None) -> None:
+    figures = ship.anonymizer_figures(figures_of("fiva"), "fiva")  # type: ignore[arg-type]
+    assert figures["probes (judge synthetic_b)"] == 18  # without clips
+    for policy in ("plain", "itm"):
+        assert {f"{policy}: {name}" for name in ship.TABLE1} <= set(figures)
+    assert not any(name.startswith(("sampling", "none")) for name in figures)
+
+
+def test_the_card_of_an_attack(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ship, "read_checkpoint", lambda path: ({}, None))
+    monkeypatch.setattr(victims, "trained_attack", lambda checkpoint: trained_attack("shipped:reconstruction"))
+    module = SimpleNamespace(state_dict=dict)
+    figures = ship.attack_figures(module, Path("some.ckpt"), "shipped:fiva")  # type: ignore[arg-type]
+    for policy in ("plain", "sampling", "itm"):
+        assert figures[f"{policy}: RA_rank1"] >= figures[f"{policy}: RA"] > figures[f"{policy}: ID"] - 1e-9
+    assert "none: ID" in figures and figures["chance (judge synthetic_b)"] == pytest.approx(1 / 6)

@@ -19,9 +19,7 @@ from anon.faces.datamodule import synthetic_data
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.networks.compact import CompactNet
-from tests.evaluation.test_attacked import Negative, attack
-from tests.evaluation.test_table1 import CONFIG
-from tests.evaluation.tiny_world import Data, encoder, judge
+from tests.evaluation.tiny_world import CONFIG, Data, Negative, attack, encoder, judge
 
 HERE = "tests.evaluation.test_ladder"
 JUDGE = 0x5EED
@@ -191,7 +189,7 @@ def test_attacks_by_checkpoint(tmp_path, monkeypatch):
     kept = tmp_path / "runs" / "none" / "train" / "reconstruction" / "2026-01-01" / "checkpoints" / "last.ckpt"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    fixed = {"_target_": "tests.evaluation.test_attacked.attack", "checkpoint": "-1", "seed": 0}
+    fixed = {"_target_": "tests.evaluation.tiny_world.attack", "checkpoint": "-1", "seed": 0}
     rows = run(
         tmp_path,
         {"none": "Attack", "reconstruction": fixed},
@@ -216,7 +214,7 @@ def test_attacks_by_checkpoint(tmp_path, monkeypatch):
 def test_what_is_refused(tmp_path):
     with pytest.raises(UserError, match="retrained names 'blur'"):
         run(tmp_path, {"none": "Attack"}, retrained={"blur": "x.ckpt"})
-    spy = {"_target_": "tests.evaluation.test_attacked.attack", "checkpoint": "-1", "seed": JUDGE}
+    spy = {"_target_": "tests.evaluation.tiny_world.attack", "checkpoint": "-1", "seed": JUDGE}
     with pytest.raises(UserError, match="trained with the judge"):
         run(tmp_path, {"spy": spy})
     with pytest.raises(UserError, match="encoder that the generator was trained with"):

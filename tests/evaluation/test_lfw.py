@@ -240,7 +240,7 @@ def test_the_configuration_builds_the_protocol(tiny_lfw: Path) -> None:
     folder = Path(__file__).resolve().parents[2] / "conf"
     content = OmegaConf.load(folder / "protocol/lfw.yaml")
     content.pop("defaults")
-    merged = OmegaConf.merge(OmegaConf.load(folder / "protocol/default.yaml"), content)
+    merged = OmegaConf.merge(OmegaConf.load(folder / "protocol/rules.yaml"), content)
     merged.collection = OmegaConf.load(folder / "collection/lfw.yaml")
     merged.collection.root = str(tiny_lfw)
     merged.size = 64

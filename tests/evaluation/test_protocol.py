@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from anon.errors import UserError
-from anon.evaluation.embeddings import embed, kept, key_of
-from anon.evaluation.protocol import calibrate, clip_frames, halves, position, some_of_each
+from anon.evaluation.protocol import anchors, calibrate, clip_frames, halves, position, some_of_each
 from tests.evaluation.tiny_world import People
 
 
@@ -78,27 +77,8 @@ def test_threshold_is_refused_without_enough_pairs():
     assert found.impostor_pairs == 180 and found.far <= 0.01
 
 
-def test_embeddings_are_kept_and_damage_is_mended(tmp_path):
-    faces, calls = People("train", 3), []
-
-    def recognizer(images):
-        calls.append(len(images))
-        return images.mean((2, 3))
-
-    indices = torch.tensor([0, 3, 5])
-    for _ in range(2):
-        z = kept(tmp_path, "k", lambda: embed(recognizer, faces, indices, "test", size=2))
-    assert calls == [2, 1]
-    torch.testing.assert_close(z, faces.images[indices].mean((2, 3)))
-    (tmp_path / "k.safetensors").write_bytes(b"broken")
-    torch.testing.assert_close(kept(tmp_path, "k", lambda: z + 1), z + 1)
-    assert [file.name for file in tmp_path.iterdir()] == ["k.safetensors"]
-
-
-def test_keys_tell_recognizers_pictures_and_sets_apart():
-    faces, indices = People("train", 3), torch.tensor([0, 1])
-    keys = {key_of(faces, indices, "a"), key_of(faces, indices, "b"), key_of(faces, indices + 1, "a")}
-    other = People("train", 3)
-    other.images[0] += 0.01
-    assert len(keys | {key_of(other, indices, "a")}) == 4
-    assert key_of(People("train", 3), indices, "a") in keys
+def test_anchors_are_as_many_as_asked_for_or_as_there_are_pairs():
+    z = torch.nn.functional.normalize(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)))
+    labels = torch.arange(4).repeat(3)  # 6 pairs of people
+    assert anchors(z, labels, 5, seed=0).shape == (5, 4) and anchors(z, labels, 1024, seed=0).shape == (6, 4)
+    assert not torch.equal(anchors(z, labels, 5, seed=0), anchors(z, labels, 5, seed=1))

@@ -5,10 +5,24 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from anon.attacks.reconstruction import Reconstruction
 from anon.faces.contract import Sample
 from anon.generators.contract import Redrawn
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
+
+CONFIG = {  # what evaluations of one anonymizer are configured by
+    "seed": 3,
+    "protocol": {"far": 0.01, "resamples": 200, "clip_frames": 3, "anchors": 15, "grid_faces": 2, "batch_size": 7},
+    "policy": {
+        "_target_": "anon.identity.tracking.IdentityTracker",
+        "threshold": None,
+        "policy": {"_target_": "anon.identity.policies.AnchorSampling", "_partial_": True, "m": -0.3, "mirrored": True},
+    },
+    "metrics": {"attributes": {"_target_": "tests.evaluation.tiny_world.Read"}, "lpips": None},
+    "logger": {"images": False},
+    "paths": {"cache": None},
+}
 
 
 class People:
@@ -92,6 +106,31 @@ class Other(nn.Module):
     def forward(self, target, z):
         image = (-z @ self.inverse.T).view_as(target)
         return Redrawn((image / image.abs().amax((1, 2, 3), keepdim=True)), torch.ones_like(target[:, :1]))
+
+
+class Negative(nn.Module):
+    """Draws the photographic negative, whatever z is."""
+
+    steers = -1
+
+    def forward(self, target, z):
+        return Redrawn(-target, None)
+
+
+class Scale(nn.Module):
+    """Multiplies; by -1 it undoes :class:`Negative`."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(factor))
+
+    def forward(self, images):
+        return images * self.factor
+
+
+def attack(checkpoint, seed=0):
+    """In the place of what ``attack=reconstruction`` builds: the checkpoint's name is the factor."""
+    return Reconstruction(Scale(float(checkpoint)), encoder(seed))
 
 
 class Read(nn.Module):

@@ -13,7 +13,6 @@ from anon.identity.policies import (
     SourceIdentity,
     anchor_space,
     average,
-    sharing,
     slerp,
 )
 
@@ -114,8 +113,3 @@ def test_anchor_space_takes_every_pair_once():
     assert len(pairs) == 15 and all(len(pair) == 2 for pair in pairs)
     again = anchor_space(people, torch.arange(6), 15, torch.Generator().manual_seed(1))
     assert torch.equal(space, again)
-
-
-def test_sharing_counts_people():
-    assert sharing(at(0, 10, 0, 0, 20, 10)) == 5
-    assert sharing(at(0, 10)) == 0

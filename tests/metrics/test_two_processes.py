@@ -10,8 +10,14 @@ from torch.nn.functional import normalize
 
 from anon.metrics.action_units import ActionUnits
 from anon.metrics.attributes import KeypointDistance
+from anon.metrics.comparisons import FourComparisons
+from anon.metrics.detection_confidence import ConfidenceDrop
 from anon.metrics.distances import DistanceDistributions, IdentityDistances
+from anon.metrics.frechet import FrechetDistance, KernelDistance
+from anon.metrics.quality import Niqe, Pristine
 from anon.metrics.ranks import RankRates
+from anon.metrics.recovery import KeyRecovery
+from anon.metrics.shape import ShapeDistance
 from anon.metrics.verification import VerificationRates
 
 #: Batches of each process: two and one, of different sizes.
@@ -26,6 +32,8 @@ def measured(batches: tuple[slice, ...]) -> dict[str, Any]:
     target, changed, source = (normalize(people[labels] + torch.randn(30, 5, generator=rng)) for _ in range(3))
     points = torch.randn(30, 4, 2, generator=rng)
     points[[3, 20], 0, 0] = torch.nan
+    scores = torch.rand(2, 30, generator=rng)
+    images = torch.rand(3, 30, 3, 32, 32, generator=rng) * 2 - 1
     metrics: dict[str, tuple[Any, tuple[torch.Tensor, ...]]] = {
         "ranks": (RankRates(normalize(people), torch.arange(6), ks=(1, 3)), (changed, labels)),
         "distances": (IdentityDistances(), (changed, target)),
@@ -33,12 +41,27 @@ def measured(batches: tuple[slice, ...]) -> dict[str, Any]:
         "verification": (VerificationRates(far=0.05), (target, labels)),
         "distributions": (DistanceDistributions(bins=5), (target, source, changed)),
         "units": (ActionUnits(), (changed, target)),
+        "comparisons": (FourComparisons(), (target, changed, target, source)),
+        "confidence": (ConfidenceDrop(), (*scores,)),
+        "shape": (ShapeDistance(), (points, points.roll(1, 0))),
+        "niqe": (Niqe(Pristine(torch.zeros(36), torch.eye(36))), (images[0],)),
     }
     found: dict[str, Any] = {}
     for name, (metric, inputs) in metrics.items():
         for batch in batches:
             metric.update(*(values[batch] for values in inputs))
         found[name] = metric.compute()
+    recovery = KeyRecovery(threshold=0.9)
+    z = {"z_target": target, "z_changed": changed, "z_right": source, "z_wrong": -source}
+    pictures = dict(zip(("target", "right", "wrong"), images, strict=True))
+    for batch in batches:
+        recovery.update(**{name: values[batch] for name, values in (pictures | z).items()})
+    found["recovery"] = recovery.compute()
+    for name, sets in (("frechet", FrechetDistance(dim=5)), ("kernel", KernelDistance())):
+        for batch in batches:
+            sets.update(target[batch], real=True)
+            sets.update(changed[batch], real=False)
+        found[name] = sets.compute()
     found["distributions"] = {key: tuple(value) for key, value in found["distributions"].items()}
     return found
 

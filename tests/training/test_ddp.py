@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,32 @@ def test_two_steps_in_two_processes(tmp_path: Path, strategy: str) -> None:
     assert moved > 0.9 * len(start)
     assert first["seen"].shape == (2, 4, 3, small.SIZE, small.SIZE)
     assert not torch.allclose(first["seen"], second["seen"], atol=0.05)
+
+
+@pytest.mark.parametrize("fails", [0, 1])
+def test_a_rank_that_fails_ends_the_other(tmp_path: Path, fails: int) -> None:
+    """Within seconds, though the other one waits for it in a collective; its sentence is told, and no process stays."""
+    env = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
+    words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", "steps=1000", "checkpoint_every=1000"]
+    words += ["model._target_=tests.training.failing_rank.FailsOnOneRank", f"paths.runs={tmp_path / 'runs'}"]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", "--config-dir", str(ROOT / "tests" / "apps" / "conf"), *words]
+        + [f"+model.fails={fails}", f"+model.folder={tmp_path}"],
+        cwd=ROOT,
+        env={**env, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "rank1").exists() and process.poll() is None:
+        time.sleep(0.1)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 20
+    assert f"error: rank {fails} has a fault." in errors
+    assert process.returncode == 2 if fails == 0 else process.returncode != 0
+    assert not any(Path("/proc", (tmp_path / f"rank{rank}").read_text()).exists() for rank in (0, 1))
+    assert len(list((tmp_path / "runs").rglob("config.yaml"))) <= 1
 
 
 def test_averaging_gives_the_gradient_of_the_doubled_batch(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from anon.apps.config import config_dir, plain_yaml
 from anon.apps.parrots import tuned_recognizer
 from anon.attacks.parrot import Parrot
 from anon.errors import UserError
-from anon.evaluation.table1 import adversary
+from anon.evaluation.trained import adversary
 from anon.identity.judge import Judge
 from tests.training.test_recognizer import Data, _module, _trainer
 
@@ -71,13 +71,13 @@ def test_what_was_trained_is_the_adversarys_recognizer(tmp_path: Path, monkeypat
     CheckpointFiles(plain_yaml(config)).save_checkpoint({"state_dict": module.state_dict(), "global_step": 1}, file)
     judge = shipped()
     given = composed("evaluate", "attack=parrot_tuned", f"attack.recognizer.checkpoint={file}").attack
-    attack = adversary(given, judge, "cpu", whole=True)(anonymizer=Pixelate(4))  # type: ignore[operator]
+    attack = adversary(given, judge, "cpu")(anonymizer=Pixelate(4))  # type: ignore[operator]
     assert isinstance(attack, Parrot)
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.testing.assert_close(attack.judge(judge).embed(images), judge.embed(images))
     assert attack.judge(judge).fingerprint == judge.fingerprint and attack.judge(judge).name == "parrot"
     given = composed("evaluate", "attack=tuned", f"attack.recognizer.checkpoint={file}").attack
-    alone = adversary(given, judge, "cpu", whole=True)
+    alone = adversary(given, judge, "cpu")
     torch.testing.assert_close(alone.judge(judge).embed(images), judge.embed(images))
     assert alone.gallery(images) is images
     monkeypatch.setattr(parrots, "restore_module", lambda path: (torch.nn.Identity(), config))

@@ -1,0 +1,142 @@
+"""Being told to stop: the checkpoint is saved at the next batch boundary, and SLURM is asked to run the job again.
+
+A batch system warns before it kills: SLURM with the signal of ``sbatch --signal=USR1@120`` ahead of the time limit and
+with SIGTERM where another job wants the machine, submitit with SIGUSR2, others with SIGTERM. After one of the three the
+run ends with exit code 128 + signal (138, 140, 143), and ``ckpt_path=last`` continues it to the weights of an unbroken
+run. Under SLURM the running job is put back into the queue (``scontrol requeue``), and started again it finds its own
+folder (:func:`anon.apps.runs.begun_by_this_job`). A job that ``scancel`` ended stays ended, and one that SLURM itself
+preempted is requeued by SLURM.
+
+Lightning has a handler of its own for these signals (``SLURMEnvironment(auto_requeue=True)``). It writes a second kind
+of checkpoint from inside the signal handler, in the middle of a batch, so here it is switched off and replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+
+from anon.apps.runs import rank, slurm_job
+from anon.training.steps import steps_done
+
+#: What asks a training to stop; systems without one of them do without it.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGTERM") if hasattr(signal, name))
+
+
+class Preempted(SystemExit):
+    """Ends the process: exit code 128 + signal on rank 0, 0 on the others (Lightning kills rank 0 if one fails)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number if rank() == 0 else 0)
+
+
+class Preemption(Checkpoint):
+    """Catches :data:`SIGNALS` while it is entered; as the trainer's last callback it saves and ends the training.
+
+    Before the first batch there is nothing to save, and a signal ends the run where it is. After it the signal is only
+    noted, because a batch cannot be saved by half. Ranks agree every ``every`` batches, for the signal may reach one
+    of them only; a process alone stops after the batch at hand. Lightning runs ``Checkpoint`` callbacks after all
+    others, in their order.
+
+    Args:
+        every: batches between agreements of several ranks.
+    """
+
+    def __init__(self, every: int = 10) -> None:
+        self.every = every
+        self.caught = 0  # number of the signal, 0: none
+        self.path: Path | None = None
+        self._training = False
+        self._process = os.getpid()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Preemption:
+        if threading.current_thread() is threading.main_thread():  # Python takes handlers from no other
+            self._before = {number: signal.getsignal(number) for number in SIGNALS}
+            self._listen()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen()  # Lightning has put its own handler before ours
+        self._training = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        number = self._agreed(trainer)
+        if not number or trainer.should_stop:  # the last batch: the run ends by itself, and is saved
+            return
+        assert self.path is not None
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self.leave(number, f"saved {self.path} after {steps_done(trainer)} batches")
+
+    def leave(self, number: int, saved: str) -> None:
+        """Requeue and tell it in a sentence, on rank 0.
+
+        Raises:
+            Preempted: always.
+        """
+        if rank() == 0:
+            name = signal.Signals(number).name
+            job = slurm_job()
+            rest = "ckpt_path=last continues" if job is None else requeue(job)
+            print(f"{name}: {saved}; {rest}.", flush=True)
+        raise Preempted(number)
+
+    def _agreed(self, trainer: pl.Trainer) -> int:
+        """The signal that some rank has caught, the same answer on all ranks; 0: none, or not yet asked."""
+        if trainer.world_size == 1:
+            return self.caught
+        if steps_done(trainer) % self.every:
+            return 0
+        caught = torch.tensor(float(self.caught), device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(caught, reduce_op="max"))  # type: ignore[arg-type]
+
+    def _listen(self) -> None:
+        for number in self._before:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a forked worker: the signal is meant for the run, which ends its workers
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
+        again, self.caught = self.caught, number
+        if not self._training and not again:
+            self.leave(number, "stopped before the first batch")
+
+
+def requeue(job: str) -> str:
+    """Put a running SLURM job, ``41`` or ``40_7``, back into the queue; returns what came of it, for a sentence."""
+    program = shutil.which("scontrol")
+    if program is None:
+        return f"SLURM job {job} is not requeued, there is no scontrol here"
+    asked = _ask(program, "show", "job", "-o", job)
+    if "JobState=RUNNING" not in asked:  # cancelled: it shall stay so; preempted: SLURM requeues it by itself
+        return f"SLURM job {job} is left to SLURM"
+    refused = _ask(program, "requeue", job).strip()
+    return f"SLURM job {job} is not requeued ({refused})" if refused else f"SLURM job {job} is requeued and continues"
+
+
+def _ask(*words: str) -> str:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    except subprocess.TimeoutExpired:
+        return "scontrol gave no answer"
+    return done.stdout + done.stderr

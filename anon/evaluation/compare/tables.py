@@ -1,0 +1,325 @@
+"""What runs differ in, as tables with a column a run: settings, versions, metrics, figures of evaluations.
+
+Decided here once for the page, the Markdown and the CSV.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from anon.evaluation.compare.runs import Run, Series, of_task
+from anon.evaluation.document import Document, Line
+from anon.evaluation.figures import Figure
+from anon.evaluation.report.sheet import ARROWS, Cell
+
+ABSENT = "-"
+FOLDED = 25  # rows that a table shows; a longer one is folded
+OTHER = "†"  # measured on other faces than the first run
+
+# Which way a metric of a training is better, by the last part of its name; a name that begins so, too.
+_LOWER = ("loss", "l1", "eer", "error", "pose", "landmarks", "gaze", "expression")
+_HIGHER = ("accuracy", "tar", "top1", "swap_", "cos_swap", "cos_found", "images_per_s")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: rows of a label and a cell for each column. ``about`` stands above it, ``notes`` below."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    about: str = ""
+    notes: tuple[str, ...] = ()
+    folded: bool = False
+    figures: bool = False  # numbers, which stand to the right
+
+
+@dataclass(frozen=True)
+class Better:
+    """Metrics of which the user said which way is better."""
+
+    lower: frozenset[str] = field(default_factory=frozenset)
+    higher: frozenset[str] = field(default_factory=frozenset)
+
+    def way(self, name: str, losses: Iterable[str] = ()) -> str | None:
+        """``lower``, ``higher`` or None: neither. ``losses``: names of the objective's terms.
+
+        >>> Better().way("val/l1_found"), Better().way("val/cos_swap"), Better().way("train/d_fake")
+        ('lower', 'higher', None)
+        """
+        if name in self.lower or name in self.higher:
+            return "lower" if name in self.lower else "higher"
+        last = name.rpartition("/")[2]
+        if last.startswith(_HIGHER):
+            return "higher"
+        return "lower" if last.startswith(_LOWER) or (name.startswith("train/") and last in losses) else None
+
+
+def overview(runs: Sequence[Run]) -> Grid:
+    """A line a run: what it is, how far it came, how long it took."""
+    rows = []
+    for run in runs:
+        steps = f"{run.steps:,}" if run.metrics else ABSENT
+        commit = run.commit[:12] + "+" * run.commit.endswith("+") or ABSENT
+        cells = (run.state, steps, _duration(run), run.task, run.experiment or ABSENT, _date(run.started), commit)
+        rows.append((run.name, tuple(map(Cell, cells))))
+    head = ("state", "steps", "duration", "task", "experiment", "started", "commit")
+    notes = ("A commit with + had changes beside it.",) if any(run.commit.endswith("+") for run in runs) else ()
+    return Grid("Runs", head, tuple(rows), notes=notes)
+
+
+def folders(runs: Sequence[Run]) -> Grid:
+    """Where the runs lie."""
+    return Grid("Folders", ("",), tuple((run.name, (Cell(str(run.folder)),)) for run in runs), folded=True)
+
+
+def settings(runs: Sequence[Run], title: str = "Settings that differ") -> Grid:
+    """The keys of config.yaml whose values differ.
+
+    A key that ends like a shorter one and has the same values is not shown: ``model.steps`` is ``${steps}``.
+    """
+    known = [run for run in runs if run.config is not None]
+    configs = [run.config for run in known if run.config is not None]
+    values: dict[str, tuple[str, ...]] = {}
+    for key in dict.fromkeys(key for config in configs for key in config):
+        row = tuple(config.get(key, ABSENT) for config in configs)
+        if len(set(row)) > 1:
+            values[key] = row
+    kept: list[str] = []
+    for key in sorted(values, key=lambda key: key.count(".")):
+        if not any(key.endswith(f".{other}") and values[other] == values[key] for other in kept):
+            kept.append(key)
+    rows = tuple((key, tuple(map(Cell, values[key]))) for key in values if key in kept)
+    unknown = [run.name for run in runs if run.config is None]
+    notes = (f"Without a readable config.yaml: {', '.join(unknown)}.",) if unknown else ()
+    same = "" if rows or len(known) < 2 else "All settings are the same."
+    return Grid(title, tuple(run.name for run in known), rows, same, notes, len(rows) > FOLDED)
+
+
+def versions(runs: Sequence[Run]) -> Grid:
+    """Packages, interpreter, machine and commit, where they differ."""
+    known = [run for run in runs if run.versions or run.commit]
+    told = [{**run.versions, "commit": run.commit} for run in known]
+    names = dict.fromkeys(name for one in told for name in one)
+    rows = []
+    for name in names:
+        row = [one.get(name) or ABSENT for one in told]
+        if len(set(row)) > 1:
+            rows.append((name, tuple(map(Cell, row))))
+    unknown = [run.name for run in runs if run not in known]
+    notes = (f"Unknown of: {', '.join(unknown)}.",) if unknown else ()
+    same = "" if rows or len(known) < 2 else "Commit, packages and platform are the same."
+    return Grid("Versions that differ", tuple(run.name for run in known), tuple(rows), same, notes)
+
+
+def metrics(runs: Sequence[Run], better: Better) -> list[Grid]:
+    """Last and best value of every metric of the trainings: what was validated, then the rest, folded."""
+    runs = [run for run in of_task(runs, "train") if run.metrics]
+    losses = {name for run in runs for name in run.losses}
+    names = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    head = tuple(run.name for run in runs)
+    grids = []
+    for title, chosen in (
+        ("Validation", [name for name in names if name.startswith("val/")]),
+        ("Training", [name for name in names if not name.startswith("val/")]),
+    ):
+        rows = []
+        for name in chosen:
+            way = better.way(name, losses)
+            cells = [_metric(run.metrics.get(name), way) for run in runs]
+            best = _best([_last(run.metrics.get(name)) for run in runs], way)
+            cells = [Cell(cell.value, cell.interval, best=at in best) for at, cell in enumerate(cells)]
+            rows.append((f"{name}{ARROWS[way]}", tuple(cells)))
+        if rows:
+            about = "The last value; below it the best with its step, or the range where neither way is better."
+            grids.append(
+                Grid(f"{title}: last and best", head, tuple(rows), about, folded=title == "Training", figures=True)
+            )
+    return grids
+
+
+def evaluations(runs: Sequence[Run]) -> list[Grid]:
+    """The figures of the evaluations side by side, a table a metric, and how each run measured."""
+    done = [(run, run.document) for run in of_task(runs, "evaluate") if run.document is not None]
+    if not done:
+        return []
+    head = tuple(run.name for run, _ in done)
+    documents = [document for _, document in done]
+    places = dict.fromkeys(place(line) for document in documents for line in document.lines)
+    lines = [{place(line): line for line in reversed(document.lines)} for document in documents]
+    datasets = {key[0] for key in places}
+    titles, shown = _titles(documents)
+    strange = {data: [unlike(document, documents[0], data) for document in documents] for data in datasets}
+    grids = []
+    for metric in titles:
+        rows, differs, other, anywhere = [], False, False, False
+        for key in places:
+            figures = [_figure(own.get(key), metric) for own in lines]
+            if all(figure is None for figure in figures):
+                continue
+            anywhere = anywhere or any(figure and figure.value is not None for figure in figures)
+            cells = []
+            for at, figure in enumerate(figures):
+                both = all(one is not None and one.value is not None for one in (figures[0], figure))
+                odd = both and bool(strange[key[0]][at])
+                mark = both and not odd and significant(figures[0], figure)
+                differs, other = differs or mark, other or odd
+                cells.append(_cell(figure, mark, odd))
+            line = next(own[key] for own in lines if key in own)
+            rows.append((f"{line.label}, {line.data}" if len(datasets) > 1 else line.label, tuple(cells)))
+        notes = (f"* differs from {head[0]} on the same faces: {_RULE}",) if differs else ()
+        notes += (f"{OTHER} measured unlike {head[0]}, see above; no mark is given.",) if other else ()
+        if anywhere:
+            grids.append(Grid(titles[metric], head, tuple(rows), notes=notes, folded=metric not in shown, figures=True))
+    return [_conditions(head, documents, strange), *sorted(grids, key=lambda grid: grid.folded)]
+
+
+_RULE = (
+    "the 95 % interval of the difference, made of the two intervals (Zou and Donner, Statistics in Medicine 2008), "
+    "leaves 0 out. It takes the runs for independent, so on the same faces it marks too few rather than too many."
+)
+
+
+def significant(first: Figure | None, second: Figure | None) -> bool:
+    """Whether two figures differ, by the interval of their difference made of their own intervals.
+
+    ``d - sqrt((b - b_low)² + (a_high - a)²)`` to ``d + sqrt((b_high - b)² + (a - a_low)²)`` with ``d = b - a``, which
+    holds for independent samples and is too wide for positively correlated ones, such as two methods on the same faces.
+    Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008.
+
+    >>> significant(Figure(0.5, 0.4, 0.6), Figure(0.65, 0.55, 0.75))  # 0.15 ± 0.141
+    True
+    >>> significant(Figure(0.5, 0.4, 0.6), Figure(0.64, 0.54, 0.74))  # 0.14 ± 0.141
+    False
+    """
+    ends = [None if one is None else (one.value, one.low, one.high) for one in (first, second)]
+    if any(one is None or None in one for one in ends):
+        return False
+    (a, a_low, a_high), (b, b_low, b_high) = ends  # type: ignore[misc]
+    low = b - a - math.hypot(b - b_low, a_high - a)  # type: ignore[operator, arg-type]
+    high = b - a + math.hypot(b_high - b, a - a_low)  # type: ignore[operator, arg-type]
+    return low > 0 or high < 0
+
+
+def place(line: Line) -> tuple[str, ...]:
+    """What two lines must share to be the same measurement of two runs."""
+    own = (line.data, line.split, line.method, line.policy, line.defense, line.attack, line.input)
+    return (*own, "" if line.dial is None else f"{line.dial:g}")
+
+
+def unlike(document: Document, first: Document, data: str) -> str:
+    """Why two documents' figures of a data set are not of the same faces by the same measure; empty: they are."""
+    reasons = {
+        "seed": document.seed == first.seed,
+        "people": document.people.get(data) == first.people.get(data),
+        "judge": document.judges.get(data) == first.judges.get(data),
+    }
+    return ", ".join(f"other {name}" for name, same in reasons.items() if not same)
+
+
+def _conditions(head: tuple[str, ...], documents: Sequence[Document], strange: Mapping[str, Sequence[str]]) -> Grid:
+    rows = [("seed", tuple(Cell(str(document.seed)) for document in documents))]
+    for data in sorted(strange):
+        judges = [document.judges.get(data) for document in documents]
+        people = [document.people.get(data) for document in documents]
+        facts = {
+            "judge": [f"{judge.name}, threshold {judge.threshold:.4g}" if judge else ABSENT for judge in judges],
+            "people": [f"{who.identities:,}, {who.probes:,} probes" if who else ABSENT for who in people],
+            "against the first": [_against(at, of, documents, data) for at, of in enumerate(strange[data])],
+        }
+        rows += [(f"{data}: {name}", tuple(map(Cell, told))) for name, told in facts.items()]
+    return Grid("Evaluations: how they were measured", head, tuple(rows))
+
+
+def _against(at: int, reasons: str, documents: Sequence[Document], data: str) -> str:
+    both = data in documents[0].people and data in documents[at].people
+    return (reasons or "same faces") if at and both else ABSENT
+
+
+def _titles(documents: Sequence[Document]) -> tuple[dict[str, str], set[str]]:
+    """Metrics in the order of the tables' columns, then the rest, with their titles; and those that are columns."""
+    columns = [column for document in documents for table in document.tables for column in table.columns]
+    titles: dict[str, str] = {}
+    for column in columns:
+        same = column.attack is None
+        title = column.title if same else column.metric
+        titles.setdefault(column.metric, f"{title}{ARROWS[column.better]}")
+    every = [metric for document in documents for line in document.lines for metric in line.metrics]
+    return titles | {metric: metric for metric in every if metric not in titles}, set(titles)
+
+
+def _figure(line: Line | None, metric: str) -> Figure | None:
+    if line is None:
+        return None
+    return line.metrics.get(metric)
+
+
+def _cell(figure: Figure | None, differs: bool, odd: bool) -> Cell:
+    if figure is None:
+        return Cell(ABSENT)
+    value, _, interval = figure.text().partition(" ") if figure.value is not None else (figure.text(), "", "")
+    return Cell(value, interval, differs=differs, note=OTHER if odd else "", n=figure.n)
+
+
+def _metric(series: Series | None, way: str | None) -> Cell:
+    known = finite(series)
+    if series is None:
+        return Cell(ABSENT)
+    last = number(series.values[-1])
+    if not known:
+        return Cell(last)
+    if way is None:
+        low, high = (number(ends(value for _, value in known)) for ends in (min, max))
+        return Cell(last, f"{low} to {high}" if low != high else "")
+    step, value = extreme(known, way)
+    return Cell(last, f"{number(value)} at {step:,}")
+
+
+def extreme(known: Sequence[tuple[int, float]], way: str) -> tuple[int, float]:
+    """Step and value of the lowest or highest; the first of equals."""
+    return (min if way == "lower" else max)(known, key=lambda point: point[1])
+
+
+def finite(series: Series | None) -> list[tuple[int, float]]:
+    """Steps and values without those that are not finite."""
+    if series is None:
+        return []
+    return [point for point in zip(series.steps, series.values, strict=True) if math.isfinite(point[1])]
+
+
+def number(value: float) -> str:
+    """Four digits.
+
+    >>> number(0.123456), number(1234567.0), number(float("nan"))
+    ('0.1235', '1.235e+06', 'nan')
+    """
+    return f"{value:.4g}"
+
+
+def _last(series: Series | None) -> float | None:
+    return series.values[-1] if series is not None and math.isfinite(series.values[-1]) else None
+
+
+def _best(values: Sequence[float | None], way: str | None) -> set[int]:
+    """Columns with the best printed value; none where all are alike or one stands alone."""
+    known = [value for value in values if value is not None]
+    if way is None or len({number(value) for value in known}) < 2:
+        return set()
+    best = number(min(known) if way == "lower" else max(known))
+    return {at for at, value in enumerate(values) if value is not None and number(value) == best}
+
+
+def _duration(run: Run) -> str:
+    if run.seconds is None:
+        return ABSENT
+    minutes, seconds = divmod(round(run.seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{clock} since resumed" if run.resumed else clock
+
+
+def _date(started: float | None) -> str:
+    return ABSENT if started is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(started))

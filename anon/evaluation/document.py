@@ -1,0 +1,280 @@
+"""A finished evaluation as one document: what results.json (schema 2) holds, and the report and its tables are made of.
+
+The document is plain data: it is written as JSON and read back to the same value, and whatever is printed, drawn or
+sent to W&B comes from it alone, so a report can be made again, or of another machine's results.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anon.errors import UserError
+from anon.evaluation.figures import Figure, finite
+
+SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """One combination that was evaluated, and its figures by name.
+
+    ``input``: what was done to the pictures before they were anonymized (``clean``: nothing). ``dial``: the setting of
+    the method's dial, where it was swept. ``needs``: why it could not be evaluated, with the command that changes that;
+    then there are no figures.
+    """
+
+    data: str
+    method: str
+    policy: str = "none"
+    defense: str = "none"
+    attack: str = "none"
+    input: str = "clean"
+    dial: float | None = None
+    split: str = "evaluation"
+    metrics: dict[str, Figure] = field(default_factory=dict)
+    needs: str | None = None
+
+    @property
+    def label(self) -> str:
+        """``FIVA + ITM, uniform_noise, reconstruction``: what was done, without what was not."""
+        policy = {"none": "", "plain": "", "negation": ""}.get(self.policy, f" + {_spelled(self.policy)}")
+        parts = [f"{self.method}{policy}", *(part for part in (self.defense, self.attack) if part != "none")]
+        parts += [self.input] if self.input != "clean" else []
+        return ", ".join(parts + ([] if self.dial is None else [f"{self.dial:g}"]))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: a figure's name, how it is headed, and which way is better (None: neither).
+
+    ``attack``: the figure is that of the line with this attack and otherwise the same; None: the line's own.
+    """
+
+    metric: str
+    title: str
+    better: str | None = None  # "lower" or "higher"
+    attack: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report: its lines by their place in :attr:`Document.lines`, in the order in which they are shown.
+
+    ``published``: the name of the printed table (:mod:`anon.evaluation.published`) whose rows stand beside ours.
+    ``dial``: what the lines' ``dial`` is, where the table is a sweep. ``every``: figures that are not shown as columns
+    are listed below the table.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[int, ...]
+    published: str | None = None
+    dial: str | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of one line minus that of another on the same faces, resampled together (paired).
+
+    ``significant``: the 95 % interval leaves 0 out.
+    """
+
+    table: str
+    metric: str
+    line: int
+    baseline: int
+    figure: Figure
+
+    @property
+    def significant(self) -> bool:
+        low, high = self.figure.low, self.figure.high
+        return low is not None and high is not None and (low > 0 or high < 0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a plot: points (x, y) with an optional band, of one line of the document.
+
+    ``plot``: ``errors`` (x: FAR, y: FRR, for ROC and DET) or ``temporal`` (x: frame, y: cosine distance to the clip's
+    first frame, with its 95 % band).
+    """
+
+    plot: str
+    label: str
+    line: int
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Densities of distances over common bins: ``edges`` (n + 1), ``densities`` (n) by what was compared."""
+
+    label: str
+    line: int
+    edges: tuple[float, ...]
+    densities: dict[str, tuple[float, ...]]
+    threshold: float
+    distance: str = "cosine distance"
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A judge with its calibrated threshold, and on what it was calibrated."""
+
+    name: str
+    metric: str
+    threshold: float
+    far: float  # wanted
+    far_achieved: float
+    impostor_pairs: int
+    eer: float
+    split: str = "background"
+
+
+@dataclass(frozen=True)
+class People:
+    """Who was evaluated: how many, and what chance would give."""
+
+    name: str
+    split: str
+    identities: int
+    probes: int
+    gallery: int
+    clips: int
+    impostor_pairs: int
+    synthetic: bool
+
+    @property
+    def chance(self) -> float:
+        """Rank-1 by guessing."""
+        return 1.0 / self.gallery if self.gallery else math.nan
+
+
+@dataclass(frozen=True)
+class Document:
+    """All of an evaluation.
+
+    ``judges`` and ``people`` are by the data set's name. ``pictures``: file names of the picture grids beside
+    results.json, with what they show; empty where the faces belong to somebody and were not asked for.
+    ``made``: date, duration and machine, the only part that differs between two runs of one evaluation.
+    """
+
+    title: str
+    seed: int
+    lines: tuple[Line, ...]
+    tables: tuple[Table, ...]
+    judges: dict[str, Recognizer]
+    people: dict[str, People]
+    differences: tuple[Difference, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    notes: tuple[str, ...] = ()
+    pictures: dict[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def figure(self, line: int, column: Column) -> Figure | None:
+        """What stands in a cell of a table; None where nobody measured it."""
+        own = self.lines[line]
+        if column.attack is None or column.attack == own.attack:
+            return own.metrics.get(column.metric)
+        attacked = {**_place(own), "attack": column.attack}
+        for other in self.lines:
+            if _place(other) == attacked:
+                return Figure.absent(other.needs) if other.needs else other.metrics.get(column.metric)
+        return None
+
+
+def as_json(document: Document) -> str:
+    """results.json; a number that is not finite is null, with a reason.
+
+    >>> made = Document("a", 0, (Line("faces", "FIVA", metrics={"ID": Figure(float("nan"))}),), (), {}, {})
+    >>> from_json(as_json(made)).lines[0].metrics["ID"]
+    Figure(value=None, low=None, high=None, reason='not finite', n=0)
+    """
+    content = asdict(document)
+    for line in content["lines"]:
+        line["metrics"] = {name: finite(figure) for name, figure in line["metrics"].items()}
+    for difference in content["differences"]:
+        difference["figure"] = finite(difference["figure"])
+    return json.dumps({"schema": SCHEMA, **content}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(text: str, where: str | Path = "results.json") -> Document:
+    """The document that :func:`as_json` wrote.
+
+    Raises:
+        UserError: it is no results.json of this schema.
+    """
+    try:
+        content = json.loads(text)
+        if content.pop("schema") != SCHEMA:
+            raise KeyError("schema")
+        return Document(
+            **{
+                **content,
+                "lines": tuple(Line(**{**line, "metrics": _figures(line["metrics"])}) for line in content["lines"]),
+                "tables": tuple(_table(table) for table in content["tables"]),
+                "judges": {name: Recognizer(**judge) for name, judge in content["judges"].items()},
+                "people": {name: People(**people) for name, people in content["people"].items()},
+                "differences": tuple(
+                    Difference(**{**part, "figure": Figure(**part["figure"])}) for part in content["differences"]
+                ),
+                "curves": tuple(Curve(**_tuples(curve)) for curve in content["curves"]),
+                "histograms": tuple(
+                    Histogram(**{**_tuples(part), "densities": _tuples(part["densities"])})
+                    for part in content["histograms"]
+                ),
+                "notes": tuple(content["notes"]),
+            }
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"'{where}' is no results.json of schema {SCHEMA}; make it with evaluate.py.") from error
+
+
+def read(path: str | Path) -> Document:
+    """The document of a results.json, or of the folder that holds it.
+
+    Raises:
+        UserError: there is none, or it is of another schema.
+    """
+    path = Path(path).expanduser()
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        return from_json(file.read_text(encoding="utf-8"), file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{file}' cannot be read; give the folder of an evaluation.") from error
+
+
+def _spelled(policy: str) -> str:
+    return {"itm": "ITM", "sampling": "Sampling", "source": "source"}.get(policy, policy)
+
+
+def _place(line: Line) -> dict[str, Any]:
+    names = ("data", "method", "policy", "defense", "attack", "input", "dial", "split")
+    return {name: getattr(line, name) for name in names}
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, Figure]:
+    return {name: Figure(**figure) for name, figure in metrics.items()}
+
+
+def _table(table: Mapping[str, Any]) -> Table:
+    columns = tuple(Column(**column) for column in table["columns"])
+    return Table(**{**table, "columns": columns, "lines": tuple(table["lines"])})
+
+
+def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}

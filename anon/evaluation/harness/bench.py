@@ -1,0 +1,344 @@
+"""The stages between a data set and a figure; each is kept in the store under the keys of what it was made from.
+
+    pictures -> changed -> defended -> attacked        any of them -> embeddings, readings, detections, comparisons
+
+Pictures are kept in eight bits, as they are published, and everything is measured on those, so a figure does not depend
+on whether its pictures were just drawn or lay in the store. Every unit is drawn by a fresh copy of its anonymizer (no
+memory of other units) with its own random generator, so it does not depend on their order either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from anon.anonymizers.composed import Anonymizer, Unchanged
+from anon.anonymizers.contract import AnonymizerLike
+from anon.attacks.contract import AttackLike, overrides
+from anon.defenses.defended import Defended
+from anon.defenses.parameters import ParameterNoise
+from anon.evaluation import protocol as rules
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.inputs import Turned
+from anon.evaluation.harness.pictures import IMAGES, Originals, Pictures, eight_bits
+from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
+from anon.evaluation.harness.store import Store, Tensors, code, key_of
+from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
+from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite
+from anon.evaluation.harness.workshop import Attacker, Behind, Method, Needs, Workshop
+from anon.evaluation.judging import check_cosine
+from anon.faces.contract import in_eight_bits
+from anon.identity.contract import JudgeLike
+from anon.identity.encoder import Encoder
+from anon.metrics.detection_confidence import best_detections
+
+_DRAWS = ("faces", "identity", "generators", "anonymizers", "evaluation/harness/bench", "evaluation/harness/subjects")
+
+
+class Armed(NamedTuple):
+    """Whom an adversary enrolled, and where it accepts."""
+
+    gallery: Gallery
+    anew: bool  # the threshold is the adversary's own
+
+
+class Bench:
+    """The stages.
+
+    Args:
+        suite: the choices.
+        datasets: data modules by name.
+        judge: the recognizer that measures.
+        tools: other readers of faces.
+        store: keeps everything.
+        seed: of all randomness.
+        device: of networks.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        datasets: Callable[[str], rules.Data],
+        judge: JudgeLike,
+        tools: Tools,
+        store: Store,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        check_cosine(judge, "The judge")
+        self.suite, self.datasets, self.tools, self.store, self.seed, self.device = (
+            suite,
+            datasets,
+            tools,
+            store,
+            seed,
+            device,
+        )
+        self.judge = eye(judge)
+        self.workshop = Workshop(suite, judge, device, self._anchors, self._tracking_threshold)
+        self._subjects: dict[str, Subjects] = {}
+        self._calibrations: dict[tuple[str, str], rules.Calibration] = {}
+
+    # who is evaluated
+
+    def subjects(self, data: str) -> Subjects:
+        """The people of a data set."""
+        if data not in self._subjects:
+            self._subjects[data] = subjects(self.datasets(data), self.suite, self.suite.few, self.seed)
+        return self._subjects[data]
+
+    def calibration(self, data: str, by: Eye) -> rules.Calibration:
+        """A recognizer's thresholds from the background people."""
+        name = (data, by.key)
+        if name not in self._calibrations:
+            group = self.subjects(data).background
+            z = self.z(Originals(group), by)
+            self._calibrations[name] = rules.calibrate(z, group.labels, self.suite.far, by.recognizer.name)
+        return self._calibrations[name]
+
+    def gallery(self, data: str, by: Eye) -> Gallery:
+        """The enrolled people as a recognizer sees them, with its threshold."""
+        group = self.subjects(data).enrolled
+        return Gallery.of(self.z(Originals(group), by), group.labels, self.calibration(data, by).threshold)
+
+    def _anchors(self, data: str, encoder: Encoder) -> Tensor:
+        group = self.subjects(data).anchors
+        z = self.z(Originals(group), eye(as_it_conditions(encoder)))
+        return rules.anchors(z, group.labels, self.suite.anchors, self.seed)
+
+    def _tracking_threshold(self, data: str, encoder: Encoder) -> float:
+        return self.calibration(data, eye(as_it_conditions(encoder))).threshold
+
+    # what is drawn
+
+    def rows(self, one: Combination) -> Tensor:
+        """Places (R,) among the items of the probes that the combination is measured on: all, or the few.
+
+        An input that chooses faces (turned away) does so by what the data knows of their pose, else by the estimator's
+        reading; there may be none.
+        """
+        people = self.subjects(one.data)
+        degraded = None if one.input == CLEAN else self.workshop.degraded(one)[0]
+        if isinstance(degraded, Turned):
+            pose = people.truth.get("pose")
+            if pose is None:
+                pose = self.read(Originals(people.items)).get("pose")
+            if pose is None:
+                return people.few[:0]
+            chosen = people.probes[degraded.choose(pose[people.probes])]
+            return chosen[rules.first_of_each(people.items.labels[chosen], self.suite.few)]
+        return people.few if self.is_few(one) or one.defense != NONE or one.attack != NONE else people.probes
+
+    def is_few(self, one: Combination) -> bool:
+        """Whether the combination is drawn for its rows only: its input is degraded, or its dial swept."""
+        return one.input != CLEAN or one.dial is not None
+
+    def targets(self, one: Combination) -> Pictures:
+        """What is anonymized: all items, or the combination's rows after its input was made worse."""
+        people = self.subjects(one.data)
+        if not self.is_few(one):
+            return Originals(people.items)
+        few = Originals(self.group(one.data, people.items.indices[self.rows(one)]))
+        degraded, settings = self.workshop.degraded(one)
+        if degraded is None or isinstance(degraded, Turned):
+            return few
+
+        def make() -> Tensors:
+            parts = few.batches(self.suite.batch_size, f"preparing {one.input} faces")
+            return {IMAGES: torch.cat([eight_bits(degraded(part)) for part in parts])}
+
+        key = key_of(of=few.key, input=settings, code=code("anonymizers", "metrics", "evaluation/harness/inputs"))
+        return Pictures(self.store, "targets", key, make, len(few))
+
+    def group(self, data: str, indices: Tensor) -> Group:
+        """Some pictures of the evaluation people, by their indices in the set."""
+        people = self.subjects(data)
+        return Group(people.items.faces, indices, key_of(of=people.items.key, indices=indices.tolist()))
+
+    def changed(self, one: Combination) -> Pictures | Needs:
+        """The anonymized items, or the few, with ``wanted`` (N, D) and ``mask_area`` (N,) where there are such."""
+        method = self.workshop.method(one)
+        if isinstance(method, Needs):
+            return method
+        people = self.subjects(one.data)
+        target = self.targets(one)
+        if len(target) == 0:
+            return Needs("n/a (no such face)")
+        if isinstance(method.pristine, Unchanged):
+            return target
+        sources = people.sources[self.rows(one)] if self.is_few(one) else people.sources
+
+        def make() -> Tensors:
+            return self._draw(cast(Method, method), target, people, sources)
+
+        swapped = key_of(sources=sources.tolist()) if method.source else None
+        key = key_of(
+            of=target.key,
+            method=method.key,
+            sources=swapped,
+            seed=self.seed,
+            batch=self.suite.batch_size,
+            device=self.device.type,
+            code=code(*_DRAWS),
+        )
+        return Pictures(self.store, "changed", key, make, len(target))
+
+    @torch.no_grad()
+    def _draw(self, method: Method, target: Pictures, people: Subjects, sources: Tensor) -> Tensors:
+        anonymizer, rng = method.fresh(), torch.Generator(self.device).manual_seed(self.seed)
+        parts: list[Tensors] = []
+        done = 0
+        for batch in target.batches(self.suite.batch_size, f"anonymizing with {method.title}"):
+            images = batch.to(self.device)
+            source = None
+            if method.source:
+                source = images_at(people.items.faces, sources[done : done + len(images)]).to(self.device)
+            done += len(images)
+            if not isinstance(anonymizer, Anonymizer):
+                parts.append({IMAGES: eight_bits(anonymizer(images, source=source, rng=rng))})
+                continue
+            z_source = None if source is None else anonymizer.encoder(source).z
+            wanted = anonymizer.policy(anonymizer.encoder(images).z, source=z_source, rng=rng)
+            redrawn = anonymizer.draw(images, wanted)
+            part = {IMAGES: eight_bits(redrawn.blend(images).clamp(-1.0, 1.0)), "wanted": wanted.cpu()}
+            if redrawn.mask is not None:
+                part["mask_area"] = redrawn.mask.flatten(1).mean(1).cpu()
+            parts.append(part)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def defended(self, one: Combination, changed: Pictures, places: Tensor) -> Pictures | Needs:
+        """The rows behind the combination's defense. ``places``: where they lie among the changed ones."""
+        behind = self.workshop.defense(one)
+        if isinstance(behind, Needs):
+            return behind
+        few = self.targets(one)
+        if not self.is_few(one):
+            few = Originals(self.group(one.data, self.subjects(one.data).items.indices[self.rows(one)]))
+
+        def make() -> Tensors:
+            return self._defend(one, cast(Behind, behind), few, changed, places)
+
+        key = key_of(
+            of=changed.key, few=few.key, defense=behind.key, seed=self.seed, code=code("defenses", "attacks", *_DRAWS)
+        )
+        return Pictures(self.store, "defended", key, make, len(places))
+
+    def _defend(self, one: Combination, behind: Behind, few: Pictures, changed: Pictures, places: Tensor) -> Tensors:
+        rng = torch.Generator(self.device).manual_seed(self.seed)
+        noisy = None
+        if isinstance(behind.defense, ParameterNoise):
+            noisy = Defended(cast(AnonymizerLike, cast(Method, self.workshop.method(one)).fresh()), behind.defense)
+        published = []
+        drawn = changed.at(places)
+        done = 0
+        for batch in few.batches(self.suite.batch_size, f"defending with {one.defense}"):
+            target = batch.to(self.device)
+            face = drawn[done : done + len(target)].to(self.device)
+            done += len(target)
+            with torch.no_grad() if noisy is not None else torch.enable_grad():
+                worse = noisy(target, rng=rng) if noisy is not None else behind.defense(face, target=target, rng=rng)  # type: ignore[operator]
+            published.append(eight_bits(worse.detach()))
+        return {IMAGES: torch.cat(published)}
+
+    def attacked(self, one: Combination, published: Pictures, places: Tensor) -> Pictures | Needs:
+        """What the combination's attack makes of the published faces; the faces themselves, if it works otherwise."""
+        attacker = self.workshop.attack(one)
+        if isinstance(attacker, Needs):
+            return attacker
+        attack = attacker.make(self.seed + 1)
+
+        @torch.no_grad()
+        def make() -> Tensors:
+            images = published.at(places).split(self.suite.batch_size)
+            return {IMAGES: torch.cat([eight_bits(attack.images(part.to(self.device))) for part in images])}
+
+        rows = key_of(places=places.tolist())
+        if not overrides(attack, "images"):
+
+            def same() -> Tensors:
+                return {IMAGES: published.tensors()[IMAGES][places]}
+
+            return Pictures(Store(None), "published", key_of(of=published.key, places=rows), same, len(places))
+        key = key_of(of=published.key, places=rows, attack=attacker.key, code=code("attacks", "generators"))
+        return Pictures(self.store, "attacked", key, make, len(places))
+
+    def armed(self, one: Combination, attacker: Attacker) -> Armed:
+        """The gallery of the combination's adversary: the judge's, unless it enrols or recognizes for itself.
+
+        Then its threshold is taken anew, at the same false accept rate, on background people treated as it treats those
+        whom it enrols, by a second instance that remembers nobody of them.
+        """
+        attack = attacker.make(self.seed + 1)
+        recognizer = attack.judge(self.judge.recognizer)
+        if recognizer is self.judge.recognizer and not overrides(attack, "gallery"):
+            return Armed(self.gallery(one.data, self.judge), anew=False)
+        check_cosine(recognizer, f"The recognizer of '{one.attack}'")
+        people = self.subjects(one.data)
+        z = self._enrolled(people.background, attacker, self.seed + 2, f"calibrating {one.attack}")
+        limit = rules.calibrate(z, people.background.labels, self.suite.far, f"the adversary '{one.attack}'").threshold
+        z = self._enrolled(people.enrolled, attacker, self.seed + 1, f"enrolling for {one.attack}")
+        return Armed(Gallery.of(z, people.enrolled.labels, limit), anew=True)
+
+    def _enrolled(self, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
+        @torch.no_grad()
+        def make() -> Tensors:
+            attack = attacker.make(seed)
+            recognizer = attack.judge(self.judge.recognizer)
+            parts = []
+            for batch in group.batches(self.suite.batch_size, what):
+                seen = in_eight_bits(attack.gallery(in_eight_bits(batch["image"]).to(self.device)))
+                parts.append(recognizer.embed(seen).float().cpu())
+            return {"z": torch.cat(parts)}
+
+        key = key_of(
+            of=group.key,
+            attack=attacker.key,
+            judge=self.judge.key,
+            seed=seed,
+            batch=self.suite.batch_size,
+            code=code("attacks", "defenses", *_DRAWS),
+        )
+        return self.store.get("enrolled", key, make)["z"]
+
+    # what is seen
+
+    def z(self, pictures: Pictures, by: Eye, attack: AttackLike | None = None) -> Tensor:
+        """(N, D) embeddings, by a recognizer or by the one that an attack brings in its place."""
+        recognizer = by.recognizer if attack is None else attack.judge(by.recognizer)
+        own = by if recognizer is by.recognizer else eye(recognizer)
+        return embeddings(self.store, pictures, own, self.suite.batch_size, self.device)
+
+    def read(self, pictures: Pictures) -> Tensors:
+        """What the estimator of attributes reads, each (N, ...); nothing without one."""
+        estimator = self.tools.attributes
+        if estimator is None:
+            return {}
+
+        @torch.no_grad()
+        def make() -> Tensors:
+            found = []
+            for part in pictures.batches(self.suite.batch_size, "reading attributes"):
+                found.append({name: value.float().cpu() for name, value in estimator(part.to(self.device)).items()})
+            return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+        key = key_of(of=pictures.key, by=self.tools.attributes_key, code=code("attributes", "identity"))
+        return self.store.get("readings", key, make)
+
+    def detections(self, pictures: Pictures, name: str) -> Tensors:
+        """``scores`` (N,) and ``boxes`` (N, 4) of a detector."""
+
+        def make() -> Tensors:
+            found = [
+                best_detections(self.tools.detectors[name], part)
+                for part in pictures.batches(self.suite.batch_size, f"detecting with {name}")
+            ]
+            scores, boxes = (torch.cat(parts).float().cpu() for parts in zip(*found, strict=True))
+            return {"scores": scores, "boxes": boxes}
+
+        key = key_of(
+            of=pictures.key, by=self.tools.detector_keys[name], code=code("faces", "metrics/detection_confidence")
+        )
+        return self.store.get("detections", key, make)

@@ -1,0 +1,278 @@
+"""What a measure sees of one combination: embeddings, readings, pictures and people, each made when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.figures import Figure
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.bench import Bench
+from anon.evaluation.harness.pictures import Originals, Pictures, View
+from anon.evaluation.harness.readers import as_it_conditions, eye
+from anon.evaluation.harness.store import Tensors, code, key_of, written
+from anon.evaluation.harness.suite import NONE, Combination
+from anon.evaluation.harness.workshop import Attacker, Method, Needs
+from anon.faces.contract import to_float
+
+#: The four states of a face: as it was given, anonymized, behind the defense, and after the attack.
+TARGET, CHANGED, PUBLISHED, SEEN = "target", "changed", "published", "seen"
+
+
+class Measure(Protocol):
+    """Figures of a combination by name. One that cannot be taken here is :meth:`Figure.absent`, with the reason."""
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]: ...
+
+
+class Cell:
+    """One combination. Its rows are the probes (R), or the first few of each person where that costs too much.
+
+    ``labels`` (R,) say who they are; every array of a cell has these rows, on the CPU.
+    """
+
+    def __init__(self, bench: Bench, one: Combination) -> None:
+        self.bench, self.one = bench, one
+        self.people = bench.subjects(one.data)
+        self.bootstrap: Bootstrap = self.people.bootstrap
+        self.rows = bench.rows(one)  # places among the items
+        self.labels = self.people.items.labels[self.rows]
+        self.source_labels = self.people.source_labels[self.rows]
+        self._views: dict[str, View] = {}
+        self._attacker: Attacker | None = None
+        self._gallery: Gallery | None = None
+        self.rethresholded = False  # the threshold is the adversary's own
+
+    def needs(self) -> str | None:
+        """Why the combination cannot be evaluated; None if it can be. Builds networks, draws nothing."""
+        try:
+            for of in (TARGET, CHANGED, PUBLISHED, SEEN):
+                self.view(of)
+        except _Missing as missing:
+            return missing.why
+        return None
+
+    @property
+    def keys(self) -> dict[str, object]:
+        """Of all that a measure can look at: pictures, people, readers, and how figures are resampled."""
+        bench, suite = self.bench, self.bench.suite
+        views = {of: self.view(of).key for of in (TARGET, CHANGED, PUBLISHED, SEEN)}
+        groups = (self.people.items, self.people.enrolled, self.people.background, self.people.anchors)
+        return {
+            "views": views,
+            "what": vars(self.one),
+            "method": self.method.key,
+            "attack": None if self._attacker is None else self._attacker.key,
+            "groups": [group.key for group in groups],
+            "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips, self.people.sources)]),
+            "readers": [bench.judge.key, bench.tools.attributes_key, dict(bench.tools.detector_keys)],
+            "rule": [suite.far, suite.resamples, suite.batch_size, bench.seed],
+        }
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the faces are as they were given: the row Real."""
+        return self.method.encoder is None and self.one.method == "real"
+
+    @property
+    def method(self) -> Method:
+        """The anonymizer."""
+        found = self.bench.workshop.method(self.one)
+        if isinstance(found, Needs):
+            raise _Missing(found.why)
+        return found
+
+    @property
+    def title(self) -> str:
+        """The method as tables print it."""
+        return self.bench.workshop.title(self.one.method)
+
+    # pictures
+
+    def view(self, of: str) -> View:
+        """The rows' pictures in one of their four states."""
+        if of not in self._views:
+            self._views[of] = self._view(of)
+        return self._views[of]
+
+    def _view(self, of: str) -> View:
+        one, bench = self.one, self.bench
+        alone = torch.arange(len(self.rows))
+        if of == TARGET:
+            return View(bench.targets(one), alone if bench.is_few(one) else self.rows)
+        if of == CHANGED:
+            return View(_there(bench.changed(one)), alone if bench.is_few(one) else self.rows)
+        if of == PUBLISHED:
+            changed = self.view(CHANGED)
+            if one.defense == NONE:
+                return changed
+            return View(_there(bench.defended(one, changed.pictures, changed.places)), alone)
+        published = self.view(PUBLISHED)
+        if one.attack == NONE:
+            return published
+        found = bench.workshop.attack(one)
+        if isinstance(found, Needs):
+            raise _Missing(found.why)
+        self._attacker = found
+        return View(_there(bench.attacked(one, published.pictures, published.places)), alone)
+
+    def beside(self, name: str) -> Tensor | None:
+        """What else the anonymizer told of the rows: ``wanted`` (R, D), ``mask_area`` (R,)."""
+        changed = self.view(CHANGED)
+        found = changed.pictures.tensors().get(name)
+        return None if found is None else found[changed.places]
+
+    # who it is
+
+    @property
+    def gallery(self) -> Gallery:
+        """Who is enrolled, by the judge, or by an adversary who does it for himself, with the threshold."""
+        if self._gallery is None:
+            self.view(SEEN)
+            if self._attacker is None:
+                self._gallery = self.bench.gallery(self.one.data, self.bench.judge)
+            else:
+                armed = self.bench.armed(self.one, self._attacker)
+                self._gallery, self.rethresholded = armed.gallery, armed.anew
+        return self._gallery
+
+    @property
+    def threshold(self) -> float:
+        """Cosine distance below which the judge takes two faces for one person."""
+        return self.bench.calibration(self.one.data, self.bench.judge).threshold
+
+    def z(self, of: str) -> Tensor:
+        """(R, D) unit embeddings by the judge; ``SEEN``: what the adversary compares with :attr:`gallery`."""
+        view = self.view(of)
+        if of != SEEN or self._attacker is None:
+            return self.bench.z(view.pictures, self.bench.judge)[view.places]
+        attack = self._attacker.make(self.bench.seed + 1)
+        return attack.probe(self.bench.z(view.pictures, self.bench.judge, attack)[view.places])
+
+    def z_of_sources(self) -> Tensor:
+        """(R, D) embeddings by the judge of the people who were swapped in."""
+        sources = self.people.sources.unique()
+        group = Originals(self.bench.group(self.one.data, sources))
+        return self.bench.z(group, self.bench.judge)[torch.searchsorted(sources, self.people.sources[self.rows])]
+
+    def by_encoder(self, of: str) -> tuple[Tensor, Gallery] | None:
+        """Embeddings (R, D) and the gallery by the recognizer that conditioned the generator; None without one."""
+        encoder = self.method.encoder
+        if encoder is None:
+            return None
+        by = eye(as_it_conditions(encoder))
+        view = self.view(of)
+        return self.bench.z(view.pictures, by)[view.places], self.bench.gallery(self.one.data, by)
+
+    def clips(self, of: str = CHANGED) -> Tensor:
+        """(M, n, D) embeddings by the judge of frames of clips; none where the rows are a few stills of each person."""
+        if self.rows is not self.people.probes or len(self.people.clips) == 0:
+            return torch.zeros(0, 2, 1)
+        return self.bench.z(self.view(of).pictures, self.bench.judge)[self.people.clips]
+
+    @property
+    def clip_labels(self) -> Tensor:
+        """(M,) whose clips they are."""
+        return self.people.items.labels[self.people.clips[:, 0]]
+
+    # what stays
+
+    def truth(self) -> Tensors:
+        """What the data knows of the rows, each (R, ...)."""
+        return {name: value[self.rows] for name, value in self.people.truth.items()}
+
+    def read(self, of: str) -> Tensors:
+        """What the estimator of attributes reads, each (R, ...); nothing without an estimator."""
+        view = self.view(of)
+        return {name: value[view.places] for name, value in self.bench.read(view.pictures).items()}
+
+    def read_clips(self, of: str) -> Tensors:
+        """The same of the frames of clips, each (M, n, ...)."""
+        if self.rows is not self.people.probes or len(self.people.clips) == 0:
+            return {}
+        view = self.view(of)
+        return {name: value[self.people.clips] for name, value in self.bench.read(view.pictures).items()}
+
+    def detections(self, of: str, detector: str) -> Tensors:
+        """``scores`` (R,) and ``boxes`` (R, 4)."""
+        view = self.view(of)
+        return {name: value[view.places] for name, value in self.bench.detections(view.pictures, detector).items()}
+
+    def compared(
+        self,
+        name: str,
+        function: Callable[[Tensor, Tensor], Tensor],
+        of: str = PUBLISHED,
+        against: str = TARGET,
+        **settings: Any,
+    ) -> Tensor:
+        """``function(pictures, pictures they are compared with) -> (B,)`` of every row, kept.
+
+        Args:
+            settings: all that the function's result depends on besides the pictures, its text and anon.metrics.
+        """
+        first, second = self.view(of), self.view(against)
+
+        @torch.no_grad()
+        def make() -> Tensors:
+            size, device = self.bench.suite.batch_size, self.bench.device
+            pairs = zip(first.eight_bits().split(size), second.eight_bits().split(size), strict=True)
+            return {"values": torch.cat([function(to_float(a).to(device), to_float(b).to(device)) for a, b in pairs])}
+
+        made_by = [settings, written(function), code("metrics")]
+        key = key_of(what=name, of=first.key, against=second.key, made_by=made_by)
+        return self.bench.store.get("comparisons", key, make)["values"]
+
+    def seen(self, name: str, function: Callable[[Tensor], Tensor], of: str = PUBLISHED, **settings: Any) -> Tensor:
+        """``function(pictures) -> (B, ...)`` of every row, kept; ``settings`` as in :meth:`compared`."""
+        view = self.view(of)
+
+        @torch.no_grad()
+        def make() -> Tensors:
+            parts = view.eight_bits().split(self.bench.suite.batch_size)
+            return {"values": torch.cat([function(to_float(part).to(self.bench.device)) for part in parts])}
+
+        made_by = [settings, written(function), code("metrics")]
+        key = key_of(what=name, of=view.key, made_by=made_by)
+        return self.bench.store.get("comparisons", key, make)["values"]
+
+    def kept(self, name: str, make: Callable[[], Tensors], of: Sequence[str], **settings: Any) -> Tensors:
+        """Whatever else takes long, under the keys of the states ``of`` which it is made."""
+        keys = {state: self.view(state).key for state in of}
+        if SEEN in of and self._attacker is not None:
+            keys["attack"] = self._attacker.key  # one that leaves the pictures alone still shows them to another judge
+        people = key_of(people=self.people.items.key, resamples=self.bench.suite.resamples, seed=self.bench.seed)
+        made_by = [settings, written(make), code("metrics")]
+        key = key_of(what=name, of=keys, people=people, by=self.bench.judge.key, made_by=made_by)
+        return self.bench.store.get("figures", key, make)
+
+    # figures
+
+    def mean(self, values: Tensor, share: bool = False) -> Figure:
+        """The mean of the rows' values (R,) with its interval over identities."""
+        return self.bootstrap.mean(values, self.labels, share)
+
+    def known_mean(self, values: Tensor, share: bool = False) -> Figure:
+        """The mean of the values that are known (not NaN)."""
+        known = ~values.isnan()
+        if not bool(known.any()):
+            return Figure.absent("n/a (never known)")
+        return self.bootstrap.mean(values[known], self.labels[known], share)
+
+
+class _Missing(Exception):
+    """A part of the combination is not at hand."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def _there(pictures: Pictures | Needs) -> Pictures:
+    if isinstance(pictures, Needs):
+        raise _Missing(pictures.why)
+    return pictures

@@ -1,0 +1,89 @@
+"""Pictures that are bad before they are anonymized: does a method still hide a face that it hardly sees?
+
+A mosaic or a bar over the eyes leave a person recognizable to some degree, and are what archives hold; a face far from
+frontal is where landmarks and generators fail first. The identity must be gone from all of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from anon.anonymizers.filters import block_means
+from anon.errors import UserError
+from anon.metrics.degradations import degrade
+
+FILL = 0.0  # mid grey
+PLACES = {  # top, bottom, left, right in shares of an aligned crop
+    "eyes": (0.36, 0.52, 0.15, 0.85),
+    "mouth": (0.68, 0.90, 0.25, 0.75),
+    "left_half": (0.0, 1.0, 0.0, 0.5),
+}
+
+
+class Pixelated(nn.Module):
+    """A mosaic of ``blocks`` a side. Images (B, 3, H, W) in [-1, 1] -> the same form."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.blocks = blocks
+
+    def forward(self, images: Tensor) -> Tensor:
+        means = block_means(images, self.blocks)
+        return nn.functional.interpolate(means, images.shape[-2:], mode="nearest-exact")
+
+
+class Occluded(nn.Module):
+    """A grey bar over a part of the aligned face. Images (B, 3, H, W) in [-1, 1] -> the same form.
+
+    Args:
+        part: ``eyes``, ``mouth`` or ``left_half``.
+
+    Raises:
+        UserError: another part.
+    """
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        if part not in PLACES:
+            raise UserError(f"A face has no part '{part}' to occlude; there are: {', '.join(PLACES)}.")
+        self.part = part
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        top, bottom, left, right = PLACES[self.part]
+        worse = images.clone()
+        worse[..., round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = FILL
+        return worse
+
+
+class Degraded(nn.Module):
+    """Compressed or shrunk and enlarged, written as in :func:`anon.metrics.degradations.degrade`."""
+
+    def __init__(self, steps: str) -> None:
+        super().__init__()
+        degrade(torch.zeros(1, 3, 16, 16), steps)  # a step that there is not is refused before any work
+        self.steps = steps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1] -> the same form."""
+        return degrade(images, self.steps)
+
+
+class Turned:
+    """Only faces that are turned away: |yaw| above ``yaw`` degrees; chooses pictures and changes none.
+
+    Args:
+        yaw: degrees, above 0.
+    """
+
+    def __init__(self, yaw: float) -> None:
+        self.yaw = yaw
+
+    def choose(self, pose: Tensor) -> Tensor:
+        """Which of the poses (N, 3), yaw first, are turned: (N,) bool.
+
+        >>> Turned(45.0).choose(torch.tensor([[50.0, 0.0, 0.0], [-46.0, 0.0, 0.0], [45.0, 0.0, 0.0]]))
+        tensor([ True,  True, False])
+        """
+        return pose[:, 0].abs() > self.yaw

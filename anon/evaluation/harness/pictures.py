@@ -1,0 +1,88 @@
+"""Pictures that an evaluation made, in the eight bits in which pictures are published, and looks at some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from anon.evaluation.harness.store import Store, Tensors, key_of
+from anon.evaluation.harness.subjects import Group
+from anon.faces.contract import in_eight_bits, to_float, to_uint8
+from anon.progress import track
+
+IMAGES = "images"
+
+
+class Pictures:
+    """N pictures under a key; they are made, or read from the store, when somebody looks.
+
+    Args:
+        store: keeps them.
+        kind: of thing they are.
+        key: of everything that makes them.
+        make: gives ``images`` (N, H, W, 3) uint8 and whatever else was found on the way, each (N, ...).
+        count: N.
+    """
+
+    def __init__(self, store: Store, kind: str, key: str, make: Callable[[], Tensors], count: int) -> None:
+        self.store, self.kind, self.key, self.make, self.count = store, kind, key, make, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def tensors(self) -> Tensors:
+        """``images`` and the rest. Nothing is held here: a data set may be larger than memory allows twice."""
+        return self.store.get(self.kind, self.key, self.make)
+
+    def batches(self, size: int, what: str) -> Iterator[Tensor]:
+        """(B, 3, H, W) in [-1, 1], in order."""
+        images = self.tensors()[IMAGES]
+        return track((to_float(part) for part in images.split(size)), what, len(images), size)
+
+    def at(self, places: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] of some."""
+        return to_float(self.tensors()[IMAGES][places])
+
+
+class Originals(Pictures):
+    """The pictures of a group, as the data set has them, in eight bits."""
+
+    def __init__(self, group: Group) -> None:
+        super().__init__(Store(None), "original", group.key, dict, len(group))
+        self.group = group
+
+    def tensors(self) -> Tensors:
+        """``images`` (N, H, W, 3) uint8."""
+        parts = [to_uint8(batch["image"]) for batch in self.group.batches(256, "reading faces")]
+        return {IMAGES: torch.cat(parts)}
+
+    def batches(self, size: int, what: str) -> Iterator[Tensor]:
+        return (in_eight_bits(batch["image"]) for batch in self.group.batches(size, what))
+
+
+@dataclass(frozen=True)
+class View:
+    """Some of the pictures, in an order: rows of a cell."""
+
+    pictures: Pictures
+    places: Tensor  # (R,)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def key(self) -> str:
+        """Of the pictures and which of them."""
+        return key_of(of=self.pictures.key, places=self.places.tolist())
+
+    def eight_bits(self) -> Tensor:
+        """(R, H, W, 3) uint8."""
+        return self.pictures.tensors()[IMAGES][self.places]
+
+
+def eight_bits(images: Tensor) -> Tensor:
+    """(B, 3, H, W) in [-1, 1] -> (B, H, W, 3) uint8 on the CPU."""
+    return to_uint8(images).cpu()

@@ -1,0 +1,276 @@
+"""The door of the harness: every combination of every table, once, into one document and its report.
+
+    python evaluate.py experiment=all
+
+What is missing (weights that nobody trained here, a file that a metric needs) is said in the tables; what is wrong in
+the configuration is said before any work. A run that was killed is simply run again: the store holds what was made.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from anon.anonymizers.composed import AnonymizationError
+from anon.evaluation import report
+from anon.evaluation import results as files
+from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.document import (
+    Column,
+    Curve,
+    Difference,
+    Document,
+    Histogram,
+    Line,
+    People,
+    Recognizer,
+    Table,
+    as_json,
+)
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.bench import Bench
+from anon.evaluation.harness.cell import Cell, Measure
+from anon.evaluation.harness.grids import write_grids
+from anon.evaluation.harness.readers import tools_of
+from anon.evaluation.harness.remembered import figures_of
+from anon.evaluation.harness.store import Store, cache_of
+from anon.evaluation.harness.suite import PLAIN, Combination, Plan, Suite, as_plain, check_attacks, plans
+from anon.evaluation.protocol import Data
+from anon.identity.contract import JudgeLike
+
+VERSIONS = ("torch", "torchmetrics", "numpy", "pytorch-lightning", "hydra-core")
+
+
+def run(
+    judge: JudgeLike,
+    data: Data,
+    cfg: DictConfig,
+    output: Path,
+    *,
+    device: torch.device | str = "cpu",
+    commit: str | None = None,
+    methods: Mapping[str, Any] | None = None,
+) -> Path:
+    """Evaluate a suite; prints the tables, and the paths of the files with results.json last.
+
+    Args:
+        judge: no recognizer that trained a method or an attack.
+        data: gives the splits train, background and evaluation.
+        cfg: ``protocol`` (a :class:`Suite`), ``metrics``, ``seed``, ``logger.images``, ``paths.cache``.
+        output: folder for results.json, report.html, the tables and the picture grids.
+        methods: further methods by name, as :class:`Suite` takes them; here an ``anonymizer`` may be built already.
+
+    Returns:
+        Path of results.json.
+
+    Raises:
+        UserError: a name that means nothing, an unfit checkpoint, a network that was trained with the judge, nobody to
+            enrol and probe, or too little data for the FAR.
+    """
+    began = time.monotonic()
+    suite = cast(Suite, instantiate(cfg.protocol))
+    suite = replace(suite, methods={**suite.methods, **(methods or {})})
+    tables = plans(suite)
+    check_attacks(suite)
+    if isinstance(judge, nn.Module):
+        judge.to(device)
+    tools = tools_of(cfg.metrics, torch.device(device))
+    store = Store(cache_of(OmegaConf.select(cfg, "paths.cache")))
+
+    def datasets(name: str) -> Data:
+        return data if name == PLAIN else cast(Data, instantiate(suite.datasets[name]))
+
+    bench = Bench(suite, datasets, judge, tools, store, int(cfg.seed), torch.device(device))
+    measures = {name: instantiate(suite.measures[name]) for plan in tables for name in plan.measures}
+    asked: dict[Combination, dict[str, None]] = {}
+    for plan in tables:
+        for one in plan.combinations:
+            asked.setdefault(one, {}).update(dict.fromkeys(plan.measures))
+    # All mistakes of the configuration before any work; what is wrong with a checkpoint before any picture is read.
+    for method in dict.fromkeys(one.method for one in asked):
+        bench.workshop.check(method)
+    cells = {one: Cell(bench, one) for one in asked}
+    for name in dict.fromkeys(one.data for one in asked):
+        bench.calibration(name, bench.judge)
+    needs = {one: cell.needs() for one, cell in cells.items()}
+    settings = {name: as_plain(suite.measures[name]) for name in measures}
+    found = _evaluate(asked, cells, needs, measures, settings)
+    document = _document(suite, tables, bench, cells, found, cfg, commit)
+    images = bool(OmegaConf.select(cfg, "logger.images"))
+    pictures = write_grids(output, tables, cells, needs, document, suite.grid_faces, images)
+    document = _finished(document, pictures, time.monotonic() - began, device)
+    written = report.write(document, output)
+    path = output / "results.json"
+    files.write(path, as_json(document))
+    print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}")
+    if suite.grid_faces > 0 and not (images or all(cell.people.synthetic for cell in cells.values())):
+        print("no grid of faces that belong to somebody (logger.images=true draws it)")
+    print(f"made {sum(store.made.values())} intermediate results, found {sum(store.found.values())} kept ones")
+    for file in written:
+        print(f"{file.stem} {file}")
+    print(f"run folder {output}\n{path}", flush=True)
+    return path
+
+
+Found = dict[Combination, tuple[Line, list[Curve | Histogram]]]
+
+
+def _evaluate(
+    asked: Mapping[Combination, Mapping[str, None]],
+    cells: Mapping[Combination, Cell],
+    needs: Mapping[Combination, str | None],
+    measures: Mapping[str, Measure],
+    settings: Mapping[str, Mapping[str, Any]],
+) -> Found:
+    """The lines, in the order in which they were asked for."""
+    found: Found = {}
+    for number, (one, names) in enumerate(asked.items()):
+        cell, why = cells[one], needs[one]
+        label = _line(cell, one, {}, None).label
+        if why is None:
+            print(f"{number + 1} of {len(asked)}: {label}", file=sys.stderr, flush=True)
+        figures: dict[str, Figure] = {}
+        plots: list[Curve | Histogram] = []
+        try:
+            for name in names if why is None else ():
+                figures |= figures_of(measures[name], settings[name], cell)
+                draw = getattr(measures[name], "plots", None)
+                plots += [] if draw is None else draw(cell, label, number)
+        except AnonymizationError as error:
+            figures, plots, why = {}, [], f"failed: {error}"
+        found[one] = _line(cell, one, figures, why), plots
+    return found
+
+
+def _line(cell: Cell, one: Combination, figures: dict[str, Figure], needs: str | None) -> Line:
+    return Line(
+        data=cell.people.name,
+        method=cell.title,
+        policy=one.policy,
+        defense=one.defense,
+        attack=one.attack,
+        input=one.input,
+        dial=one.dial,
+        metrics=figures,
+        needs=needs,
+    )
+
+
+def _document(
+    suite: Suite,
+    tables: list[Plan],
+    bench: Bench,
+    cells: Mapping[Combination, Cell],
+    found: Found,
+    cfg: DictConfig,
+    commit: str | None,
+) -> Document:
+    places = {one: place for place, one in enumerate(found)}
+    datasets = dict.fromkeys(one.data for one in found)
+    plots = [plot for _, own in found.values() for plot in own]
+    return Document(
+        title=suite.title,
+        seed=int(cfg.seed),
+        lines=tuple(line for line, _ in found.values()),
+        tables=tuple(_table(plan, places) for plan in tables),
+        judges={bench.subjects(name).name: _judge(bench, name) for name in datasets},
+        people={bench.subjects(name).name: _people(bench, name) for name in datasets},
+        differences=tuple(part for plan in tables for part in _differences(plan, found, places)),
+        curves=tuple(plot for plot in plots if isinstance(plot, Curve)),
+        histograms=tuple(plot for plot in plots if isinstance(plot, Histogram)),
+        notes=tuple(bench.workshop.notes),
+        config=_kept_config(cfg),
+        commit=commit,
+        versions={name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
+    )
+
+
+def _kept_config(cfg: DictConfig) -> dict[str, Any]:
+    """What the figures depend on: not where the files lie."""
+    kept = ("data", "judge", "protocol", "metrics", "seed")
+    return {name: files.plain(cfg[name]) for name in kept if name in cfg}
+
+
+def _table(plan: Plan, places: Mapping[Combination, int]) -> Table:
+    lines = tuple(places[one] for one in plan.shown)
+    return Table(plan.name, plan.title, plan.columns, lines, plan.published, plan.dial, plan.about)
+
+
+def _judge(bench: Bench, data: str) -> Recognizer:
+    known = bench.calibration(data, bench.judge)
+    judge = bench.judge.recognizer
+    return Recognizer(
+        judge.name, judge.metric, known.threshold, bench.suite.far, known.far, known.impostor_pairs, known.eer
+    )
+
+
+def _people(bench: Bench, data: str) -> People:
+    people = bench.subjects(data)
+    labels = people.items.labels[people.probes]
+    counts = labels.bincount().double()
+    impostors = int((counts.sum() ** 2 - counts.square().sum()) / 2)
+    return People(
+        name=people.name,
+        split="evaluation",
+        identities=len(labels.unique()),
+        probes=len(labels),
+        gallery=len(people.enrolled.labels.unique()),
+        clips=len(people.clips),
+        impostor_pairs=impostors,
+        synthetic=people.synthetic,
+    )
+
+
+def _differences(plan: Plan, found: Found, places: Mapping[Combination, int]) -> list[Difference]:
+    """Every line's columns minus the baseline's, on the same resamples of the same people."""
+    base = plan.baseline
+    if base is None:
+        return []
+    parts = []
+    for one in plan.shown:
+        if one == base or one.data != base.data or one.method == "real":
+            continue
+        for column in plan.columns:
+            own, other = (_figure(found, place, column) for place in (one, base))
+            if own is None or other is None or own.draws is None or other.draws is None:
+                continue
+            low, high = Bootstrap.interval(own.draws - other.draws)
+            apart = Figure(cast(float, own.value) - cast(float, other.value), low, high, n=min(own.n, other.n))
+            parts.append(Difference(plan.name, _named(column), places[one], places[base], apart))
+    return parts
+
+
+def _named(column: Column) -> str:
+    return column.metric if column.attack is None else f"{column.metric} ({column.attack})"
+
+
+def _figure(found: Found, one: Combination, column: Column) -> Figure | None:
+    place = one if column.attack is None else one.__class__(**{**vars(one), "attack": column.attack})
+    return found[place][0].metrics.get(column.metric) if place in found else None
+
+
+def _finished(document: Document, pictures: dict[str, str], seconds: float, device: torch.device | str) -> Document:
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    made = {"date": now, "seconds": round(seconds, 1), "device": str(device), "cores": os.cpu_count() or 0}
+    lines = tuple(
+        Line(**{**vars(line), "metrics": {name: _undrawn(figure) for name, figure in line.metrics.items()}})
+        for line in document.lines
+    )
+    return Document(**{**vars(document), "lines": lines, "pictures": pictures, "made": made})
+
+
+def _undrawn(figure: Figure) -> Figure:
+    return Figure(figure.value, figure.low, figure.high, figure.reason, figure.n)

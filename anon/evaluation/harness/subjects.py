@@ -1,0 +1,168 @@
+"""Who is evaluated on one data set: galleries, probes, clips, sources for swaps, and the pictures themselves by key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from anon.errors import UserError
+from anon.evaluation import protocol as rules
+from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.embeddings import batches, read_batch
+from anon.faces.contract import FaceSet, Sample, in_eight_bits
+
+KNOWN = ("pose", "expression", "gaze", "landmarks")  # truths that a data set may have
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures of a face set with the key of their bytes and of whose they are."""
+
+    faces: FaceSet
+    indices: Tensor  # (N,) rising
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) who they are."""
+        return self.faces.labels[self.indices]
+
+    def batches(self, size: int, what: str) -> Iterator[Sample]:
+        """In order, with a bar that says ``what``."""
+        return batches(self.faces, self.indices, size, what)
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The evaluation people of one data set.
+
+    ``items`` are the pictures that are changed: the probes and the frames of clips, in the order of the set (frames of
+    a clip one after the other, which trackers depend on). ``few`` are places of the first probes of each person, for
+    what costs most.
+    """
+
+    name: str
+    items: Group  # N
+    probes: Tensor  # (P,) places among the items
+    few: Tensor  # (F,) places among the items
+    clips: Tensor  # (M, n) places among the items, frames in order
+    enrolled: Group
+    background: Group  # calibrates thresholds
+    anchors: Group  # training people, whose mixtures are fake identities
+    sources: Tensor  # (N,) index of a picture of another person for each item
+    truth: dict[str, Tensor]  # (N, ...) what the data knows of the items
+    bootstrap: Bootstrap
+    synthetic: bool
+
+    @property
+    def source_labels(self) -> Tensor:
+        """(N,) who is swapped in."""
+        return self.items.faces.labels[self.sources]
+
+
+def subjects(data: rules.Data, rule: rules.Protocol, few: int, seed: int) -> Subjects:
+    """Choose probes, clips and sources; reads every picture once, for its bytes belong to all keys.
+
+    Args:
+        few: probes of a person, at most, in what costs most.
+
+    Raises:
+        UserError: nobody can be enrolled and probed.
+    """
+    faces = data.faces("evaluation")
+    half = rules.halves(faces)
+    if len(half.probe) == 0:
+        raise UserError(f"Nobody in the evaluation split of {data.name} has two pictures: enrol one, probe the other.")
+    clips = _clips(faces, half.probe, rule.clip_frames)
+    items = torch.cat([half.probe, clips.flatten()]).unique()
+    probes = torch.searchsorted(items, half.probe)
+    chosen = rules.first_of_each(faces.labels[half.probe], few)
+    group, truth = keyed(faces, items)
+    return Subjects(
+        name=data.name,
+        items=group,
+        probes=probes,
+        few=probes[chosen],
+        clips=torch.searchsorted(items, clips),
+        enrolled=keyed(faces, half.enrol)[0],
+        background=_sample(data, "background", rule),
+        anchors=_sample(data, "train", rule),
+        sources=_sources(faces, items, half.probe, seed),
+        truth=truth,
+        bootstrap=Bootstrap(faces.labels[items], rule.resamples, seed),
+        synthetic=bool(faces.synthetic),
+    )
+
+
+def _sample(data: rules.Data, split: str, rule: rules.Protocol) -> Group:
+    faces = data.faces(split)
+    return keyed(faces, rules.some_of_each(faces, rule.calibration_images))[0]
+
+
+def _clips(faces: FaceSet, probe: Tensor, count: int) -> Tensor:
+    """Frames of the clips that probe; of a prober who has none such, of all clips."""
+    clips = rules.clip_frames(faces, count)  # (M, count)
+    clips = clips[torch.isin(faces.labels[clips[:, 0]], faces.labels[probe])]
+    if len(clips) == 0:
+        return clips
+    probing = torch.isin(clips, probe).all(1)
+    labels = faces.labels[clips[:, 0]]
+    return clips[probing | ~torch.isin(labels, labels[probing])]
+
+
+def keyed(faces: FaceSet, indices: Tensor) -> tuple[Group, dict[str, Tensor]]:
+    """The group with the hash of its pictures, truths, names and places, and the truths."""
+    digest = hashlib.sha256(json.dumps(faces.names).encode())
+    for values in (faces.labels, faces.videos, faces.frames, indices):
+        digest.update(values.cpu().contiguous().numpy().tobytes())
+    truth: dict[str, list[Tensor]] = {}
+    for batch in batches(faces, indices, 256, "reading faces"):
+        digest.update(batch["image"].contiguous().numpy().tobytes())
+        for name in KNOWN:
+            if name in batch:
+                truth.setdefault(name, []).append(batch[name])  # type: ignore[literal-required]
+                digest.update(truth[name][-1].contiguous().numpy().tobytes())
+    joined = {name: torch.cat(parts) for name, parts in truth.items()}
+    return Group(faces, indices, digest.hexdigest()[:40]), joined
+
+
+def _sources(faces: FaceSet, items: Tensor, probe: Tensor, seed: int) -> Tensor:
+    """A probe picture of the next person in a seeded circle through all, for every item; its pictures in turn.
+
+    Where there is one person only, nobody can be swapped in and every item is its own source.
+    """
+    people = faces.labels[probe].unique()
+    circle = people[torch.randperm(len(people), generator=torch.Generator().manual_seed(seed))]
+    donor = torch.zeros(int(faces.labels.max()) + 1, dtype=torch.long)
+    donor[circle] = circle.roll(1)
+    order = probe[faces.labels[probe].argsort(stable=True)]  # probes, person by person
+    start = torch.searchsorted(faces.labels[order], people)
+    count = torch.bincount(torch.searchsorted(people, faces.labels[probe]), minlength=len(people))
+    place = torch.searchsorted(people, donor[faces.labels[items]])
+    turn = _turns(faces.labels[items])
+    return order[start[place] + turn % count[place]]
+
+
+def _turns(labels: Tensor) -> Tensor:
+    """How many entries with the same label come before each, (N,).
+
+    >>> _turns(torch.tensor([7, 2, 7, 7, 2])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = labels.argsort(stable=True)
+    found = torch.empty_like(labels)
+    found[order] = torch.arange(len(labels)) - torch.searchsorted(labels[order], labels[order])
+    return found
+
+
+def images_at(faces: FaceSet, indices: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1] of a face set, in eight bits."""
+    return in_eight_bits(read_batch(faces, indices.tolist())["image"])

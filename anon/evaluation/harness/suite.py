@@ -1,0 +1,205 @@
+"""Protocol as data: an evaluation is a list of products methods x policies x defenses x attacks x inputs.
+
+    python evaluate.py experiment=table1 | table2 | table3 | table4 | dial | all
+
+``conf/table/<name>.yaml`` is one table: its ``grid`` is the list of products, its ``metrics`` are names of measures,
+its ``columns`` what stands in front. ``conf/protocol/suite.yaml`` gives every name its configuration; it is built only
+when a table asks for it. A combination that several tables name is evaluated once, with the measures of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any, ClassVar, cast
+
+from omegaconf import OmegaConf
+
+from anon.errors import UserError
+from anon.evaluation import protocol as rules
+from anon.evaluation.document import Column
+from anon.evaluation.trained import newest
+
+NONE, CLEAN, PLAIN = "none", "clean", "default"
+
+
+@dataclass(frozen=True)
+class Suite(rules.Protocol):
+    """The choices of an evaluation, and what its names mean.
+
+    Args:
+        title: of the report.
+        tables: configurations of tables by name, in the order of the report; None: switched off.
+        methods: anonymizers by name: ``title``, ``anonymizer`` (a configuration), ``policies`` (whether it takes one),
+            ``train`` (the command that makes its checkpoint), ``dial``.
+        policies: configurations by name; a tracker's threshold and the anchors come from the data.
+        defenses: configurations by name.
+        attacks: configurations by name: ``attack``, or ``trained`` (checkpoints by method, or by method and defense:
+            ``fiva/uniform_noise``) with ``train`` (the command that makes one) and ``folder`` (of attack=ladder).
+        inputs: what is done to the pictures before they are anonymized, configurations by name.
+        measures: configurations by name.
+        datasets: further data modules by name; ``default`` is the evaluation's ``data``.
+        few: probes of a person, at most, that are defended, attacked, degraded or swept.
+    """
+
+    needs_generator: ClassVar[bool] = False  # methods name their own checkpoints
+    title: str = "Evaluation"
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, Any] = field(default_factory=dict)
+    policies: Mapping[str, Any] = field(default_factory=dict)
+    defenses: Mapping[str, Any] = field(default_factory=dict)
+    attacks: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    datasets: Mapping[str, Any] = field(default_factory=dict)
+    few: int = 4
+
+
+@dataclass(frozen=True, order=True)
+class Combination:
+    """One thing to evaluate, by the names of its parts."""
+
+    data: str
+    method: str
+    policy: str = NONE
+    input: str = CLEAN
+    dial: float | None = None
+    defense: str = NONE
+    attack: str = NONE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table as it was asked for: its combinations in order, its measures and its columns."""
+
+    name: str
+    title: str
+    about: str
+    published: str | None
+    combinations: tuple[Combination, ...]
+    measures: tuple[str, ...]
+    columns: tuple[Column, ...]
+    dial: str | None = None
+    baseline: Combination | None = None  # what the others are compared with, pair by pair
+
+    @property
+    def shown(self) -> tuple[Combination, ...]:
+        """The lines: where columns show an attack's figures, combinations with it are no lines of their own."""
+        folded = {column.attack for column in self.columns if column.attack is not None}
+        return tuple(one for one in self.combinations if one.attack not in folded)
+
+
+def plans(suite: Suite) -> list[Plan]:
+    """All tables of the suite.
+
+    Raises:
+        UserError: no tables, or a name that means nothing, with the nearest that does.
+    """
+    found = [_plan(suite, name, dict(table)) for name, table in suite.tables.items() if table is not None]
+    if not found:
+        raise UserError("protocol.tables names no table; choose experiment=table1, ..., or experiment=all.")
+    return found
+
+
+def _plan(suite: Suite, name: str, table: dict[str, Any]) -> Plan:
+    where = f"protocol.tables.{name}"
+    measures = tuple(_known(suite.measures, one, f"{where}.metrics", "measures") for one in table["metrics"])
+    combinations: dict[Combination, None] = {}
+    for block in table["grid"]:
+        combinations |= dict.fromkeys(_product(suite, dict(block), where))
+    sweeps = [one for one in combinations if one.dial is not None]
+    dials = {suite.methods[one.method]["dial"]["title"] for one in sweeps}
+    columns = tuple(_column(key, dict(given)) for key, given in table["columns"].items())
+    plan = Plan(
+        name=name,
+        title=table["title"],
+        about=table.get("about") or "",
+        published=table.get("published"),
+        combinations=tuple(combinations),
+        measures=measures,
+        columns=columns,
+        dial="; ".join(sorted(dials)) if sweeps else None,
+    )
+    anonymized = [one for one in plan.shown if one.method != "real" and one.dial is None]
+    return replace(plan, baseline=anonymized[0] if anonymized else None)
+
+
+def check_attacks(suite: Suite) -> None:
+    """Look after the checkpoints of trained attacks.
+
+    Raises:
+        UserError: one is of a method or a defense that there is none of, or a folder holds none at all.
+    """
+    for name, given in suite.attacks.items():
+        for victim in (given or {}).get("trained") or {}:
+            method, _, defense = str(victim).partition("/")
+            _known(suite.methods, method, f"protocol.attacks.{name}.trained", "methods")
+            if defense:
+                _known(suite.defenses, defense, f"protocol.attacks.{name}.trained", "defenses")
+        folder = (given or {}).get("folder")
+        if folder is not None and not any(newest(folder, key) for key in (NONE, *suite.defenses)):
+            raise UserError(
+                f"protocol.attacks.{name}.folder='{folder}' holds no trained attack; train them: {given['train']} "
+                f"paths.ladder={folder}."
+            )
+
+
+def _product(suite: Suite, block: dict[str, Any], where: str) -> list[Combination]:
+    """One block of the grid. Methods without a generator have no policy, and ``real`` has no defense and no attack."""
+    sweeping = bool(block.get("dial", False))
+    found = []
+    for data in _names(block, "data", PLAIN):
+        if data != PLAIN:
+            _known(suite.datasets, data, where, "datasets")
+        for method in _names(block, "methods"):
+            given = _known(suite.methods, method, where, "methods")
+            settings = suite.methods[given]
+            if sweeping and not settings.get("dial"):
+                raise UserError(f"{where} sweeps the dial of '{method}', which has none (dial: in conf/method).")
+            own = [settings["dial"].get("policy", NONE)] if sweeping else _names(block, "policies", NONE)
+            policies = own if settings.get("policies", False) else [NONE]
+            dials = [float(value) for value in settings["dial"]["values"]] if sweeping else [None]
+            for policy in dict.fromkeys(policies):
+                if policy != NONE:
+                    _known(suite.policies, policy, where, "policies")
+                for degraded in _names(block, "inputs", CLEAN):
+                    if degraded != CLEAN:
+                        _known(suite.inputs, degraded, where, "inputs")
+                    for defense in _names(block, "defenses", NONE):
+                        if defense != NONE:
+                            _known(suite.defenses, defense, where, "defenses")
+                        for attack in _names(block, "attacks", NONE):
+                            if attack != NONE:
+                                _known(suite.attacks, attack, where, "attacks")
+                            found += [
+                                Combination(data, method, policy, degraded, dial, defense, attack) for dial in dials
+                            ]
+    return found
+
+
+def _names(block: Mapping[str, Any], key: str, default: str | None = None) -> Sequence[str]:
+    if key not in block and default is None:
+        raise UserError(f"A block of a table's grid names no {key}.")
+    return list(block.get(key) or [default])
+
+
+def _known(names: Mapping[str, Any], name: str, where: str, what: str) -> str:
+    if names.get(name) is None:
+        near = get_close_matches(name, names, 1)
+        raise UserError(
+            f"{where} names '{name}', which is none of protocol.{what}"
+            + (f"; did you mean '{near[0]}'?" if near else f": {', '.join(names)}.")
+        )
+    return name
+
+
+def _column(key: str, given: dict[str, Any]) -> Column:
+    return Column(given.get("metric", key), given["title"], given.get("better"), given.get("attack"))
+
+
+def as_plain(given: Any) -> dict[str, Any]:
+    """A configuration as plain values of its own; what is built already stays what it is."""
+    if OmegaConf.is_config(given):
+        return cast(dict[str, Any], OmegaConf.to_container(given, resolve=True))
+    return {name: as_plain(value) if isinstance(value, Mapping) else value for name, value in given.items()}

@@ -1,0 +1,286 @@
+"""Builds what a combination names: the anonymizer with its policy, the defense, the attack, the change of the input.
+
+What cannot be built because nobody trained it yet is no error but a :class:`Needs`, which the table prints.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+import torch
+from hydra.utils import get_class, instantiate
+from torch import Tensor, nn
+
+from anon.anonymizers.composed import Anonymizer, Unchanged
+from anon.anonymizers.contract import AnonymizerLike
+from anon.attacks.contract import AttackLike
+from anon.attacks.reconstruction import Reconstruction
+from anon.defenses.contract import DefenseLike
+from anon.defenses.defended import Defended, complete
+from anon.defenses.parameters import ParameterNoise
+from anon.errors import UserError
+from anon.evaluation.harness.store import key_of, made_of
+from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
+from anon.evaluation.judging import judge_notes
+from anon.evaluation.trained import adversary, attack_config, newest
+from anon.identity.contract import JudgeLike
+from anon.identity.encoder import Encoder
+
+
+class Needs(NamedTuple):
+    """Why a combination cannot be evaluated here, with the command or the file that changes that."""
+
+    why: str
+
+
+class Method(NamedTuple):
+    """An anonymizer as it was built; who uses it takes a copy, for it may remember people."""
+
+    title: str
+    pristine: nn.Module
+    key: str
+    encoder: Encoder | None  # that conditions the generator
+    source: bool  # it swaps in another person's face
+
+    def fresh(self) -> nn.Module:
+        """A copy without memory of anybody."""
+        return copy.deepcopy(self.pristine)
+
+
+class Behind(NamedTuple):
+    """A defense with its key."""
+
+    defense: DefenseLike | ParameterNoise
+    key: str
+
+
+class Attacker(NamedTuple):
+    """An attack, or a function of the anonymizer that makes it (a parrot), with its key."""
+
+    make: Callable[[int], AttackLike]  # a number that seeds its own randomness
+    key: str
+
+
+class Workshop:
+    """Builds each thing once.
+
+    Args:
+        suite: what the names mean.
+        judge: refuses what was trained with it.
+        device: of networks.
+        anchors: of a data set and an encoder -> (K, D) fake identities.
+        threshold: of a data set and an encoder -> the tracker's cosine distance.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        judge: JudgeLike,
+        device: torch.device,
+        anchors: Callable[[str, Encoder], Tensor],
+        threshold: Callable[[str, Encoder], float],
+    ) -> None:
+        self.suite, self.judge, self.device = suite, judge, device
+        self.anchors, self.threshold = anchors, threshold
+        self._bases: dict[str, Any] = {}
+        self._methods: dict[tuple[str, str, str, float | None], Method | Needs] = {}
+        self._attacks: dict[str, AttackLike] = {}
+        self.notes: list[str] = []
+
+    def method(self, one: Combination) -> Method | Needs:
+        """The combination's anonymizer with its policy.
+
+        Raises:
+            UserError: an unfit checkpoint or policy, or a generator that was trained with the judge.
+        """
+        key = (one.data, one.method, one.policy, one.dial)
+        if key not in self._methods:
+            self._methods[key] = self._method(one)
+        return self._methods[key]
+
+    def check(self, method: str) -> None:
+        """Read a method's weights, before any picture is read.
+
+        Raises:
+            UserError: an unfit checkpoint, or a generator that was trained with the judge.
+        """
+        given = as_plain(self.suite.methods[method])["anonymizer"]
+        if given is None or _untrained(given):
+            return
+        encoder = getattr(self._base(given), "encoder", None)
+        if encoder is not None:
+            self._check_judge(encoder, self.title(method))
+
+    def title(self, method: str) -> str:
+        """As tables print it: by its configuration, else by the name of the generator's class."""
+        settings = self.suite.methods[method]
+        title = settings["title"]
+        return str(
+            title if title is not None else getattr(self._base(as_plain(settings)["anonymizer"]), "name", method)
+        )
+
+    def _method(self, one: Combination) -> Method | Needs:
+        settings = as_plain(self.suite.methods[one.method])
+        title, given = self.title(one.method), settings["anonymizer"]
+        chosen = None if one.policy == NONE else as_plain(self.suite.policies[one.policy])
+        if one.dial is not None:
+            _turn({"anonymizer": given, "policy": chosen}, str(settings["dial"]["key"]), one.dial)
+        if given is None:
+            return Method(title, Unchanged(), key_of(real=True), None, False)
+        if _untrained(given):
+            return Needs(f"needs {settings['train']}, then protocol.methods.{one.method}.anonymizer.checkpoint=<file>")
+        base = self._base(given)
+        encoder = getattr(base, "encoder", None)
+        if encoder is None:  # a filter, or an anonymizer that brings its own policy
+            pristine = cast(nn.Module, base)
+        else:
+            self._check_judge(encoder, title)
+            policy = self._policy(chosen, one.data, encoder, base.generator.steers)
+            pristine = Anonymizer(encoder, policy, base.generator)
+        pristine = pristine.to(self.device).eval()
+        key = key_of(
+            anonymizer={name: value for name, value in given.items() if name != "checkpoint"}
+            if isinstance(given, dict)
+            else None,
+            policy=chosen,
+            threshold=getattr(getattr(pristine, "policy", None), "threshold", None),
+            weights=made_of(pristine),
+        )
+        return Method(title, pristine, key, encoder, chosen is not None and "SourceIdentity" in chosen["_target_"])
+
+    def _base(self, given: Any) -> Any:
+        """What a configuration builds, once; what is built already passes unchanged."""
+        if not isinstance(given, dict):
+            return given
+        name = key_of(**given)
+        if name not in self._bases:
+            self._bases[name] = instantiate(given)
+        return self._bases[name]
+
+    def _policy(self, chosen: dict[str, Any] | None, data: str, encoder: Encoder, steers: int) -> nn.Module:
+        """A policy by its configuration: anchors, their side and the tracker's threshold come from here."""
+        if chosen is None:
+            raise UserError("A generator needs a policy: name some in the table's grid (policies: [itm]).")
+        given = dict(chosen)
+        if "policy" in given:
+            given["policy"] = self._policy(given["policy"], data, encoder, steers)
+        if "threshold" in given and given["threshold"] is None:
+            given["threshold"] = self.threshold(data, encoder)
+        if given.pop("_partial_", False):
+            given["anchors"] = self.anchors(data, encoder).to(self.device)
+            if given.get("mirrored") is None:
+                given["mirrored"] = steers < 0  # a generator that flees its condition gets the anchor itself
+        return get_class(given.pop("_target_"))(**given)
+
+    def _check_judge(self, encoder: Encoder, title: str) -> None:
+        notes = judge_notes(encoder, self.judge, self.suite, title)
+        self.notes += [note for note in notes if note not in self.notes]
+
+    def defense(self, one: Combination) -> Behind | Needs:
+        """The combination's defense and its key; a gradient defense works against the attack on the method."""
+        given = as_plain(self.suite.defenses[one.defense])
+        made = instantiate(given)
+        key = key_of(defense=given)
+        if isinstance(made, functools.partial):
+            attack = self._trained("reconstruction", one.method, None)
+            if isinstance(attack, Needs):
+                return attack
+            made = complete(made, cast(Reconstruction, attack))
+            key = key_of(defense=given, against=made_of(attack))
+        if isinstance(made, ParameterNoise):
+            method = self.method(one)
+            if isinstance(method, Method) and not hasattr(method.pristine, "generator"):
+                return Needs("n/a (no generator)")
+        return Behind(made.to(self.device) if isinstance(made, nn.Module) else made, key)
+
+    def attack(self, one: Combination) -> Attacker | Needs:
+        """The combination's attack; a parrot gets the published software, defense and all."""
+        settings = as_plain(self.suite.attacks[one.attack])
+        if "trained" in settings:
+            found = self._trained(one.attack, one.method, one.defense)
+            if isinstance(found, Needs):
+                return found
+            return Attacker(lambda seed: found, made_of(found))
+        if settings["attack"] is None:
+            return Needs("needs attack=reconstruction attack.checkpoint=<file>, or another attack=<choice>")
+        made = adversary(settings["attack"], self.judge, self.device)
+        if not isinstance(made, functools.partial):
+            ready = made
+            return Attacker(lambda seed: ready, key_of(attack=settings["attack"], made=made_of(ready)))
+        method, behind = self.method(one), None if one.defense == NONE else self.defense(one)
+        for part in (method, behind):
+            if isinstance(part, Needs):
+                return part
+        assert isinstance(method, Method)
+
+        def parrot(seed: int) -> AttackLike:
+            software = cast(AnonymizerLike, method.fresh())
+            if isinstance(behind, Behind):
+                software = Defended(software, behind.defense)
+            return self._placed(made(anonymizer=software, rng=torch.Generator(self.device).manual_seed(seed)))
+
+        key = key_of(
+            attack=settings["attack"], software=method.key, defense=behind.key if isinstance(behind, Behind) else None
+        )
+        return Attacker(parrot, key)
+
+    def _trained(self, attack: str, method: str, defense: str | None) -> AttackLike | Needs:
+        """The trained attack on a method, or on a method behind a defense where ``adaptive`` says so.
+
+        Raises:
+            UserError: no attack by that name is configured, an unfit checkpoint, or one that learned from the judge.
+        """
+        settings = as_plain(self.suite.attacks.get(attack) or {})
+        if "trained" not in settings:
+            raise UserError(
+                f"protocol.attacks.{attack} must be a trained attack (trained: {{<method>: <checkpoint>}})."
+            )
+        behind = defense if settings.get("adaptive") and defense not in (None, NONE) else None
+        name = method if behind is None else f"{method}/{behind}"
+        checkpoint = settings["trained"].get(name)
+        if checkpoint is None and settings.get("folder"):
+            checkpoint = newest(settings["folder"], behind or NONE)
+        if checkpoint is None:
+            command = str(settings["train"]).format(method=method, defense=behind)
+            option = f"protocol.attacks.{attack}.folder=<its folder>"
+            if "folder" not in settings:
+                option = f"+protocol.attacks.{attack}.trained.{name}=<file>"
+            return Needs(f"needs {command}, then {option}")
+        if str(checkpoint) not in self._attacks:
+            found = adversary(attack_config(str(checkpoint)), self.judge, self.device)
+            self._attacks[str(checkpoint)] = cast(AttackLike, found)
+        return self._attacks[str(checkpoint)]
+
+    def _placed(self, attack: Any) -> AttackLike:
+        """On the device, in eval mode."""
+        return cast(AttackLike, attack.to(self.device).eval() if isinstance(attack, nn.Module) else attack)
+
+    def degraded(self, one: Combination) -> tuple[Any, str]:
+        """What is done to the combination's pictures before they are anonymized, and its key."""
+        given = None if one.input == CLEAN else as_plain(self.suite.inputs[one.input])
+        return (None if given is None else instantiate(given)), key_of(input=given)
+
+
+def _untrained(given: Any) -> bool:
+    """Whether a method's configuration has a checkpoint and names none."""
+    return isinstance(given, dict) and given.get("checkpoint", "") is None
+
+
+def _turn(settings: Mapping[str, Any], key: str, value: float) -> None:
+    """Set ``anonymizer.sigma`` or ``policy.distance``; whole numbers stay whole.
+
+    Raises:
+        UserError: the key names nothing.
+    """
+    *path, last = key.split(".")
+    place: Any = settings
+    for part in path:
+        place = (place or {}).get(part)
+    if not isinstance(place, dict) or last not in place:
+        raise UserError(
+            f"The dial's key '{key}' names no setting of the method; write anonymizer.<name> or policy.<name>."
+        )
+    place[last] = int(value) if isinstance(place[last], int) and value == int(value) else value

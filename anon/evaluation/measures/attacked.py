@@ -1,0 +1,45 @@
+"""What the adversary gets: RA, retrieval after the attack (FIVA, section 3.5), and how near the recovered face comes.
+
+RA, RA_rank<k>      ID and ID_rank<k> of what the adversary sees, in the gallery that he enrolled
+recalibrated        1 where he enrols or recognizes for himself, so that the threshold is his own at the same FAR
+ssim_recovered, cosine_recovered   of his picture to the original one, the cosine by the judge
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import SEEN, TARGET, Cell
+from anon.evaluation.harness.suite import NONE
+from anon.evaluation.measures.retrieval import by_rank
+from anon.metrics.preservation import ssim
+from anon.metrics.retrieval import retrieval_hits
+
+
+class Attacked:
+    """The measure.
+
+    Args:
+        ks: the ranks.
+    """
+
+    def __init__(self, ks: Sequence[int] = (1, 5)) -> None:
+        self.ks = tuple(ks)
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """The figures; none without an attack."""
+        if cell.one.attack == NONE:
+            return {}
+        gallery = cell.gallery
+        hits = retrieval_hits(cell.z(SEEN), cell.labels, gallery.averages, gallery.people, gallery.threshold)
+        figures = {"RA": cell.mean(hits.double(), share=True)} | by_rank(cell, "RA", self.ks)
+        figures["recalibrated"] = Figure(float(cell.rethresholded), n=len(gallery.people))
+        view = cell.view(SEEN)
+        if view.pictures.kind != "attacked":  # he looks at the published faces themselves
+            same = Figure.absent("n/a (the attack recovers no picture)")
+            return figures | {"ssim_recovered": same, "cosine_recovered": same}
+        recovered = cell.bench.z(view.pictures, cell.bench.judge)[view.places]  # not the adversary's embedding
+        figures["ssim_recovered"] = cell.mean(cell.compared("ssim", ssim, SEEN, TARGET))
+        figures["cosine_recovered"] = cell.mean((recovered * cell.z(TARGET)).sum(1))
+        return figures

@@ -1,0 +1,115 @@
+"""What must stay of the face: pose, expression, gaze, landmarks, shape, age, gender, action units.
+
+<name>_error   of the published face against what the data knows, or else against the target's reading
+<name>_ratio   that error over the estimator's own error on the unchanged faces, where the data knows the truth
+landmarks_error   average keypoint distance in pixels (AKD; Wen et al., Springer 2024, section 8.6)
+shape_distance    of the landmarks once place, size and roll are taken out (:mod:`anon.metrics.shape`)
+age_error, age_agreement, gender_agreement      years, share within 5 years, share on the same side
+action_units_rmse, action_units_pcc             over the frames of each clip (Borghetto 2020, table 3)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anon.attributes.distances import distances
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
+from anon.evaluation.harness.store import Tensors
+from anon.evaluation.measures.reading import out_of_place, read, unread
+from anon.evaluation.measures.temporal import no_clips
+from anon.metrics.action_units import action_unit_correlation, action_unit_rmse
+from anon.metrics.attributes import NAMES, age_agrees, gender_agrees
+from anon.metrics.shape import shape_distance
+
+LEAST_POINTS = 3  # two always have one shape
+
+
+class Attributes:
+    """The measure."""
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """The figures; of unchanged faces the estimator's own errors where the data knows the truth."""
+        target, truth = read(cell, TARGET), cell.truth()
+        known = {
+            name: truth[name] if name in truth and truth[name].shape == value.shape else None
+            for name, value in target.items()
+        }
+        before = distances(target, {name: value for name, value in known.items() if value is not None})
+        if cell.unchanged:
+            return {f"{name}_error": _own(cell, name, target, before) for name in NAMES}
+        changed = read(cell, PUBLISHED)
+        goal = {name: target[name] if value is None else value for name, value in known.items()}
+        after = distances(changed, goal)
+        figures: dict[str, Figure] = {}
+        for name in NAMES:
+            if name not in after:
+                figures |= dict.fromkeys((f"{name}_error", f"{name}_ratio"), unread(cell, name))
+                continue
+            figures[f"{name}_error"] = cell.known_mean(after[name])
+            figures[f"{name}_ratio"] = _ratio(cell, after[name], before.get(name))
+        return figures | _shape(cell, changed, target) | _person(cell, changed, target) | _units(cell)
+
+
+def _own(cell: Cell, name: str, target: Tensors, errors: Tensors) -> Figure:
+    if name not in target:
+        return unread(cell, name)
+    if name not in errors:
+        return Figure.absent("n/a (no ground truth)")
+    return cell.known_mean(errors[name])
+
+
+def _ratio(cell: Cell, after: Tensor, before: Tensor | None) -> Figure:
+    """Error on changed faces over the estimator's own on the same faces unchanged."""
+    if before is None:
+        return Figure.absent("n/a (compared with the unchanged face)")
+    both = ~(after.isnan() | before.isnan())
+    if not bool(before[both].any()):
+        return Figure.absent("n/a (no error of its own)")
+    return cell.bootstrap.ratio(after[both], before[both], cell.labels[both])
+
+
+def _shape(cell: Cell, changed: Tensors, target: Tensors) -> dict[str, Figure]:
+    if "landmarks" not in changed:
+        return {"shape_distance": unread(cell, "landmarks")}
+    if changed["landmarks"].shape[1] < LEAST_POINTS:
+        return {"shape_distance": Figure.absent("n/a (two points have no shape)")}
+    return {"shape_distance": cell.known_mean(shape_distance(changed["landmarks"], target["landmarks"]))}
+
+
+def _person(cell: Cell, changed: Tensors, target: Tensors) -> dict[str, Figure]:
+    figures = dict.fromkeys(("age_error", "age_agreement"), unread(cell, "age"))
+    if "age" in changed:
+        after, before = changed["age"], target["age"]
+        figures["age_error"] = cell.known_mean((after - before).abs())
+        figures["age_agreement"] = cell.known_mean(age_agrees(after, before), share=True)
+    figures["gender_agreement"] = unread(cell, "gender")
+    if "gender" in changed:
+        agrees = gender_agrees(changed["gender"], target["gender"])
+        figures["gender_agreement"] = cell.known_mean(agrees, share=True)
+    return figures
+
+
+def _units(cell: Cell) -> dict[str, Figure]:
+    """Each clip by itself, for the mean intensity differs from person to person; then the mean over clips."""
+    names = ("action_units_rmse", "action_units_pcc")
+    estimator = cell.bench.tools.attributes
+    if estimator is None or out_of_place(cell) or "action_units" not in estimator.reads:
+        return dict.fromkeys(names, unread(cell, "action_units"))
+    changed, target = (cell.read_clips(of).get("action_units") for of in (PUBLISHED, TARGET))
+    if changed is None or target is None:
+        return dict.fromkeys(names, Figure.absent(no_clips(cell)))
+    pairs = list(zip(changed, target, strict=True))  # (n, A) each
+    values = (
+        torch.stack([action_unit_rmse(after, before) for after, before in pairs]),
+        torch.stack([action_unit_correlation(after, before).nanmean() for after, before in pairs]),
+    )
+    return {name: _over_clips(cell, value) for name, value in zip(names, values, strict=True)}
+
+
+def _over_clips(cell: Cell, values: Tensor) -> Figure:
+    known = ~values.isnan()
+    if not bool(known.any()):
+        return Figure.absent("n/a (never known)")
+    return cell.bootstrap.mean(values[known], cell.clip_labels[known])

@@ -1,0 +1,37 @@
+"""Is there still a face for a detector: the share found, the confidence lost and how far the box moved.
+
+Wen et al., Face De-identification (Springer 2024), section 3.3: the rate, the confidence compared with the original's,
+and the mean deviation of the box in pixels. All of them by every detector of ``metrics.detectors``; ``detected`` is the
+share by the first of them.
+"""
+
+from __future__ import annotations
+
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
+from anon.metrics.attributes import box_distance
+from anon.metrics.detection_confidence import confidence_drop
+
+NEEDS = "needs +detector@metrics.detectors.<name>=yunet metrics.detectors.<name>.weights=<file>"
+
+
+class Detection:
+    """The measure: ``detected_<name>``, ``confidence_drop_<name>`` and ``box_distance_<name>`` of each detector."""
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """The figures; of unchanged faces the share alone."""
+        detectors = cell.bench.tools.detectors
+        if not detectors:
+            names = ("detected",) if cell.unchanged else ("detected", "confidence_drop", "box_distance")
+            return dict.fromkeys(names, Figure.absent(NEEDS))
+        figures: dict[str, Figure] = {}
+        for name in detectors:
+            found = cell.detections(PUBLISHED, name)
+            seen = found["boxes"][:, 0].isfinite()
+            figures[f"detected_{name}"] = cell.mean(seen.double(), share=True)
+            if not cell.unchanged:
+                before = cell.detections(TARGET, name)
+                drop = confidence_drop(found["scores"], before["scores"])
+                figures[f"confidence_drop_{name}"] = cell.known_mean(drop)
+                figures[f"box_distance_{name}"] = cell.known_mean(box_distance(found["boxes"], before["boxes"]))
+        return {"detected": figures[f"detected_{next(iter(detectors))}"], **figures}

@@ -1,0 +1,22 @@
+"""ID by the recognizer that conditioned the generator and trained it: flattering, beside the judge's, and named so."""
+
+from __future__ import annotations
+
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import PUBLISHED, Cell
+from anon.evaluation.harness.suite import NONE
+from anon.metrics.retrieval import retrieval_hits
+
+
+class EncoderRetrieval:
+    """``ID_<encoder>``: :class:`anon.evaluation.measures.retrieval.Retrieval`'s ID, by the training encoder."""
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """One figure; none with an attack, and none of methods without an encoder."""
+        encoder = cell.method.encoder
+        found = None if cell.one.attack != NONE else cell.by_encoder(PUBLISHED)
+        if encoder is None or found is None:
+            return {}
+        z, gallery = found
+        hits = retrieval_hits(z, cell.labels, gallery.averages, gallery.people, gallery.threshold)
+        return {f"ID_{encoder.name}": cell.mean(hits.double(), share=True)}

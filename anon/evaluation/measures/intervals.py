@@ -1,0 +1,43 @@
+"""Figures whose resamples are not plain means: intervals by resampling identities, for all measures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anon.evaluation.bootstrap import ALPHA, Bootstrap
+from anon.evaluation.figures import Figure
+
+
+def columns(bootstrap: Bootstrap, labels: Tensor) -> Tensor:
+    """Columns (N,) of :attr:`Bootstrap.weights` of the people ``labels`` (N,), all of whom it knows."""
+    return torch.searchsorted(bootstrap.people, labels)
+
+
+def resampled(value: float, draws: Tensor, labels: Tensor, share: bool = False) -> Figure:
+    """A figure with the value of each resample, (R,).
+
+    Args:
+        labels: (N,) who the faces or clips are that it was measured on; one person has nobody to resample.
+        share: the value is a share; at 0 or 1 the open end is the exact bound, as in :meth:`Bootstrap.ratio`.
+    """
+    people = len(labels.unique())
+    if people < 2:
+        return Figure(value, n=len(labels))
+    low, high = Bootstrap.interval(draws)
+    if share and value in (0.0, 1.0):
+        bound = (ALPHA / 2) ** (1 / people)
+        low, high = (0.0, 1.0 - bound) if value == 0.0 else (bound, 1.0)
+    return Figure(value, low, high, n=len(labels), draws=draws)
+
+
+def around(value: float, draws: Tensor) -> Tensor:
+    """Draws (R,) moved so that their mean is the value.
+
+    Resampled people come with copies of themselves, which shifts a distance of distributions as a whole: its draws tell
+    the spread and not the place (:mod:`anon.metrics.frechet`).
+
+    >>> around(1.0, torch.tensor([4.0, 6.0]))
+    tensor([0., 2.])
+    """
+    return draws - draws.nanmean() + value

@@ -1,0 +1,42 @@
+"""Does the published face look like a photograph: NIQE against unchanged training faces of the data, lower is better.
+
+See :mod:`anon.metrics.quality` for what differs from Mittal et al. (2013). The training people are nowhere else in the
+evaluation, and their features are kept.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import PUBLISHED, Cell
+from anon.evaluation.harness.pictures import Originals
+from anon.evaluation.harness.store import Tensors, code, key_of
+from anon.metrics.quality import FEATURES, LEAST_SIDE, Pristine, niqe, niqe_features
+
+
+class Quality:
+    """The measure: ``niqe``, also of unchanged faces."""
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """One figure."""
+        side = min(cell.view(PUBLISHED).eight_bits().shape[1:3])
+        if side < LEAST_SIDE:
+            return {"niqe": Figure.absent(f"n/a (faces of {side} pixels; NIQE needs {LEAST_SIDE})")}
+        features = _pristine_features(cell)
+        known = int(features.isfinite().all(1).sum())
+        if known <= FEATURES:
+            return {"niqe": Figure.absent(f"n/a ({known} training faces; NIQE needs more than {FEATURES})")}
+        scores = niqe(cell.seen("niqe", niqe_features), Pristine.fit(features))
+        return {"niqe": cell.known_mean(scores)}
+
+
+def _pristine_features(cell: Cell) -> torch.Tensor:
+    """(N, 36) of unchanged faces of training people."""
+    group, bench = Originals(cell.people.anchors), cell.bench
+
+    def make() -> Tensors:
+        parts = group.batches(bench.suite.batch_size, "looking at natural faces")
+        return {"features": torch.cat([niqe_features(part.to(bench.device)).cpu() for part in parts])}
+
+    return bench.store.get("figures", key_of(what="niqe", of=group.key, code=code("metrics")), make)["features"]

@@ -1,0 +1,76 @@
+"""What do the right and a wrong key give back, where an anonymizer is reversible (Wen et al., Springer 2024, ch. 6, 8).
+
+A reversible anonymizer has ``recover(images, key)``, with keys (B,) int64 as in its ``forward``. The first few probes
+of each person are anonymized with keys of their own, published in eight bits, and recovered with the right key and with
+another one; the figures are those of :mod:`anon.metrics.recovery`, named ``recovery_<...>``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import CHANGED, TARGET, Cell
+from anon.evaluation.harness.store import Tensors
+from anon.evaluation.harness.suite import NONE
+from anon.evaluation.protocol import first_of_each
+from anon.faces.contract import in_eight_bits, to_float
+from anon.metrics.recovery import NAMES, key_recovery
+
+
+class Recovery:
+    """The measure.
+
+    Args:
+        keys: how many there are; the book's chapter 6 has six digits.
+    """
+
+    def __init__(self, keys: int = 10**6) -> None:
+        self.keys = keys
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """The figures; none of unchanged faces, and none with a defense or an attack, which keys do not meet."""
+        if cell.unchanged or cell.one.defense != NONE or cell.one.attack != NONE:
+            return {}
+        if not callable(getattr(cell.method.pristine, "recover", None)):
+            return {"recovery": Figure.absent("n/a (no key)")}
+        few = first_of_each(cell.labels, cell.bench.suite.few)
+        found = cell.kept("key recovery", lambda: self._recover(cell, few), of=(TARGET, CHANGED), keys=self.keys)
+        labels, figures = cell.labels[few], {}
+        for name in NAMES:
+            values, share = found[name], name.endswith(("verified", "match"))
+            finite = bool(values.isfinite().all())  # a picture that comes back exactly has no PSNR
+            figure = cell.bootstrap.mean(values, labels, share) if finite else Figure.absent("n/a (infinite)")
+            figures[f"recovery_{name}"] = figure
+        return figures
+
+    @torch.no_grad()
+    def _recover(self, cell: Cell, few: torch.Tensor) -> Tensors:
+        bench, method = cell.bench, cell.method
+        anonymizer = cast(Any, method.fresh())
+        rng = torch.Generator(bench.device).manual_seed(bench.seed)
+        embed = bench.judge.recognizer.embed
+        parts = []
+        for rows in cell.view(TARGET).eight_bits()[few].split(bench.suite.batch_size):
+            target = to_float(rows).to(bench.device)
+            right = torch.randint(self.keys, (len(rows),), generator=rng, device=bench.device)
+            other = torch.randint(1, self.keys, (len(rows),), generator=rng, device=bench.device)
+            wrong = (right + other) % self.keys  # never the right one
+            changed = in_eight_bits(anonymizer(target, key=right, rng=rng))
+            back = [in_eight_bits(anonymizer.recover(changed, key)) for key in (right, wrong)]
+            z_target, z_changed, z_right, z_wrong = (embed(images) for images in (target, changed, *back))
+            parts.append(
+                key_recovery(
+                    target=target,
+                    right=back[0],
+                    wrong=back[1],
+                    z_target=z_target,
+                    z_changed=z_changed,
+                    z_right=z_right,
+                    z_wrong=z_wrong,
+                    threshold=cell.threshold,
+                )
+            )
+        return {name: torch.cat([part[name].cpu() for part in parts]) for name in NAMES}

@@ -1,0 +1,63 @@
+"""Who is found again: ID, ID by rank, ID of the opposite embedding, mean reciprocal rank (FIVA, table 1).
+
+    ID           share of the probes whose nearest enrolled person is their own, below the judge's threshold
+    ID_rank<k>   the own person is among the k nearest, without a threshold        MRR   mean of 1 / rank
+    negID        ID of -z, by which an anonymizer that only maximizes the distance is found again
+    ID_per_image every enrolled picture is an entry of its own, instead of each person's average
+
+With an attack in the combination these are :mod:`anon.evaluation.measures.attacked`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import SEEN, Cell
+from anon.evaluation.harness.suite import NONE
+from anon.metrics.ranks import ranks
+from anon.metrics.retrieval import retrieval_hits
+
+
+class Retrieval:
+    """The measure.
+
+    Args:
+        ks: the ranks. One that is no less than the gallery's people says nothing, and is absent.
+    """
+
+    def __init__(self, ks: Sequence[int] = (1, 5, 10)) -> None:
+        self.ks = tuple(ks)
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """The figures; none with an attack."""
+        if cell.one.attack != NONE:
+            return {}
+        z, gallery, labels = cell.z(SEEN), cell.gallery, cell.labels
+        one, each = (gallery.averages, gallery.people), (gallery.pictures, gallery.owners)
+        asked = {
+            "ID": (one, gallery.threshold, False),
+            "negID": (one, gallery.threshold, True),
+            "negID_rank1": (one, math.inf, True),
+            "ID_per_image": (each, gallery.threshold, False),
+        }
+        figures = {
+            name: cell.mean(retrieval_hits(z, labels, *entries, threshold, negate).double(), share=True)
+            for name, (entries, threshold, negate) in asked.items()
+        }
+        reciprocal = 1.0 / ranks(z, labels, *one).double()
+        return figures | by_rank(cell, "ID", self.ks) | {"MRR": cell.mean(reciprocal, share=True)}
+
+
+def by_rank(cell: Cell, name: str, ks: Sequence[int]) -> dict[str, Figure]:
+    """``<name>_rank<k>`` of the seen faces in the combination's gallery."""
+    gallery = cell.gallery
+    places = ranks(cell.z(SEEN), cell.labels, gallery.averages, gallery.people)
+    people = len(gallery.people)
+    return {
+        f"{name}_rank{k}": cell.mean((places <= k).double(), share=True)
+        if k < people
+        else Figure.absent(f"n/a (a gallery of {people})")
+        for k in ks
+    }

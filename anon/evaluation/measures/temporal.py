@@ -1,0 +1,49 @@
+"""Does a person stay one person over a clip: M_tc_mu and M_tc_sigma (FIVA, eq. 7), identity invariance, drift.
+
+The plot is the mean cosine distance of every frame to its clip's first one, with its 95 % interval over identities.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from anon.evaluation.bootstrap import ALPHA
+from anon.evaluation.document import Curve
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import CHANGED, Cell
+from anon.evaluation.measures.intervals import columns
+from anon.metrics.temporal import identity_invariance, temporal_consistency
+
+NAMES = ("M_tc_mu", "M_tc_sigma", "identity_invariance")
+
+
+class Temporal:
+    """The measure."""
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """Means over the clips by :data:`NAMES`."""
+        z = cell.clips(CHANGED)
+        if len(z) == 0:
+            return dict.fromkeys(NAMES, Figure.absent(no_clips(cell)))
+        values = (*temporal_consistency(z), identity_invariance(z))
+        return {name: cell.bootstrap.mean(value, cell.clip_labels) for name, value in zip(NAMES, values, strict=True)}
+
+    def plots(self, cell: Cell, label: str, line: int) -> list[Curve]:
+        """The drift over the frames, if there are clips."""
+        z = cell.clips(CHANGED)
+        if len(z) == 0:
+            return []
+        apart = 1.0 - torch.einsum("mnd,md->mn", z, z[:, 0]).double()
+        apart[:, 0] = 0.0  # a frame and itself
+        place, weights = columns(cell.bootstrap, cell.clip_labels), cell.bootstrap.weights
+        sums = torch.zeros(weights.shape[1], z.shape[1], dtype=torch.float64).index_add_(0, place, apart)  # (I, n)
+        counts = torch.bincount(place, minlength=weights.shape[1]).double()
+        draws = (weights @ sums) / (weights @ counts)[:, None]  # (R, n)
+        low, high = draws.nanquantile(torch.tensor([ALPHA / 2, 1 - ALPHA / 2], dtype=torch.float64), dim=0).tolist()
+        frames = tuple(float(frame) for frame in range(z.shape[1]))
+        return [Curve("temporal", label, line, frames, tuple(apart.mean(0).tolist()), tuple(low), tuple(high))]
+
+
+def no_clips(cell: Cell) -> str:
+    """Why a combination has no clips."""
+    return "n/a (no clips)" if len(cell.people.clips) == 0 else "n/a (a few pictures of each person, no clips)"

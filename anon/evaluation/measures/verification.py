@@ -1,0 +1,98 @@
+"""Is the changed face still verified as the person: EER and TAR of probes against everybody's average (LFW's question).
+
+A genuine pair is a probe and its own person's enrolled average, an impostor pair a probe and another's. With an attack
+the probes are what the adversary sees, and the averages those that he enrolled. Plots: FRR over FAR (for ROC and DET),
+and the densities of distances around the threshold.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from anon.evaluation.document import Curve, Histogram
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import SEEN, TARGET, Cell
+from anon.evaluation.measures.error_rates import resampled_errors
+from anon.evaluation.measures.intervals import columns, resampled
+from anon.identity.verification import distances, equal_error_rate, threshold_at_far
+from anon.metrics.verification import error_tradeoff
+
+
+class Verification:
+    """The measure.
+
+    Args:
+        far: at which TAR is told; None: the protocol's. One that the pairs cannot tell makes TAR absent.
+        points: of the curve, at most; false accept rates from 1 over the impostor pairs on.
+        bins: of the histogram.
+    """
+
+    def __init__(self, far: float | None = None, points: int = 120, bins: int = 60) -> None:
+        self.far, self.points, self.bins = far, points, bins
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """``EER`` and ``TAR``, with people resampled on both sides."""
+        distance, own = _pairs(cell, SEEN)
+        genuine, impostor = distance[own], distance[~own]
+        if len(genuine) == 0 or len(impostor) == 0:
+            return dict.fromkeys(("EER", "TAR"), Figure.absent("n/a (needs two enrolled people)"))
+        far = cell.bench.suite.far if self.far is None else self.far
+        known = cell.bootstrap.people
+        place = columns(cell.bootstrap, cell.gallery.people).clamp_max(len(known) - 1)
+        entries = torch.where(known[place] == cell.gallery.people, place, -1)
+        people = columns(cell.bootstrap, cell.labels)
+        draws = resampled_errors(distance, own, people, entries, cell.bootstrap.weights, far)
+        figures = {"EER": resampled(equal_error_rate(genuine, impostor)[0], draws.eer, cell.labels, share=True)}
+        if len(impostor) * far < 1:
+            return figures | {"TAR": Figure.absent(f"n/a ({len(impostor):,} impostor pairs cannot tell FAR {far:g})")}
+        tar = float((genuine < threshold_at_far(impostor, far)[0]).double().mean())
+        return figures | {"TAR": resampled(tar, draws.tar, cell.labels, share=True)}
+
+    def plots(self, cell: Cell, label: str, line: int) -> list[Curve | Histogram]:
+        """The curve of errors and the densities, if there are pairs of both kinds."""
+        distance, own = _pairs(cell, SEEN)
+        genuine, impostor = distance[own], distance[~own]
+        if len(genuine) == 0 or len(impostor) == 0:
+            return []
+        return [
+            _curve(genuine, impostor, self.points, label, line),
+            self._densities(cell, genuine, impostor, label, line),
+        ]
+
+    def _densities(self, cell: Cell, genuine: Tensor, impostor: Tensor, label: str, line: int) -> Histogram:
+        parts = {"other people": impostor}
+        if cell.unchanged:
+            parts = {"same person, unchanged": genuine} | parts
+        else:
+            if not cell.rethresholded:  # unchanged faces have no place in a gallery of the adversary's making
+                distance, own = _pairs(cell, TARGET)
+                parts = {"same person, unchanged": distance[own]} | parts
+            parts = {"same person, changed": genuine} | parts
+        every = torch.cat(list(parts.values())).double()
+        low, high = float(every.min()), float(every.max())
+        width = max(high - low, 1e-9) / self.bins
+        densities = {}
+        for name, values in parts.items():
+            place = ((values.double() - low) / width).long().clamp_(0, self.bins - 1)
+            shares = torch.bincount(place, minlength=self.bins).double() / (len(values) * width)
+            densities[name] = tuple(shares.tolist())
+        edges = tuple(low + width * step for step in range(self.bins + 1))
+        return Histogram(label, line, edges, densities, cell.gallery.threshold)
+
+
+def _pairs(cell: Cell, of: str) -> tuple[Tensor, Tensor]:
+    """Distances (P, G) of the probes to everybody's average, and where the average is the probe's own person's."""
+    gallery = cell.gallery
+    return distances(cell.z(of), gallery.averages), cell.labels[:, None] == gallery.people[None]
+
+
+def _curve(genuine: Tensor, impostor: Tensor, points: int, label: str, line: int) -> Curve:
+    least = math.log10(1.0 / len(impostor))
+    wanted = [10 ** (least * (1 - step / (points - 1))) for step in range(points)]
+    found = error_tradeoff(genuine, impostor, wanted)
+    far, frr = torch.stack([found.far, found.frr]).unique_consecutive(dim=1)
+    shown = far > 0  # the smallest distances may be equal, and then the smallest rate is none
+    return Curve("errors", label, line, tuple(far[shown].tolist()), tuple(frr[shown].tolist()))

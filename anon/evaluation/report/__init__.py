@@ -1,0 +1,43 @@
+"""The report of an evaluation: everything a person looks at, made from its Document alone.
+
+    report.html   one file with tables, plots and pictures; needs no network and no script
+    table.md      the tables as GitHub Markdown
+    table.csv     one line a figure
+    tables.tex    the tables as LaTeX (booktabs)
+
+The same document gives the same bytes. ``python -m anon.evaluation.report <folder>`` makes the files again from the
+results.json in the folder of an evaluation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anon.evaluation import results
+from anon.evaluation.document import Document, as_json, from_json
+from anon.evaluation.report.latex import latex
+from anon.evaluation.report.page import page
+from anon.evaluation.report.plain import comma_separated, markdown, wandb_tables
+
+__all__ = ["wandb_tables", "write"]
+
+
+def write(document: Document, folder: Path) -> list[Path]:
+    """Write the report's files, each replaced atomically, and return their paths.
+
+    Args:
+        folder: where results.json lies, and the pictures that the document names.
+
+    Raises:
+        UserError: a file cannot be written, or a table names published numbers that there are none of.
+    """
+    document = from_json(as_json(document))  # what a later reader has: a figure that is not finite is none
+    files = {
+        "table.md": markdown(document),
+        "table.csv": comma_separated(document),
+        "tables.tex": latex(document),
+        "report.html": page(document, folder),
+    }
+    for name, content in files.items():
+        results.write(folder / name, content)
+    return [folder / name for name in files]

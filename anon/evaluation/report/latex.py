@@ -1,0 +1,88 @@
+r"""The tables as LaTeX: one ``table`` each, with caption and label, for a paper that loads booktabs and graphicx."""
+
+from __future__ import annotations
+
+import re
+
+from anon.evaluation.document import Document, Table
+from anon.evaluation.report.sheet import Cell, Row, Sheet, about_paper, pieces, sheet
+
+WIDE = 6  # columns from which on a table is scaled to the width of the text
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{"[": "{[}", "*": "{*}"},  # at the start of a row, LaTeX would take them for an option of the line break
+    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}", '"': "''"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\u2026": r"\dots{}"},
+    **{"↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "←": r"$\leftarrow$"},
+    **{"¬": r"$\neg$", "°": r"$^\circ$", "\u00d7": r"$\times$", "±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$"},
+    **{"\u2212": "$-$", "\u2013": "--", "²": "$^2$", "³": "$^3$"},
+    **{"ε": r"$\varepsilon$", "μ": r"$\mu$", "µ": r"$\mu$", "\u03c3": r"$\sigma$"},
+}
+_PLACES = re.compile("|".join(map(re.escape, _ESCAPES)))
+
+
+def latex(document: Document) -> str:
+    """All tables. Names in letters beyond Latin need XeLaTeX or LuaLaTeX."""
+    lines = [
+        f"% {_escaped(document.title)}",
+        r"% \usepackage{booktabs,graphicx}; figures in brackets: 95 %, bootstrap over identities",
+        "",
+    ]
+    for table in document.tables:
+        lines += [*_table(document, table), ""]
+    return "\n".join(lines)
+
+
+def _table(document: Document, table: Table) -> list[str]:
+    shown = sheet(document, table)
+    width = len(table.columns) + 1
+    wide = len(table.columns) >= WIDE
+    lines = [r"\begin{table}[t]", r"\centering", r"\small", f"\\caption{{{_caption(shown)}}}"]
+    lines += [f"\\label{{tab:{re.sub(r'[^a-z0-9]+', '-', table.name.lower()).strip('-')}}}"]
+    lines += [r"\resizebox{\linewidth}{!}{%"] if wide else []
+    lines += [f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    lines += [" & ".join(["", *map(_escaped, shown.head)]) + r" \\", r"\midrule"]
+    for place, row in enumerate(shown.rows):
+        lines += [r"\midrule"] if row.kind == "heading" and place else []
+        lines.append(_row(row, width) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}" + ("}" if wide else ""), r"\end{table}"]
+    return lines
+
+
+def _caption(shown: Sheet) -> str:
+    parts = [f"{_escaped(shown.table.title)}."]
+    parts += [_sentence(shown.table.about)] if shown.table.about else []
+    parts += [f"$^{{{letter}}}$ {_sentence(reason)}." for letter, reason in shown.footnotes.items()]
+    parts += [_escaped(shown.marked)] if shown.marked else []
+    parts += (
+        [f"In italics: {_escaped(shown.paper.source)}. {_escaped(about_paper(shown.paper))}"] if shown.paper else []
+    )
+    return " ".join(parts)
+
+
+def _row(row: Row, width: int) -> str:
+    if row.kind == "heading":
+        return f"\\multicolumn{{{width}}}{{l}}{{\\textbf{{{_escaped(row.label)}}}}}"
+    if row.kind == "needs":
+        return f"{_escaped(row.label)} & \\multicolumn{{{width - 1}}}{{l}}{{\\scriptsize {_sentence(row.needs)}}}"
+    if row.kind == "paper":
+        label = f"\\quad \\textit{{{_escaped(row.label)}}}"
+        return " & ".join([label, *(f"\\textit{{{cell.value}}}" for cell in row.cells)])
+    return " & ".join([_escaped(row.label), *(_cell(cell) for cell in row.cells)])
+
+
+def _cell(cell: Cell) -> str:
+    value = f"\\textbf{{{cell.value}}}" if cell.best else _escaped(cell.value)
+    value += "$^*$" if cell.differs else ""
+    value += f"$^{{{cell.note}}}$" if cell.note else ""
+    return value + (f" {{\\scriptsize {cell.interval}}}" if cell.interval else "")
+
+
+def _sentence(text: str) -> str:
+    return "".join(f"\\texttt{{{_escaped(part)}}}" if code else _escaped(part) for code, part in pieces(text)).strip()
+
+
+def _escaped(text: str) -> str:
+    return _PLACES.sub(lambda found: _ESCAPES[found[0]], re.sub(r"\s+", " ", text))

@@ -1,0 +1,190 @@
+"""report.html: one file that holds everything, asks no network for anything and runs no script.
+
+All text that comes from data is escaped; plots are SVG in the page, pictures are WebP as data URIs.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from PIL import Image
+
+from anon.evaluation.document import Difference, Document, Table
+from anon.evaluation.report import curves
+from anon.evaluation.report.drawing import Plot
+from anon.evaluation.report.privacy import keeps
+from anon.evaluation.report.sheet import Sheet, about_paper, datasets, differences, measured, pieces, sheet, title
+from anon.evaluation.report.sweep import rule, sweeps, swept
+from anon.evaluation.report.tradeoff import tradeoffs
+
+PNG = b"\x89PNG\r\n\x1a\n"
+SHOWN = 12  # plots of a section; more are folded away
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Plain rows below a head."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of the document with what belongs to it."""
+
+    anchor: str
+    sheet: Sheet
+    plots: Sequence[Plot]
+    ranges: Grid | None
+    rule: str
+    differences: Grid | None
+    others: Grid | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grid of faces as data URI, or what is the matter with it."""
+
+    caption: str
+    uri: str
+    missing: str = ""
+
+
+def page(document: Document, folder: Path) -> str:
+    """The page, with the pictures that the document names, from ``folder``.
+
+    Raises:
+        UserError: a table names published numbers that there are none of.
+    """
+    loader = FileSystemLoader(HERE, encoding="utf-8")
+    rendering = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    rendering.filters["commands"] = _commands
+    rendering.filters["about_paper"] = about_paper
+    return rendering.get_template("page.html.j2").render(
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        document=document,
+        datasets=datasets(document),
+        measured=measured(document),
+        sections=[_section(document, table, number) for number, table in enumerate(document.tables)],
+        shown=SHOWN,
+        gatherings=[
+            ("errors", "Verification errors", curves.errors(document)),
+            ("distances", "Distances", curves.distributions(document)),
+            ("time", "Identity over time", curves.temporal(document)),
+        ],
+        pictures=[_picture(folder, name, caption) for name, caption in document.pictures.items()],
+        config=_json(document.config),
+        made={name: value if isinstance(value, str) else _json(value) for name, value in document.made.items()},
+    )
+
+
+def _section(document: Document, table: Table, number: int) -> Section:
+    ranges = _ranges(document, table) if table.dial is not None else None
+    return Section(
+        anchor=f"table-{number + 1}",
+        sheet=sheet(document, table),
+        plots=[*tradeoffs(document, table), *sweeps(document, table)],
+        ranges=ranges,
+        rule=rule(table) if ranges else "",
+        differences=_differences(document, table, differences(document, table)),
+        others=_others(document, table),
+    )
+
+
+def _ranges(document: Document, table: Table) -> Grid | None:
+    """Where the dial of each method is of use, and where what begins to fall."""
+    found = swept(document, table)
+    if not found:
+        return None
+    columns = keeps(table)
+    several = len({one.data for one in found}) > 1
+    rows = []
+    for one in found:
+        label = f"{one.label}, {one.data}" if several else one.label
+        private = [setting for setting, met in zip(one.dial, one.private, strict=True) if met]
+        falls = [
+            "not measured"
+            if column.metric in one.unmeasured
+            else f"{one.falls[column.metric]:g}"
+            if column.metric in one.falls
+            else "nowhere"
+            for column in columns
+        ]
+        rows.append([label, _settings(private), _settings(one.useful), *falls])
+    return Grid(["", "private at", "useful range", *(f"{column.title} falls from" for column in columns)], rows)
+
+
+def _settings(settings: Sequence[float]) -> str:
+    return ", ".join(f"{setting:g}" for setting in sorted(settings)) or "none"
+
+
+def _differences(document: Document, table: Table, found: Sequence[Difference]) -> Grid | None:
+    rows = [
+        [
+            document.lines[part.line].label,
+            title(table, part.metric),
+            document.lines[part.baseline].label,
+            part.figure.text(),
+            "yes" if part.significant else "no",
+        ]
+        for part in found
+    ]
+    return Grid(["", "figure", "minus", "difference [95 %]", "leaves 0 out"], rows) if rows else None
+
+
+def _others(document: Document, table: Table) -> Grid | None:
+    """All figures of the table's lines that are no columns; the longer side goes down."""
+    own = {column.metric for column in table.columns if column.attack in (None, "none")}
+    lines = [document.lines[number] for number in table.lines if document.lines[number].needs is None]
+    names = list(dict.fromkeys(name for line in lines for name in line.metrics if name not in own))
+    if not names:
+        return None
+    several = len({line.data for line in lines}) > 1
+    labels = [f"{line.label}, {line.data}" if several else line.label for line in lines]
+    cells = [[line.metrics[name].text() if name in line.metrics else "" for name in names] for line in lines]
+    if len(lines) > len(names):
+        return Grid(["", *names], [[label, *row] for label, row in zip(labels, cells, strict=True)])
+    return Grid(["", *labels], [[name, *row] for name, row in zip(names, zip(*cells, strict=True), strict=True)])
+
+
+def _picture(folder: Path, name: str, caption: str) -> Picture:
+    """A results.json may come from elsewhere, so only a PNG that lies in the folder itself is put into the page.
+
+    It is put in as WebP, a tenth of the size.
+    """
+    file = folder / name
+    if Path(name).name != name or file.is_symlink() or not file.is_file():
+        return Picture(caption, "", f"The folder of this report has no picture '{name}'.")
+    content = file.read_bytes()
+    if not content.startswith(PNG):
+        return Picture(caption, "", f"'{name}' is no PNG.")
+    buffer = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            picture.convert("RGB").save(buffer, "WEBP", quality=82, method=4)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return Picture(caption, "", f"'{name}' is a damaged PNG.")
+    return Picture(caption, f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+
+
+def _commands(text: str) -> Markup:
+    """Text with its commands in code type."""
+    parts = (Markup("<code>{}</code>").format(part) if code else escape(part) for code, part in pieces(text))
+    return Markup("").join(parts)
+
+
+def _json(value: object) -> str:
+    if isinstance(value, Mapping) and not value:
+        return ""
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str)

@@ -1,0 +1,135 @@
+"""The tables as text and data: Markdown, CSV, and rows for W&B."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from anon.evaluation.document import Document, Table
+from anon.evaluation.report.sheet import Cell, Row, about_paper, datasets, differences, measured, pieces, sheet, title
+from anon.evaluation.results import markdown_table
+
+LINE = ("data", "split", "method", "policy", "defense", "attack", "input", "dial")
+_SPECIAL = re.compile(r"([\\`*<>|\[\]~]|(?<!\w)_|_(?!\w))")
+
+
+def markdown(document: Document) -> str:
+    """All tables as GitHub Markdown, with the paper's rows and how it was measured."""
+    lines = [f"# {_escaped(document.title)}", "", *(f"**{_escaped(note)}**\n" for note in document.notes)]
+    for table in document.tables:
+        lines += _table(document, table)
+    names = datasets(document)
+    lines += ["## How it was measured", ""]
+    lines += markdown_table(
+        ["", *map(_escaped, names)], [[fact, *map(_escaped, values)] for fact, values in measured(document)]
+    )
+    commit = f", commit {_escaped(document.commit)}" if document.commit else ""
+    lines += ["", f"Seed {document.seed}{commit}. Brackets: 95 %, bootstrap over identities.", ""]
+    return "\n".join(lines)
+
+
+def comma_separated(document: Document) -> str:
+    """One line a figure; a combination that could not be evaluated is a line without a metric, with the reason."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*LINE, "metric", "value", "low", "high", "n", "reason"])
+    for line in document.lines:
+        place = [_blank(getattr(line, name)) for name in LINE]
+        if line.needs:
+            writer.writerow([*place, "", "", "", "", "", line.needs])
+        for metric, figure in line.metrics.items():
+            numbers = [_blank(value) for value in (figure.value, figure.low, figure.high)]
+            writer.writerow([*place, metric, *numbers, figure.n, figure.reason or ""])
+    return buffer.getvalue()
+
+
+def wandb_tables(document: Document) -> dict[str, tuple[list[str], list[list[object]]]]:
+    """Each table as columns and rows of plain values, for ``wandb.Table(columns=..., data=...)``, by the table's name.
+
+    A figure is three columns: its value, low and high; None where there is none. ``needs`` says why.
+    """
+    return {table.name: _plain(document, table) for table in document.tables}
+
+
+def _plain(document: Document, table: Table) -> tuple[list[str], list[list[object]]]:
+    columns = [*LINE]
+    for column in table.columns:
+        columns += [column.title, f"{column.title} low", f"{column.title} high"]
+    rows: list[list[object]] = []
+    for number in table.lines:
+        line = document.lines[number]
+        row: list[object] = [getattr(line, name) for name in LINE]
+        for column in table.columns:
+            figure = document.figure(number, column)
+            row += [None] * 3 if figure is None else [figure.value, figure.low, figure.high]
+        rows.append([*row, line.needs])
+    return [*columns, "needs"], rows
+
+
+def _table(document: Document, table: Table) -> list[str]:
+    shown = sheet(document, table)
+    body = [_row(row, len(table.columns)) for row in shown.rows]
+    lines = [f"## {_escaped(table.title)}", ""]
+    lines += [_sentence(table.about), ""] if table.about else []
+    lines += [*markdown_table(["", *map(_escaped, shown.head)], body), ""]
+    below = [f"- {letter}: {_sentence(reason)}" for letter, reason in shown.footnotes.items()]
+    needs = dict.fromkeys((row.label, row.needs) for row in shown.rows if row.kind == "needs")
+    below += [f"- {_escaped(label)}: {_sentence(reason)}" for label, reason in needs]
+    lines += [*below, ""] if below else []
+    lines += [f"{_escaped(shown.marked)}\n"] if shown.marked else []
+    lines += [f"*Paper:* {shown.paper.source}. {_escaped(about_paper(shown.paper))}\n"] if shown.paper else []
+    found = differences(document, table)
+    if found:
+        lines += ["### Paired differences", ""]
+        head = ["", "figure", "minus", "difference", "leaves 0 out"]
+        lines += [
+            *markdown_table(
+                head,
+                [
+                    [
+                        _escaped(document.lines[part.line].label),
+                        _escaped(title(table, part.metric)),
+                        _escaped(document.lines[part.baseline].label),
+                        part.figure.text(),
+                        "yes" if part.significant else "no",
+                    ]
+                    for part in found
+                ],
+            ),
+            "",
+        ]
+    return lines
+
+
+def _row(row: Row, columns: int) -> list[str]:
+    if row.kind == "heading":
+        return [f"**{_escaped(row.label)}**", *[""] * columns]
+    if row.kind == "needs":
+        return [_escaped(row.label), *["-"] * columns]
+    if row.kind == "paper":
+        return [f"*{_escaped(row.label)}*", *(f"*{cell.value}*" if cell.value != "-" else "-" for cell in row.cells)]
+    return [_escaped(row.label), *(_cell(cell) for cell in row.cells)]
+
+
+def _cell(cell: Cell) -> str:
+    value = f"**{cell.value}**" if cell.best else _escaped(cell.value)
+    note = f"<sup>{cell.note}</sup>" if cell.note else ""
+    return f"{value}{' ' * bool(cell.interval)}{cell.interval}{chr(92) + '*' if cell.differs else ''}{note}"
+
+
+def _sentence(text: str) -> str:
+    parts = [f"`{part.replace('|', chr(92) + '|')}`" if code else _escaped(part) for code, part in pieces(_flat(text))]
+    return "".join(parts)
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", _flat(text))
+
+
+def _flat(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def _blank(value: object) -> object:
+    return "" if value is None else value

@@ -1,0 +1,78 @@
+"""What a method leaks: the worst figure over the adversaries of a table, and which settings and methods that binds.
+
+A *point* is what was done to the faces, whatever attack came after; the attacks are its adversaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from anon.evaluation.document import Column, Document, Table
+from anon.evaluation.figures import Figure
+
+IDENTIFIES = ("ID", "negID", "RA", "RA_adaptive", "found")  # shares of probes that are retrieved within the threshold
+# Names of figures that speak of identity begin so; they are no utility.
+_KINDRED = (
+    *("ID", "negID", "RA", "found", "rank", "MRR", "TAR", "EER", "AUC", "shared", "swap", "cosine", "deidentified"),
+    *("target_distance", "l1", "l2", "squared_l2", "C_", "area_", "mean_", "recover", "right", "wrong"),
+)
+_PLACE = ("data", "split", "method", "policy", "defense", "input", "dial")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One treatment of the faces: the line that shows it, and the worst of what identifies it.
+
+    ``bound``: the highest upper end over the adversaries. ``unknown``: titles of the adversaries that were measured on
+    another treatment of the same data but not on this one, so the worst may be worse.
+    """
+
+    line: int
+    identified: Figure
+    bound: float
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """Share of the probes that the best adversary retrieves."""
+        assert self.identified.value is not None
+        return self.identified.value
+
+
+def leaks(table: Table) -> list[Column]:
+    """The columns that say how many are identified, where less is better."""
+    return [column for column in table.columns if column.metric in IDENTIFIES and column.better == "lower"]
+
+
+def keeps(table: Table) -> list[Column]:
+    """The columns that say what is left of the face or the picture."""
+    return [column for column in table.columns if column.better and not column.metric.startswith(_KINDRED)]
+
+
+def points(document: Document, table: Table, adversaries: Sequence[Column]) -> list[Point]:
+    """The treatments of a table that at least one of the adversaries was measured on, in the table's order."""
+    groups: dict[object, list[int]] = {}
+    for number in table.lines:
+        line = document.lines[number]
+        if line.needs is None:
+            groups.setdefault(tuple(getattr(line, name) for name in _PLACE), []).append(number)
+    found, tried = [], []
+    for numbers in groups.values():
+        known = {
+            column: figure
+            for column in adversaries
+            for number in numbers
+            if (figure := document.figure(number, column)) is not None and figure.value is not None
+        }
+        if known:
+            worst = max(known.values(), key=lambda figure: figure.value or 0.0)
+            ends = [figure.value if figure.high is None else figure.high for figure in known.values()]
+            first = next((number for number in numbers if document.lines[number].attack == "none"), numbers[0])
+            found.append(Point(first, worst, max(end for end in ends if end is not None)))
+            tried.append((document.lines[first].data, set(known)))
+    every = {data: set().union(*(known for other, known in tried if other == data)) for data, _ in tried}
+    return [
+        replace(point, unknown=tuple(column.title for column in adversaries if column in every[data] - known))
+        for point, (data, known) in zip(found, tried, strict=True)
+    ]

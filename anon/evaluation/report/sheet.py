@@ -1,0 +1,258 @@
+"""A table of a document as rows of cells, before it is spelled in HTML, Markdown or LaTeX.
+
+Decided here, once for all of them: which value is the best of its column, where the paper's rows stand, and what a
+cell says where there is no value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from anon.evaluation.document import Column, Difference, Document, Table
+from anon.evaluation.figures import Figure, short
+from anon.evaluation.published import Published, published
+
+ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
+UNCHANGED = ("Real", "unchanged")  # methods that do nothing: they are never the best
+INLINE = 18  # longest reason in a cell; a longer one is a footnote
+
+# How anon.evaluation.published calls an attacked ID, and an ID of swaps.
+_PRINTED = {
+    ("RA", "reconstruction"): "RA",
+    ("ID", "reconstruction"): "RA",
+    ("RA", "negation"): "negID",
+    ("ID", "negation"): "negID",
+    ("swap_ID", ""): "ID",
+}
+_COMMAND = re.compile(r"`([^`]+)`|((?:python3?|pip|sbatch) \S.*?)(?=\.?$)")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``value`` with its ``interval``; ``note``: the letter of the footnote that says why there is no value."""
+
+    value: str = ""
+    interval: str = ""
+    best: bool = False
+    differs: bool = False
+    note: str = ""
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: ``ours``, ``needs`` (not evaluated, and why), ``paper`` (printed numbers) or ``heading``."""
+
+    kind: str
+    label: str
+    cells: tuple[Cell, ...] = ()
+    needs: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a table shows. ``marked``: what an asterisk means, where there is one."""
+
+    table: Table
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    footnotes: dict[str, str]
+    paper: Published | None
+    marked: str
+
+
+def sheet(document: Document, table: Table) -> Sheet:
+    """The rows of a table: ours by data set, the paper's under ours where it printed that method, the rest of its last.
+
+    The best of a column is sought among the methods that change the face, on one data set and input, by what is
+    printed; a sweep has no best.
+
+    Raises:
+        UserError: there is no printed table of that name.
+    """
+    paper = None if table.published is None else published(table.published)
+    notes: dict[str, str] = {}  # reason -> letter
+    differs = {(part.metric, part.line) for part in differences(document, table) if part.significant}
+    keys = _keys(document, table, paper)
+    rows: list[Row] = []
+    datasets = list(dict.fromkeys(document.lines[line].data for line in table.lines))
+    for data in datasets:
+        lines = [line for line in table.lines if document.lines[line].data == data]
+        best = {
+            given: _best(document, table, [line for line in lines if document.lines[line].input == given])
+            for given in {document.lines[line].input for line in lines}
+        }
+        rows += [Row("heading", data)] if len(datasets) > 1 else []
+        for number in lines:
+            line = document.lines[number]
+            if line.needs:
+                rows.append(Row("needs", line.label, needs=line.needs))
+            else:
+                cells = []
+                for place, column in enumerate(table.columns):
+                    cell = _cell(document.figure(number, column), notes)
+                    marked = (named(column), number) in differs
+                    first = cell.value in best[line.input][place] and line.method not in UNCHANGED
+                    cells.append(replace(cell, best=first, differs=marked))
+                rows.append(Row("ours", line.label, tuple(cells)))
+            if paper is not None and number in keys:
+                rows.append(Row("paper", "paper", _printed(paper.rows[keys[number]], table.columns)))
+    if paper is not None:
+        rows += _elsewhere(table, paper, set(keys.values()))
+    return Sheet(
+        table=table,
+        head=tuple(f"{column.title}{ARROWS[column.better]}" for column in table.columns),
+        rows=tuple(rows),
+        footnotes={letter: reason for reason, letter in notes.items()},
+        paper=paper if any(row.kind == "paper" for row in rows) else None,
+        marked=_marked(document, table, rows),
+    )
+
+
+def differences(document: Document, table: Table) -> list[Difference]:
+    """The paired differences of a table."""
+    return [difference for difference in document.differences if difference.table == table.name]
+
+
+def named(column: Column) -> str:
+    """How :class:`Difference` calls the figure of a column."""
+    return column.metric if column.attack is None else f"{column.metric} ({column.attack})"
+
+
+def title(table: Table, metric: str) -> str:
+    """How a table heads what a difference calls ``metric``; the figure's name where it has no column."""
+    return next((column.title for column in table.columns if named(column) == metric), metric)
+
+
+def pieces(text: str) -> list[tuple[bool, str]]:
+    """A sentence in parts, those that are commands marked: what stands in backticks, or from ``python``, ``pip`` on.
+
+    >>> pieces("not trained: python train.py experiment=fiva.")
+    [(False, 'not trained: '), (True, 'python train.py experiment=fiva'), (False, '.')]
+    >>> pieces("run `make demo` first")
+    [(False, 'run '), (True, 'make demo'), (False, ' first')]
+    """
+    parts: list[tuple[bool, str]] = []
+    end = 0
+    for found in _COMMAND.finditer(text):
+        parts += [(False, text[end : found.start()]), (True, found[1] or found[2])]
+        end = found.end()
+    return [part for part in [*parts, (False, text[end:])] if part[1]]
+
+
+def measured(document: Document) -> list[tuple[str, list[str]]]:
+    """How it was measured: a fact a line, a value for each data set in the order of :func:`datasets`."""
+    judges = [document.judges.get(name) for name in datasets(document)]
+    people = [document.people.get(name) for name in datasets(document)]
+    facts: dict[str, list[str]] = {
+        "judge": [judge.name if judge else "" for judge in judges],
+        "distance": [judge.metric if judge else "" for judge in judges],
+        "threshold": [f"{judge.threshold:.4g}" if judge else "" for judge in judges],
+        "FAR wanted": [f"{judge.far:g}" if judge else "" for judge in judges],
+        "FAR achieved": [f"{judge.far_achieved:.2g}" if judge else "" for judge in judges],
+        "calibrated on": [f"{judge.impostor_pairs:,} pairs, {judge.split}" if judge else "" for judge in judges],
+        "EER there": [f"{judge.eer:.2%}" if judge else "" for judge in judges],
+        "evaluated split": [who.split if who else "" for who in people],
+        "faces": [("rendered" if who.synthetic else "photographs") if who else "" for who in people],
+        "identities": [f"{who.identities:,}" if who else "" for who in people],
+        "probes": [f"{who.probes:,}" if who else "" for who in people],
+        "gallery": [f"{who.gallery:,}" if who else "" for who in people],
+        "chance (rank-1)": [f"{who.chance:.2g}" if who else "" for who in people],
+        "impostor pairs": [f"{who.impostor_pairs:,}" if who else "" for who in people],
+        "clips": [f"{who.clips:,}" if who else "" for who in people],
+    }
+    return [(name, values) for name, values in facts.items() if any(values)]
+
+
+def datasets(document: Document) -> list[str]:
+    """Names of the data sets, in the order in which they are evaluated."""
+    return list(dict.fromkeys([*document.people, *document.judges, *(line.data for line in document.lines)]))
+
+
+def about_paper(paper: Published) -> str:
+    """How the paper measured, in what units, and what is the matter with its numbers."""
+    units = "; ".join(
+        f"{', '.join(metric for metric in paper.units if paper.units[metric] == unit)} in {unit}"
+        for unit in dict.fromkeys(paper.units.values())
+    )
+    parts = filter(None, [paper.protocol.rstrip("."), f"units: {units}" if units else "", paper.note.rstrip(".")])
+    return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
+
+
+def _best(document: Document, table: Table, lines: Sequence[int]) -> list[set[str]]:
+    """For each column the printed value that is best, as a set; empty where all are alike, or one stands alone."""
+    best: list[set[str]] = []
+    for column in table.columns:
+        figures = [document.figure(line, column) for line in lines if document.lines[line].method not in UNCHANGED]
+        values = [figure.value for figure in figures if figure is not None and figure.value is not None]
+        found: set[str] = set()
+        if column.better is not None and table.dial is None and len({short(value) for value in values}) > 1:
+            found = {short(min(values) if column.better == "lower" else max(values))}
+        best.append(found)
+    return best
+
+
+def _cell(figure: Figure | None, notes: dict[str, str]) -> Cell:
+    if figure is None:
+        return Cell("-")
+    if figure.value is None:
+        reason = figure.reason or "-"
+        if len(reason) <= INLINE:
+            return Cell(reason)
+        return Cell("-", note=notes.setdefault(reason, _letter(len(notes))))
+    whole = figure.text()
+    value, _, interval = whole.partition(" ")
+    return Cell(value, interval, n=figure.n)
+
+
+def _letter(number: int) -> str:
+    """a, b, ... z, aa, ab, ..."""
+    first, last = divmod(number, 26)
+    return (_letter(first - 1) if first else "") + chr(ord("a") + last)
+
+
+def _printed(row: dict[str, float], columns: Iterable[Column]) -> tuple[Cell, ...]:
+    cells = []
+    for column in columns:
+        name = _PRINTED.get((column.metric, column.attack or ""))
+        if name is None and column.attack is None:
+            name = column.metric if column.metric in row else column.metric.removesuffix("_error")
+        cells.append(Cell(short(row[name]) if name in row else "-"))
+    return tuple(cells)
+
+
+def _keys(document: Document, table: Table, paper: Published | None) -> dict[int, str]:
+    """The paper's row of a line, which stands under the first that has it.
+
+    Found by the method; where the paper's rows are the defenses of one method, as in FIVA's table 3, and ours are
+    too, by the defense.
+    """
+    if paper is None:
+        return {}
+    lines = {number: document.lines[number] for number in table.lines}
+    methods = {(line.method, line.policy) for line in lines.values()}
+    found = {number: line.label.removesuffix(" + source") for number, line in lines.items()}
+    if len(methods) == 1 and not set(found.values()) & set(paper.rows):
+        found = {number: line.defense for number, line in lines.items() if line.input == "clean" and line.dial is None}
+    first: dict[str, int] = {}
+    for number, key in found.items():
+        if key in paper.rows:
+            first.setdefault(key, number)
+    return {number: key for key, number in first.items()}
+
+
+def _elsewhere(table: Table, paper: Published, shown: set[str]) -> list[Row]:
+    """The paper's rows of what is not ours, where they have something in these columns."""
+    rows = [Row("paper", name, _printed(row, table.columns)) for name, row in paper.rows.items() if name not in shown]
+    rows = [row for row in rows if any(cell.value != "-" for cell in row.cells)]
+    return [Row("heading", "published, not measured here"), *rows] if rows else []
+
+
+def _marked(document: Document, table: Table, rows: Iterable[Row]) -> str:
+    if not any(cell.differs for row in rows for cell in row.cells):
+        return ""
+    baselines = {replace(document.lines[part.baseline], attack="none").label for part in differences(document, table)}
+    than = f"from {baselines.pop()}" if len(baselines) == 1 else "from its baseline"
+    return f"* differs {than} on the same faces: the 95 % interval of the paired difference leaves 0 out."

@@ -1,0 +1,248 @@
+"""Our training steps against the published ones: ``python benchmarks/train_step.py [--quick]``.
+
+Four experiments, each as :mod:`benchmarks.published` has it and as ``train.py`` runs it (a real Trainer, its loop
+included), with the same weights, batches and random draws. First the losses of several float32 steps must be equal to
+1e-5. Then the ways take turns, window by window, so that a busy machine hurts all alike; a ratio is the median of the
+windows' own ratios. Then the same with the real loader, and the losses of a short training with each.
+
+    python benchmarks/train_step.py                                    # writes docs/benchmarks/train_step.md
+    python benchmarks/train_step.py --scale paper --batch 8 16 32 --compile --without-loader --out <file>   # a GPU
+
+The papers' recipes: no view, no gradient clipping, constant rate. Images are targets that both networks learned from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from anon.errors import UserError
+from anon.evaluation.results import markdown_table, write
+from benchmarks.machine import CountedOperations, allow_tf32, description, matmul_peak, spread, working_memory
+from benchmarks.published import PUBLISHED
+from benchmarks.ways import BEST, FASTER, LAZY, LITERAL, SAME, Runner, Setting, Way, endless, ways
+
+#: Of the losses' equality, relative above 1. The rate is small there, because Adam divides a gradient by its own size:
+#: at the recipe's rate the rounding noise in a gradient near 0 becomes a whole step, and the runs drift apart.
+TOLERANCE, CHECKED, CHECK_RATE = 1e-5, 6, ["model.lr=1e-6", "model.d_lr=1e-6"]
+REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "train_step.md"
+ABOUT = """\
+An image is a target that both networks learned from in one complete step. The ways take turns in {windows} windows of
+{steps} steps after a warm-up; rates are the windows' median and range, `x published` is the median of the windows' own
+ratios. Operations are counted (2 a multiplication and addition, of products and convolutions), MFU is that count a
+second over the measured peak of the same precision. Memory is what a step needs above weights and optimizers.
+`published` is the step of the papers' code in eager PyTorch with its order of operations within blocks; `our blocks`
+the same step on our networks; each `+` keeps what is above it. Lazy R1 is every {lazy} steps, times {lazy}.
+"""
+
+
+def furthest(found: Iterable[dict[str, float]], wanted: Iterable[dict[str, float]]) -> float:
+    """The largest difference of a loss, relative where it is above 1.
+
+    What is logged of same pairs is of the last step that had some; where this one has none (0), it is left out.
+    """
+    return max(
+        abs(ours[name] - value) / max(1.0, abs(value))
+        for ours, theirs in zip(found, wanted, strict=True)
+        for name, value in theirs.items()
+        if value != 0
+    )
+
+
+def check_losses(setting: Setting) -> dict[str, float]:
+    """The largest difference of float32 losses to the published step's, by way.
+
+    Raises:
+        SystemExit: it is above :data:`TOLERANCE`.
+    """
+    batches = setting.batches(8, CHECKED)
+    wanted = Runner(LITERAL, setting, *CHECK_RATE).run(batches, CHECKED, 0, 1)[1]
+    apart = {}
+    for way in (SAME, FASTER):
+        apart[way.name] = furthest(Runner(way, setting, *CHECK_RATE).run(batches, CHECKED, 0, 1)[1], wanted)
+        if not apart[way.name] <= TOLERANCE:
+            raise SystemExit(f"{setting.experiment}: losses of '{way.name}' are {apart[way.name]:.1e} off.")
+    return apart
+
+
+def operations(way: Way, setting: Setting) -> float:
+    """Counted operations an image, the mean over R1's period."""
+    eager = tuple(word for word in way.overrides if word != "model.compile=true")
+    runner = Runner(Way(way.name, way.precision, way.published, way.forms, way.plain, eager), setting)
+    steps = LAZY if BEST.overrides[0] in way.overrides else 1
+    with CountedOperations() as counted:
+        runner.run(setting.batches(2, 1), steps, 0)
+    return counted.total / steps / 2
+
+
+@dataclass
+class Measured:
+    """One way in one setting: images a second by window, their ratios to the published step's, memory, operations."""
+
+    way: Way
+    rates: list[float]
+    ratios: list[float]
+    mib: float
+    operations: float
+    refused: str = ""
+
+
+def measure(setting: Setting, batches: Any, size: int, chosen: list[Way], windows: int, steps: int) -> list[Measured]:
+    """All ways in turn, forwards and backwards; the first round warms up and measures memory."""
+    runners, found = [], {}
+    for way in chosen:
+        runner = Runner(way, setting)
+        try:
+            with working_memory() as peak:
+                runner.run(batches, steps)
+        except UserError as error:  # a compiler whose gradients are wrong
+            found[way.name] = Measured(way, [], [], peak.mib, 0, str(error))
+            continue
+        runners.append(runner)
+        found[way.name] = Measured(way, [], [], peak.mib, operations(way, setting))
+    for window in range(windows):
+        for runner in runners if window % 2 == 0 else runners[::-1]:
+            found[runner.way.name].rates.append(steps * size / runner.run(batches, steps)[0])
+        for part in found.values():
+            if part.rates:
+                part.ratios.append(part.rates[-1] / found[LITERAL.name].rates[-1])
+    return list(found.values())
+
+
+def loader_rates(data: Any, size: int, windows: int, steps: int) -> list[float]:
+    """Images a second of the loader alone."""
+    batches, rates = endless(data), []
+    next(batches)
+    for _ in range(windows):
+        began = time.perf_counter()
+        for _ in range(steps):
+            next(batches)
+        rates.append(steps * size / (time.perf_counter() - began))
+    return rates
+
+
+def curves(setting: Setting, data: Any, steps: int, segments: int = 5) -> list[str]:
+    """Losses of a training at the recipe's rate, means of segments: published, ours in float32, all of ours."""
+    runs = {way.name: Runner(way, setting).run(data, steps, 0, 1)[1] for way in (LITERAL, SAME, BEST)}
+    names = [name for name in runs[LITERAL.name][0] if name != "r1"]
+    body = []
+    for part in range(segments):
+        rows = slice(part * steps // segments, (part + 1) * steps // segments)
+        for name, losses in runs.items():
+            means = [statistics.fmean(step[term] for step in losses[rows]) for term in names]
+            body.append([f"{rows.start + 1} to {rows.stop}", name, *(f"{mean:.3f}" for mean in means)])
+    return markdown_table(["steps", "way", *names], body)
+
+
+def table(found: list[Measured], peaks: dict[str, float]) -> list[str]:
+    head = ["way", "precision", "images/s, median (range)", "x published", "GFLOP/image", "MFU", "memory, MiB"]
+    body = []
+    for part in found:
+        if part.refused:
+            body.append([part.way.name, part.way.precision, "refused", part.refused, "", "", ""])
+            continue
+        share = statistics.median(part.rates) * part.operations / peaks[part.way.precision]
+        figures = [spread(part.rates), f"{statistics.median(part.ratios):.2f}", f"{part.operations / 1e9:.2f}"]
+        body.append([part.way.name, part.way.precision, *figures, f"{100 * share:.0f} %", f"{part.mib:.0f}"])
+    return markdown_table(head, body)
+
+
+def experiment(name: str, args: argparse.Namespace, peaks: dict[str, float]) -> list[str]:
+    """One experiment's part of the report."""
+    words = [f"scale={args.scale}", *args.overrides]
+    words += [] if args.size is None else [f"data.size={args.size}"]
+    words += ["encoder.weights=random"] if args.scale == "paper" else []
+    settings = {size: Setting(name, [*words, f"data.batch_size={size}"]) for size in args.batch}
+    first, last = settings[args.batch[0]], settings[args.batch[-1]]
+    side = int(first.config.data.size)
+    lines = ["", f"## {name}, {side} x {side}", ""]
+    apart = check_losses(first)
+    said = "; ".join(f"{way} {figure:.1e}" for way, figure in apart.items())
+    lines += [f"Largest difference of a loss to the published step's over {CHECKED} steps in float32: {said}."]
+    for size, setting in settings.items():
+        say(f"{name}, batch {size}")
+        found = measure(setting, setting.batches(size), size, ways(args.compile), args.windows, args.steps)
+        lines += ["", f"Batch {size}, synthetic batches on the device:", "", *table(found, peaks)]
+    if not args.without_loader:
+        say(f"{name}, the real loader")
+        data, size = last.data(), args.batch[-1]
+        alone = loader_rates(data, size, args.windows, args.steps)
+        found = measure(last, data, size, [LITERAL, BEST], args.windows, args.steps)
+        lines += ["", f"Batch {size}, the real loader (alone {spread(alone)} images/s):", "", *table(found, peaks)]
+        say(f"{name}, curves")
+        lines += [
+            "",
+            f"Losses of {args.curve_steps} steps of {args.batch[0]} at the recipe's rate:",
+            "",
+        ]
+        lines += curves(first, first.data(), args.curve_steps)
+    parts = ["data", "encoder", "generator", "discriminator", "objective", "model"]
+    plain = OmegaConf.to_yaml(OmegaConf.masked_copy(last.config, parts))
+    return [*lines, "", "<details><summary>configuration</summary>", "", "```yaml", plain.rstrip(), "```", "</details>"]
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Our training steps against the published ones.")
+    parser.add_argument("--experiments", nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
+    parser.add_argument("--batch", nargs="+", type=int, default=[8, 24], help="images a step")
+    parser.add_argument("--size", type=int, help="side of the images; default: the configuration's")
+    parser.add_argument("--scale", choices=["default", "paper"], default="default")
+    parser.add_argument("--windows", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=LAZY, help=f"of a window, a multiple of {LAZY}")
+    parser.add_argument("--curve-steps", type=int, default=100)
+    parser.add_argument("--compile", action="store_true", help="with torch.compile too")
+    parser.add_argument("--without-loader", action="store_true", help="neither the real loader nor the curves")
+    parser.add_argument("--quick", action="store_true", help="two windows, one batch size, no loader")
+    parser.add_argument("--out", type=Path, default=REPORT)
+    parser.add_argument("overrides", nargs="*", help="of the configuration: data=packed data.root=<folder>")
+    args = parser.parse_intermixed_args()
+    if args.steps % LAZY:
+        parser.error(f"--steps must be a multiple of {LAZY}, R1's period")
+    if args.quick:
+        args.windows, args.batch, args.without_loader = 2, args.batch[:1], True
+    return args
+
+
+def main() -> None:
+    """Measure and write the report; prints it too."""
+    args = arguments()
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    lines = ["# The training step", "", f"    python {shlex.join(['benchmarks/train_step.py', *sys.argv[1:]])}", ""]
+    lines += description()
+    peaks = {}
+    for precision in ("fp32", "bf16", *(["tf32"] if torch.cuda.is_available() else [])):
+        allow_tf32(precision == "tf32")
+        peaks[precision] = matmul_peak(torch.bfloat16 if precision == "bf16" else torch.float32)
+    said = ", ".join(f"{name} {peak / 1e9:.0f} GFLOP/s" for name, peak in peaks.items())
+    lines += [f"- measured peak of a square product, which MFU is a share of: {said}", ""]
+    lines += ABOUT.format(windows=args.windows, steps=args.steps, lazy=LAZY).splitlines()
+    for name in args.experiments:
+        lines += experiment(name, args, peaks)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    text = "\n".join([*lines, "", f"Load average when it ended: {load}.", ""])
+    write(args.out, text)
+    print(text)
+    say(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()

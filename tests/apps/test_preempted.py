@@ -1,0 +1,213 @@
+"""A signal ends a run after the batch at hand, saved; under SLURM the job is requeued and finds its own folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from anon.apps import runs
+from tests.apps.conftest import HERE, Command, folder_of
+from tests.apps.tiny import Tiny, TinyData
+from tests.conftest import ROOT
+
+AT = 7  # index of the batch in which the signal comes
+
+Signalled = Callable[[signal.Signals | None], None]
+
+
+@pytest.fixture
+def signalled(monkeypatch: pytest.MonkeyPatch) -> Signalled:
+    """``signalled(SIGUSR1)``: from now on that signal comes in batch ``AT``; ``signalled(None)``: no more."""
+    step, chosen = Tiny.training_step, [None]
+
+    def training_step(self: Tiny, batch: torch.Tensor, batch_idx: int) -> None:
+        if chosen[0] is not None and self.trainer.fit_loop.total_batch_idx == AT:
+            os.kill(os.getpid(), chosen[0])
+        step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Tiny, "training_step", training_step)
+    return lambda number: chosen.__setitem__(0, number)
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """``slurm(state)``: this process is task 7 of array job 40; its scontrol says that state and notes its calls."""
+
+    def made(state: str) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        program, calls = folder / "scontrol", folder / "calls"
+        program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n[ "$1" = show ] && echo "JobId=47 JobState={state}"\nexit 0\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        facts = {"JOB_ID": 47, "ARRAY_JOB_ID": 40, "ARRAY_TASK_ID": 7, "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0}
+        for name, value in {**facts, "JOB_NAME": "anon-train"}.items():
+            monkeypatch.setenv(f"SLURM_{name}", str(value))
+        return calls
+
+    return made
+
+
+def content(folder: Path) -> dict:
+    return torch.load(folder / runs.LAST, weights_only=True)
+
+
+def same_weights(one: Path, other: Path) -> None:
+    first, second = content(one), content(other)
+    for name, tensor in first["state_dict"].items():
+        assert torch.equal(tensor, second["state_dict"][name]), name
+    assert str(first["optimizer_states"]) == str(second["optimizer_states"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM])
+def test_saved_at_the_batch_boundary_and_continued(
+    train: Command, tmp_path: Path, signalled: Signalled, number: signal.Signals
+) -> None:
+    words = ["experiment=tiny", "steps=20", "checkpoint_every=50"]
+    whole = folder_of(train(*words, f"paths.runs={tmp_path / 'whole'}"))
+    handler = signal.getsignal(number)
+    signalled(number)
+    ended = train(*words)
+    assert ended.code == 128 + number
+    (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    sentence = f"{number.name}: saved {folder / runs.LAST} after {AT + 1} batches; ckpt_path=last continues."
+    assert ended.out.splitlines()[-1] == sentence
+    assert ended.err == ""
+    assert signal.getsignal(number) is handler
+    signalled(None)
+    assert folder_of(train(*words, "ckpt_path=last")) == folder
+    same_weights(folder, whole)
+
+
+def test_a_signal_before_the_first_batch(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TinyData, "prepare_data", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+    ended = train("experiment=tiny")
+    assert ended.code == 143
+    assert "SIGTERM: stopped before the first batch" in ended.out
+    assert not list((tmp_path / "runs").rglob("*.ckpt"))
+
+
+def test_the_last_batch_ends_the_run_as_ever(train: Command, signalled: Signalled) -> None:
+    signalled(signal.SIGUSR1)
+    assert folder_of(train("experiment=tiny", f"steps={AT + 1}"))
+
+
+def test_a_requeued_job_continues_its_own_run(
+    train: Command,
+    tmp_path: Path,
+    signalled: Signalled,
+    slurm: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Among others of the same configuration, a newer one among them, and whatever ckpt_path says."""
+    words = ["experiment=tiny", "steps=20"]
+    whole = folder_of(train(*words, f"paths.runs={tmp_path / 'whole'}"))
+    calls = slurm("RUNNING")
+    signalled(signal.SIGUSR1)
+    ended = train(*words)
+    assert ended.code == 138
+    assert ended.out.splitlines()[-1].endswith("SLURM job 40_7 is requeued and continues.")
+    assert calls.read_text().splitlines() == ["show job -o 40_7", "requeue 40_7"]
+    (own,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    assert own.name.endswith("_40-7")
+    assert not list(own.glob("hpc_ckpt*"))  # Lightning's requeueing is off
+    signalled(None)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "8")
+    other = folder_of(train(*words))
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
+    second = folder_of(train(*words, "seed=1"))  # another run of the same job
+    assert len({own, other, second}) == 3
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    again = train(*words)
+    assert folder_of(again) == own
+    assert again.out.startswith(f"continues in {own}")
+    same_weights(own, whole)
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "COMPLETING", "PREEMPTED"])
+def test_only_a_running_job_is_requeued(
+    train: Command, signalled: Signalled, slurm: Callable[[str], Path], state: str
+) -> None:
+    calls = slurm(state)
+    signalled(signal.SIGTERM)
+    ended = train("experiment=tiny", "steps=20")
+    assert ended.code == 143
+    assert "SLURM job 40_7 is left to SLURM" in ended.out
+    assert "requeue" not in calls.read_text()
+
+
+def test_a_folder_is_trained_in_once(train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(train("experiment=tiny"))
+    hold = runs._hold
+    monkeypatch.setattr(runs, "_hold", lambda folder: hold(folder, seconds=0.5))
+    held = hold(folder)
+    ended = train("experiment=tiny", "steps=9", "ckpt_path=last")
+    os.close(held)
+    assert ended.code == 2
+    assert ended.err == f"error: another process works in {folder}; wait until it ends, or begin a new run.\n"
+    assert folder_of(train("experiment=tiny", "steps=9", "ckpt_path=last")) == folder
+
+
+def test_runs_of_one_job_in_one_second(train: Command, slurm: Callable[[str], Path]) -> None:
+    slurm("RUNNING")
+    assert folder_of(train("experiment=tiny")) != folder_of(train("experiment=tiny"))
+
+
+def test_the_rank_of_what_lightning_starts_in_a_slurm_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    assert runs.rank() == 3
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv(runs.HANDED_DOWN, "runs/x")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert runs.rank() == 1
+
+
+@pytest.mark.parametrize("receiver", [0, 1])
+def test_two_ranks_agree(tmp_path: Path, receiver: int) -> None:
+    """The signal reaches one rank; both stop after the same batch, and rank 0 has the exit code."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", f"paths.runs={tmp_path / 'runs'}"]
+    command = [sys.executable, "train.py", "--config-dir", str(HERE / "conf"), *words]
+    endless = [*command, "steps=1000000", "checkpoint_every=1000000"]
+    process = subprocess.Popen(
+        endless,
+        cwd=ROOT,
+        env={**environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = ""
+    while "step 1/" not in told:
+        line = process.stdout.readline()
+        assert line, process.communicate()[1][-2000:]
+        told += line
+    pid = process.pid if receiver == 0 else child_of(process.pid)
+    os.kill(pid, signal.SIGUSR1)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 138, errors
+    (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    assert f"SIGUSR1: saved {folder / runs.LAST} after" in rest
+    batches = content(folder)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]
+    assert batches % 10 == 0  # where ranks agree
+
+
+def child_of(parent: int) -> int:
+    """The one process that another has started, once it is there."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = (Path(f"/proc/{parent}/task/{parent}/children")).read_text().split()
+        if found:
+            return int(found[0])
+        time.sleep(0.1)
+    raise AssertionError("no child")

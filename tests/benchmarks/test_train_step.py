@@ -1,0 +1,111 @@
+"""The published steps are ours: equal losses, equal gradients; and a difference would be told."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from anon.generators.discriminator import Discriminator
+from anon.generators.facedancer import FaceDancer
+from benchmarks import train_step
+from benchmarks.published import PUBLISHED, PublishedDown, as_published
+from benchmarks.ways import FASTER, LITERAL, Runner, Setting, Way
+from tests.training import small
+
+SMALL = {
+    "facedancer": ["generator.base=8", "generator.mapping=16", "discriminator.base=4"],
+    "fiva": ["generator.widths=[8,16]", "discriminator.base=4"],
+    "reconstruction": ["generator.widths=[8,16]", "discriminator.base=4"],
+    "simswap": ["generator.base=8", "generator.blocks=1", "discriminator.base=4"],
+}
+
+
+def setting(experiment: str) -> Setting:
+    return Setting(experiment, ["data.size=32", *SMALL[experiment]])
+
+
+def gradients(module: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("experiment", PUBLISHED)
+def test_losses_of_several_steps(experiment: str) -> None:
+    assert max(train_step.check_losses(setting(experiment)).values()) <= 1e-5
+
+
+@pytest.mark.parametrize("experiment", PUBLISHED)
+def test_gradients_of_a_step(experiment: str, tmp_path: Path) -> None:
+    ours = setting(experiment).module()
+    theirs = PUBLISHED[experiment](setting(experiment).module())
+    batch = setting(experiment).batches(4, 1)[0]
+    theirs.step(batch, 0)
+    ours._optimize = dict  # type: ignore[method-assign, assignment]
+    loader = torch.utils.data.DataLoader([batch], batch_size=None)  # type: ignore[arg-type]
+    small.trainer(tmp_path, 1, max_steps=-1, max_epochs=1).fit(ours, loader)
+    for name in ("generator", "discriminator"):
+        found, wanted = gradients(getattr(ours, name)), gradients(getattr(theirs, name))
+        assert wanted.abs().max() > 0
+        torch.testing.assert_close(found, wanted, rtol=0, atol=2e-5 * float(wanted.abs().max()))
+
+
+def test_another_loss_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_step, "SAME", Way("other", overrides=("objective.r1_gamma=5",)))
+    with pytest.raises(SystemExit, match="'other'"):
+        train_step.check_losses(setting("fiva"))
+
+
+def test_published_blocks_are_other_operations_with_the_same_result() -> None:
+    torch.manual_seed(0)
+    for network, inputs in (
+        (Discriminator(32, base=4), (torch.rand(2, 3, 32, 32),)),
+        (FaceDancer(32, base=4, z_dim=6, mapping=8), (torch.rand(2, 3, 32, 32), torch.rand(2, 6))),
+    ):
+        before = network(*inputs)
+        as_published(network)
+        after = network(*inputs)
+        for ours, theirs in zip((before, after), (after, before), strict=True):
+            image = ours if isinstance(ours, Tensor) else ours.image
+            other = theirs if isinstance(theirs, Tensor) else theirs.image
+            torch.testing.assert_close(image, other, rtol=1e-5, atol=1e-5)
+    assert any(isinstance(module, PublishedDown) for module in as_published_discriminator().modules())
+
+
+def as_published_discriminator() -> nn.Module:
+    network = Discriminator(16, base=4)
+    as_published(network)
+    return network
+
+
+def test_the_report_of_an_experiment() -> None:
+    """Ratios are of the published step of the same window; ours needs fewer operations, lazily fewer still."""
+    found = train_step.measure(
+        setting("reconstruction"), setting("reconstruction").batches(2), 2, [LITERAL, FASTER, train_step.BEST], 1, 8
+    )
+    assert found[0].ratios == [1.0]
+    assert found[1].ratios == [found[1].rates[0] / found[0].rates[0]]
+    assert found[0].operations > found[1].operations > found[2].operations > 0
+    lines = train_step.table(found, {"fp32": 1e12, "bf16": 1e12})
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [LITERAL.name, FASTER.name, train_step.BEST.name]
+
+
+def test_windows_continue_one_training() -> None:
+    """The second window of a way starts from the weights that the first one left."""
+    chosen, batches = setting("reconstruction"), setting("reconstruction").batches(2, 1)
+    for way in (LITERAL, FASTER):
+        runner = Runner(way, chosen, "model.lr=1e-2")
+        first, second = (runner.run(batches, 4, 0, 1)[1] for _ in range(2))
+        assert second[0]["pixel"] < first[0]["pixel"]
+
+
+def test_steps_are_whole_periods_of_r1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["train_step.py", "--steps", "12"])
+    with pytest.raises(SystemExit):
+        train_step.arguments()
+    assert "multiple of 8" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["train_step.py", "--quick", "data.workers=2"])
+    args = train_step.arguments()
+    assert isinstance(args, argparse.Namespace) and args.overrides == ["data.workers=2"] and args.batch == [8]

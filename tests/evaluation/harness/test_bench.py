@@ -1,0 +1,204 @@
+"""The stages: what is drawn, what is kept, what a change of anything makes anew."""
+
+import pytest
+import torch
+
+from anon.anonymizers.composed import AnonymizationError
+from anon.anonymizers.filters import Pixelate
+from anon.errors import UserError
+from anon.evaluation.harness.cell import CHANGED, PUBLISHED, SEEN, TARGET, Cell
+from anon.evaluation.harness.pictures import Originals
+from anon.evaluation.harness.suite import Combination
+from anon.faces.contract import in_eight_bits, to_float
+from tests.evaluation import tiny_world
+from tests.evaluation.harness.tiny_bench import bench
+
+
+def one(method="other", policy="itm", **changes):
+    return Combination("default", method, "none" if method in ("real", "pixelate", "noise") else policy, **changes)
+
+
+def images(cell, of):
+    return to_float(cell.view(of).eight_bits())
+
+
+def test_rows_are_the_probes_or_a_few_of_them():
+    made = bench()
+    everyone, few = Cell(made, one("real")), Cell(made, one("pixelate", defense="half"))
+    people = made.subjects("default")
+    assert len(everyone.labels) == len(people.probes) == 7 * (2 + 3)  # 2 stills and a clip of 3 of each who has several
+    assert few.labels.tolist() == sorted(set(everyone.labels.tolist()))  # one each
+    assert torch.isin(few.rows, everyone.rows).all()
+
+
+def test_clips_are_those_that_probe():
+    people = bench().subjects("default")
+    assert people.clips.shape == (7, 3)
+    assert torch.isin(people.clips, people.probes).all()
+    frames = people.items.faces.frames[people.items.indices[people.clips]]
+    assert frames.tolist() == [[0, 1, 2]] * 7
+
+
+def test_every_state_of_a_face():
+    cell = Cell(bench(), one("pixelate", defense="half", attack="mirror"))
+    target, changed, published, seen = (images(cell, of) for of in (TARGET, CHANGED, PUBLISHED, SEEN))
+    expected = in_eight_bits(Pixelate(2)(target))
+    torch.testing.assert_close(changed, expected)
+    assert published.shape == changed.shape and not torch.equal(published, changed)
+    torch.testing.assert_close(seen, published.flip(-1))
+
+
+def test_without_defense_and_attack_the_states_are_one():
+    cell = Cell(bench(), one("pixelate"))
+    assert cell.view(PUBLISHED) is cell.view(CHANGED) is cell.view(SEEN)
+
+
+def test_embeddings_are_of_the_published_eight_bits():
+    made = bench()
+    cell = Cell(made, one())
+    torch.testing.assert_close(cell.z(PUBLISHED), tiny_world.judge(1).embed(images(cell, PUBLISHED)))
+
+
+def test_nothing_is_made_twice(tmp_path):
+    first = bench(tmp_path)
+    cell = Cell(first, one(attack="mirror"))
+    z = cell.z(SEEN)
+    again = bench(tmp_path)
+    found = Cell(again, one(attack="mirror")).z(SEEN)
+    assert torch.equal(z, found)
+    assert not again.store.made and again.store.found["embeddings"] > 0
+    assert "changed" not in again.store.found  # no picture was even read
+
+
+def test_another_reader_redraws_nothing(tmp_path):
+    Cell(bench(tmp_path), one()).z(PUBLISHED)
+    again = bench(tmp_path)
+    cell = Cell(again, one())
+    assert set(cell.read(PUBLISHED)) == {"pose", "expression", "gaze", "landmarks"}
+    assert set(again.store.made) == {"readings"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"batch_size": 4},
+        {"data": tiny_world.Data(clips=2, stills=5)},
+        {"methods": "sigma"},
+    ],
+)
+def test_whatever_makes_a_picture_is_in_its_key(tmp_path, change):
+    before = bench(tmp_path).changed(one("noise")).key
+    if change == {"methods": "sigma"}:
+        methods = {
+            "noise": {"title": "Noise", "anonymizer": {"_target_": "anon.anonymizers.filters.PixelNoise", "sigma": 0.2}}
+        }
+        change = {"methods": methods}
+    assert bench(tmp_path, **change).changed(one("noise")).key != before
+
+
+def test_weights_are_in_the_key():
+    first, second = bench(), bench()
+    second.workshop._base(second.suite.methods["other"]["anonymizer"]).generator.inverse.data.mul_(2)
+    assert first.changed(one()).key != second.changed(one()).key
+
+
+def test_units_do_not_depend_on_each_other():
+    made = bench()
+    alone = images(Cell(made, one("noise")), PUBLISHED)
+    other = bench()
+    images(Cell(other, one("other")), PUBLISHED)
+    images(Cell(other, one("other", "plain")), PUBLISHED)
+    assert torch.equal(images(Cell(other, one("noise")), PUBLISHED), alone)
+
+
+def test_a_swap_wears_the_next_persons_face():
+    cell = Cell(bench(), one(policy="source"))
+    assert bool((cell.labels != cell.source_labels).all())
+    wanted = cell.beside("wanted")
+    people = cell.people
+    sources = torch.stack([people.items.faces[int(index)]["image"] for index in people.sources[cell.rows]])
+    torch.testing.assert_close(wanted, cell.method.encoder(in_eight_bits(sources)).z)
+
+
+def test_the_dial_turns_the_policy_and_the_filter():
+    made = bench()
+    for distance in (0.0, 1.0):
+        cell = Cell(made, one(policy="dial", dial=distance))
+        z = cell.method.encoder(images(cell, TARGET)).z
+        torch.testing.assert_close(
+            1 - (z * cell.beside("wanted")).sum(1), torch.full((7,), distance), atol=1e-5, rtol=0
+        )
+    cell = Cell(made, one("pixelate", dial=4.0))
+    torch.testing.assert_close(images(cell, CHANGED), in_eight_bits(Pixelate(4)(images(cell, TARGET))))
+
+
+def test_a_degraded_input_is_what_is_anonymized():
+    cell = Cell(bench(), one("pixelate", input="mosaic"))
+    clean = Cell(bench(), one("pixelate", defense="half"))
+    torch.testing.assert_close(images(cell, TARGET), in_eight_bits(Pixelate(4)(images(clean, TARGET))))
+
+
+def test_turned_faces_are_chosen_by_their_true_pose():
+    made = bench()  # every face has yaw 1
+    assert Cell(made, one("pixelate", input="turned")).needs() == "n/a (no such face)"
+    assert Cell(made, one("pixelate", input="facing")).needs() is None
+
+
+def test_what_nobody_trained_is_said_with_its_command():
+    made = bench()
+    assert "python train.py experiment=untrained" in Cell(made, one("untrained")).needs()
+    assert "python train.py attack=other" in Cell(made, one("other", attack="reconstruction")).needs()
+    assert Cell(made, one("pixelate", defense="parameters")).needs() == "n/a (no generator)"
+    assert Cell(made, one("other", defense="parameters")).needs() is None
+
+
+def test_a_generator_that_fails_is_an_error_and_no_face():
+    made = bench()
+    with pytest.raises(AnonymizationError):
+        Cell(made, one("broken")).z(PUBLISHED)
+
+
+def test_a_parrot_enrols_anonymized_faces_and_takes_its_own_threshold():
+    made = bench()
+    cell = Cell(made, one("pixelate", attack="parrot"))
+    gallery = cell.gallery
+    assert cell.rethresholded
+    enrolled = made.subjects("default").enrolled
+    faces = torch.stack([enrolled.faces[int(index)]["image"] for index in enrolled.indices])
+    z = tiny_world.judge(1).embed(in_eight_bits(Pixelate(2)(in_eight_bits(faces))))
+    torch.testing.assert_close(gallery.pictures, z)
+    plain = Cell(made, one("pixelate"))
+    assert not plain.rethresholded and not torch.allclose(plain.gallery.pictures, z)
+
+
+def test_negation_is_of_the_probe():
+    cell = Cell(bench(), one(attack="negation"))
+    torch.testing.assert_close(cell.z(SEEN), -cell.z(PUBLISHED))
+
+
+def test_the_training_encoder_may_not_judge():
+    with pytest.raises(UserError, match="allow_training_encoder"):
+        Cell(bench(judge=0), one()).needs()
+    made = bench(judge=0, allow_training_encoder=True)
+    assert Cell(made, one()).needs() is None
+    assert len(made.workshop.notes) == 1 and "flatter" in made.workshop.notes[0]
+
+
+def test_originals_are_read_as_they_are():
+    group = bench().subjects("default").enrolled
+    found = Originals(group).at(torch.tensor([3, 1]))
+    expected = torch.stack([in_eight_bits(group.faces[int(group.indices[place])]["image"]) for place in (3, 1)])
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_dial_that_turns_nothing_is_refused():
+    methods = {
+        "pixelate": {
+            "title": "Pixelate",
+            "anonymizer": {"_target_": "anon.anonymizers.filters.Pixelate", "blocks": 2},
+            "dial": {"title": "blocks", "key": "anonymizer.block", "values": [4]},
+        }
+    }
+    with pytest.raises(UserError, match="names no setting"):
+        Cell(bench(methods=methods), one("pixelate", dial=4.0)).needs()

@@ -1,0 +1,76 @@
+"""SIGKILL at random moments, and the same command again: the same results but for when they were made."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+WORDS = (
+    "experiment=table1",
+    "data.identities={train: 12, background: 12, attacker: 4, evaluation: 6}",
+    "data.images=6",
+    "data.clips.evaluation=1",
+    "data.size=32",
+    "protocol.far=0.01",
+    "protocol.resamples=20",
+    "protocol.anchors=16",
+    "protocol.grid_faces=2",
+    "logger=csv",
+)
+GRID = (
+    "protocol.tables.table1.grid=[{methods: [real, pixelate, pixel_noise]},"
+    "{methods: [fiva], policies: [sampling, itm], defenses: [none, uniform_noise], attacks: [none, reconstruction]}]"
+)
+
+
+def start(folder: Path, output: str) -> subprocess.Popen:
+    caches = [f"paths.cache={folder / 'cache'}", f"data.cache={folder.parent / 'faces'}"]
+    command = [sys.executable, str(ROOT / "evaluate.py"), *WORDS, GRID, *caches, f"output={folder / output}"]
+    environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    folder.mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(folder: Path, output: str) -> dict:
+    process = start(folder, output)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-2000:]
+    content = json.loads((folder / output / "results.json").read_text())
+    content.pop("made")
+    return content
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_and_started_again(tmp_path: Path, kills: int) -> None:
+    finish(tmp_path / "warm", "out")  # renders the faces
+    began = time.monotonic()
+    unbroken = finish(tmp_path / "unbroken", "out")
+    length = time.monotonic() - began
+    chance = random.Random(kills)
+    broken = tmp_path / "broken"
+    left: list[int] = []
+    for _ in range(kills):
+        process = start(broken, "out")
+        time.sleep(chance.uniform(0.3, 0.95) * length)
+        process.kill()
+        process.communicate()
+        left.append(len(list((broken / "cache").rglob("*.safetensors"))))
+        damaged = broken / "out" / "results.json"
+        if damaged.is_file():
+            json.loads(damaged.read_text())  # a whole file or none
+    assert left == sorted(left) and left[0] > 0  # what was made before stays
+    again = finish(broken, "out")
+    assert json.dumps(again) == json.dumps(unbroken)
+    assert len(list((tmp_path / "unbroken" / "cache").rglob("*.safetensors"))) == len(
+        list((broken / "cache").rglob("*.safetensors"))
+    )

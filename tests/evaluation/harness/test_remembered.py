@@ -1,0 +1,75 @@
+"""Figures that are kept: the same values, and only while nothing that a measure looks at has changed."""
+
+import math
+
+import torch
+
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import Cell
+from anon.evaluation.harness.remembered import figures_of
+from anon.evaluation.harness.suite import Combination
+from tests.evaluation import tiny_world
+from tests.evaluation.harness.tiny_bench import bench
+
+ONE = Combination("default", "pixelate")
+
+
+class Fixed:
+    """A measure that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, cell):
+        self.asked += 1
+        return {
+            "share": Figure(0.25, 0.125, 0.5, n=7, draws=torch.tensor([0.25, 0.5], dtype=torch.float64)),
+            "alone ↓": Figure(0.1, n=1),
+            "absent": Figure.absent("needs „quoted“ words"),
+        }
+
+
+def test_the_same_figures_without_asking(tmp_path):
+    first, again = Fixed(), Fixed()
+    made = figures_of(first, {"a": 1}, Cell(bench(tmp_path), ONE))
+    kept = figures_of(again, {"a": 1}, Cell(bench(tmp_path), ONE))
+    assert made == kept == first(None)
+    assert torch.equal(kept["share"].draws, made["share"].draws) and kept["absent"].draws is None
+    assert again.asked == 0
+
+
+def test_what_is_no_number_stays_none(tmp_path):
+    def measure(cell):
+        return {"nothing": Figure(math.nan)}
+
+    for _ in range(2):
+        assert figures_of(measure, {}, Cell(bench(tmp_path), ONE))["nothing"] == Figure(None)
+
+
+def test_functions_are_told_apart(tmp_path):
+    def one(cell):
+        return {"one": Figure(1.0)}
+
+    def other(cell):
+        return {"other": Figure(2.0)}
+
+    assert set(figures_of(one, {}, Cell(bench(tmp_path), ONE))) == {"one"}
+    assert set(figures_of(other, {}, Cell(bench(tmp_path), ONE))) == {"other"}
+
+
+def test_a_change_asks_again(tmp_path):
+    measure = Fixed()
+    figures_of(measure, {"a": 1}, Cell(bench(tmp_path), ONE))
+    changes = [
+        ({"a": 2}, bench(tmp_path), ONE),
+        ({"a": 1}, bench(tmp_path, seed=1), ONE),
+        ({"a": 1}, bench(tmp_path, resamples=51), ONE),
+        ({"a": 1}, bench(tmp_path, judge=2), ONE),
+        ({"a": 1}, bench(tmp_path, data=tiny_world.Data(clips=1)), ONE),
+        ({"a": 1}, bench(tmp_path), Combination("default", "pixelate", defense="half")),
+        ({"a": 1}, bench(tmp_path), Combination("default", "pixelate", attack="negation")),
+        ({"a": 1}, bench(tmp_path), Combination("default", "noise")),
+    ]
+    for number, (settings, made, one) in enumerate(changes, 2):
+        figures_of(measure, settings, Cell(made, one))
+        assert measure.asked == number, settings

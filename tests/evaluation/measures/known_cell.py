@@ -1,0 +1,108 @@
+"""A cell whose embeddings, readings and pictures are given, for figures that are worked out by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.cell import CHANGED, PUBLISHED, SEEN, TARGET, Cell
+from anon.evaluation.harness.suite import Combination
+
+
+class KnownCell(Cell):
+    """Rows of people ``labels``; everything else by its name and state, ``z={"target": ..., "changed": ...}``.
+
+    The published and the seen faces are the changed ones unless they are given too.
+    """
+
+    def __init__(
+        self,
+        labels,
+        z=None,
+        images=None,
+        gallery=None,
+        read=None,
+        truth=None,
+        beside=None,
+        clips=None,
+        clip_labels=None,
+        encoder=None,
+        method="known",
+        reads=None,
+        **place,
+    ) -> None:
+        self.labels = torch.tensor(labels)
+        self.rows = torch.arange(len(labels))
+        self.bootstrap = Bootstrap(self.labels, resamples=200, seed=0)
+        self.one = Combination("known", method, **place)
+        self.given_z, self.given_images, self.given_read = z or {}, images or {}, read or {}
+        self.given_truth, self.given_beside, self.given_clips = truth or {}, beside or {}, clips or {}
+        self.given_gallery, self.given_clip_labels = gallery, clip_labels
+        self.given_method = SimpleNamespace(encoder=encoder, source=False, pristine=object())
+        self.rethresholded = False
+        estimator = None if reads is None else SimpleNamespace(name="reader", reads=reads)
+        self.people = SimpleNamespace(clips=torch.zeros(len(clip_labels or [])), truth=self.given_truth, few=self.rows)
+        self.bench = SimpleNamespace(
+            suite=SimpleNamespace(far=0.25, few=4, batch_size=8, resamples=200),
+            judge=SimpleNamespace(recognizer=SimpleNamespace(name="judge")),
+            tools=SimpleNamespace(attributes=estimator, detectors={}),
+            is_few=lambda one: False,
+        )
+
+    @property
+    def method(self):
+        return self.given_method
+
+    @property
+    def gallery(self) -> Gallery:
+        return self.given_gallery
+
+    @property
+    def threshold(self) -> float:
+        return self.given_gallery.threshold
+
+    @property
+    def clip_labels(self) -> Tensor:
+        return torch.tensor(self.given_clip_labels)
+
+    def z(self, of):
+        return _state(self.given_z, of)
+
+    def clips(self, of=CHANGED):
+        return _state(self.given_clips, of) if self.given_clips else torch.zeros(0, 2, 1)
+
+    def truth(self):
+        return self.given_truth
+
+    def read(self, of):
+        return _state(self.given_read, of) if self.given_read else {}
+
+    def read_clips(self, of):
+        return {name: value[None] for name, value in self.read(of).items()} if self.given_clip_labels else {}
+
+    def beside(self, name):
+        return self.given_beside.get(name)
+
+    def by_encoder(self, of):
+        return _state(self.given_z, of), self.given_gallery
+
+    def compared(self, name, function, of=PUBLISHED, against=TARGET, **settings):
+        return function(_state(self.given_images, of), _state(self.given_images, against))
+
+    def kept(self, name, make, of, **settings):
+        return make()
+
+
+def _state(given, of):
+    if of in given:
+        return given[of]
+    return given[CHANGED if of in (PUBLISHED, SEEN) else of]
+
+
+def three_people(threshold: float = 0.3) -> Gallery:
+    """People 7, 8 and 9 on three axes, one picture each."""
+    return Gallery(torch.eye(3), torch.tensor([7, 8, 9]), torch.eye(3), torch.tensor([7, 8, 9]), threshold)

@@ -1,0 +1,105 @@
+"""Every measure of conf/measure on every kind of combination: figures with intervals or a reason, never an error."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from anon.evaluation.document import Curve, Histogram
+from anon.evaluation.harness.cell import Cell
+from anon.evaluation.harness.suite import Combination
+from tests.evaluation.harness.tiny_bench import bench
+
+FILES = sorted((Path(__file__).resolve().parents[3] / "conf" / "measure").glob("*.yaml"))
+CELLS = {
+    "real": {"method": "real"},
+    "filter": {"method": "pixelate"},
+    "generator with clips": {"method": "other", "policy": "itm"},
+    "defended and attacked": {"method": "other", "policy": "itm", "defense": "half", "attack": "mirror"},
+    "negation": {"method": "other", "policy": "plain", "attack": "negation"},
+    "parrot on a filter": {"method": "pixelate", "defense": "uniform", "attack": "parrot"},
+    "swap": {"method": "other", "policy": "source"},
+    "defended swap": {"method": "other", "policy": "source", "defense": "uniform"},
+    "degraded input": {"method": "other", "policy": "itm", "input": "mosaic"},
+    "dial": {"method": "other", "policy": "dial", "dial": 1.0},
+}
+
+
+@pytest.fixture(scope="module")
+def measures():
+    config = OmegaConf.create({"metrics": {"lpips": None}, "m": {file.stem: OmegaConf.load(file) for file in FILES}})
+    return {file.stem: instantiate(config.m[file.stem]) for file in FILES}
+
+
+@pytest.fixture(scope="module")
+def cells():
+    made = bench()
+    return {name: Cell(made, Combination(data="default", **what)) for name, what in CELLS.items()}
+
+
+def test_each_has_its_file(measures):
+    identity = {"retrieval", "encoder", "attacked", "distance", "verification", "identities", "recovery", "swap"}
+    rest = {"temporal", "attributes", "picture", "detection", "distribution", "quality"}
+    assert set(measures) == identity | rest
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_figures_or_reasons(measures, cells, kind):
+    cell, names = cells[kind], set()
+    for name, measure in measures.items():
+        found = measure(cell)
+        assert not names & set(found), f"{name} names a figure of another measure"
+        names |= set(found)
+        for figure in found.values():
+            if figure.value is None:
+                assert figure.reason.startswith(("n/a (", "needs ")), figure.reason
+            else:
+                assert math.isfinite(figure.value) and figure.n > 0
+                assert figure.low is None or figure.low - 1e-6 <= figure.high
+                assert figure.draws is None or figure.draws.shape == (50,)
+        for plot in getattr(measure, "plots", lambda *_: [])(cell, "a label", 3):
+            assert isinstance(plot, Curve | Histogram) and (plot.label, plot.line) == ("a label", 3)
+    assert names
+
+
+def test_what_does_not_apply_gives_nothing(measures, cells):
+    def empty(kind):
+        return {name for name, measure in measures.items() if not measure(cells[kind])}
+
+    compares = {"distance", "picture", "distribution", "identities", "recovery"}
+    assert empty("real") == compares | {"attacked", "encoder", "swap"}
+    assert empty("filter") == {"attacked", "encoder", "swap"}
+    assert empty("generator with clips") == {"attacked", "swap"}
+    assert empty("defended and attacked") == {"retrieval", "encoder", "swap", "recovery"}
+    assert empty("swap") == {"attacked"}
+
+
+def test_missing_weights_are_named(measures, cells):
+    cell = cells["filter"]
+    reasons = {name: figure.reason for measure in measures.values() for name, figure in measure(cell).items()}
+    assert reasons["lpips"] == "needs metrics.lpips=<alexnet-owt-7be5be79.pth>"
+    assert reasons["FID"].startswith("needs protocol.measures.distribution.inception=<pt_inception-2015-12-05")
+    assert "metrics.detectors.<name>.weights=<file>" in reasons["detected"]
+    assert "attributes@metrics.attributes=faceapi_age_gender" in reasons["age_error"]
+    assert reasons["recovery"] == "n/a (no key)" and reasons["mask_area"] == "n/a (no mask)"
+
+
+def test_intervals_hold_their_values(measures, cells):
+    """Percentiles of few people may leave a value out by chance, but not in all of the figures."""
+    inside = [
+        figure.low - 1e-6 <= figure.value <= figure.high + 1e-6
+        for measure in measures.values()
+        for figure in measure(cells["swap"]).values()
+        if figure.low is not None
+    ]
+    assert len(inside) > 40 and sum(inside) >= 0.95 * len(inside)
+
+
+def test_two_runs_give_the_same(measures, cells):
+    again = Cell(bench(), Combination(data="default", **CELLS["swap"]))
+    for measure in measures.values():
+        assert measure(again) == measure(cells["swap"])

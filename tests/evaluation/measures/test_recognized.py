@@ -1,0 +1,209 @@
+"""Who is found: retrieval, attack, distance, verification and shared identities, against numbers by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.document import Curve
+from anon.evaluation.harness.cell import SEEN, TARGET, Cell
+from anon.evaluation.harness.suite import Combination
+from anon.evaluation.measures.attacked import Attacked
+from anon.evaluation.measures.distance import TargetDistance
+from anon.evaluation.measures.encoder import EncoderRetrieval
+from anon.evaluation.measures.error_rates import resampled_errors
+from anon.evaluation.measures.identities import Identities
+from anon.evaluation.measures.retrieval import Retrieval
+from anon.evaluation.measures.verification import Verification
+from anon.faces.contract import to_float
+from anon.identity.verification import equal_error_rate, threshold_at_far
+from tests.evaluation import tiny_world
+from tests.evaluation.harness.tiny_bench import bench
+from tests.evaluation.measures.known_cell import KnownCell, three_people
+
+PROBES = torch.tensor([[0.8, 0.6, 0.0], [0.8, 0.6, 0.0], [-0.8, 0.0, 0.6], [0.0, 0.0, 1.0]])
+
+
+def values(figures):
+    return {name: None if figure.value is None else round(figure.value, 4) for name, figure in figures.items()}
+
+
+def test_retrieval():
+    """Distances of the first two to 7, 8, 9: .2, .4, 1; of the third, a 7: 1.8, 1, .4; negated .2, 1, 1.6."""
+    cell = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people())
+    found = Retrieval(ks=(1, 2, 3))(cell)
+    assert values(found) == {
+        "ID": 0.5,
+        "negID": 0.25,
+        "negID_rank1": 0.25,
+        "ID_per_image": 0.5,
+        "ID_rank1": 0.5,
+        "ID_rank2": 0.75,
+        "ID_rank3": None,
+        "MRR": round((1 + 1 / 2 + 1 / 3 + 1) / 4, 4),
+    }
+    assert found["ID_rank3"].reason == "n/a (a gallery of 3)" and found["ID"].n == 4
+    assert found["ID"].low < 0.5 < found["ID"].high
+
+
+def test_retrieval_is_of_published_faces_only():
+    cell = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), attack="mirror")
+    assert Retrieval()(cell) == {} and EncoderRetrieval()(cell) == {}
+
+
+def test_by_the_encoder_it_is_named_so():
+    cell = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), encoder=tiny_world.encoder(0))
+    assert values(EncoderRetrieval()(cell)) == {"ID_projection-0": 0.5}
+
+
+def test_distance():
+    cell = KnownCell(
+        [7, 8],
+        z={"target": torch.tensor([[1.0, 0.0], [1.0, 0.0]]), "changed": torch.tensor([[0.6, 0.8], [1.0, 0.0]])},
+        gallery=three_people(),
+    )
+    found = values(TargetDistance()(cell))
+    expected = {"target_distance": 0.2, "l2": 0.4472, "squared_l2": 0.4, "l1": 0.6, "deidentified": 0.5}
+    assert found == expected
+
+
+def test_an_adversary_who_mirrors():
+    """The recovered picture is the published one's mirror image, compared with the target by the judge."""
+    cell = Cell(bench(), Combination("default", "pixelate", attack="mirror"))
+    found = Attacked(ks=(1,))(cell)
+    judge = tiny_world.judge(1)
+    seen, target = (to_float(cell.view(of).eight_bits()) for of in (SEEN, TARGET))
+    cosine = (judge.embed(seen) * judge.embed(target)).sum(1).mean()
+    assert found["cosine_recovered"].value == pytest.approx(float(cosine), abs=1e-6)
+    assert found["ssim_recovered"].value < 0.5 and found["recalibrated"].value == 1.0
+    assert found["RA"].n == len(cell.labels) == 7
+
+
+def test_an_adversary_who_recovers_no_picture():
+    """A parrot enrols pixelated faces, and so finds everybody; negation changes no threshold."""
+    made = bench()
+    parrot = Attacked()(Cell(made, Combination("default", "pixelate", attack="parrot")))
+    assert parrot["RA"].value == parrot["RA_rank5"].value == parrot["recalibrated"].value == 1.0
+    assert parrot["ssim_recovered"].reason == "n/a (the attack recovers no picture)"
+    plain = Combination("default", "other", "plain", attack="negation")
+    assert Attacked()(Cell(made, plain))["recalibrated"].value == 0.0
+
+
+def verified(distances_own, threshold=0.3):
+    """Probes of 7 and 8 at given cosines of their own axis; the third axis, 9, has no probe."""
+    cosine = 1.0 - torch.tensor(distances_own)
+    side = (1.0 - cosine.square()).sqrt()
+    labels = [7, 8] * (len(cosine) // 2)
+    own = F.one_hot(torch.tensor(labels) - 7, 3) * cosine[:, None]
+    other = F.one_hot(1 - (torch.tensor(labels) - 7), 3) * side[:, None]
+    return KnownCell(labels, z={"target": own + other, "changed": own + other}, gallery=three_people(threshold))
+
+
+DISTANCES = [0.2, 0.2, 0.5, 0.9]
+
+
+def test_verification_by_hand():
+    """Impostors: the other's axis, .4, .4, .13, .005, and the third person's, 1, four times."""
+    found = Verification(far=0.25)(verified(DISTANCES))
+    # two of the eight may be accepted at FAR .25, so the limit is the third smallest, .4: .2 and .2 lie below
+    assert found["TAR"].value == 0.5
+    # between .4 and .5 four of eight are accepted and two of four rejected
+    assert found["EER"].value == 0.5 and found["EER"].n == 4
+
+
+def test_a_distance_at_the_limit_is_not_accepted():
+    """Genuine .2, .4, .2, impostors .2, .4, .4 and three times 1: two of six may be accepted, so the limit is .4."""
+    z = torch.tensor([[0.8, 0.6, 0.0], [0.6, 0.8, 0.0], [0.6, 0.8, 0.0]])
+    cell = KnownCell([7, 7, 8], z={"changed": z}, gallery=three_people())
+    assert Verification(far=0.34)(cell)["TAR"].value == pytest.approx(2 / 3)
+
+
+def test_a_rate_that_the_pairs_cannot_tell_is_refused():
+    found = Verification(far=0.1)(verified(DISTANCES))
+    assert found["TAR"].reason == "n/a (8 impostor pairs cannot tell FAR 0.1)" and found["EER"].value is not None
+
+
+def test_the_curve_and_the_densities():
+    cell = verified(DISTANCES)
+    curve, histogram = Verification(points=20, bins=10).plots(cell, "name", 2)
+    assert isinstance(curve, Curve) and curve.plot == "errors"
+    assert min(curve.x) >= 1 / 8 - 1e-12 and curve.x[-1] == 1.0 and curve.y[-1] == 0.0 and len(curve.x) <= 20
+    assert list(curve.x) == sorted(curve.x) and list(curve.y) == sorted(curve.y, reverse=True)
+    assert list(histogram.densities) == ["same person, changed", "same person, unchanged", "other people"]
+    width = histogram.edges[1] - histogram.edges[0]
+    assert len(histogram.edges) == 11 and histogram.threshold == 0.3
+    for density in histogram.densities.values():
+        assert sum(density) * width == pytest.approx(1.0)
+    # distances from .005 to 1, bins of .0995: .2 in the second, .5 in the fifth, .9 in the ninth
+    shares = [share * width for share in histogram.densities["same person, changed"]]
+    assert [round(share, 6) for share in shares] == [0, 0.5, 0, 0, 0.25, 0, 0, 0, 0.25, 0]
+
+
+def test_unchanged_faces_are_no_changed_ones():
+    cell = verified(DISTANCES)
+    real = KnownCell(cell.labels.tolist(), z=cell.given_z, gallery=three_people(), method="real")
+    (_, histogram) = Verification().plots(real, "Real", 0)
+    assert list(histogram.densities) == ["same person, unchanged", "other people"]
+
+
+def pairs(noise=0.35, people=12, strangers=3, seed=1):
+    rng = torch.Generator().manual_seed(seed)
+    gallery = F.normalize(torch.randn(people + strangers, 8, generator=rng), dim=1)
+    labels = torch.arange(people * 5) % people
+    z = F.normalize(gallery[labels] + noise * torch.randn(len(labels), 8, generator=rng), dim=1)
+    entries = torch.arange(people + strangers)
+    return 1.0 - z @ gallery.T, labels[:, None] == entries[None], labels, entries.where(entries < people, -1)
+
+
+def test_resampled_errors_without_resampling_are_the_errors():
+    distance, own, people, entries = pairs()
+    found = resampled_errors(distance, own, people, entries, torch.ones(1, 12, dtype=torch.float64), 0.05, levels=400)
+    genuine, impostor = distance[own], distance[~own]
+    tar = (genuine < threshold_at_far(impostor, 0.05)[0]).double().mean()
+    assert float(found.eer) == pytest.approx(equal_error_rate(genuine, impostor)[0], abs=0.01)
+    assert float(found.tar) == pytest.approx(float(tar), abs=0.02)
+    assert 0.01 < float(found.eer) < 0.3 and 0.1 < float(found.tar) < 1.0
+
+
+def test_a_resample_is_pairs_written_several_times():
+    """Person i's pairs with himself w_i times, with j w_i w_j times, with a stranger who never probes w_i times."""
+    distance, own, people, entries = pairs()
+    weights = torch.tensor([[2, 0, 1, 3, 1, 1, 0, 1, 2, 1, 0, 0]], dtype=torch.float64)
+    found = resampled_errors(distance, own, people, entries, weights, 0.05, levels=400)
+    mine, other = weights[0][people], torch.where(entries < 0, 1.0, weights[0][entries.clamp_min(0)])
+    genuine = distance[own].repeat_interleave(mine.long())
+    times = (mine[:, None] * other[None]).long()
+    impostor = distance[~own].repeat_interleave(times[~own])
+    tar = (genuine < threshold_at_far(impostor, 0.05)[0]).double().mean()
+    assert float(found.eer) == pytest.approx(equal_error_rate(genuine, impostor)[0], abs=0.01)
+    assert float(found.tar) == pytest.approx(float(tar), abs=0.03)
+
+
+def test_intervals_of_errors_hold_the_errors():
+    distance, own, people, entries = pairs(people=40)
+    draws = resampled_errors(distance, own, people, entries, Bootstrap(people, 300).weights, 0.01)
+    genuine, impostor = distance[own], distance[~own]
+    tar = float((genuine < threshold_at_far(impostor, 0.01)[0]).double().mean())
+    for value, found in ((equal_error_rate(genuine, impostor)[0], draws.eer), (tar, draws.tar)):
+        low, high = Bootstrap.interval(found)
+        assert low < value < high and 0.0 < high - low < 0.4
+
+
+def test_shared_identities_and_alike_recognizers():
+    wanted = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    z = F.normalize(torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    cell = KnownCell(
+        [7, 7, 8, 8, 9],
+        z={"target": z, "changed": z},
+        beside={"wanted": wanted},
+        gallery=three_people(),
+        encoder=tiny_world.encoder(0),
+    )
+    found = Identities()(cell)
+    assert found["shared_identity"].value == pytest.approx(2 / 3) and found["shared_identity"].n == 3
+    assert found["impostor_correlation"].value == pytest.approx(1.0)
+    assert math.isclose(found["impostor_correlation"].low, 1.0, abs_tol=1e-5)

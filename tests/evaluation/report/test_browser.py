@@ -1,0 +1,91 @@
+"""The page in a real browser without a network: a phone, a desk, the dark, and paper."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anon.evaluation import report
+from tests.evaluation.report.made_up import document, png
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+pytestmark = pytest.mark.slow
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+EMPTY = """selector => [...document.querySelectorAll(selector)].filter(one => {
+    const box = one.getBoundingClientRect();
+    return !one.closest('details:not([open])') && (box.width < 40 || box.height < 20);
+}).length"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"needs a browser: one of {', '.join(BROWSERS)}")
+    with playwright.sync_playwright() as running:
+        found = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder: Path = tmp_path_factory.mktemp("evaluation")
+    (folder / "grid.png").write_bytes(png())
+    report.write(document(), folder)
+    return (folder / "report.html").as_uri()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_is_whole(browser: Any, address: str, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    context.set_offline(True)
+    page = context.new_page()
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("data:", address))] == []
+
+    # facts, three tables, the useful range, how it was run; folded: differences, others of two tables
+    assert page.locator("table").count() == 6 + 3
+    assert page.locator("svg").count() == 19
+    assert page.evaluate(EMPTY, "table, svg, img") == 0
+    assert page.evaluate("document.images[0].naturalWidth") == 640
+    widths = page.evaluate("[...document.querySelectorAll('svg')].map(one => one.getBoundingClientRect().right)")
+    assert max(widths) <= width
+
+    for folded in page.locator("summary").all():
+        folded.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = page.locator("table.results").first
+    box = wide.locator("xpath=..")  # a table that is too wide scrolls in its own box
+    assert box.evaluate("one => one.scrollWidth > one.clientWidth") == (width == 390)
+
+    ink, paper = page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    drawn = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
+    assert drawn == ink != paper
+    context.close()
+
+
+def test_the_page_prints(browser: Any, address: str, tmp_path: Path) -> None:
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(address)
+    page.pdf(path=str(tmp_path / "report.pdf"), format="A4")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    context.close()
