@@ -2,19 +2,26 @@
 
 The packed data set against the photographs it was made of (decoded and aligned each time, as an ImageFolder would), in
 windows of five seconds; the medians' ratio says what packing brings. ``<root>`` holds ``<identity>/<photograph>``.
+
+Then the loader with two workers against raw decoding, two processes that read and decode faces and do nothing else:
+they take turns, and the median of the windows' own ratios says what sampling, collating and passing batches cost.
+``python benchmarks/loader.py <packed>`` does that alone, at the packed size.
 """
 
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -23,7 +30,7 @@ from anon.faces.alignment import align
 from anon.faces.contract import to_float
 from anon.faces.datamodule import BatchStream, StepSampler
 from anon.faces.images import read_image
-from anon.faces.packed import PackedFaces
+from anon.faces.packed import Pack, PackedFaces
 from anon.faces.points import read_points
 
 BATCH, WINDOWS, SECONDS = 32, 3, 5.0
@@ -77,11 +84,61 @@ def photographs(root: Path, points: Path, size: int, workers: int) -> Iterator[o
     return itertools.chain.from_iterable(itertools.repeat(loader))
 
 
-if __name__ == "__main__":
-    pack, root, points = (Path(argument) for argument in sys.argv[1:4])
-    side = int(sys.argv[4]) if len(sys.argv) > 4 else 112
+def decode(root: Path, size: int, seconds: float, seed: int) -> float:
+    """Faces a second of reading and decoding at random, in one process."""
+    faces = PackedFaces(root, "train", size=size)
+    rows = faces._rows[np.random.default_rng(seed).permutation(len(faces))]
+    faces.pack.frame(int(rows[0]), faces._part)
+    start, count = time.perf_counter(), 0
+    for row in itertools.cycle(rows.tolist()):
+        if time.perf_counter() - start >= seconds:
+            break
+        faces.pack.frame(row, faces._part)
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+def against_decoding(root: Path, size: int, workers: int = 2, windows: int = 5, seconds: float = SECONDS) -> list[str]:
+    """Lines: rates of the loader and of raw decoding, and the median ratio."""
+    batches = packed(root, size, workers, 1)
+    rates: dict[str, list[float]] = {"loader": [], "raw decoding": []}
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as processes:
+        list(processes.map(decode, [root] * workers, [size] * workers, [0.1] * workers, range(workers)))  # imports
+        for window in range(windows):
+            for _ in range(4 * workers):  # what the workers fetched while raw decoding was measured
+                next(batches)
+            start, count = time.perf_counter(), 0
+            while time.perf_counter() - start < seconds:
+                next(batches)
+                count += BATCH
+            rates["loader"].append(count / (time.perf_counter() - start))
+            seeds = range(window * workers, (window + 1) * workers)
+            alone = processes.map(decode, [root] * workers, [size] * workers, [seconds] * workers, seeds)
+            rates["raw decoding"].append(sum(alone))
+    ratio = statistics.median(ours / raw for ours, raw in zip(*rates.values(), strict=True))
+    lines = [
+        f"{name}, {workers} processes: median {statistics.median(found):.0f} images/s "
+        f"({min(found):.0f} to {max(found):.0f})"
+        for name, found in rates.items()
+    ]
+    return [*lines, f"the loader reaches {100 * ratio:.0f} % of raw decoding"]
+
+
+def main() -> None:
+    """Print the rates."""
+    pack = Path(sys.argv[1])
+    side = int(sys.argv[4]) if len(sys.argv) > 4 else 112 if len(sys.argv) > 2 else int(Pack(pack).info["size"])
     torch.set_num_threads(1)
+    load = os.getloadavg()[0]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {side} px")
+    print(f"load average {load:.1f}")
+    if len(sys.argv) > 2:
+        against_photographs(pack, Path(sys.argv[2]), Path(sys.argv[3]), side)
+    print(*against_decoding(pack, side), sep="\n")
+
+
+def against_photographs(pack: Path, root: Path, points: Path, side: int) -> None:
+    """Print every way of loading, one after the other."""
     for name, batches in (
         ("photographs, 0 workers", photographs(root, points, side, 0)),
         ("photographs, 2 workers", photographs(root, points, side, 2)),
@@ -95,3 +152,7 @@ if __name__ == "__main__":
             f"{name}: median {statistics.median(rates):.0f} images/s ({min(rates):.0f} to {max(rates):.0f})", flush=True
         )
         del batches
+
+
+if __name__ == "__main__":
+    main()

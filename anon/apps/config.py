@@ -55,11 +55,13 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
     @functools.wraps(task)
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> object:
         _quiet()
-        code = guarded(lambda: task(config), show_traceback)
+        answers: list[object] = []  # what a sweeper is told
+        code = guarded(lambda: answers.append(task(config)), show_traceback)
         if code:  # past Hydra, which would print the overrides before the sentence
             sys.exit(code)
+        return answers[0]
 
     entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)
     sys.exit(guarded(entry, show_traceback))

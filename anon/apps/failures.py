@@ -59,6 +59,8 @@ def _missing(error: MissingConfigException) -> str:
     group, _, name = str(error.missing_cfg_file).rpartition("/")
     if not group:
         return f"there is no configuration named '{name}'."
+    if group.startswith("hydra/sweeper"):
+        return f"there is no {group} named '{name}'; the searches are an extra: pip install -e '.[sweep]'."
     known = ", ".join(error.options or []) or "nothing yet"
     return f"there is no {group} named '{name}'; conf/{group} has: {known}."
 

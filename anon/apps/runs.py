@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 import anon
@@ -35,6 +37,7 @@ HANDED_DOWN = "ANON_RUN_DIR"
 CONFIG = "config.yaml"
 JOBS = "slurm_jobs.txt"  # the SLURM jobs that trained in the folder, a line each
 LAST = Path("checkpoints") / "last.ckpt"
+MULTIRUN = "runs.txt"  # in the folder of a multirun: its jobs' run folders, a line each
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "kornia", "torchmetrics", "wandb")
 
 
@@ -206,6 +209,11 @@ def _write_records(folder: Path, config_text: str) -> None:
         _replace_text(folder / "versions.json", json.dumps({"commit": commit(), **versions()}, indent=2) + "\n")
         with (folder / "command.txt").open("a") as lines:
             lines.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join([Path(sys.executable).name, *sys.argv])}\n")
+        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:  # for anon.evaluation.compare
+            sweep = Path(HydraConfig.get().sweep.dir)
+            sweep.mkdir(parents=True, exist_ok=True)
+            with (sweep / MULTIRUN).open("a") as lines:
+                lines.write(f"{folder}\n")
     except OSError as error:
         raise _unwritable(folder, error.strerror) from error
 

@@ -23,9 +23,11 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from anon.apps.checkpoints import CheckpointFiles, check_fits, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
 from anon.apps.loggers import built, finish, log_config
+from anon.apps.monitored import check_monitor, monitored
 from anon.apps.preemption import Preempted, Preemption
 from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
 from anon.errors import UserError
+from anon.training.guards import DIVERGED
 
 LATEST, AUTO = "last", "auto"  # values of ckpt_path that are no files
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -36,8 +38,11 @@ def main() -> None:
     run_app(train, "train")
 
 
-def train(config: DictConfig) -> None:
+def train(config: DictConfig) -> float | list[float] | None:
     """One run, from a composed configuration to a trained checkpoint; prints the run folder last.
+
+    Returns:
+        What a sweeper is told: the figures that ``monitor`` names.
 
     Raises:
         UserError: for every mistake in the configuration, the data folder or the checkpoint, a full or read-only disk,
@@ -46,20 +51,27 @@ def train(config: DictConfig) -> None:
     """
     if config.model is None or config.data is None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
+    check_monitor(config.monitor)
     with Preemption() as preemption:
         resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
         with run_folder(config, at=resumed) as folder:
             _say(f"{'continues in' if resumed else 'run folder'} {folder}")
-            _train(config, folder, preemption)
+            try:
+                return _train(config, folder, preemption)
+            except UserError as error:
+                if config.monitor is None or next(folder.glob(DIVERGED), None) is None:
+                    raise
+                _say(f"this trial failed: {error}")  # the search goes on
+                return None
 
 
-def _train(config: DictConfig, folder: Path, preemption: Preemption) -> None:
+def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | list[float] | None:
     checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else Path(config.ckpt_path)
     if (config.ckpt_path in (LATEST, AUTO) or requeued()) and (folder / LAST).is_file():
         checkpoint = folder / LAST
     if config.ckpt_path == AUTO and checkpoint is not None and _finished(checkpoint, config.steps):
         _say(f"finished already: {checkpoint}")
-        return
+        return None
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     if config.attack is not None:  # its pairs are made of that data
@@ -72,7 +84,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> None:
         _cut_half_row(folder / "metrics.csv")
     preemption.path = folder / LAST
     try:
-        _fit(_trainer(config, folder, preemption), module, data, checkpoint)
+        trainer = _trainer(config, folder, preemption)
+        _fit(trainer, module, data, checkpoint)
     except (OSError, RuntimeError) as error:
         if preemption.caught and isinstance(error, RuntimeError):  # it has ended loader workers or ranks too
             preemption.leave(preemption.caught, "stopped at the last checkpoint, for this batch cannot be finished")
@@ -82,6 +95,7 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> None:
         raise explained from error
     _say(f"checkpoint {folder / LAST}")
     _say(f"run folder {folder}")
+    return monitored(trainer.callback_metrics, config.monitor)
 
 
 def _to_continue(config: DictConfig) -> Path | None:
@@ -138,8 +152,10 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
         raise
     finally:
         finish(trainer.loggers)
-        if ended and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-            trainer.strategy.launcher.kill(signal.SIGKILL)  # the ranks that this process started wait for it
+        launcher = trainer.strategy.launcher
+        if ended and isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)  # the ranks that this process started wait for it
+            launcher.procs.clear()  # Lightning kills this one as well when it sees one of them dead
 
 
 def _no_room(error: BaseException, folder: Path) -> UserError | None:

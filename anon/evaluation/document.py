@@ -42,10 +42,12 @@ class Line:
     @property
     def label(self) -> str:
         """``FIVA + ITM, uniform_noise, reconstruction``: what was done, without what was not."""
-        policy = {"none": "", "plain": "", "negation": ""}.get(self.policy, f" + {_spelled(self.policy)}")
+        policy = {"none": "", "plain": "", "negation": "", "dial": ""}.get(self.policy, f" + {_spelled(self.policy)}")
         parts = [f"{self.method}{policy}", *(part for part in (self.defense, self.attack) if part != "none")]
-        parts += [self.input] if self.input != "clean" else []
-        return ", ".join(parts + ([] if self.dial is None else [f"{self.dial:g}"]))
+        if self.needs is None:  # else it is needed whatever the input and the dial
+            parts += [self.input] if self.input != "clean" else []
+            parts += [] if self.dial is None else [f"{self.dial:g}"]
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,7 @@ class Table:
     """A table of the report: its lines by their place in :attr:`Document.lines`, in the order in which they are shown.
 
     ``published``: the name of the printed table (:mod:`anon.evaluation.published`) whose rows stand beside ours.
-    ``dial``: what the lines' ``dial`` is, where the table is a sweep. ``every``: figures that are not shown as columns
-    are listed below the table.
+    ``dial``: what the lines' ``dial`` is, where the table is a sweep.
     """
 
     name: str

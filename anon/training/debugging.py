@@ -61,11 +61,12 @@ class Profile(Callback):
         self.needed = wait + warmup + active
         self.schedule = torch.profiler.schedule(wait=wait, warmup=warmup, active=active, repeat=1)
         self._running: torch.profiler.profile | None = None
-        self._written = False
+        self._on_gpu = self._written = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
+            self._on_gpu = pl_module.device.type == "cuda"
+            activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * self._on_gpu
             self._running = torch.profiler.profile(
                 activities=activities, schedule=self.schedule, on_trace_ready=self._write
             )
@@ -92,8 +93,8 @@ class Profile(Callback):
 
     def _write(self, profile: torch.profiler.profile) -> None:
         events = profile.key_averages()
-        device = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-        table = events.table(sort_by=device, row_limit=self.rows, max_name_column_width=60)
+        longest = "self_cuda_time_total" if self._on_gpu else "self_cpu_time_total"
+        table = events.table(sort_by=longest, row_limit=self.rows, max_name_column_width=60)
         trace, listing = self.folder / "trace.json", self.folder / "table.txt"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -109,8 +109,8 @@ class FiniteLosses(Callback):
         whole = torch.stack([value.isfinite().all() for value in weights.values()]).tolist()
         if not all(whole):
             raise UserError(
-                f"training diverged by step {steps_done(trainer)}: {list(weights)[whole.index(False)]} is not finite any "
-                "more; lower model.lr or set model.clip. The last checkpoint is intact."
+                f"training diverged by step {steps_done(trainer)}: {list(weights)[whole.index(False)]} is not finite "
+                "any more; lower model.lr or set model.clip. The last checkpoint is intact."
             )
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Losses that are not finite, weights that are not, a full and a read-only disk: one sentence, the checkpoint intact."""
+"""Losses or weights that are not finite, a full or a read-only disk: one sentence, and the last checkpoint is whole."""
 
 from __future__ import annotations
 

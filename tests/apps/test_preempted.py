@@ -45,10 +45,20 @@ def slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Pa
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         program, calls = folder / "scontrol", folder / "calls"
-        program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n[ "$1" = show ] && echo "JobId=47 JobState={state}"\nexit 0\n')
+        program.write_text(
+            f'#!/bin/sh\necho "$@" >> {calls}\n[ "$1" = show ] && echo "JobId=47 JobState={state}"\nexit 0\n'
+        )
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        facts = {"JOB_ID": 47, "ARRAY_JOB_ID": 40, "ARRAY_TASK_ID": 7, "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0}
+        facts = {
+            "JOB_ID": 47,
+            "ARRAY_JOB_ID": 40,
+            "ARRAY_TASK_ID": 7,
+            "NTASKS": 1,
+            "PROCID": 0,
+            "LOCALID": 0,
+            "NODEID": 0,
+        }
         for name, value in {**facts, "JOB_NAME": "anon-train"}.items():
             monkeypatch.setenv(f"SLURM_{name}", str(value))
         return calls
@@ -174,7 +184,9 @@ def test_the_rank_of_what_lightning_starts_in_a_slurm_task(monkeypatch: pytest.M
 @pytest.mark.parametrize("receiver", [0, 1])
 def test_two_ranks_agree(tmp_path: Path, receiver: int) -> None:
     """The signal reaches one rank; both stop after the same batch, and rank 0 has the exit code."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+    }
     words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", f"paths.runs={tmp_path / 'runs'}"]
     command = [sys.executable, "train.py", "--config-dir", str(HERE / "conf"), *words]
     endless = [*command, "steps=1000000", "checkpoint_every=1000000"]

@@ -24,7 +24,9 @@ def test_defenses_need_no_checkpoint_to_be_named(evaluate: Command) -> None:
     naive = [line for line in found.lines if line.attack == "reconstruction"]
     assert [line.defense for line in naive] == ["none", "fgsm", "parameter_noise"]
     assert all(line.metrics["RA"].n == 6 for line in naive)  # one probe of six people
-    assert all("attack=ladder" in str(line.needs) for line in found.lines if line.attack == "adaptive")
+    adaptive = {line.defense: str(line.needs) for line in found.lines if line.attack == "adaptive"}
+    assert adaptive.pop("none") == "n/a (no defense to adapt to)"
+    assert adaptive and all("attack=ladder" in needs for needs in adaptive.values())
     assert list(found.pictures) == ["grid_table3.png"]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from anon.generators.discriminator import Discriminator
 from anon.generators.facedancer import FaceDancer
 from benchmarks import train_step
-from benchmarks.published import PUBLISHED, PublishedDown, as_published
+from benchmarks.published import PUBLISHED, as_published
 from benchmarks.ways import FASTER, LITERAL, Runner, Setting, Way
 from tests.training import small
 
@@ -39,8 +39,9 @@ def test_losses_of_several_steps(experiment: str) -> None:
 
 @pytest.mark.parametrize("experiment", PUBLISHED)
 def test_gradients_of_a_step(experiment: str, tmp_path: Path) -> None:
-    ours = setting(experiment).module()
-    theirs = PUBLISHED[experiment](setting(experiment).module())
+    """In one layout, on the same blocks: R1's gradient jumps where rounding crosses a leaky ReLU's kink."""
+    ours = setting(experiment).module("model.channels_last=false")
+    theirs = PUBLISHED[experiment](setting(experiment).module(), forms=False)
     batch = setting(experiment).batches(4, 1)[0]
     theirs.step(batch, 0)
     ours._optimize = dict  # type: ignore[method-assign, assignment]
@@ -49,7 +50,7 @@ def test_gradients_of_a_step(experiment: str, tmp_path: Path) -> None:
     for name in ("generator", "discriminator"):
         found, wanted = gradients(getattr(ours, name)), gradients(getattr(theirs, name))
         assert wanted.abs().max() > 0
-        torch.testing.assert_close(found, wanted, rtol=0, atol=2e-5 * float(wanted.abs().max()))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
 
 
 def test_another_loss_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,24 +61,15 @@ def test_another_loss_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_published_blocks_are_other_operations_with_the_same_result() -> None:
     torch.manual_seed(0)
-    for network, inputs in (
-        (Discriminator(32, base=4), (torch.rand(2, 3, 32, 32),)),
-        (FaceDancer(32, base=4, z_dim=6, mapping=8), (torch.rand(2, 3, 32, 32), torch.rand(2, 6))),
-    ):
-        before = network(*inputs)
+    networks = Discriminator(32, base=4), FaceDancer(32, base=4, z_dim=6, mapping=8)
+    images, z = torch.rand(2, 3, 32, 32), torch.rand(2, 6)
+    before = networks[0](images), networks[1](images, z).image
+    for network in networks:
         as_published(network)
-        after = network(*inputs)
-        for ours, theirs in zip((before, after), (after, before), strict=True):
-            image = ours if isinstance(ours, Tensor) else ours.image
-            other = theirs if isinstance(theirs, Tensor) else theirs.image
-            torch.testing.assert_close(image, other, rtol=1e-5, atol=1e-5)
-    assert any(isinstance(module, PublishedDown) for module in as_published_discriminator().modules())
-
-
-def as_published_discriminator() -> nn.Module:
-    network = Discriminator(16, base=4)
-    as_published(network)
-    return network
+    after = networks[0](images), networks[1](images, z).image
+    for ours, theirs in zip(before, after, strict=True):
+        assert not torch.equal(ours, theirs)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_the_report_of_an_experiment() -> None:
@@ -90,6 +82,14 @@ def test_the_report_of_an_experiment() -> None:
     assert found[0].operations > found[1].operations > found[2].operations > 0
     lines = train_step.table(found, {"fp32": 1e12, "bf16": 1e12})
     assert [line.split("|")[1].strip() for line in lines[2:]] == [LITERAL.name, FASTER.name, train_step.BEST.name]
+
+
+def test_the_furthest_loss() -> None:
+    """3 and 3.3 are .1 apart, relatively; .5 and .75 are .25; R1's one jump of 9 is no difference, a 0 is no loss."""
+    wanted = [{"a": 3.0, "b": 0.5, "r1": 1.0}, {"a": 3.0, "b": 0.0, "r1": 1.0}, {"a": 3.0, "b": 0.5, "r1": 1.0}]
+    found = [{"a": 3.3, "b": 0.5, "r1": 1.0}, {"a": 3.0, "b": 0.5, "r1": 10.0}, {"a": 3.0, "b": 0.75, "r1": 1.0}]
+    assert train_step.furthest(found, wanted) == pytest.approx(0.25)
+    assert train_step.furthest(found[:2], wanted[:2]) == pytest.approx(4.5)
 
 
 def test_windows_continue_one_training() -> None:

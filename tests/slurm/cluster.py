@@ -1,4 +1,4 @@
-"""A real SLURM of one node on loopback, in a folder of its own: munged, slurmctld and slurmd, stopped when it is left."""
+"""A real SLURM of one node on loopback: munged, slurmctld and slurmd in a folder of its own, and stopped afterwards."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ class Cluster:
 
     def call(self, *words: str, cwd: Path | None = None, **more: str) -> str:
         """Run a command against the cluster and return what it printed."""
-        done = subprocess.run(
-            words, cwd=cwd, env=self.environment | more, capture_output=True, text=True, timeout=120
-        )
+        done = subprocess.run(words, cwd=cwd, env=self.environment | more, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, f"{words[0]}: {done.stdout}{done.stderr}"
         return done.stdout
 

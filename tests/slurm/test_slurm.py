@@ -22,7 +22,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason
 SMALL = ("--gres=none", "--cpus-per-task=1", "--mem=1500M", "--time=00:20:00")
 #: A training that takes a while after its first step.
 TRAINING = tuple(word for word in WORDS if not word.startswith(("ckpt_path", "logger")))
-LONG = (*TRAINING, "steps=150", "model.cooldown=0", "checkpoint_every=1000", "trainer.val_check_interval=20", "logger=csv")
+LONG = (
+    *TRAINING,
+    "steps=150",
+    "model.cooldown=0",
+    "checkpoint_every=1000",
+    "trainer.val_check_interval=20",
+    "logger=csv",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plain(cache: Path, runs: Path, *words: str) -> Path:
     """The checkpoint of a training without SLURM."""
-    command = [sys.executable, "train.py", *TRAINING, "logger=csv", f"paths.cache={cache}", f"paths.runs={runs}", *words]
+    command = [
+        sys.executable,
+        "train.py",
+        *TRAINING,
+        "logger=csv",
+        f"paths.cache={cache}",
+        f"paths.runs={runs}",
+        *words,
+    ]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return Path(done.stdout.splitlines()[-1].removeprefix("run folder ")) / LAST
@@ -135,7 +150,9 @@ def test_hydras_launcher(slurm: Cluster, cache: Path, tmp_path: Path) -> None:
     words += ["hydra/launcher=slurm", *(f"hydra.launcher.{word}" for word in launcher)]
     command = [sys.executable, "train.py", "-m", *words, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     started = {**slurm.environment, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=started, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=started, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         deadline = time.monotonic() + 120
         while not (logs := sorted(tmp_path.glob("sweep/.submitit/*_0/*_log.out"))):

@@ -46,9 +46,9 @@ def test_a_rank_that_fails_ends_the_other(tmp_path: Path, fails: int) -> None:
     env = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
     words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", "steps=1000", "checkpoint_every=1000"]
     words += ["model._target_=tests.training.failing_rank.FailsOnOneRank", f"paths.runs={tmp_path / 'runs'}"]
+    words += [f"+model.fails={fails}", f"+model.folder={tmp_path}"]
     process = subprocess.Popen(
-        [sys.executable, "train.py", "--config-dir", str(ROOT / "tests" / "apps" / "conf"), *words]
-        + [f"+model.fails={fails}", f"+model.folder={tmp_path}"],
+        [sys.executable, "train.py", "--config-dir", str(ROOT / "tests" / "apps" / "conf"), *words],
         cwd=ROOT,
         env={**env, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -59,11 +59,21 @@ def test_a_rank_that_fails_ends_the_other(tmp_path: Path, fails: int) -> None:
         time.sleep(0.1)
     began = time.monotonic()
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 45
     assert f"error: rank {fails} has a fault." in errors
     assert process.returncode == 2 if fails == 0 else process.returncode != 0
-    assert not any(Path("/proc", (tmp_path / f"rank{rank}").read_text()).exists() for rank in (0, 1))
+    while any(running((tmp_path / f"rank{rank}").read_text()) for rank in (0, 1)):
+        assert time.monotonic() - began < 45
+        time.sleep(0.1)
     assert len(list((tmp_path / "runs").rglob("config.yaml"))) <= 1
+
+
+def running(pid: str) -> bool:
+    """Whether a process is there and not a zombie that nobody has waited for."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_averaging_gives_the_gradient_of_the_doubled_batch(tmp_path: Path) -> None:

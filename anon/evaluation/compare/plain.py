@@ -54,11 +54,11 @@ def _values(run: Run, better: Better) -> Iterator[tuple[object, ...]]:
             yield kind, name, value, None, None, None, None
     for name, series in run.metrics.items():
         yield "last", name, series.values[-1], None, None, series.steps[-1], None
-        way = better.way(name, run.losses)
-        for kind in ("lowest", "highest"):
-            if way in (None, kind[:-3] + "er") and (known := finite(series)):
-                step, value = extreme(known, kind[:-3] + "er")
-                yield kind, name, value, None, None, step, None
+        known, better_so = finite(series), better.way(name, run.losses)
+        for kind, way in (("lowest", "lower"), ("highest", "higher")):
+            if known and better_so in (None, way):
+                step, best = extreme(known, way)
+                yield kind, name, best, None, None, step, None
     for line in run.document.lines if run.document is not None else ():
         for metric, figure in line.metrics.items():
             name = "/".join([*(part for part in place(line) if part), metric])

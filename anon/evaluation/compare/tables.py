@@ -170,10 +170,12 @@ def evaluations(runs: Sequence[Run]) -> list[Grid]:
                 cells.append(_cell(figure, mark, odd))
             line = next(own[key] for own in lines if key in own)
             rows.append((f"{line.label}, {line.data}" if len(datasets) > 1 else line.label, tuple(cells)))
-        notes = (f"* differs from {head[0]} on the same faces: {_RULE}",) if differs else ()
-        notes += (f"{OTHER} measured unlike {head[0]}, see above; no mark is given.",) if other else ()
+        notes = [f"* differs from {head[0]} on the same faces: {_RULE}"] if differs else []
+        notes += [f"{OTHER} measured unlike {head[0]}, see above; no mark is given."] if other else []
         if anywhere:
-            grids.append(Grid(titles[metric], head, tuple(rows), notes=notes, folded=metric not in shown, figures=True))
+            grids.append(
+                Grid(titles[metric], head, tuple(rows), notes=tuple(notes), folded=metric not in shown, figures=True)
+            )
     return [_conditions(head, documents, strange), *sorted(grids, key=lambda grid: grid.folded)]
 
 

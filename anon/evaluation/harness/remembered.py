@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import Cell, Measure
@@ -50,8 +49,8 @@ def _encoded(figures: Mapping[str, Figure]) -> Tensors:
 
 def _decoded(kept: Tensors) -> dict[str, Figure]:
     words = json.loads(bytes(kept["words"].tolist()))
-    numbers: Tensor = kept["numbers"]
-    return {
-        name: Figure(*(None if math.isnan(part) else part for part in row), reason, n, kept.get(f"draws {name}"))
-        for (name, reason, n), row in zip(words, numbers.tolist(), strict=True)
-    }
+    found = {}
+    for (name, reason, n), row in zip(words, kept["numbers"].tolist(), strict=True):
+        value, low, high = (None if math.isnan(part) else part for part in row)
+        found[name] = Figure(value, low, high, reason, n, kept.get(f"draws {name}"))
+    return found

@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -185,7 +185,7 @@ def _document(
         title=suite.title,
         seed=int(cfg.seed),
         lines=tuple(line for line, _ in found.values()),
-        tables=tuple(_table(plan, places) for plan in tables),
+        tables=tuple(_table(plan, places, found) for plan in tables),
         judges={bench.subjects(name).name: _judge(bench, name) for name in datasets},
         people={bench.subjects(name).name: _people(bench, name) for name in datasets},
         differences=tuple(part for plan in tables for part in _differences(plan, found, places)),
@@ -204,9 +204,19 @@ def _kept_config(cfg: DictConfig) -> dict[str, Any]:
     return {name: files.plain(cfg[name]) for name in kept if name in cfg}
 
 
-def _table(plan: Plan, places: Mapping[Combination, int]) -> Table:
-    lines = tuple(places[one] for one in plan.shown)
+def _table(plan: Plan, places: Mapping[Combination, int], found: Found) -> Table:
+    lines = tuple(places[one] for one in _once(plan.shown, found))
     return Table(plan.name, plan.title, plan.columns, lines, plan.published, plan.dial, plan.about)
+
+
+def _once(shown: Sequence[Combination], found: Found) -> list[Combination]:
+    """Of a method that needs something at every setting of its dial and for every input only the first."""
+    told: dict[tuple[str | None, ...], Combination] = {}
+    for one in shown:
+        needs = found[one][0].needs
+        rest = (None, None) if needs is not None else (str(one.input), str(one.dial))
+        told.setdefault((one.data, one.method, one.policy, one.defense, one.attack, needs, *rest), one)
+    return list(told.values())
 
 
 def _judge(bench: Bench, data: str) -> Recognizer:

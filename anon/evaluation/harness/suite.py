@@ -35,8 +35,9 @@ class Suite(rules.Protocol):
             ``train`` (the command that makes its checkpoint), ``dial``.
         policies: configurations by name; a tracker's threshold and the anchors come from the data.
         defenses: configurations by name.
-        attacks: configurations by name: ``attack``, or ``trained`` (checkpoints by method, or by method and defense:
-            ``fiva/uniform_noise``) with ``train`` (the command that makes one) and ``folder`` (of attack=ladder).
+        attacks: configurations by name: ``attack``, or ``trained`` (checkpoints by method) with ``train`` (the command
+            that makes one). An ``adaptive`` one has its checkpoints by method and defense, or ``folders`` of
+            attack=ladder by method.
         inputs: what is done to the pictures before they are anonymized, configurations by name.
         measures: configurations by name.
         datasets: further data modules by name; ``default`` is the evaluation's ``data``.
@@ -132,17 +133,18 @@ def check_attacks(suite: Suite) -> None:
         UserError: one is of a method or a defense that there is none of, or a folder holds none at all.
     """
     for name, given in suite.attacks.items():
-        for victim in (given or {}).get("trained") or {}:
-            method, _, defense = str(victim).partition("/")
-            _known(suite.methods, method, f"protocol.attacks.{name}.trained", "methods")
-            if defense:
-                _known(suite.defenses, defense, f"protocol.attacks.{name}.trained", "defenses")
-        folder = (given or {}).get("folder")
-        if folder is not None and not any(newest(folder, key) for key in (NONE, *suite.defenses)):
-            raise UserError(
-                f"protocol.attacks.{name}.folder='{folder}' holds no trained attack; train them: {given['train']} "
-                f"paths.ladder={folder}."
-            )
+        where = f"protocol.attacks.{name}"
+        for method, checkpoint in ((given or {}).get("trained") or {}).items():
+            _known(suite.methods, str(method), f"{where}.trained", "methods")
+            for defense in checkpoint if isinstance(checkpoint, Mapping) else ():
+                _known({**suite.defenses, NONE: NONE}, str(defense), f"{where}.trained.{method}", "defenses")
+        for method, folder in ((given or {}).get("folders") or {}).items():
+            _known(suite.methods, str(method), f"{where}.folders", "methods")
+            if folder is not None and not any(newest(folder, key) for key in (NONE, *suite.defenses)):
+                raise UserError(
+                    f"{where}.folders.{method}='{folder}' holds no trained attack; train them: {given['train']} "
+                    f"paths.ladder={folder}."
+                )
 
 
 def _product(suite: Suite, block: dict[str, Any], where: str) -> list[Combination]:

@@ -238,17 +238,19 @@ class Workshop:
             raise UserError(
                 f"protocol.attacks.{attack} must be a trained attack (trained: {{<method>: <checkpoint>}})."
             )
-        behind = defense if settings.get("adaptive") and defense not in (None, NONE) else None
-        name = method if behind is None else f"{method}/{behind}"
-        checkpoint = settings["trained"].get(name)
-        if checkpoint is None and settings.get("folder"):
-            checkpoint = newest(settings["folder"], behind or NONE)
+        adaptive = bool(settings.get("adaptive"))
+        checkpoint, option = settings["trained"].get(method), f"trained.{method}"
+        if adaptive:
+            folder = (settings.get("folders") or {}).get(method)
+            checkpoint = (checkpoint or {}).get(defense) or newest(folder, str(defense))
+            option = f"folders.{method}"
+            if checkpoint is None and defense == NONE:
+                return Needs("n/a (no defense to adapt to)")
         if checkpoint is None:
-            command = str(settings["train"]).format(method=method, defense=behind)
-            option = f"protocol.attacks.{attack}.folder=<its folder>"
-            if "folder" not in settings:
-                option = f"+protocol.attacks.{attack}.trained.{name}=<file>"
-            return Needs(f"needs {command}, then {option}")
+            victim = f"{method}_itm" if self.suite.methods[method].get("policies") else method
+            command = str(settings["train"]).replace("{victim}", victim)
+            what = "<its folder>" if adaptive else "<file>"
+            return Needs(f"needs {command}, then +protocol.attacks.{attack}.{option}={what}")
         if str(checkpoint) not in self._attacks:
             found = adversary(attack_config(str(checkpoint)), self.judge, self.device)
             self._attacks[str(checkpoint)] = cast(AttackLike, found)

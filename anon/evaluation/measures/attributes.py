@@ -1,5 +1,6 @@
 """What must stay of the face: pose, expression, gaze, landmarks, shape, age, gender, action units.
 
+<name>         distance of the readings of the published face and of the target, as the swap benchmarks print it
 <name>_error   of the published face against what the data knows, or else against the target's reading
 <name>_ratio   that error over the estimator's own error on the unchanged faces, where the data knows the truth
 landmarks_error   average keypoint distance in pixels (AKD; Wen et al., Springer 2024, section 8.6)
@@ -41,12 +42,13 @@ class Attributes:
             return {f"{name}_error": _own(cell, name, target, before) for name in NAMES}
         changed = read(cell, PUBLISHED)
         goal = {name: target[name] if value is None else value for name, value in known.items()}
-        after = distances(changed, goal)
+        after, moved = distances(changed, goal), distances(changed, target)
         figures: dict[str, Figure] = {}
         for name in NAMES:
             if name not in after:
-                figures |= dict.fromkeys((f"{name}_error", f"{name}_ratio"), unread(cell, name))
+                figures |= dict.fromkeys((name, f"{name}_error", f"{name}_ratio"), unread(cell, name))
                 continue
+            figures[name] = cell.known_mean(moved[name])
             figures[f"{name}_error"] = cell.known_mean(after[name])
             figures[f"{name}_ratio"] = _ratio(cell, after[name], before.get(name))
         return figures | _shape(cell, changed, target) | _person(cell, changed, target) | _units(cell)

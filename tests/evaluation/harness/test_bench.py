@@ -148,7 +148,7 @@ def test_turned_faces_are_chosen_by_their_true_pose():
 def test_what_nobody_trained_is_said_with_its_command():
     made = bench()
     assert "python train.py experiment=untrained" in Cell(made, one("untrained")).needs()
-    assert "python train.py attack=other" in Cell(made, one("other", attack="reconstruction")).needs()
+    assert "python train.py attack=other_itm" in Cell(made, one("other", attack="reconstruction")).needs()
     assert Cell(made, one("pixelate", defense="parameters")).needs() == "n/a (no generator)"
     assert Cell(made, one("other", defense="parameters")).needs() is None
 

@@ -311,7 +311,7 @@ def test_defenses_and_an_attacker_who_adapted(tmp_path):
         path = tmp_path / "ladder" / name / "train" / "reconstruction" / date / "checkpoints" / "last.ckpt"
         path.parent.mkdir(parents=True)
         path.write_text(factor)
-    words = (*TABLE3, f"protocol.attacks.adaptive.folder={tmp_path / 'ladder'}")
+    words = (*TABLE3, f"+protocol.attacks.adaptive.folders.fiva={tmp_path / 'ladder'}")
     document = evaluate(tmp_path / "out", *words, generator=Negative(), name="fiva")
 
     def found(defense, attack):
@@ -331,10 +331,10 @@ def test_defenses_and_an_attacker_who_adapted(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("+protocol.attacks.adaptive.trained={fiva/unifrm_noise: '1'}",), "did you mean 'uniform_noise'"),
+        (("+protocol.attacks.adaptive.trained.fiva={unifrm_noise: '1'}",), "did you mean 'uniform_noise'"),
         (("+protocol.attacks.reconstruction.trained.fivva='1'",), "did you mean 'fiva'"),
         (
-            ("protocol.attacks.adaptive.folder=/no/such",),
+            ("+protocol.attacks.adaptive.folders.fiva=/no/such",),
             r"holds no trained attack.*attack=ladder paths.ladder=/no/such",
         ),
     ],
