@@ -238,9 +238,9 @@ def main() -> None:
     lines += ABOUT.format(windows=args.windows, steps=args.steps, lazy=LAZY).splitlines()
     for name in args.experiments:
         lines += experiment(name, args, peaks)
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    text = "\n".join([*lines, "", f"Load average when it ended: {load}.", ""])
-    write(args.out, text)
+        load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+        text = "\n".join([*lines, "", f"Load average when it ended: {load}.", ""])
+        write(args.out, text)  # after each, so that what was measured is not lost
     print(text)
     say(f"written to {args.out}")
 

@@ -59,11 +59,11 @@ def test_a_rank_that_fails_ends_the_other(tmp_path: Path, fails: int) -> None:
         time.sleep(0.1)
     began = time.monotonic()
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 45
+    assert time.monotonic() - began < 30
     assert f"error: rank {fails} has a fault." in errors
     assert process.returncode == 2 if fails == 0 else process.returncode != 0
     while any(running((tmp_path / f"rank{rank}").read_text()) for rank in (0, 1)):
-        assert time.monotonic() - began < 45
+        assert time.monotonic() - began < 30
         time.sleep(0.1)
     assert len(list((tmp_path / "runs").rglob("config.yaml"))) <= 1
 
