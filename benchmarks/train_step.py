@@ -33,7 +33,7 @@ from anon.errors import UserError
 from anon.evaluation.results import markdown_table, write
 from benchmarks.machine import CountedOperations, allow_tf32, description, matmul_peak, spread, working_memory
 from benchmarks.published import PUBLISHED
-from benchmarks.ways import BEST, FASTER, LAZY, LITERAL, SAME, Runner, Setting, Way, endless, ways
+from benchmarks.ways import ALL, BEST, FASTER, LAZY, LITERAL, SAME, Runner, Setting, Way, endless, ways
 
 #: Of the losses' equality, relative above 1. The rate is small there, because Adam divides a gradient by its own size:
 #: at the recipe's rate the rounding noise in a gradient near 0 becomes a whole step, and the runs drift apart.
@@ -137,7 +137,7 @@ def loader_rates(data: Any, size: int, windows: int, steps: int) -> list[float]:
 
 def curves(setting: Setting, data: Any, steps: int, segments: int = 5) -> list[str]:
     """Losses of a training at the recipe's rate, means of segments: published, ours in float32, all of ours."""
-    runs = {way.name: Runner(way, setting).run(data, steps, 0, 1)[1] for way in (LITERAL, SAME, BEST)}
+    runs = {way.name: Runner(way, setting).run(data, steps, 0, 1)[1] for way in (LITERAL, SAME, ALL)}
     names = [name for name in runs[LITERAL.name][0] if name != "r1"]
     body = []
     for part in range(segments):
@@ -181,7 +181,7 @@ def experiment(name: str, args: argparse.Namespace, peaks: dict[str, float]) -> 
         say(f"{name}, the real loader")
         data, size = last.data(), args.batch[-1]
         alone = loader_rates(data, size, args.windows, args.steps)
-        found = measure(last, data, size, [LITERAL, BEST], args.windows, args.steps)
+        found = measure(last, data, size, [LITERAL, ALL], args.windows, args.steps)
         lines += ["", f"Batch {size}, the real loader (alone {spread(alone)} images/s):", "", *table(found, peaks)]
         say(f"{name}, curves")
         lines += [

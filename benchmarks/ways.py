@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -45,6 +45,8 @@ SAME = Way("ours, same maths, layout and optimizer", plain=True, overrides=("mod
 FASTER = Way("+ channels_last, fused Adam")
 HALF = Way("+ bf16", "bf16")
 BEST = Way("+ lazy R1", "bf16", overrides=(f"objective.r1_every={LAZY}",))
+#: The last rung by itself.
+ALL = replace(BEST, name="all of ours")
 
 
 def ways(compiled: bool) -> list[Way]:
@@ -122,6 +124,7 @@ class Watch(pl.Callback):
     def __init__(self, warm: int, plain: bool) -> None:
         self.warm, self.plain = warm, plain
         self.began = self.seconds = 0.0
+        self.done = 0  # over all epochs
         self.losses: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -131,11 +134,11 @@ class Watch(pl.Callback):
         self._look()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        batch_idx = args[3]
+        self.done += 1
         if trainer.log_every_n_steps == 1:  # type: ignore[attr-defined]
             figures = {name.removeprefix("train/"): float(value) for name, value in trainer.callback_metrics.items()}
             self.losses.append(figures)
-        if batch_idx + 1 == self.warm:
+        if self.done == self.warm:
             self._look()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -44,7 +44,7 @@ class Line:
         """``FIVA + ITM, uniform_noise, reconstruction``: what was done, without what was not."""
         policy = {"none": "", "plain": "", "negation": "", "dial": ""}.get(self.policy, f" + {_spelled(self.policy)}")
         parts = [f"{self.method}{policy}", *(part for part in (self.defense, self.attack) if part != "none")]
-        if self.needs is None:  # else it is needed whatever the input and the dial
+        if not (self.needs or "").startswith("needs "):  # else it is needed whatever the input and the dial
             parts += [self.input] if self.input != "clean" else []
             parts += [] if self.dial is None else [f"{self.dial:g}"]
         return ", ".join(parts)

@@ -13,7 +13,7 @@ from anon.generators.discriminator import Discriminator
 from anon.generators.facedancer import FaceDancer
 from benchmarks import train_step
 from benchmarks.published import PUBLISHED, as_published
-from benchmarks.ways import FASTER, LITERAL, Runner, Setting, Way
+from benchmarks.ways import FASTER, LITERAL, Runner, Setting, Watch, Way
 from tests.training import small
 
 SMALL = {
@@ -99,6 +99,15 @@ def test_windows_continue_one_training() -> None:
         runner = Runner(way, chosen, "model.lr=1e-2")
         first, second = (runner.run(batches, 4, 0, 1)[1] for _ in range(2))
         assert second[0]["pixel"] < first[0]["pixel"]
+
+
+def test_the_clock_starts_once_in_a_run_of_several_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three batches an epoch: eight steps after a warm-up pass the first batch of an epoch twice more."""
+    looked: list[int] = []
+    monkeypatch.setattr(Watch, "_look", lambda self: looked.append(self.done))
+    runner = Runner(FASTER, Setting("fiva", ["data.size=16", *SMALL["fiva"]]))
+    _, losses = runner.run(small.data(8, count=24), 8, warm=1, log_every=1)
+    assert len(losses) == 9 and looked == [0, 1]
 
 
 def test_steps_are_whole_periods_of_r1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,7 +201,10 @@ def _document(
 def _kept_config(cfg: DictConfig) -> dict[str, Any]:
     """What the figures depend on: not where the files lie."""
     kept = ("data", "judge", "protocol", "metrics", "seed")
-    return {name: files.plain(cfg[name]) for name in kept if name in cfg}
+    found = {name: files.plain(cfg[name]) for name in kept if name in cfg}
+    if isinstance(found.get("data"), dict):
+        found["data"].pop("cache", None)
+    return found
 
 
 def _table(plan: Plan, places: Mapping[Combination, int], found: Found) -> Table:
@@ -214,7 +217,7 @@ def _once(shown: Sequence[Combination], found: Found) -> list[Combination]:
     told: dict[tuple[str | None, ...], Combination] = {}
     for one in shown:
         needs = found[one][0].needs
-        rest = (None, None) if needs is not None else (str(one.input), str(one.dial))
+        rest = (None, None) if (needs or "").startswith("needs ") else (str(one.input), str(one.dial))
         told.setdefault((one.data, one.method, one.policy, one.defense, one.attack, needs, *rest), one)
     return list(told.values())
 
