@@ -14,6 +14,7 @@ place of SimSwap's gradient penalty, the recognizer's maps in the place of VGG-1
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ Losses = dict[str, Tensor]
 Drawn = tuple[Losses, Tensor, Tensor]
 
 
-class PublishedStep:
+class PublishedStep(ABC):
     """Two networks and their optimizers; ``step`` is one update of both.
 
     Args:
@@ -72,8 +73,9 @@ class PublishedStep:
         self.d_optimizer.step()
         return {name: loss.detach() for name, loss in {**losses, "discriminator": d_loss, "r1": r1}.items()}
 
+    @abstractmethod
     def draw(self, batch: dict[str, Tensor], number: int) -> Drawn:
-        raise NotImplementedError
+        """The generator's losses of step ``number``, its pictures, and the real ones beside them."""
 
     def critic(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
         return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()

@@ -113,11 +113,19 @@ def first_of_each(labels: Tensor, count: int) -> Tensor:
     >>> first_of_each(torch.tensor([7, 7, 7, 2, 2]), 2).tolist()
     [True, True, False, True, True]
     """
+    return turns(labels) < count
+
+
+def turns(labels: Tensor) -> Tensor:
+    """How many entries with the same label come before each, (N,).
+
+    >>> turns(torch.tensor([7, 2, 7, 7, 2])).tolist()
+    [0, 0, 1, 2, 1]
+    """
     order = labels.argsort(stable=True)
-    starts = torch.searchsorted(labels[order], labels[order])  # where each label begins
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
-    chosen[order] = torch.arange(len(labels)) - starts < count
-    return chosen
+    found = torch.empty_like(labels)
+    found[order] = torch.arange(len(labels)) - torch.searchsorted(labels[order], labels[order])
+    return found
 
 
 def clip_frames(faces: FaceSet, count: int) -> Tensor:

@@ -35,6 +35,7 @@ from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.metrics.detection_confidence import best_detections
 
+NO_POSE = "needs attributes@metrics.attributes=<choice> (which faces are turned away is not known)"
 _DRAWS = ("faces", "identity", "generators", "anonymizers", "evaluation/harness/bench", "evaluation/harness/subjects")
 
 
@@ -123,14 +124,17 @@ class Bench:
         people = self.subjects(one.data)
         degraded = None if one.input == CLEAN else self.workshop.degraded(one)[0]
         if isinstance(degraded, Turned):
-            pose = people.truth.get("pose")
-            if pose is None:
-                pose = self.read(Originals(people.items)).get("pose")
+            pose = self._pose(people)
             if pose is None:
                 return people.few[:0]
             chosen = people.probes[degraded.choose(pose[people.probes])]
             return chosen[rules.first_of_each(people.items.labels[chosen], self.suite.few)]
         return people.few if self.is_few(one) or one.defense != NONE or one.attack != NONE else people.probes
+
+    def _pose(self, people: Subjects) -> Tensor | None:
+        """(N, 3) of the items; None where neither the data nor an estimator tells it."""
+        known = people.truth.get("pose")
+        return self.read(Originals(people.items)).get("pose") if known is None else known
 
     def is_few(self, one: Combination) -> bool:
         """Whether the combination is drawn for its rows only: its input is degraded, or its dial swept."""
@@ -166,7 +170,7 @@ class Bench:
         people = self.subjects(one.data)
         target = self.targets(one)
         if len(target) == 0:
-            return Needs("n/a (no such face)")
+            return Needs("n/a (no such face)" if self._pose(people) is not None else NO_POSE)
         if isinstance(method.pristine, Unchanged):
             return target
         sources = people.sources[self.rows(one)] if self.is_few(one) else people.sources

@@ -271,7 +271,7 @@ def _named(column: Column) -> str:
 
 
 def _figure(found: Found, one: Combination, column: Column) -> Figure | None:
-    place = one if column.attack is None else one.__class__(**{**vars(one), "attack": column.attack})
+    place = one if column.attack is None else replace(one, attack=column.attack)
     return found[place][0].metrics.get(column.metric) if place in found else None
 
 
@@ -279,11 +279,7 @@ def _finished(document: Document, pictures: dict[str, str], seconds: float, devi
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     made = {"date": now, "seconds": round(seconds, 1), "device": str(device), "cores": os.cpu_count() or 0}
     lines = tuple(
-        Line(**{**vars(line), "metrics": {name: _undrawn(figure) for name, figure in line.metrics.items()}})
+        replace(line, metrics={name: replace(figure, draws=None) for name, figure in line.metrics.items()})
         for line in document.lines
     )
-    return Document(**{**vars(document), "lines": lines, "pictures": pictures, "made": made})
-
-
-def _undrawn(figure: Figure) -> Figure:
-    return Figure(figure.value, figure.low, figure.high, figure.reason, figure.n)
+    return replace(document, lines=lines, pictures=pictures, made=made)

@@ -147,20 +147,8 @@ def _sources(faces: FaceSet, items: Tensor, probe: Tensor, seed: int) -> Tensor:
     start = torch.searchsorted(faces.labels[order], people)
     count = torch.bincount(torch.searchsorted(people, faces.labels[probe]), minlength=len(people))
     place = torch.searchsorted(people, donor[faces.labels[items]])
-    turn = _turns(faces.labels[items])
+    turn = rules.turns(faces.labels[items])
     return order[start[place] + turn % count[place]]
-
-
-def _turns(labels: Tensor) -> Tensor:
-    """How many entries with the same label come before each, (N,).
-
-    >>> _turns(torch.tensor([7, 2, 7, 7, 2])).tolist()
-    [0, 0, 1, 2, 1]
-    """
-    order = labels.argsort(stable=True)
-    found = torch.empty_like(labels)
-    found[order] = torch.arange(len(labels)) - torch.searchsorted(labels[order], labels[order])
-    return found
 
 
 def images_at(faces: FaceSet, indices: Tensor) -> Tensor:

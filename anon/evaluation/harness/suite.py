@@ -148,7 +148,7 @@ def check_attacks(suite: Suite) -> None:
 
 
 def _product(suite: Suite, block: dict[str, Any], where: str) -> list[Combination]:
-    """One block of the grid. Methods without a generator have no policy, and ``real`` has no defense and no attack."""
+    """One block of the grid. Methods without a generator have no policy, whatever the block names."""
     sweeping = bool(block.get("dial", False))
     found = []
     for data in _names(block, "data", PLAIN):

@@ -8,6 +8,7 @@ from anon.anonymizers.filters import Pixelate
 from anon.errors import UserError
 from anon.evaluation.harness.cell import CHANGED, PUBLISHED, SEEN, TARGET, Cell
 from anon.evaluation.harness.pictures import Originals
+from anon.evaluation.harness.readers import Tools
 from anon.evaluation.harness.suite import Combination
 from anon.faces.contract import in_eight_bits, to_float
 from tests.evaluation import tiny_world
@@ -143,6 +144,13 @@ def test_turned_faces_are_chosen_by_their_true_pose():
     made = bench()  # every face has yaw 1
     assert Cell(made, one("pixelate", input="turned")).needs() == "n/a (no such face)"
     assert Cell(made, one("pixelate", input="facing")).needs() is None
+
+
+def test_without_a_pose_nobody_knows_who_is_turned_away():
+    made = bench(data=tiny_world.Data(clips=2, truth=False))
+    assert Cell(made, one("pixelate", input="turned")).needs() == "n/a (no such face)"  # the estimator reads 1 + a mean
+    made.tools = Tools()
+    assert "attributes@metrics.attributes" in Cell(made, one("pixelate", input="turned")).needs()
 
 
 def test_what_nobody_trained_is_said_with_its_command():
