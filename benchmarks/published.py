@@ -99,7 +99,7 @@ class PublishedStep(ABC):
         pairs = zip(wanted, self.features(changed), strict=True)
         distances = [(1 - F.cosine_similarity(a.flatten(1), b.flatten(1))).mean() for a, b in pairs]
         loss = self.terms["ifsr"].loss
-        margins = loss.margins or [0.0] * len(distances)
+        margins = [0.0] * len(distances) if loss.margins is None else loss.margins
         return torch.stack([F.relu(d - loss.scale * m) for d, m in zip(distances, margins, strict=True)]).sum()
 
     def rng(self, number: int, stream: int) -> torch.Generator:
@@ -108,8 +108,8 @@ class PublishedStep(ABC):
     def pairs(self, target: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Source pictures (B, 3, H, W), and which targets are their own source."""
         assert self.ours.pairing is not None
-        index, same = self.ours.pairing(len(target), number, self.rng(number, 2))
-        return target[index], same.float()
+        index, same = self.ours.pairing(len(target), number, step_rng("cpu", self.ours.seed, number, 0, 2))
+        return target[index.to(self.device)], same.to(self.device).float()
 
     def _grab(self, name: str) -> Any:
         def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:

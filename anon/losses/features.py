@@ -100,11 +100,11 @@ class VGGPerceptual(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN).mul(2).sub(1).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).mul(2).view(3, 1, 1), persistent=False)
 
-    def forward(self, changed: Tensor, target: Tensor, same: Tensor) -> Tensor:
-        """``changed`` and ``target`` (B, 3, H, W) in [-1, 1]."""
-        if not bool(same.any()):
+    def forward(self, changed: Tensor, target: Tensor, same_index: Tensor) -> Tensor:
+        """``changed`` and ``target`` (B, 3, H, W) in [-1, 1]; ``same_index`` (at most B,): the pairs that count."""
+        if not len(same_index):
             return changed.sum() * 0.0
-        x = (torch.cat((changed[same], target[same].detach())) - self.mean) / self.std
+        x = (torch.cat((changed[same_index], target[same_index].detach())) - self.mean) / self.std
         found = x.new_zeros(())
         for layer in self.features:
             x = layer(x)

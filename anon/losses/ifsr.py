@@ -27,23 +27,26 @@ def map_distances(target: Sequence[Tensor], changed: Sequence[Tensor]) -> Tensor
 
 
 def ifsr(
-    target: Sequence[Tensor], changed: Sequence[Tensor], margins: Sequence[float] | None = None, scale: float = 1.2
+    target: Sequence[Tensor], changed: Sequence[Tensor], margins: Tensor | None = None, scale: float = 1.2
 ) -> Tensor:
-    """``sum over l of relu(d_l - scale·margins[l])``; no margins: all 0."""
+    """``sum over l of relu(d_l - scale·margins[l])``, margins (L,) on the maps' device; None: all 0."""
     distances = map_distances(target, changed)
     if margins is None:
         return distances.sum()  # distances are never negative
     if len(margins) != len(distances):
         raise ValueError(f"ifsr got {len(distances)} maps and {len(margins)} margins.")
-    return F.relu(distances - scale * distances.new_tensor(margins)).sum()
+    return F.relu(distances - scale * margins).sum()
 
 
 class IFSR(nn.Module):
-    """:func:`ifsr` with its margins."""
+    """:func:`ifsr` with its margins, which lie on the device: nothing is sent there in a step."""
+
+    margins: Tensor | None
 
     def __init__(self, margins: Sequence[float] | None = None, scale: float = 1.2) -> None:
         super().__init__()
-        self.margins = None if margins is None else tuple(float(margin) for margin in margins)
+        known = None if margins is None else torch.tensor([float(margin) for margin in margins])
+        self.register_buffer("margins", known, persistent=False)
         self.scale = scale
 
     def forward(self, target: Sequence[Tensor], changed: Sequence[Tensor]) -> Tensor:

@@ -93,8 +93,11 @@ class TargetOriented(pl.LightningModule):
         self.automatic_optimization = False
         self.generator, self.discriminator, self.encoder, self.objective = generator, discriminator, encoder, objective
         self.distortion, self.view, self.pairing = distortion or Distortion(), view, pairing
-        if pairing is None and "z_source" in objective.wanted:
-            raise UserError("an objective with z_source needs model.pairing, which says whose identity a face gets.")
+        paired = sorted(objective.wanted & {"z_source", "same", "same_index"})
+        if pairing is None and paired:
+            raise UserError(
+                f"an objective with {paired[-1]} needs model.pairing, which says whose identity a face gets."
+            )
         self.ema = EMA(generator, ema)
         self.lr, self.d_lr, self.betas = lr, lr if d_lr is None else d_lr, (float(betas[0]), float(betas[1]))
         self.decay, self.decay_every, self.warmup, self.cooldown, self.steps = (
@@ -165,7 +168,8 @@ class TargetOriented(pl.LightningModule):
         """X_t, X~, I(X_t), the maps of X~ and the pairs, without gradients."""
         known = self._look(batch["image"])
         if self.pairing is not None:
-            index, known["same"] = self.pairing(len(batch["image"]), self.step, self._rng(2))
+            pairs = self._pairs(self.pairing, len(batch["image"]))
+            index, known["same"], known["same_index"] = (drawn.to(self.device, non_blocking=True) for drawn in pairs)
             known["z_source"] = known["z_target"][index]
         return known
 
@@ -316,6 +320,11 @@ class TargetOriented(pl.LightningModule):
 
     def _view(self, images: Tensor, copies: int) -> Tensor:
         return images if self.view is None else self.view(images, self._rng(1), copies)
+
+    def _pairs(self, pairing: MixedPairs | AlternatingPairs, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """``index``, ``same`` and ``same_index``, drawn on the host, which so knows how many pairs are same."""
+        index, same = pairing(count, self.step, step_rng("cpu", self.seed, self.step, self.global_rank, 2))
+        return index, same, same.nonzero().flatten()
 
     def _rng(self, stream: int) -> torch.Generator:
         return step_rng(self.device, self.seed, self.step, self.global_rank, stream)

@@ -84,8 +84,8 @@ def test_vgg_equals_torchvision_on_same_pairs(vgg: Path) -> None:
             if isinstance(layer, torch.nn.MaxPool2d):
                 expected += (x - y).abs().mean().item()
     loss = VGGPerceptual(str(vgg))
-    assert loss(changed, target, torch.tensor([False, True])).item() == pytest.approx(expected, rel=1e-4)
-    assert loss(changed, target, torch.tensor([False, False])).item() == 0.0
+    assert loss(changed, target, torch.tensor([1])).item() == pytest.approx(expected, rel=1e-4)
+    assert loss(changed, target, torch.tensor([], dtype=torch.long)).item() == 0.0
 
 
 def test_vgg_refuses_another_network(tmp_path: Path) -> None:

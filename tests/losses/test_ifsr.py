@@ -39,4 +39,4 @@ def test_margins_cut_each_layer_on_its_own(margins: tuple[float, ...] | None, sc
 
 def test_a_margin_for_each_map() -> None:
     with pytest.raises(ValueError, match="2 maps and 1 margins"):
-        ifsr(*maps(), margins=(0.1,))
+        ifsr(*maps(), margins=torch.tensor([0.1]))

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from anon.apps.config import config_dir
 from anon.generators.discriminator import Discriminator
@@ -217,7 +217,7 @@ def test_perceptual_terms_of_flagged_pairs_only(tmp_path: Path) -> None:
     same = torch.tensor([False, True, False, True])
     seen: list[int] = []
     loss.features[0].register_forward_hook(lambda *args: seen.append(len(args[2])))
-    found = loss(changed, target, same)
+    found = loss(changed, target, same.nonzero().flatten())
     (ours,) = torch.autograd.grad(found, changed)
     assert seen == [4]  # two pairs of the four
     x, y, wanted = (changed - loss.mean) / loss.std, (target - loss.mean) / loss.std, torch.zeros(())
@@ -231,8 +231,12 @@ def test_perceptual_terms_of_flagged_pairs_only(tmp_path: Path) -> None:
     assert float(ours[~same].abs().max()) == 0.0
 
 
+#: ``lift_fresh`` is what ``torch.tensor(...)`` and ``new_tensor`` dispatch to.
+WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique", "lift_fresh"}
+
+
 class Reads(TorchDispatchMode):
-    """Operations for which the host must wait for the device, by name."""
+    """Operations for which the host must wait for the device, and constants that it sends there, by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -241,7 +245,7 @@ class Reads(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         masked = name == "index" and any(part is not None and part.dtype == torch.bool for part in args[1])
-        if masked or name in ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique"):
+        if masked or name in WAITS:
             self.found.append(name)
         return func(*args, **(kwargs or {}))
 
@@ -256,11 +260,20 @@ SMALL = {
 
 @pytest.mark.parametrize("experiment", SMALL)
 def test_the_host_reads_nothing_inside_a_step(experiment: str, tmp_path: Path) -> None:
-    """Two steps, with R1 and without, clipping and both optimizers included; no view: the host draws its size."""
+    """Two steps, with R1 and without, clipping and both optimizers included; no view: the host draws its size.
+
+    Pairs are the host's own draws, which it sends without waiting.
+    """
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         words = [f"experiment={experiment}", "data.size=32", "model.view.share=0", *SMALL[experiment]]
         module = instantiate(compose("train", words).model)
-    training_step, reads = module.training_step, Reads()
+    training_step, reads, pairs = module.training_step, Reads(), module._pairs
+
+    def unwatched(*args: Any) -> Any:
+        with _disable_current_modes():
+            return pairs(*args)
+
+    module._pairs = unwatched
 
     def watched(batch: dict[str, Tensor], batch_idx: int) -> None:
         with reads:
@@ -279,5 +292,5 @@ def test_the_host_reads_nothing_inside_a_step(experiment: str, tmp_path: Path) -
 def test_reading_is_noticed() -> None:
     with Reads() as reads:
         x = torch.arange(4.0)
-        float(x.sum()), x[x > 1], x[torch.tensor([0, 1])]
-    assert reads.found == ["_local_scalar_dense", "index"]
+        float(x.sum()), x[x > 1], x[torch.arange(2)], x.new_tensor([1.0])
+    assert reads.found == ["_local_scalar_dense", "index", "lift_fresh"]

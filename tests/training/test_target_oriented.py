@@ -269,3 +269,9 @@ def _same(wanted: Any, found: Any) -> None:
             _same(one, other)
     else:
         assert wanted == found
+
+
+@pytest.mark.parametrize("name", ["same", "same_index", "z_source"])
+def test_terms_of_pairs_need_pairs(name: str) -> None:
+    with pytest.raises(UserError, match=f"with {name} needs model.pairing"):
+        small.module(Objective({"pixel": Term(PixelL1(), ["raw", "target", name])}))
