@@ -4,7 +4,7 @@ FaceDancer (WACV 2023, ``train/train.py``), FIVA (ICCVW 2023, sections 3.1 to 3.
 and its reconstruction attack (section 3.5): float32, contiguous tensors, a pass of the recognizer for every loss, the
 discriminator learning along (uselessly) in the generator's step, real and drawn pictures apart, R1 at every step, plain
 Adam. Weights, batches and random draws are those of a :class:`TargetOriented`, so the losses must be equal. With
-``forms`` the blocks are computed as FaceDancer's code does too: convolution then pooling, upsampling then sum.
+``forms`` the blocks are computed as their code does too: convolution then pooling, upsampling then sum.
 
 Where the papers' code computes something else than ours is asked for, ours counts: one batch serves both networks, the
 discriminator learns from the pictures of the generator's step (SimSwap draws new ones from another batch), R1 is in the
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from anon.generators.blocks import ResidualDown
 from anon.generators.facedancer import DecoderBlock, EncoderBlock
+from anon.generators.simswap import Style
 from anon.training.augment import step_rng
 from anon.training.target_oriented import TargetOriented
 
@@ -251,9 +252,17 @@ class PublishedDecoderBlock(DecoderBlock):
         return large[0] + large[1]
 
 
+class PublishedStyle(Style):
+    """SimSwap's: an instance norm by that name."""
+
+    def normalized(self, x: Tensor) -> Tensor:
+        return F.instance_norm(x, eps=1e-8)
+
+
 def as_published(network: nn.Module) -> None:
-    """Give the blocks of FaceDancer and of its discriminator, in place, the published order of operations."""
+    """Give the blocks of FaceDancer, of its discriminator and of SimSwap, in place, their published operations."""
     forms = {ResidualDown: PublishedDown, EncoderBlock: PublishedEncoderBlock, DecoderBlock: PublishedDecoderBlock}
+    forms[Style] = PublishedStyle
     for module in network.modules():
         module.__class__ = forms.get(type(module), type(module))  # type: ignore[call-overload]
 

@@ -29,8 +29,10 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from anon.apps.memory import keep_freed_memory
 from anon.errors import UserError
 from anon.evaluation.results import markdown_table, write
+from benchmarks.allocation import kept_against_default
 from benchmarks.machine import CountedOperations, allow_tf32, description, matmul_peak, spread, working_memory
 from benchmarks.published import PUBLISHED
 from benchmarks.ways import ALL, BEST, FASTER, LAZY, LITERAL, SAME, Runner, Setting, Way, endless, ways
@@ -46,6 +48,7 @@ ratios. Operations are counted (2 a multiplication and addition, of products and
 second over the measured peak of the same precision. Memory is what a step needs above weights and optimizers.
 `published` is the step of the papers' code in eager PyTorch with its order of operations within blocks; `our blocks`
 the same step on our networks; each `+` keeps what is above it. Lazy R1 is every {lazy} steps, times {lazy}.
+On a CPU all ways keep the memory that a step frees, the published one too: see the last section.
 """
 
 
@@ -163,10 +166,7 @@ def table(found: list[Measured], peaks: dict[str, float]) -> list[str]:
 
 def experiment(name: str, args: argparse.Namespace, peaks: dict[str, float]) -> list[str]:
     """One experiment's part of the report."""
-    words = [f"scale={args.scale}", *args.overrides]
-    words += [] if args.size is None else [f"data.size={args.size}"]
-    words += ["encoder.weights=random"] if args.scale == "paper" else []
-    settings = {size: Setting(name, [*words, f"data.batch_size={size}"]) for size in args.batch}
+    settings = {size: Setting(name, words(args, size)) for size in args.batch}
     first, last = settings[args.batch[0]], settings[args.batch[-1]]
     side = int(first.config.data.size)
     lines = ["", f"## {name}, {side} x {side}", ""]
@@ -193,6 +193,23 @@ def experiment(name: str, args: argparse.Namespace, peaks: dict[str, float]) -> 
     parts = ["data", "encoder", "generator", "discriminator", "objective", "model"]
     plain = OmegaConf.to_yaml(OmegaConf.masked_copy(last.config, parts))
     return [*lines, "", "<details><summary>configuration</summary>", "", "```yaml", plain.rstrip(), "```", "</details>"]
+
+
+def freed_memory(args: argparse.Namespace) -> list[str]:
+    """What keeping freed memory brings on a CPU, of the first experiment."""
+    if torch.cuda.is_available():
+        return []
+    name, size = args.experiments[0], args.batch[0]
+    say(f"{name}, freed memory")
+    found = kept_against_default(name, words(args, size), size, min(args.windows, 3), args.steps)
+    return ["", f"## Freed memory, {name}, batch {size}, fresh processes in turns", "", *found]
+
+
+def words(args: argparse.Namespace, size: int) -> list[str]:
+    """Overrides of an experiment's configuration."""
+    found = [f"scale={args.scale}", *args.overrides, f"data.batch_size={size}"]
+    found += [] if args.size is None else [f"data.size={args.size}"]
+    return found + (["encoder.weights=random"] if args.scale == "paper" else [])
 
 
 def say(text: str) -> None:
@@ -227,6 +244,7 @@ def main() -> None:
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
+    keep_freed_memory()
     lines = ["# The training step", "", f"    python {shlex.join(['benchmarks/train_step.py', *sys.argv[1:]])}", ""]
     lines += description()
     peaks = {}
@@ -236,8 +254,8 @@ def main() -> None:
     said = ", ".join(f"{name} {peak / 1e9:.0f} GFLOP/s" for name, peak in peaks.items())
     lines += [f"- measured peak of a square product, which MFU is a share of: {said}", ""]
     lines += ABOUT.format(windows=args.windows, steps=args.steps, lazy=LAZY).splitlines()
-    for name in args.experiments:
-        lines += experiment(name, args, peaks)
+    for name in (*args.experiments, None):
+        lines += experiment(name, args, peaks) if name else freed_memory(args)
         load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
         text = "\n".join([*lines, "", f"Load average when it ended: {load}.", ""])
         write(args.out, text)  # after each, so that what was measured is not lost

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import anon
 from anon.apps.failures import guarded
+from anon.apps.memory import keep_freed_memory
 from anon.errors import UserError
 
 
@@ -51,6 +52,7 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
 
     Hydra prints its own errors and exits with 1; its variable ``HYDRA_FULL_ERROR`` makes it raise them instead.
     """
+    keep_freed_memory()
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
