@@ -1,6 +1,8 @@
 """Exit codes: 0 done, 2 a mistake that the user can mend (one sentence on stderr), 130 stopped by Ctrl-C, 1 a bug.
 
-A user who sets ``HYDRA_FULL_ERROR=1`` gets the traceback of a mistake as well.
+A training that a signal asked to stop, by a batch system or by hand, ends with 128 + the signal's number after saving:
+138 SIGUSR1, 140 SIGUSR2, 143 SIGTERM (:mod:`anon.apps.preemption`). A user who sets ``HYDRA_FULL_ERROR=1`` gets the
+traceback of a mistake as well.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from anon.errors import UserError
 
 STOPPED = 130  # 128 + SIGINT, as a shell reports it
+_EXTRAS = (("hydra/sweeper/", "the searches", "sweep"), ("hydra/launcher/submitit", "its launchers", "slurm"))
 
 
 def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
@@ -59,8 +62,9 @@ def _missing(error: MissingConfigException) -> str:
     group, _, name = str(error.missing_cfg_file).rpartition("/")
     if not group:
         return f"there is no configuration named '{name}'."
-    if group.startswith("hydra/sweeper"):
-        return f"there is no {group} named '{name}'; the searches are an extra: pip install -e '.[sweep]'."
+    for plugins, what, extra in _EXTRAS:
+        if str(error.missing_cfg_file).startswith(plugins):
+            return f"there is no {group} named '{name}'; {what} are an extra: pip install -e '.[{extra}]'."
     known = ", ".join(error.options or []) or "nothing yet"
     return f"there is no {group} named '{name}'; conf/{group} has: {known}."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import netrc
 import os
 from collections.abc import Mapping, Sequence
@@ -14,28 +15,68 @@ import wandb
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from anon.evaluation.results import write
+
 Columns = tuple[list[str], list[list[object]]]  # names, rows
+
+
+class _Writer(ExperimentWriter):
+    """Lightning's writer, but a kill at any moment leaves the whole old file or the whole new one (or half a last row).
+
+    Lightning's deletes the file that it finds, and writes it anew in place when a figure comes that it has no column
+    for.
+    """
+
+    def keep(self, step: int) -> None:
+        """Go on from the rows of the steps before ``step``."""
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return
+        names, rows = _read(path)
+        rows = [row for row in rows if int(row["step"]) < step]
+        if rows:
+            self.metrics_keys = [name for name in names if any(row[name] != "" for row in rows)]
+            _write(path, self.metrics_keys, rows)
+        else:
+            path.unlink()
+
+    def _check_log_dir_exists(self) -> None:
+        """What is in the run folder stays."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        path = Path(self.metrics_file_path)
+        _write(path, fieldnames, _read(path)[1])
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    with path.open(newline="") as file:
+        table = csv.DictReader(file)
+        return list(table.fieldnames or ()), list(table)
+
+
+def _write(path: Path, names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, names, extrasaction="ignore")
+    table.writeheader()
+    table.writerows(rows)
+    write(path, text.getvalue())
 
 
 def csv_logger(save_dir: str, every: int = 20, resumed_at: int | None = None) -> CSVLogger:
     """``metrics.csv`` in the run folder; a resumed run keeps the rows from before the step it resumes at."""
     logger = CSVLogger(save_dir, name="", version="", flush_logs_every_n_steps=every)
-    if resumed_at is not None:
-        _keep_rows(logger, Path(save_dir) / "metrics.csv", resumed_at)
+    _continue(logger, resumed_at or 0)
     return logger
 
 
 @rank_zero_only
-def _keep_rows(logger: CSVLogger, path: Path, step: int) -> None:
-    if not path.is_file():
-        return
-    with path.open(newline="") as file:
-        rows: list[dict[str, Any]] = [row for row in csv.DictReader(file) if int(row["step"]) < step]
-    writer = logger.experiment  # removes the old file
-    writer.metrics.extend({name: value for name, value in row.items() if value != ""} for row in rows)
-    writer.save()
+def _continue(logger: CSVLogger, step: int) -> None:
+    writer = _Writer(logger.log_dir)
+    writer.keep(step)
+    logger._experiment = writer
 
 
 def wandb_logger(save_dir: str, project: str, offline: bool | None = None, **rest: Any) -> WandbLogger:

@@ -30,11 +30,11 @@ from omegaconf import DictConfig, OmegaConf
 
 import anon
 from anon.apps.config import plain_yaml
+from anon.apps.ranks import CONFIG
 from anon.errors import UserError
 from anon.training.guards import DIVERGED
 
 HANDED_DOWN = "ANON_RUN_DIR"
-CONFIG = "config.yaml"
 JOBS = "slurm_jobs.txt"  # the SLURM jobs that trained in the folder, a line each
 LAST = Path("checkpoints") / "last.ckpt"
 MULTIRUN = "runs.txt"  # in the folder of a multirun: its jobs' run folders, a line each

@@ -15,16 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
 from anon.apps.preemption import Preempted, Preemption
+from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
 from anon.errors import UserError
 from anon.training.guards import DIVERGED
@@ -52,12 +55,14 @@ def train(config: DictConfig) -> float | list[float] | None:
     if config.model is None or config.data is None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
     check_monitor(config.monitor)
+    check_strategy(config.trainer)
     with Preemption() as preemption:
         resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
         with run_folder(config, at=resumed) as folder:
             _say(f"{'continues in' if resumed else 'run folder'} {folder}")
             try:
-                return _train(config, folder, preemption)
+                with own_ranks(folder):
+                    return _train(config, folder, preemption)
             except UserError as error:
                 if config.monitor is None or next(folder.glob(DIVERGED), None) is None:
                     raise
@@ -129,13 +134,16 @@ def _trainer(config: DictConfig, folder: Path, preemption: Preemption) -> pl.Tra
     plugins: list[Any] = [CheckpointFiles(plain_yaml(config))]
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.preemption
-    return instantiate(
-        config.trainer,
-        callbacks=[*built(config.callbacks), preemption],
-        logger=loggers,
-        plugins=plugins,
-        default_root_dir=str(folder),
-    )
+    callbacks = [*built(config.callbacks), preemption]
+    try:
+        return instantiate(
+            config.trainer, callbacks=callbacks, logger=loggers, plugins=plugins, default_root_dir=str(folder)
+        )
+    except InstantiationException as error:
+        if isinstance(error.__cause__, MisconfigurationException | ValueError | TypeError):
+            told = str(error.__cause__).strip().splitlines()[0].partition(". ")[0].rstrip(".!")
+            raise UserError(f"no trainer of this configuration can be had here: {told}; see conf/trainer.") from error
+        raise
 
 
 def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint: Path | None) -> None:
@@ -153,9 +161,12 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
     finally:
         finish(trainer.loggers)
         launcher = trainer.strategy.launcher
-        if ended and isinstance(launcher, _SubprocessScriptLauncher):
-            launcher.kill(signal.SIGKILL)  # the ranks that this process started wait for it
-            launcher.procs.clear()  # Lightning kills this one as well when it sees one of them dead
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            if ended:
+                launcher.kill(signal.SIGKILL)  # the ranks that this process started wait for it
+            wait_for(launcher.procs)
+            if ended:
+                launcher.procs.clear()  # Lightning kills this one as well when it sees one of them dead
 
 
 def _no_room(error: BaseException, folder: Path) -> UserError | None:

@@ -19,6 +19,8 @@ def mask_l1(mask: Tensor) -> Tensor:
 def mean_of_same(each: Tensor, same: Tensor) -> Tensor:
     """Mean of ``each`` (B,) over the faces where ``same`` (B,) is true; 0, with a gradient of 0, where none is.
 
+    Under several processes: the mean of each process's own mean.
+
     >>> import torch
     >>> mean_of_same(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([True, False, True])).item()
     2.5

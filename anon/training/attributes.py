@@ -16,6 +16,7 @@ from torch import Tensor
 
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors, targets
 from anon.errors import UserError
+from anon.training.gradients import mean_over_processes
 
 
 class AttributeTraining(pl.LightningModule):
@@ -54,8 +55,9 @@ class AttributeTraining(pl.LightningModule):
             name: F.smooth_l1_loss(out, truth[name], beta=0.3) for name, out in self.regressor.read(images).items()
         }
         loss = torch.stack(list(losses.values())).sum()
-        self.log("train/loss", loss, prog_bar=True)
-        self.log_dict({f"train/{name}": value for name, value in losses.items()})
+        figures = mean_over_processes({"loss": loss, **losses})
+        for name, value in figures.items():
+            self.log(f"train/{name}", value, prog_bar=name == "loss")
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

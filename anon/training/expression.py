@@ -23,7 +23,7 @@ from anon.attributes.expression_figures import affect_figures, classification, c
 from anon.errors import UserError
 from anon.losses.contrastive import inverse_frequency, supervised_contrastive
 from anon.training.attributes import photometric
-from anon.training.gradients import average_gradients, local_backward
+from anon.training.gradients import average_gradients, local_backward, mean_over_processes
 
 
 class ExpressionTraining(pl.LightningModule):
@@ -124,14 +124,14 @@ class ExpressionTraining(pl.LightningModule):
             loss = self._classify_loss(batch["image"], known, weights, rng)
             done = self.step - self.embed_steps
             self._descend(loss, classify, self.classify_lr * self.rate(done, (self.steps or 1) - self.embed_steps))
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self._log("loss", loss)
 
     def _embed_loss(self, images: Tensor, known: Labels, weights: Tensor, rng: torch.Generator) -> Tensor:
         labels = known["expression_class"].repeat(self.views)
         features = self.embedder.features(self._distorted(images.repeat(self.views, 1, 1, 1), rng))
         with torch.autocast(self.device.type, enabled=False):  # losses in float32
             contrast = supervised_contrastive(self.embedder.project(features), labels, weights, self.tau)
-            self.log("train/contrast", contrast.detach())
+            self._log("contrast", contrast)
             if self.affect_weight == 0:
                 return contrast
             said = self.embedder.judge(features)["affect"]
@@ -141,7 +141,7 @@ class ExpressionTraining(pl.LightningModule):
             else:
                 finite = truth.isfinite()
                 affect = (said - truth.nan_to_num()).square()[finite].sum() / finite.sum().clamp(min=1)
-            self.log("train/affect", affect.detach())
+            self._log("affect", affect)
             return contrast + self.affect_weight * affect
 
     def _classify_loss(self, images: Tensor, known: Labels, weights: Tensor, rng: torch.Generator) -> Tensor:
@@ -150,10 +150,14 @@ class ExpressionTraining(pl.LightningModule):
             features = self.embedder.features(self._distorted(images, rng))
         logits = self.embedder.judge(features)["logits"]
         given = labels >= 0
-        self.log("train/accuracy", (logits.argmax(1) == labels)[given].float().mean().nan_to_num(), prog_bar=True)
+        self._log("accuracy", (logits.argmax(1) == labels)[given].float().mean().nan_to_num())
         each = F.cross_entropy(logits.float(), labels.clamp(min=0), reduction="none") * given
         weight = weights[labels.clamp(min=0)] * given
         return (each * weight).sum() / weight.sum().clamp(min=1e-8)
+
+    def _log(self, name: str, figure: Tensor) -> None:
+        """The mean over processes."""
+        self.log_dict(mean_over_processes({f"train/{name}": figure}), prog_bar=name in ("loss", "accuracy"))
 
     def _descend(self, loss: Tensor, optimizer: Any, rate: float) -> None:
         for group in optimizer.param_groups:
@@ -188,11 +192,9 @@ class ExpressionTraining(pl.LightningModule):
         logits, affect = (torch.cat([row[i] for row in self._held]) for i in (0, 1))  # type: ignore[misc]
         known = {key: torch.cat([row[2][key] for row in self._held]) for key in self._held[0][2]}
         self._held.clear()
-        if self.trainer.world_size > 1:
-            logits, affect = (self.all_gather(part).flatten(0, 1) for part in (logits, affect))  # type: ignore[union-attr]
-            known = {key: self.all_gather(value).flatten(0, 1) for key, value in known.items()}  # type: ignore[union-attr]
         figures = affect_figures(affect, known["valence"], known["arousal"])
         if self.step >= self.embed_steps:  # before, nothing has taught the classifier
             said = logits.argmax(1)
             figures |= classification(confusion(said, known["expression_class"], self.embedder.classes))
-        self.log_dict({f"val/{key.replace(' ', '_')}": value for key, value in figures.items()}, prog_bar=True)
+        named = {f"val/{key.replace(' ', '_')}": value for key, value in figures.items()}
+        self.log_dict(named, prog_bar=True, sync_dist=True)  # the same on all processes, which see all faces

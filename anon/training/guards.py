@@ -4,7 +4,8 @@ Every loss is looked at before its backward pass (Lightning's ``on_before_backwa
 too), and an objective's terms as they are computed, so that the sentence can name one. On a GPU nothing waits for that:
 the flag of a step is copied to the host behind the step's own work and read some steps later, in order, and before
 anything is saved. So a checkpoint never holds weights of a step after the bad one; that the weights themselves are
-finite is looked at as well, since a gradient can overflow where no loss does.
+finite is looked at as well, since a gradient can overflow where no loss does. No module looks after its own losses:
+train.py adds this callback (conf/callbacks), a trainer made by hand needs it among its own.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 ``python train.py experiment=recognizer`` trains the first shipped recognizer (small IResNet, ArcFace) and
 ``experiment=recognizer_b`` the second (CompactNet, CosFace); ``experiment=parrot`` goes on from the second, on
-anonymized faces. The background split, of other people, is validated on after every epoch; the evaluation split is left
-to :func:`anon.identity.verification.evaluate_recognizer`.
+anonymized faces. The background split, of other people, is validated on after every epoch, by each process on all of it
+(``trainer.use_distributed_sampler=false``), for its error rate is one of pairs; the evaluation split is left to
+:func:`anon.identity.verification.evaluate_recognizer`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.identity.verification import equal_error_rate, pair_distances, summarize
+from anon.training.gradients import mean_over_processes
 from anon.weights.files import load_into
 
 
@@ -88,9 +90,8 @@ class RecognizerTraining(pl.LightningModule):
         assert self.head is not None
         logits = self.head(self.backbone(images), labels)
         loss = F.cross_entropy(logits, labels)
-        self.log("train/loss", loss, prog_bar=True)
-        with torch.no_grad():
-            self.log("train/accuracy", (logits.argmax(1) == labels).float().mean(), prog_bar=True)
+        figures = {"train/loss": loss, "train/accuracy": (logits.argmax(1) == labels).float().mean()}
+        self.log_dict(mean_over_processes(figures), prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -101,16 +102,14 @@ class RecognizerTraining(pl.LightningModule):
             return
         z, labels = (torch.cat(part) for part in zip(*self._held, strict=True))
         self._held.clear()
-        if self.trainer.world_size > 1:
-            z = self.all_gather(z).flatten(0, 1)  # type: ignore[union-attr]
-            labels = self.all_gather(labels).flatten(0, 1)  # type: ignore[union-attr]
         genuine, impostor = pair_distances(z, labels)
         if not len(genuine) or not len(impostor):
             return
         figures = {"eer": equal_error_rate(genuine, impostor)[0]}
         if len(impostor) >= 1000:
             figures = {key: value for key, value in summarize(z.cpu(), labels.cpu()).items() if key in _LOGGED}
-        self.log_dict({f"val/{key}": value for key, value in figures.items()}, prog_bar=True)
+        named = {f"val/{key}": value for key, value in figures.items()}
+        self.log_dict(named, prog_bar=True, sync_dist=True)  # the same on all processes
 
     def configure_optimizers(self) -> Any:
         if self.steps is None:

@@ -31,7 +31,7 @@ from anon.training.augment import Distortion, View, step_rng
 from anon.training.compilation import check_gradients
 from anon.training.critic import critic_losses, judge_real
 from anon.training.ema import EMA
-from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward
+from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward, mean_over_processes
 from anon.training.objective import Objective
 from anon.training.pairing import AlternatingPairs, MixedPairs
 from anon.training.steering import steering
@@ -114,7 +114,6 @@ class TargetOriented(pl.LightningModule):
         if cooldown and steps is None:
             raise UserError("model.cooldown needs model.steps, the length of the training.")
         self._is_compiled = self._compiled_is_checked = False
-        self._bad: Tensor | None = None
         self._of_same: dict[str, Tensor] = {}
         self._collected: dict[str, Tensor] = {}
         self._clock = (0, 0.0)
@@ -155,12 +154,10 @@ class TargetOriented(pl.LightningModule):
                 check_gradients(networks, lambda: self._backward(dict(known)))
                 self._compiled_is_checked = True
             losses = self._backward(known)
-        self._remember_bad(losses)
         self._remember_same(known, losses)
         if (self.step + 1) % self.accumulate == 0:
             losses |= self._optimize()
         if self._logs_now:
-            self._raise_if_bad()
             self._log(known, losses)
 
     @torch.no_grad()
@@ -303,7 +300,6 @@ class TargetOriented(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Between two optimizer steps (``accumulate`` > 1) the gradients collected so far are saved too."""
-        self._raise_if_bad()
         for network in (self.generator, self.discriminator):
             average_gradients(network)
         gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
@@ -335,24 +331,25 @@ class TargetOriented(pl.LightningModule):
         return every > 0 and (self.step + 1) % every == 0
 
     def _log(self, known: Mapping[str, Any], losses: Mapping[str, Tensor]) -> None:
-        figures = {f"train/{name}": value for name, value in {**losses, **self._of_same}.items()}
+        """Means over all processes, in one message, and only in the steps that are logged."""
+        figures = {**losses, **self._of_same}
         with torch.no_grad():
             for name in self.objective.drawn("z"):
                 z = known[f"z_{name}"].detach()
-                cos = F.cosine_similarity(known["z_target"], z).mean()
-                self.log(f"train/cos_{name}", cos, prog_bar=name == "blended")
+                figures[f"cos_{name}"] = F.cosine_similarity(known["z_target"], z).mean()
                 if self.pairing is not None:
                     other = ~known["same"]
                     cos = (F.cosine_similarity(known["z_source"], z) * other).sum() / other.sum().clamp(min=1)
-                    self.log(f"train/swap_{name}", cos, prog_bar=True)
+                    figures[f"swap_{name}"] = cos
             if known["mask"] is not None:
-                figures["train/mask_area"] = known["mask"].detach().mean()
+                figures["mask_area"] = known["mask"].detach().mean()
+        for name, value in mean_over_processes(figures).items():
+            self.log(f"train/{name}", value, prog_bar=name == "cos_blended" or name.startswith("swap_"))
         now, (then, began) = time.perf_counter(), self._clock
         if began:
             images = (self.step - then) * len(known["target"]) * self.trainer.world_size
             self.log("train/images_per_s", images / (now - began), prog_bar=True)
         self._clock = (self.step, now)
-        self.log_dict(figures)
 
     def _remember_same(self, known: Mapping[str, Any], losses: Mapping[str, Tensor]) -> None:
         """Losses of same pairs are 0 in a step that has none, so what is logged is of the last step that had some."""
@@ -360,23 +357,6 @@ class TargetOriented(pl.LightningModule):
             if "same" in term.of:
                 before = self._of_same.get(name, losses[name])
                 self._of_same[name] = torch.where(known["same"].any(), losses[name], before)
-
-    def _remember_bad(self, losses: Mapping[str, Tensor]) -> None:
-        """Note on the device which losses were not finite in the first step that had such; looked at when logging."""
-        names = [*self.objective.terms, *(["discriminator"] if "discriminator" in losses else [])]
-        bad = ~torch.stack([losses[name].float() for name in names]).isfinite()
-        self._bad = bad if self._bad is None else torch.where(self._bad.any(), self._bad, bad)
-        self._bad_names = names
-        if self.device.type == "cpu":
-            self._raise_if_bad()
-
-    def _raise_if_bad(self) -> None:
-        if self._bad is not None and bool(self._bad.any()):
-            bad = [name for name, is_bad in zip(self._bad_names, self._bad.tolist(), strict=True) if is_bad]
-            raise UserError(
-                f"training diverged before step {self.step + 1}: the loss '{bad[0]}' is not finite; lower model.lr, "
-                "set model.clip, or use trainer.precision=32-true. The last checkpoint is intact."
-            )
 
 
 def _shares(kind: str, names: list[str], maps: Sequence[Tensor]) -> dict[str, list[Tensor]]:

@@ -149,7 +149,6 @@ def test_a_gpu_is_not_waited_for(tmp_path: Path) -> None:
 
     batches: list[Tensor] = []
     module = small.module(objective=objective(3))
-    module._remember_bad = lambda losses: None  # type: ignore[method-assign]
     look = module.look
     module.look = lambda batch: (batches.append(batch["image"].cpu()), look(batch))[1]  # type: ignore[method-assign]
     options = {"accelerator": "gpu", "devices": 1, "log_every_n_steps": 1000}

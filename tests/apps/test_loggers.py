@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -56,6 +57,43 @@ def test_csv_keeps_the_rows_before_the_resumed_step(tmp_path: Path) -> None:
     second.log_metrics({"loss": 0.5}, step=30)
     second.save()
     assert (tmp_path / "metrics.csv").read_text().split() == ["loss,step", "10.0,10", "20.0,20", "0.5,30"]
+
+
+@pytest.mark.parametrize("when", ["resumed", "a new figure"])
+def test_csv_keeps_its_rows_whenever_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Killed while it writes the rows anew: to resume, or because a figure comes that has no column."""
+    logger = csv_logger(str(tmp_path))
+    for step in (10, 20, 30):
+        logger.log_metrics({"loss": float(step)}, step=step)
+    logger.save()
+    before = (tmp_path / "metrics.csv").read_bytes()
+
+    def killed(*rows: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        if when == "resumed":
+            csv_logger(str(tmp_path), resumed_at=25)
+        else:
+            logger.log_metrics({"val/l1": 0.5}, step=40)
+            logger.save()
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+
+
+def test_csv_takes_new_figures_and_begins_anew(tmp_path: Path) -> None:
+    first = csv_logger(str(tmp_path))
+    first.log_metrics({"loss": 1.0}, step=0)
+    first.save()
+    first.log_metrics({"val/l1": 0.5}, step=1)
+    first.save()
+    assert (tmp_path / "metrics.csv").read_text().split() == ["loss,step,val/l1", "1.0,0,", ",1,0.5"]
+    resumed = csv_logger(str(tmp_path), resumed_at=1)  # the column of a figure that has no row any more goes
+    resumed.log_metrics({"loss": 0.25, "val/l1": 2.0}, step=1)
+    resumed.save()
+    assert (tmp_path / "metrics.csv").read_text().split() == ["loss,step,val/l1", "1.0,0,", "0.25,1,2.0"]
+    csv_logger(str(tmp_path))  # of a run that begins at step 0
+    assert not (tmp_path / "metrics.csv").exists()
 
 
 def test_an_evaluation_offline(nobody: Path, tmp_path: Path) -> None:

@@ -200,16 +200,6 @@ def test_learning_rate() -> None:
         small.module(cooldown=10)
 
 
-def test_diverged_training_names_the_loss(tmp_path: Path) -> None:
-    class Broken(nn.Module):
-        def forward(self, mask: Tensor) -> Tensor:
-            return mask.mean() / 0.0
-
-    broken = Objective({"pixel": Term(PixelL1(), ["raw", "distorted"]), "odd": Term(Broken(), ["mask"])})
-    with pytest.raises(UserError, match="'odd' is not finite"):
-        trained(tmp_path, 1, objective=broken)
-
-
 def test_float16_is_refused(tmp_path: Path) -> None:
     trainer = small.trainer(tmp_path, 1)
     trainer.strategy.precision_plugin.precision = "16-mixed"  # type: ignore[assignment]
