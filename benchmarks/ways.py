@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from anon.apps.config import config_dir
+from anon.faces.contract import float_batch
 from anon.identity.encoder import RANDOM, Encoder, prepare
 from anon.training.target_oriented import TargetOriented
 from benchmarks.machine import allow_tf32, device, smooth_pictures, synchronize
@@ -174,7 +175,7 @@ class Runner:
         synchronize()
         began = time.perf_counter()
         for number, batch in enumerate(itertools.islice(endless(batches), warm + steps)):
-            found = self.step({name: value.to(device()) for name, value in batch.items()}, number)
+            found = self.step(float_batch({name: value.to(device()) for name, value in batch.items()}), number)
             if log_every == 1:
                 losses.append({name: float(value) for name, value in found.items()})
             if number + 1 == warm:
@@ -209,7 +210,7 @@ class Runner:
 
 
 def endless(batches: Any) -> Iterator[Batch]:
-    """Batches of a list or of a data module's loader, without end."""
+    """Batches of a list or of a data module's loader, as they go to the device, without end."""
     if isinstance(batches, pl.LightningDataModule):
         batches = batches.train_dataloader()
     return itertools.chain.from_iterable(itertools.repeat(batches))

@@ -10,7 +10,7 @@ five points      float32 ``(B, 5, 2)``, pixels, x then y; left eye, right eye, n
 
 from __future__ import annotations
 
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import Protocol, TypedDict, TypeGuard, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -51,6 +51,23 @@ class FaceSet(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
+class RawFaces(FaceSet, Protocol):
+    """A face set that keeps square frames and gives them as they are, a quarter of the bytes of an image batch."""
+
+    size: int  # side of the frames in pixels
+    raw: bool  # False: its images are not frames as they lie on disk, and raw_batch must not be called
+
+    def raw_batch(self, indices: list[int], out: Tensor | None = None) -> Sample:
+        """The collated batch of ``indices`` with ``image`` uint8 ``(B, size, size, 3)``, written to ``out`` if given;
+        :func:`float_batch` makes of it what ``__getitems__`` gives.
+        """
+
+
+def is_raw(faces: FaceSet) -> TypeGuard[RawFaces]:
+    """Whether a set has frames to give."""
+    return bool(getattr(faces, "raw", False))
+
+
 def check_images(images: Tensor, name: str = "images") -> Tensor:
     """Return ``images`` if they are a float ``(B, 3, H, W)`` batch in [-1, 1] (0.01 of slack for resampling).
 
@@ -69,8 +86,20 @@ def check_images(images: Tensor, name: str = "images") -> Tensor:
 
 
 def to_float(frames: Tensor) -> Tensor:
-    """uint8 ``(..., H, W, 3)`` in 0..255 to float32 ``(..., 3, H, W)`` in [-1, 1]."""
-    return frames.movedim(-1, -3).to(torch.float32).div_(127.5).sub_(1.0)
+    """uint8 ``(..., H, W, 3)`` in 0..255 to float32 ``(..., 3, H, W)`` in [-1, 1], the same numbers on every device."""
+    # A number on the device: by a Python one, CUDA multiplies with the reciprocal, which rounds otherwise.
+    half = torch.full((), 127.5, device=frames.device)
+    return frames.movedim(-1, -3).to(torch.float32).div_(half).sub_(1.0)
+
+
+def float_batch(batch: Sample) -> Sample:
+    """A loader's batch with ``image`` as an image batch, where it is; its memory stays in the order of the frames
+    (channels last). A batch that has none, or floats already, passes unchanged.
+    """
+    image = batch.get("image")
+    if image is None or image.dtype != torch.uint8:
+        return batch
+    return cast(Sample, {**batch, "image": to_float(image)})
 
 
 def in_eight_bits(images: Tensor) -> Tensor:

@@ -5,6 +5,9 @@ permutation f(seed, e), each rank through its share of every global batch. The s
 the count goes into the checkpoint, so ``ckpt_path=last`` continues with the batch that comes next, in the middle of an
 epoch or across its end. Lightning's ``use_distributed_sampler`` plays no part: the stream knows its rank itself.
 
+Pictures leave the loader as the bytes they are on disk; the data module makes image batches of them on the device. Who
+reads a loader without a Trainer calls :func:`anon.faces.contract.float_batch`.
+
     python train.py experiment=fiva data=folder data.root=<folder> data.points=<csv>
 """
 
@@ -21,14 +24,18 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from anon.errors import UserError
 from anon.faces.cache import cache_root
-from anon.faces.contract import FaceSet, Sample
+from anon.faces.contract import FaceSet, Sample, float_batch, is_raw
 from anon.faces.folder import EmptySplit, FolderFaces
 from anon.faces.packed import Pack, PackedFaces
 from anon.faces.synthetic.dataset import SyntheticFaces
+from anon.faces.transit import ARRIVED, Orders, RawBatches, Slots, sent
+
+#: Batches that a worker fetches ahead: they are handed out in order, so the others wait for the slowest.
+AHEAD = 4
 
 
 def collate(batch: Sample | list[Sample]) -> Sample:
@@ -36,7 +43,7 @@ def collate(batch: Sample | list[Sample]) -> Sample:
     return batch if isinstance(batch, dict) else default_collate(batch)
 
 
-class StepSampler(Sampler[list[int]]):
+class StepSampler:
     """Indices of batch ``step`` for one rank, as a pure function of (seed, step, rank).
 
     Args:
@@ -47,7 +54,6 @@ class StepSampler(Sampler[list[int]]):
 
     def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.count, self.batch_size, self.seed, self.rank, self.world = count, batch_size, seed, rank, world
-        self.step = 0  # where iteration begins
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
         if len(self) == 0:
             raise UserError(
@@ -58,10 +64,6 @@ class StepSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         """Batches an epoch; the last, incomplete one is dropped."""
         return self.count // (self.batch_size * self.world)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.step, self.step + len(self)):
-            yield self.indices(step)
 
     def indices(self, step: int) -> list[int]:
         """This rank's faces in batch ``step``; within an epoch no face comes twice on any rank."""
@@ -86,14 +88,25 @@ class BatchStream:
     def __init__(self, faces: FaceSet, sampler: StepSampler, workers: int = 0) -> None:
         self.sampler = sampler
         self.consumed = 0  # batches handed out since training began; workers may have fetched more
-        self._loader = _loader(faces, workers, batch_sampler=sampler)
+        slots = None
+        if workers > 0 and is_raw(faces):
+            slots = Slots(AHEAD * workers + ARRIVED, sampler.batch_size * 3 * faces.size**2)
+        self._orders = Orders(sampler.indices, slots)
+        self._loader = _loader(faces, workers, slots, batch_sampler=self._orders)
+        self._coming: Iterator[Sample] | None = None  # the next is batch `consumed`
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Sample]:
-        self.sampler.step = self.consumed
-        for batch in self._loader:
+        """One epoch; workers fetch on across its end."""
+        for _ in range(len(self)):
+            coming, self._coming = self._coming, None  # not asked again where it raises
+            if coming is None:
+                self._orders.step = self.consumed
+                coming = iter(self._loader)
+            batch = next(coming)
+            self._coming = coming
             self.consumed += 1
             yield batch
 
@@ -106,6 +119,7 @@ class BatchStream:
         """Continue where :meth:`state_dict` was taken; takes effect at the next ``iter()``."""
         position = state["faces"] // (self.sampler.batch_size * self.sampler.world)
         self.consumed = state["epoch"] * len(self) + min(position, len(self))
+        self._coming = None
 
 
 class FaceData(pl.LightningDataModule):
@@ -176,6 +190,11 @@ class FaceData(pl.LightningDataModule):
             return []
         return _loader(faces, self.workers, batch_size=self.batch_size)
 
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Lightning's hook: bytes that have reached the device become images, in the run's precision."""
+        batch = float_batch(batch)
+        return batch if self.trainer is None else self.trainer.precision_plugin.convert_input(batch)
+
     def state_dict(self) -> dict[str, Any]:
         """Goes into the checkpoint: Lightning restores a loader's own state in the middle of an epoch only."""
         return {} if self._stream is None else {"train": self._stream.state_dict()}
@@ -184,16 +203,21 @@ class FaceData(pl.LightningDataModule):
         self._position = state_dict.get("train")
 
 
-def _loader(faces: FaceSet, workers: int, **options: Any) -> DataLoader:
+def _loader(faces: FaceSet, workers: int, slots: Slots | None = None, **options: Any) -> DataLoader:
     return DataLoader(
-        faces,  # type: ignore[arg-type]
+        RawBatches(faces, slots) if is_raw(faces) else faces,  # type: ignore[arg-type]
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collate_to_send,
         persistent_workers=workers > 0,
+        prefetch_factor=AHEAD if workers > 0 else None,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # of its own: the loader draws a number an epoch, which must not shift the run's
+        generator=torch.Generator(),  # of its own: the loader draws a number at its start, not from the run's
         **options,
     )
+
+
+def _collate_to_send(batch: Sample | list[Sample]) -> Sample:
+    return sent(collate(batch))
 
 
 def folder_data(

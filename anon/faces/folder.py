@@ -55,6 +55,7 @@ class FolderFaces:
     """
 
     synthetic = False
+    raw = True
 
     def __init__(
         self,
@@ -103,11 +104,19 @@ class FolderFaces:
 
     def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""
+        batch = self.raw_batch(indices)
+        return cast(Sample, {**batch, "image": to_float(batch["image"]).contiguous()})
+
+    def raw_batch(self, indices: list[int], out: Tensor | None = None) -> Sample:
+        """The same with ``image`` uint8 ``(B, S, S, 3)``, see :class:`anon.faces.contract.RawFaces`."""
         if self._faces is None:  # opened here, so that worker processes map the file themselves
             self._faces = np.load(self.folder / "faces.npy", mmap_mode="r")
-        frames = torch.from_numpy(self._faces[self._rows[indices]])  # (B, S, S, 3)
+        if out is None:
+            out = torch.empty((len(indices), self.size, self.size, 3), dtype=torch.uint8)
+        # Any mode but "raise" writes to `out` directly; rows are never out of range.
+        np.take(self._faces, self._rows[indices], axis=0, out=out.numpy(), mode="clip")
         sample: Sample = {
-            "image": to_float(frames).contiguous(),
+            "image": out,
             "identity": self.labels[indices],
             "video": self.videos[indices],
             "frame": self.frames[indices],

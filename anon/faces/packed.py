@@ -8,9 +8,11 @@ reads them, and ``pread`` has no position to share, so loader processes may be f
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -230,6 +232,7 @@ class PackedFaces:
         self.frames = torch.from_numpy(column["frame"][self._rows])
         self._matrix = _between(int(self.pack.info["size"]), self.size, float(self.pack.info["margin"]))
         self._part = None if self._matrix is None else _inside(self._matrix, int(self.pack.info["size"]), self.size)
+        self.raw = self._matrix is None or self._part is not None
         points = torch.from_numpy(column["landmarks"][self._rows])
         self._landmarks = points if self._matrix is None else transform(self._matrix, points)
         self._labels = {
@@ -253,10 +256,17 @@ class PackedFaces:
 
     def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""
-        frames = torch.from_numpy(np.stack(self._decode(self._rows[indices].tolist())))
+        frames = self._frames(indices)
         images = to_float(frames).contiguous()
-        if self._matrix is not None and self._part is None:
-            images = warp(images + 1.0, self._matrix.expand(len(images), 2, 3), (self.size, self.size)) - 1.0
+        if not self.raw:
+            images = warp(images + 1.0, cast(Tensor, self._matrix).expand(len(images), 2, 3), (self.size,) * 2) - 1.0
+        return self._batch(indices, images)
+
+    def raw_batch(self, indices: list[int], out: Tensor | None = None) -> Sample:
+        """The same with ``image`` uint8 ``(B, S, S, 3)``, see :class:`anon.faces.contract.RawFaces`."""
+        return self._batch(indices, self._frames(indices, out))
+
+    def _batch(self, indices: list[int], images: Tensor) -> Sample:
         sample = {
             "image": images,
             "identity": self.labels[indices],
@@ -266,12 +276,23 @@ class PackedFaces:
         }
         return cast(Sample, {key: values[indices] for key, values in self._labels.items()} | sample)
 
-    def _decode(self, rows: list[int]) -> list[np.ndarray]:
+    def _frames(self, indices: list[int], out: Tensor | None = None) -> Tensor:
+        """uint8 ``(B, S, S, 3)``, at the packed size where they are yet to be warped."""
+        if out is None:
+            side = self.size if self.raw else int(self.pack.info["size"])
+            out = torch.empty((len(indices), side, side, 3), dtype=torch.uint8)
+        frames = out.numpy()
+        for place, frame in enumerate(self._decode(self._rows[indices].tolist())):
+            frames[place] = frame
+        return out
+
+    def _decode(self, rows: list[int]) -> Iterator[np.ndarray]:
+        read = functools.partial(self.pack.frame, part=self._part)
         if self.threads == 1:
-            return [self.pack.frame(row, self._part) for row in rows]
+            return map(read, rows)
         if self._pool is None or self._pool[0] != os.getpid():  # threads do not survive a fork
             self._pool = os.getpid(), ThreadPoolExecutor(self.threads)
-        return list(self._pool[1].map(lambda row: self.pack.frame(row, self._part), rows))
+        return self._pool[1].map(read, rows)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pool": None}

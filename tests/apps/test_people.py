@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from anon.apps.config import config_dir
-from anon.faces.contract import FaceSet
+from anon.faces.contract import FaceSet, float_batch
 from tests.apps.test_configs import TRAINED
 
 SMALL = {"train": 3, "background": 2, "attacker": 4, "evaluation": 3}
@@ -49,7 +49,7 @@ def test_nobody_of_the_evaluation_is_trained_on(experiment: str, tmp_path: Path)
     read = {name for split in ("train", "background") for name in data.faces(split).names}
     assert read == names[own] | names["background"] and not read & names["evaluation"]
     pictures = torch.stack([evaluated["evaluation"][index]["image"] for index in range(len(evaluated["evaluation"]))])
-    for batch in batches:
+    for batch in map(float_batch, batches):
         apart = (batch["image"][:, None] - pictures[None]).abs().flatten(2).mean(2)
         assert float(apart.min()) > 0.01  # nor a picture of theirs, whatever its label
 

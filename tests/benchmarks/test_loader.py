@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from anon.faces.points import read_points
 from anon.faces.prepare.options import Options
@@ -24,12 +25,18 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "packed"
 
 
-def test_the_ratio_is_that_of_the_rates(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ratios_are_those_of_the_rates(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "BATCH", 2)
     lines = loader.against_decoding(pack, 64, workers=1, windows=1, seconds=0.3)
-    rates = [float(re.search(r"median (\d+)", line)[1]) for line in lines[:2]]  # type: ignore[index]
-    share = float(re.search(r"reaches (\d+) %", lines[2])[1])  # type: ignore[index]
-    assert min(rates) > 0 and share == pytest.approx(100 * rates[0] / rates[1], abs=1.5)
+    ours, floats, raw = (float(re.search(r"median (\d+)", line)[1]) for line in lines[:3])  # type: ignore[index]
+    shares = [float(re.search(r"(\d+) % of raw", line)[1]) for line in lines[3:]]  # type: ignore[index]
+    assert min(ours, floats, raw) > 0
+    assert shares == [pytest.approx(100 * ours / raw, abs=1.5), pytest.approx(100 * floats / raw, abs=1.5)]
+
+
+def test_batches_are_those_that_go_to_the_device(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "BATCH", 2)
+    assert next(loader.packed(pack, 64, 0, 1))["image"].dtype == torch.uint8
 
 
 def test_decoding_reads_faces_of_the_asked_for_size(pack: Path) -> None:

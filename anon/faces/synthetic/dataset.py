@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from anon.errors import UserError
 from anon.faces.cache import cache_root
-from anon.faces.contract import Sample, to_float
+from anon.faces.contract import Sample, float_batch
 from anon.faces.splits import SPLITS, split_of
 from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder
 from anon.progress import track
@@ -57,6 +57,7 @@ class SyntheticFaces(Dataset):
     """
 
     synthetic = True
+    raw = True
 
     def __init__(
         self,
@@ -121,12 +122,18 @@ class SyntheticFaces(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> Sample:
         """A collated batch: every value has a leading ``len(indices)``."""
+        return float_batch(self.raw_batch(indices))
+
+    def raw_batch(self, indices: Sequence[int], out: Tensor | None = None) -> Sample:
+        """The same with ``image`` uint8 ``(B, S, S, 3)``, see :class:`anon.faces.contract.RawFaces`."""
         self._open()
         places = [tuple(self._place[index]) for index in indices]
-        images = torch.from_numpy(np.stack([self._images[shard][row] for shard, row in places]))
+        if out is None:
+            out = torch.empty((len(places), self.size, self.size, 3), dtype=torch.uint8)
+        np.stack([self._images[shard][row] for shard, row in places], out=out.numpy())
         chosen = torch.as_tensor(list(indices))
         batch: dict[str, Tensor] = {
-            "image": to_float(images),
+            "image": out,
             "identity": self.labels[chosen],
             "video": self.videos[chosen],
             "frame": self.frames[chosen],
