@@ -146,7 +146,9 @@ def curves(setting: Setting, data: Any, steps: int, segments: int = 5) -> list[s
     for part in range(segments):
         rows = slice(part * steps // segments, (part + 1) * steps // segments)
         for name, losses in runs.items():
-            means = [statistics.fmean(step[term] for step in losses[rows]) for term in names]
+            # A published step without same pairs has a 0, ours keep the figure of the last one that had some.
+            seen = {term: [step[term] for step in losses[rows] if step[term] != 0] for term in names}
+            means = [statistics.fmean(seen[term] or [0.0]) for term in names]
             body.append([f"{rows.start + 1} to {rows.stop}", name, *(f"{mean:.3f}" for mean in means)])
     return markdown_table(["steps", "way", *names], body)
 
