@@ -37,10 +37,10 @@ def kept_against_default(experiment: str, words: list[str], size: int, windows: 
     body = []
     for name in WAYS:
         ratios = [kept / left for kept, left in zip(rates[name, True], rates[name, False], strict=True)]
-        shown = [
-            f"{spread(rates[name, keeps])} | {statistics.median(pages[name, keeps]):,.0f}" for keeps in (False, True)
-        ]
-        body.append([name, *" | ".join(shown).split(" | "), f"{statistics.median(ratios):.2f}"])
+        row = [name]
+        for keeps in (False, True):
+            row += [spread(rates[name, keeps]), f"{statistics.median(pages[name, keeps]):,.0f}"]
+        body.append([*row, f"{statistics.median(ratios):.2f}"])
     head = ["way", "images/s, glibc's default", "new pages a step", "images/s, kept", "new pages a step", "ratio"]
     return markdown_table(head, body)
 

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import io
 import logging
-import os
 import shlex
 import statistics
 import sys
@@ -31,9 +30,9 @@ from anon.apps.config import config_dir
 from anon.apps.evaluate import evaluate
 from anon.apps.victims import trained
 from anon.evaluation.embeddings import read_batch
-from anon.evaluation.results import markdown_table, write
+from anon.evaluation.results import markdown_table
 from anon.metrics.ranks import ranks
-from benchmarks.machine import description, device, spread, synchronize
+from benchmarks.machine import description, device, spread, synchronize, written
 
 BATCH = 64
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "eval.md"
@@ -152,10 +151,7 @@ def main() -> None:
     lines = ["# The harness", "", f"    python {shlex.join(['benchmarks/eval.py', *sys.argv[1:]])}", "", *description()]
     with tempfile.TemporaryDirectory() as folder:
         lines += report(args, Path(folder))
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    text = "\n".join([*lines, "", f"Load average when it ended: {load}.", ""])
-    write(args.out, text)
-    print(text)
+    print(written(args.out, lines))
 
 
 if __name__ == "__main__":

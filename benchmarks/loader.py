@@ -5,9 +5,9 @@ windows of five seconds; the medians' ratio says what packing brings. ``<root>``
 
 Then the loader with two workers against raw decoding, two processes that read and decode faces and do nothing else:
 they take turns, and the median of the windows' own ratios says what sampling, collating and passing batches cost. The
-loader's batches are those that go to the device, bytes; a third way makes image batches of them on this CPU, which a
-GPU does in no time. ``python benchmarks/loader.py <packed>`` does that alone, at the packed size. Every window has
-processes of its own, begun alike: one process decodes up to a fifth faster than the next, for as long as it lives.
+loader's batches are those that go to the device, bytes; a third way makes image batches of them on this CPU, as
+training does where there is no GPU. ``python benchmarks/loader.py <packed>`` does that alone, at the packed size. Every
+window has processes of its own, begun alike, since one process may decode faster than the next for as long as it lives.
 """
 
 from __future__ import annotations

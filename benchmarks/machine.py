@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from anon.apps.runs import commit, versions
+from anon.evaluation.results import write
 
 
 def device() -> torch.device:
@@ -127,6 +128,14 @@ def working_memory() -> Iterator[Peak]:
 def _status(key: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{key}:")))
+
+
+def written(out: Path, lines: Sequence[str]) -> str:
+    """Write a report, with the load when it ended; returns its text."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    text = "\n".join([*lines, "", f"Load average when it ended: {load}.", ""])
+    write(out, text)
+    return text
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

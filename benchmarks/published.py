@@ -261,8 +261,8 @@ class PublishedStyle(Style):
 
 def as_published(network: nn.Module) -> None:
     """Give the blocks of FaceDancer, of its discriminator and of SimSwap, in place, their published operations."""
-    forms = {ResidualDown: PublishedDown, EncoderBlock: PublishedEncoderBlock, DecoderBlock: PublishedDecoderBlock}
-    forms[Style] = PublishedStyle
+    published = (PublishedDown, PublishedEncoderBlock, PublishedDecoderBlock, PublishedStyle)
+    forms = {form.__base__: form for form in published}
     for module in network.modules():
         module.__class__ = forms.get(type(module), type(module))  # type: ignore[call-overload]
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import shlex
 import statistics
 import sys
@@ -31,9 +30,9 @@ from omegaconf import OmegaConf
 
 from anon.apps.memory import keep_freed_memory
 from anon.errors import UserError
-from anon.evaluation.results import markdown_table, write
+from anon.evaluation.results import markdown_table
 from benchmarks.allocation import kept_against_default
-from benchmarks.machine import CountedOperations, allow_tf32, description, matmul_peak, spread, working_memory
+from benchmarks.machine import CountedOperations, allow_tf32, description, matmul_peak, spread, working_memory, written
 from benchmarks.published import PUBLISHED
 from benchmarks.ways import ALL, BEST, FASTER, LAZY, LITERAL, SAME, Runner, Setting, Way, endless, ways
 
@@ -221,7 +220,7 @@ def say(text: str) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Our training steps against the published ones.")
     parser.add_argument("--experiments", nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
-    parser.add_argument("--batch", nargs="+", type=int, default=[8, 24], help="images a step")
+    parser.add_argument("--batch", nargs="+", type=int, default=[8, 16], help="images a step")
     parser.add_argument("--size", type=int, help="side of the images; default: the configuration's")
     parser.add_argument("--scale", choices=["default", "paper"], default="default")
     parser.add_argument("--windows", type=int, default=5)
@@ -256,12 +255,11 @@ def main() -> None:
     said = ", ".join(f"{name} {peak / 1e9:.0f} GFLOP/s" for name, peak in peaks.items())
     lines += [f"- measured peak of a square product, which MFU is a share of: {said}", ""]
     lines += ABOUT.format(windows=args.windows, steps=args.steps, lazy=LAZY).splitlines()
-    for name in (*args.experiments, None):
-        lines += experiment(name, args, peaks) if name else freed_memory(args)
-        load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-        text = "\n".join([*lines, "", f"Load average when it ended: {load}.", ""])
-        write(args.out, text)  # after each, so that what was measured is not lost
-    print(text)
+    for name in args.experiments:
+        lines += experiment(name, args, peaks)
+        written(args.out, lines)  # after each, so that what was measured is not lost
+    lines += freed_memory(args)
+    print(written(args.out, lines))
     say(f"written to {args.out}")
 
 

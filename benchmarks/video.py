@@ -33,7 +33,7 @@ from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.filters import GaussianBlur, Pixelate
 from anon.apps.checkpoints import restore_generator
 from anon.errors import UserError
-from anon.evaluation.results import markdown_table, write
+from anon.evaluation.results import markdown_table
 from anon.faces.alignment import align, crop_box, restore, similarity, template
 from anon.faces.contract import to_float, to_uint8
 from anon.faces.detection.contract import Detections, Detector
@@ -48,7 +48,7 @@ from anon.faces.synthetic.render import render
 from anon.faces.video import VideoError, read_video
 from anon.identity.policies import Negation
 from benchmarks.detectors import Photograph, hits
-from benchmarks.machine import description, device, spread, synchronize, working_memory
+from benchmarks.machine import description, device, spread, synchronize, working_memory, written
 
 BATCH = 8  # frames
 SIZE = 64  # side of the aligned faces: what the shipped FIVA was trained on
@@ -390,10 +390,7 @@ def main() -> None:
         parser.error(str(error))
     except VideoError as error:
         parser.error(f"'{args.clip}' cannot be used as a video: {error}.")
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    text = "\n".join([*lines, "", f"Load average when it ended: {load}.", ""])
-    write(args.out, text)
-    print(text)
+    print(written(args.out, lines))
 
 
 if __name__ == "__main__":

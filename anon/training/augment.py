@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from kornia.enhance import jpeg_codec_differentiable
+from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,14 +24,12 @@ def step_rng(device: torch.device | str, *key: int) -> torch.Generator:
 
 def rotate_zoom(images: Tensor, angle: Tensor, zoom: Tensor, padding: str = "reflection") -> Tensor:
     """Turn (B, 3, H, W) counter-clockwise about the centre by ``angle`` (B,) degrees, enlarge by ``zoom`` (B,)."""
-    height, width = images.shape[-2:]
-    aspect = (height - 1) / (width - 1)  # the grid counts half a side as 1
-    across, along = torch.cos(angle.deg2rad()) / zoom, torch.sin(angle.deg2rad()) / zoom
-    none = torch.zeros_like(across)
-    # Where each pixel comes from. (kornia's warp sends constants to the device, and the host waits for that.)
-    theta = torch.stack((across, -along * aspect, none, along / aspect, across, none), 1).view(-1, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=True)
-    return F.grid_sample(images, grid, padding_mode=padding, align_corners=True)
+    count, _, height, width = images.shape
+    # Made on the device: a list's numbers would be sent there, and the host would wait for that.
+    centre = torch.stack([images.new_full((count,), (side - 1) / 2) for side in (width, height)], 1)
+    # kornia's matrix turns clockwise for positive angles.
+    matrix = get_affine_matrix2d(torch.zeros_like(centre), centre, zoom[:, None].expand(count, 2), -angle)
+    return warp_affine(images, matrix[:, :2], (height, width), padding_mode=padding, align_corners=True)
 
 
 class Distortion(nn.Module):
