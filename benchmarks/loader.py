@@ -123,13 +123,13 @@ def decoded(root: Path, size: int, workers: int, seconds: float, seed: int) -> f
         return sum(processes.map(decode, [root] * workers, [size] * workers, [seconds] * workers, seeds))
 
 
-def against_decoding(root: Path, size: int, workers: int = 2, windows: int = 7, seconds: float = SECONDS) -> list[str]:
+def against_decoding(root: Path, size: int, workers: int = 2, windows: int = 15, seconds: float = 3.0) -> list[str]:
     """Lines: rates of the loader as it is and with image batches made here, of raw decoding, and the median ratios."""
-    rates: dict[str, list[float]] = {"loader": [], "loader, floats on this CPU": [], "raw decoding": []}
-    for window in range(windows):
-        for name, floats in (("loader", False), ("loader, floats on this CPU", True)):
-            rates[name].append(handed_out(root, size, workers, seconds, floats))
+    rates: dict[str, list[float]] = {"loader": [], "raw decoding": [], "loader, floats on this CPU": []}
+    for window in range(windows):  # raw decoding between the two, as the machine's own speed drifts
+        rates["loader"].append(handed_out(root, size, workers, seconds))
         rates["raw decoding"].append(decoded(root, size, workers, seconds, window))
+        rates["loader, floats on this CPU"].append(handed_out(root, size, workers, seconds, floats=True))
     lines = [
         f"{name}, {workers} processes: median {statistics.median(found):.0f} images/s "
         f"({min(found):.0f} to {max(found):.0f})"

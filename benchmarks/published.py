@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from anon.generators.blocks import ResidualDown
 from anon.generators.facedancer import DecoderBlock, EncoderBlock
-from anon.generators.simswap import Style
+from anon.generators.instance_norm import InstanceNorm
+from anon.generators.simswap import Style, ToPicture
 from anon.training.augment import step_rng
 from anon.training.target_oriented import TargetOriented
 
@@ -244,7 +245,7 @@ class PublishedDecoderBlock(DecoderBlock):
     """Both ways are upsampled, then summed."""
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        y = self.scale(w)[:, :, None, None] * self.norm(x) + self.shift(w)[:, :, None, None]
+        y = self.norm(x, self.scale(w), self.shift(w))
         ways = self.conv(F.leaky_relu(y, 0.2)), self.shortcut(x)
         if not self.up:
             return ways[0] + ways[1]
@@ -252,16 +253,35 @@ class PublishedDecoderBlock(DecoderBlock):
         return large[0] + large[1]
 
 
-class PublishedStyle(Style):
-    """SimSwap's: an instance norm by that name."""
+class PublishedInstanceNorm(InstanceNorm):
+    """PyTorch's own, and the style apart."""
 
-    def normalized(self, x: Tensor) -> Tensor:
-        return F.instance_norm(x, eps=1e-8)
+    def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        x = F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return x if scale is None or shift is None else scale[:, :, None, None] * x + shift[:, :, None, None]
+
+
+class PublishedStyle(Style):
+    """PyTorch's own instance norm, and the style apart."""
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        scale, shift = self.linear(z)[:, :, None, None].chunk(2, 1)
+        return F.instance_norm(x, eps=1e-8) * (scale + 1) + shift
+
+
+class PublishedToPicture(ToPicture):
+    """One convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.Conv2d.forward(self, x)
 
 
 def as_published(network: nn.Module) -> None:
-    """Give the blocks of FaceDancer, of its discriminator and of SimSwap, in place, their published operations."""
-    published = (PublishedDown, PublishedEncoderBlock, PublishedDecoderBlock, PublishedStyle)
+    """Give the blocks of FaceDancer, of SimSwap and of their discriminators, in place, their published operations."""
+    published = (
+        *(PublishedDown, PublishedEncoderBlock, PublishedDecoderBlock),
+        *(PublishedInstanceNorm, PublishedStyle, PublishedToPicture),
+    )
     forms = {form.__base__: form for form in published}
     for module in network.modules():
         module.__class__ = forms.get(type(module), type(module))  # type: ignore[call-overload]

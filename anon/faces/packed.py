@@ -8,11 +8,10 @@ reads them, and ``pread`` has no position to share, so loader processes may be f
 
 from __future__ import annotations
 
-import functools
 import io
+import itertools
 import json
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -22,6 +21,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
+from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
 
 from anon.errors import UserError
@@ -83,16 +83,24 @@ class Pack:
         self._check()
         self._open: dict[int, BinaryIO] = {}
 
-    def frame(self, row: int, part: Part | None = None) -> np.ndarray:
-        """uint8 ``(S, S, 3)`` of one face, or ``part`` of it at another size."""
+    def frame(self, row: int, part: Part | None = None, out: np.ndarray | None = None) -> np.ndarray:
+        """uint8 ``(S, S, 3)`` of one face, or ``part`` of it at another size; written to ``out`` where it is given."""
         shard, offset, length = (int(self.columns[key][row]) for key in ("shard", "offset", "length"))
-        file = self._file(shard)
-        content = os.pread(file.fileno(), length, offset)
-        side = self.info["size"]
+        content = os.pread(self._file(shard).fileno(), length, offset)
+        side, codec = self.info["size"], self.info["codec"]
         try:
-            with Image.open(io.BytesIO(content), formats=[_FORMATS[self.info["codec"]]]) as image:
-                if image.size == (side, side) and image.mode == "RGB":
-                    return np.asarray(image if part is None else part.of(image))
+            if codec == "jpg" and part is None:  # libjpeg-turbo writes where the face is wanted; Pillow copies it twice
+                height, width, colours, _ = decode_jpeg_header(content)
+                if (height, width) == (side, side) and colours in ("YCbCr", "RGB"):
+                    return decode_jpeg(content, "RGB", buffer=out)
+            else:
+                with Image.open(io.BytesIO(content), formats=[_FORMATS[codec]]) as image:
+                    if image.size == (side, side) and image.mode == "RGB":
+                        found = np.asarray(image if part is None else part.of(image))
+                        if out is None:
+                            return found
+                        out[...] = found
+                        return out
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise self._damaged(f"'{self.info['shards'][shard]['name']}' holds a damaged face") from error
         raise self._damaged(f"'{self.info['shards'][shard]['name']}' holds a face that is not {side} px RGB")
@@ -281,18 +289,16 @@ class PackedFaces:
         if out is None:
             side = self.size if self.raw else int(self.pack.info["size"])
             out = torch.empty((len(indices), side, side, 3), dtype=torch.uint8)
-        frames = out.numpy()
-        for place, frame in enumerate(self._decode(self._rows[indices].tolist())):
-            frames[place] = frame
+        parts = itertools.repeat(self._part)
+        decode = map if self.threads == 1 else self._threads().map
+        for _ in decode(self.pack.frame, self._rows[indices].tolist(), parts, out.numpy()):
+            pass
         return out
 
-    def _decode(self, rows: list[int]) -> Iterator[np.ndarray]:
-        read = functools.partial(self.pack.frame, part=self._part)
-        if self.threads == 1:
-            return map(read, rows)
+    def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None or self._pool[0] != os.getpid():  # threads do not survive a fork
             self._pool = os.getpid(), ThreadPoolExecutor(self.threads)
-        return self._pool[1].map(read, rows)
+        return self._pool[1]
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pool": None}

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anon.generators.instance_norm import InstanceNorm
+
 
 def icnr_(weight: Tensor, factor: int = 2) -> Tensor:
     """Start the weight (C·factor², I, k, k) of a convolution before a pixel shuffle as nearest-neighbour upsampling."""
@@ -94,19 +96,6 @@ class PooledConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         kernel = F.avg_pool2d(F.pad(self.weight, (1, 1, 1, 1)), 2, stride=1)  # (C', C, 4, 4)
         return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
-
-
-class InstanceNorm(nn.GroupNorm):
-    """Instance norm with weights, in at least float32: on a CPU the bfloat16 kernel is four times slower.
-
-    A group norm with one channel a group is the same thing and faster than ``nn.InstanceNorm2d``.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, eps=1e-3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
 
 class ResidualDown(nn.Module):

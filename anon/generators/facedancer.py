@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anon.errors import UserError
-from anon.generators.blocks import InstanceNorm
 from anon.generators.contract import Redrawn
+from anon.generators.instance_norm import InstanceNorm
 
 #: How the decoder takes the encoder's map, per stage of the 256 x 256 network, deepest (8 x 8) first. Smaller images
 #: have fewer stages: the deepest are left out.
@@ -87,7 +87,7 @@ class DecoderBlock(nn.Module):
         nn.init.ones_(self.scale.bias)  # so that the modulation starts near the identity
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        y = self.scale(w)[:, :, None, None] * self.norm(x) + self.shift(w)[:, :, None, None]
+        y = self.norm(x, self.scale(w), self.shift(w))
         y = self.conv(F.leaky_relu(y, 0.2)) + self.shortcut(x)
         # The sum is upsampled once: bilinear interpolation is linear.
         return F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False) if self.up else y

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anon.errors import UserError
-from anon.generators.blocks import InstanceNorm
 from anon.generators.contract import Redrawn
+from anon.generators.instance_norm import InstanceNorm
 
 _ENCODER = (32, 64, 128, 256, 512, 1024, 1024)  # 128 x 128 down to 2 x 2 of a 256 x 256 image
 _DRAWN = (1024, 1024, 1024, 1024, 512, 256, 128, 64)  # what enters the blocks, 2 x 2 first

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anon.generators.blocks import InstanceNorm
+from anon.generators.instance_norm import InstanceNorm
 
 
 class PatchGAN(nn.Module):

@@ -28,7 +28,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_ratios_are_those_of_the_rates(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "BATCH", 2)
     lines = loader.against_decoding(pack, 64, workers=1, windows=1, seconds=0.3)
-    ours, floats, raw = (float(re.search(r"median (\d+)", line)[1]) for line in lines[:3])  # type: ignore[index]
+    ours, raw, floats = (float(re.search(r"median (\d+)", line)[1]) for line in lines[:3])  # type: ignore[index]
     shares = [float(re.search(r"(\d+) % of raw", line)[1]) for line in lines[3:]]  # type: ignore[index]
     assert min(ours, floats, raw) > 0
     assert shares == [pytest.approx(100 * ours / raw, abs=1.5), pytest.approx(100 * floats / raw, abs=1.5)]

@@ -10,7 +10,7 @@ from anon.errors import UserError
 from anon.generators.facedancer import AFFA, SKIPS, DecoderBlock, FaceDancer
 from anon.generators.faceshifter import AAD, FaceShifter
 from anon.generators.patchgan import MultiScale
-from anon.generators.simswap import SimSwap, Style
+from anon.generators.simswap import SimSwap, Style, ToPicture
 
 
 def _millions(network: nn.Module) -> float:
@@ -102,6 +102,17 @@ def test_simswap_style_is_one_plus_scale() -> None:
     normal = (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True, unbiased=False)
     expected = normal * torch.tensor([1.0, 2.0]).view(1, 2, 1, 1) + torch.tensor([0.0, 0.5]).view(1, 2, 1, 1)
     torch.testing.assert_close(style(x, torch.zeros(1, 1)), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_simswap_last_convolution_is_one(layout: torch.memory_format) -> None:
+    last = ToPicture(4, 7).double()
+    x = torch.randn(2, 4, 9, 8, dtype=torch.double).contiguous(memory_format=layout).requires_grad_()
+    weights = torch.randn(2, 3, 9, 8, dtype=torch.double)
+    found = []
+    for out in (last(x), nn.Conv2d.forward(last, x)):
+        found.append([out, *torch.autograd.grad((out * weights).sum(), (x, last.weight, last.bias))])
+    torch.testing.assert_close(*found)
 
 
 def test_aad_mask_chooses_between_attributes_and_identity() -> None:
