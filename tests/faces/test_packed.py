@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 from torch.utils.data import DataLoader
 
@@ -19,7 +21,7 @@ from anon.faces.contract import FaceSet, check_images, to_float
 from anon.faces.datamodule import StepSampler, collate, packed_data
 from anon.faces.folder import EmptySplit
 from anon.faces.images import read_image
-from anon.faces.packed import PackedFaces
+from anon.faces.packed import Pack, PackedFaces
 from anon.faces.points import read_points
 from anon.faces.prepare.options import Options
 from anon.faces.prepare.run import prepare
@@ -185,6 +187,66 @@ def test_damage_inside_a_shard_names_it(copy: Path, damage: Callable[[Path], Non
     with pytest.raises(UserError, match=r"'shard-00000\d.tar' holds a .*run prepare again"):
         for row in range(faces.pack.count):
             faces.pack.frame(row)
+
+
+@pytest.fixture(scope="module", params=["jpg", "png", "webp"])
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six faces at 64 px in each codec."""
+    place = tmp_path_factory.mktemp(request.param)
+    table = photographs(place / "photos", 3, 2, size=96)
+    options = Options(size=64, min_size=8, codec=request.param)
+    prepare(of_folder(place / "photos", read_points(table)), "small", place / "packed", options)
+    return place / "packed"
+
+
+def stored(pack: Pack, row: int) -> tuple[Path, int, int]:
+    shard, offset, length = (int(pack.columns[key][row]) for key in ("shard", "offset", "length"))
+    return pack.root / pack.info["shards"][shard]["name"], offset, length
+
+
+def test_a_frame_is_what_pillow_reads_and_lies_where_asked(small: Path) -> None:
+    pack = Pack(small)
+    for row in range(pack.count):
+        path, offset, length = stored(pack, row)
+        with Image.open(io.BytesIO(path.read_bytes()[offset : offset + length])) as image:
+            wanted = np.asarray(image)
+        out = np.zeros((2, 64, 64, 3), np.uint8)
+        pack.frame(row, out=out[1])
+        assert np.abs(out[1].astype(int) - wanted).max() <= 1 and not out[0].any()  # two builds of one JPEG library
+        assert np.array_equal(pack.frame(row), out[1])
+
+
+@pytest.mark.parametrize("kind", ["grey", "larger", "smaller", "colours", "cut", "noise", "nothing", "another codec"])
+def test_a_hostile_face_inside_a_shard(small: Path, tmp_path: Path, kind: str) -> None:
+    copy = Path(shutil.copytree(small, tmp_path / "packed"))
+    pack = Pack(copy)
+    path, offset, length = stored(pack, 0)
+    content = bytearray(path.read_bytes())
+    names = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+    codec = names.pop(pack.info["codec"])
+    if (codec, kind) == ("WEBP", "cut"):
+        pytest.skip("zeros are pixels to lossless WebP")
+    new = {
+        "grey": lambda: encoded(Image.new("LA" if codec == "WEBP" else "L", (64, 64)), codec),
+        "larger": lambda: encoded(Image.new("RGB", (128, 64)), codec),
+        "smaller": lambda: encoded(Image.new("RGB", (32, 32)), codec),
+        "colours": lambda: encoded(Image.new("CMYK" if codec == "JPEG" else "RGBA", (64, 64)), codec),
+        "cut": lambda: bytes(content[offset : offset + length // 2]),
+        "noise": lambda: np.random.default_rng(0).bytes(length),
+        "nothing": lambda: b"",
+        "another codec": lambda: encoded(Image.new("RGB", (64, 64)), next(iter(names.values()))),
+    }[kind]()
+    assert len(new) <= length
+    content[offset : offset + length] = new.ljust(length, b"\0")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"'shard-00000\d.tar' holds a .*run prepare again"):
+        Pack(copy).frame(0, out=np.zeros((64, 64, 3), np.uint8))
+
+
+def encoded(image: Image.Image, codec: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, codec)
+    return stream.getvalue()
 
 
 def test_images_are_writable_copies(place: Path) -> None:
