@@ -2,7 +2,7 @@
 
 PyTorch's CPU allocator asks libc for every tensor. By default glibc hands large blocks back to the kernel as soon as
 they are free, and a training step asks for the same hundreds of megabytes again at once: the kernel then has to find
-and clear every page anew, some nine thousand a step (``mallopt(3)``). ``benchmarks/train_step.py`` measures the cost.
+and clear every page anew, more than ten thousand a step (``mallopt(3)``). ``benchmarks/train_step.py`` measures it.
 """
 
 from __future__ import annotations

@@ -27,18 +27,19 @@ def instance_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor
     dtype, channels = x.dtype, x.shape[1]
     kept = torch.promote_types(dtype, torch.float32)  # a CPU's bfloat16 kernel is four times slower besides
     x, scale, shift = x.to(kept), scale.to(kept), shift.to(kept)
-    if len(scale) == 1:
-        if not _by_rows(x):
-            return F.group_norm(x, channels, scale[0], shift[0], eps).to(dtype)
+    if _by_rows(x):
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view
+        found, *_ = _Rows.apply(rows, scale[:, None], shift[:, None], eps)
+        out = found.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+    elif len(scale) == 1:
+        out = F.group_norm(x, channels, scale[0], shift[0], eps)
     elif x.is_contiguous():  # every channel of every picture is one of a single picture
         one = x.flatten(0, 1)[None]
-        return F.group_norm(one, one.shape[1], scale.flatten(), shift.flatten(), eps).view_as(x).to(dtype)
-    elif not _by_rows(x):
+        out = F.group_norm(one, one.shape[1], scale.flatten(), shift.flatten(), eps).view_as(x)
+    else:
         normal = F.group_norm(x, channels, eps=eps)
-        return torch.addcmul(shift[:, :, None, None], normal, scale[:, :, None, None]).to(dtype)
-    rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view
-    out, *_ = _Rows.apply(rows, scale[:, None], shift[:, None], eps)
-    return out.to(dtype).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+        out = torch.addcmul(shift[:, :, None, None], normal, scale[:, :, None, None])
+    return out.to(dtype)
 
 
 def _by_rows(x: Tensor) -> bool:

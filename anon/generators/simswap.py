@@ -10,7 +10,7 @@ parameter-free instance norm that z scales and shifts. Pictures are normalized a
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,12 +60,12 @@ class ToPicture(nn.Conv2d):
         super().__init__(cin, 3, kernel, padding=kernel // 2, padding_mode="reflect")
 
     def forward(self, x: Tensor) -> Tensor:
-        if not x.is_cpu or torch.compiler.is_compiling() or self.bias is None:
+        if not x.is_cpu or torch.compiler.is_compiling():
             return super().forward(x)
         side = self.kernel_size[0]
         x = F.pad(x, (side // 2,) * 4, mode="reflect")
         rows = F.conv2d(x, self.weight.permute(2, 0, 1, 3).flatten(0, 1)[:, :, None])  # (B, side·3, H + side - 1, W)
-        return _SumOfRows.apply(rows, side) + self.bias[:, None, None]
+        return _SumOfRows.apply(rows, side) + cast(Tensor, self.bias)[:, None, None]
 
 
 class _SumOfRows(torch.autograd.Function):
