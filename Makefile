@@ -1,15 +1,18 @@
 # make help | make demo | make test | make lint | make check | make clean
 # VENV=<folder> puts the environment elsewhere; PYTHON=<interpreter> makes it with another Python (3.10 or newer);
-# PIP_FLAGS=<flags> go to every install. Without a GPU the CPU build of torch is taken from PyTorch's own index if it
-# answers; make TORCH_INDEX= leaves that index out, make TORCH_INDEX=https://download.pytorch.org/whl/cu130 chooses one.
+# PIP_FLAGS=<flags> go to every install; WORKERS=<n> tests run at once (auto: one a core, at most eight).
+# Without a GPU the CPU build of torch is taken from PyTorch's own index if it answers; make TORCH_INDEX= leaves that
+# index out, make TORCH_INDEX=https://download.pytorch.org/whl/cu130 chooses one.
 
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
+WORKERS ?= auto
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+PARALLEL = -n $(WORKERS) --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check clean
@@ -33,7 +36,7 @@ demo: $(INSTALLED) ## install, train FIVA on synthetic faces, print its table: 2
 	$(PY) evaluate.py experiment=fiva
 
 test: $(INSTALLED) ## install and run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest $(PARALLEL)
 
 lint: $(INSTALLED) ## ruff, mypy and the order of the rooms
 	$(PY) -m ruff check .
@@ -46,7 +49,7 @@ format: $(INSTALLED) ## let ruff mend and format
 	$(PY) -m ruff format .
 
 check: lint ## lint, all tests with the slow ones, the contact sheet of docs/
-	$(PY) -m pytest -m 'slow or not slow'
+	$(PY) -m pytest $(PARALLEL) -m 'slow or not slow'
 	@mkdir -p build
 	$(PY) -m anon.faces.synthetic build/synthetic-faces.png
 
