@@ -1,7 +1,7 @@
 #!/bin/sh
 # The training step on one GPU at the papers' sizes: sh benchmarks/gpu.sh <folder for the reports> [python]
-# About eight minutes at most. Every part has its own time limit, and a report is written as it grows, so that what was
-# measured before a limit is kept. The peaks are an H100's or H200's from the datasheet, dense.
+# About twenty minutes: building the networks of the papers' size takes the host one to two minutes a part. Every part
+# has its own time limit, and a report is written as it grows, so that what was measured before a limit is kept. The peaks are an H100's or H200's from the datasheet, dense.
 set -u
 out=$1
 python=${2:-python3}
@@ -21,12 +21,12 @@ part() { # <seconds> <name> <arguments>
     return $code
 }
 
-part 60 smoke --experiments fiva --batch 8 --windows 1 --without-check --profile --ways "+ lazy R1" || exit 1
+part 120 smoke --experiments fiva --batch 8 --windows 1 --without-check --profile --ways "+ lazy R1" || exit 1
 for experiment in fiva facedancer; do
-    part 145 "$experiment" --scale paper --experiments "$experiment" --batch 8 16 32 --windows 2 --profile --compile \
+    part 400 "$experiment" --scale paper --experiments "$experiment" --batch 8 16 32 --windows 2 --profile --compile \
         --ways published "published, TF32" "+ bf16" "+ lazy R1"
 done
-part 50 simswap --scale paper --experiments simswap --batch 16 --windows 2 --profile --ways published "published, TF32" "+ lazy R1"
-part 50 reconstruction --scale paper --experiments reconstruction --batch 8 --windows 2 --profile \
+part 240 simswap --scale paper --experiments simswap --batch 16 --windows 2 --profile --ways published "published, TF32" "+ lazy R1"
+part 240 reconstruction --scale paper --experiments reconstruction --batch 8 --windows 2 --profile \
     --ways published "published, TF32" "+ lazy R1"
 exit 0
