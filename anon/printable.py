@@ -11,17 +11,26 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 
-_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _FORMULA = re.compile("[\\s\\x00-\\x1f]*[=+\\-@\uff1d\uff0b\uff0d\uff20]")
 
 
-def flat(text: str) -> str:
-    r"""One line: white space is one space, and what cannot be seen is shown as its number.
+def visible(text: str) -> str:
+    r"""What cannot be seen is shown as its number; ends of lines stay.
 
-    >>> flat("Ann\x1b[31m \n B")
-    'Ann\\x1b[31m B'
+    >>> visible("Ann\x1b[31m\u202eB")
+    'Ann\\x1b[31m\\u202eB'
     """
-    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], " ".join(text.split()))
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def flat(text: str) -> str:
+    r"""The same on one line, in which white space is one space.
+
+    >>> flat("Ann\x07 \n B")
+    'Ann\\x07 B'
+    """
+    return visible(re.sub(r"\s+", " ", text))
 
 
 def cell(value: object) -> object:
@@ -32,12 +41,13 @@ def cell(value: object) -> object:
     >>> cell("=1+1"), cell("-0.12"), cell(-0.12), cell("-"), cell("FIVA")
     ("'=1+1", '-0.12', -0.12, '-', 'FIVA')
     """
-    if not isinstance(value, str) or len(value) < 2 or not _FORMULA.match(value):
+    text = "" if value is None else str(value)
+    if len(text) < 2 or not _FORMULA.match(text):
         return value
     try:
-        float(value)
+        float(text)
     except ValueError:
-        return f"'{value}"
+        return f"'{text}"
     return value
 
 

@@ -44,7 +44,7 @@ def explain(error: BaseException) -> str | None:
     """One sentence for a mistake of the user's, None for anything else (a bug, which keeps its traceback)."""
     for link in _chain(error):
         if isinstance(link, UserError):
-            return flat(str(link))
+            return flat(str(link)).strip()
     if isinstance(error, InstantiationException):
         return None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:

@@ -123,7 +123,7 @@ def repeated(digests: Sequence[int], people: Sequence[int] | Sequence[str]) -> l
     >>> repeated([5, 7, 5, 7, 7], ["Ann", "Ann", "Bob", "Ann", "Ann"])
     [0, 2]
     """
-    owners: dict[int, set[int | str]] = {}
+    owners: dict[int, set[object]] = {}
     for mark, owner in zip(digests, people, strict=True):
         owners.setdefault(mark, set()).add(owner)
     return sorted((i for i, mark in enumerate(digests) if len(owners[mark]) > 1), key=lambda i: (digests[i], i))

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in compare(given.runs, given.out.expanduser(), better):
             print(path)
     except UserError as error:
-        print(f"error: {flat(str(error))}", file=sys.stderr)
+        print(f"error: {flat(str(error)).strip()}", file=sys.stderr)
         return 2
     return 0
 

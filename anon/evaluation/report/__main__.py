@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in write(read(folder / "results.json"), folder):
             print(path)
     except UserError as error:
-        print(f"error: {flat(str(error))}", file=sys.stderr)
+        print(f"error: {flat(str(error)).strip()}", file=sys.stderr)
         return 2
     return 0
 

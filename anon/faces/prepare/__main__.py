@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _run(given)
     except UserError as error:
-        print(f"error: {flat(str(error))}", file=sys.stderr)
+        print(f"error: {flat(str(error)).strip()}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command continues.", file=sys.stderr)

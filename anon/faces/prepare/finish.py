@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from anon.errors import UserError
+from anon.faces.cache import owners_only
 from anon.faces.decoding import repeated
 from anon.faces.packed import Pack
 from anon.faces.prepare.options import VERSION, Options
@@ -32,11 +33,6 @@ SHEET = (8, 8)  # faces of a contact sheet, down and across
 def shard_name(unit: int) -> str:
     """Name of a unit's shard."""
     return f"shard-{unit:06d}.tar"
-
-
-def owners_only(path: str | Path, flags: int) -> int:
-    """An opener for ``open``: what it makes, faces and names of people, can be read by its owner alone."""
-    return os.open(path, flags, 0o600)
 
 
 def write_text(path: Path, text: str) -> None:
