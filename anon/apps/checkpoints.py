@@ -124,9 +124,11 @@ def restore_module(path: Path) -> tuple[pl.LightningModule, DictConfig]:
     check_fits(module, content["state_dict"], path)
     module.load_state_dict(content["state_dict"])
     learned = learned_from(content, config, path)
-    for part in module.children():
-        if learned is not None and not isinstance(part, Encoder):  # which learned before, from its own people
-            remember(part, learned)
+    encoders = [part for part in module.modules() if isinstance(part, Encoder)]
+    before = {id(part) for encoder in encoders for part in encoder.modules()}  # these learned from people of their own
+    for part in module.modules() if learned is not None else ():
+        if id(part) not in before:
+            remember(part, cast(Learned, learned))
     return module.eval(), config
 
 

@@ -93,10 +93,8 @@ def _found(part: object, title: str) -> Iterator[tuple[str, Learned]]:
         return
     encoders = [inner for inner in part.modules() if isinstance(inner, Encoder)]
     own = {id(inner): encoder.name for encoder in encoders for inner in encoder.modules()}
-    for inner in part.modules():
-        learned = learned_of(inner, index)
-        if learned is not None:
-            yield own.get(id(inner), title), learned
+    found = ((own.get(id(inner), title), learned_of(inner, index)) for inner in part.modules())
+    yield from dict.fromkeys((who, learned) for who, learned in found if learned is not None)
 
 
 def _listed(titles: Iterable[str]) -> str:
