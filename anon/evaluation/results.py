@@ -50,6 +50,7 @@ def as_json(results: Results) -> str:
         "counts": dict(results.counts),
         "config": dict(results.config),
         "commit": results.commit,
+        "notes": list(results.notes),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
