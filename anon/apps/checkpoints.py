@@ -18,12 +18,14 @@ from torch import nn
 
 from anon import weights
 from anon.errors import UserError
+from anon.faces.learned import DOMAINS, Learned, remember
 from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
 from anon.training.target_oriented import TargetOriented
 from anon.weights.files import SHIPPED, load_into
 
 CONFIG_KEY = "config"  # the resolved configuration, as YAML text
+LEARNED_KEY = "learned"  # whom it learned from, see anon.faces.learned
 _BUILDERS = ("anon.", "torch.optim.", "torch.nn.")  # what a checkpoint's configuration may ask to be built
 
 
@@ -34,20 +36,21 @@ class CheckpointFiles(TorchCheckpointIO):
     the last step is a copy.
     """
 
-    def __init__(self, config_text: str) -> None:
+    def __init__(self, config_text: str, learned: Learned | None = None) -> None:
         super().__init__()
         self.config_text = config_text
+        self.learned = {} if learned is None else {LEARNED_KEY: learned.plain()}
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write ``checkpoint`` with the run's configuration added."""
+        """Write ``checkpoint`` with the run's configuration and whom it learned from added."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             with beside.open("wb") as file:
-                torch.save({**checkpoint, CONFIG_KEY: self.config_text}, file)
+                torch.save({**checkpoint, CONFIG_KEY: self.config_text, **self.learned}, file)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(target)
@@ -75,6 +78,21 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:
     if not isinstance(config, DictConfig):
         raise UserError(f"{path} holds no readable configuration.")
     return content, config
+
+
+def learned_from(content: Mapping[str, Any], config: DictConfig, path: Path) -> Learned | None:
+    """Whom the training of a checkpoint learned from; of one that does not say, its data's domain alone.
+
+    Raises:
+        UserError: it says what cannot be.
+    """
+    if LEARNED_KEY in content:
+        return Learned.from_plain(content[LEARNED_KEY], path)
+    target = str(OmegaConf.select(config, "data._target_"))
+    if not target.endswith("_data"):
+        return None
+    synthetic = target.endswith("synthetic_data")
+    return Learned(frozenset(DOMAINS[:1] if synthetic else DOMAINS[1:]), complete=synthetic)
 
 
 def check_fits(module: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -105,6 +123,12 @@ def restore_module(path: Path) -> tuple[pl.LightningModule, DictConfig]:
     module = hydra.utils.instantiate(config.model)
     check_fits(module, content["state_dict"], path)
     module.load_state_dict(content["state_dict"])
+    learned = learned_from(content, config, path)
+    encoders = [part for part in module.modules() if isinstance(part, Encoder)]
+    before = {id(part) for encoder in encoders for part in encoder.modules()}  # these learned from people of their own
+    for part in module.modules() if learned is not None else ():
+        if id(part) not in before:
+            remember(part, cast(Learned, learned))
     return module.eval(), config
 
 

@@ -16,6 +16,7 @@ from hydra.errors import ConfigCompositionException, HydraException, Instantiati
 from omegaconf.errors import OmegaConfBaseException
 
 from anon.errors import UserError
+from anon.printable import flat
 
 STOPPED = 130  # 128 + SIGINT, as a shell reports it
 _EXTRAS = (("hydra/sweeper/", "the searches", "sweep"), ("hydra/launcher/submitit", "its launchers", "slurm"))
@@ -31,7 +32,7 @@ def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
             raise
         if show_traceback:
             traceback.print_exc()
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"error: {flat(sentence)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
@@ -43,7 +44,7 @@ def explain(error: BaseException) -> str | None:
     """One sentence for a mistake of the user's, None for anything else (a bug, which keeps its traceback)."""
     for link in _chain(error):
         if isinstance(link, UserError):
-            return " ".join(str(link).split())
+            return flat(str(link)).strip()
     if isinstance(error, InstantiationException):
         return None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:

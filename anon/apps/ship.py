@@ -33,6 +33,7 @@ from anon.errors import UserError
 from anon.evaluation.document import Document, Line, read
 from anon.evaluation.harness import run as harness
 from anon.faces.contract import FaceSet
+from anon.faces.learned import DOMAINS
 from anon.faces.synthetic.dataset import people_of
 from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
@@ -61,7 +62,8 @@ def ship(run: Path, name: str) -> Path:
     """
     module, config = restore_module(run / LAST)
     facts = _facts(run, config, "attacker" if isinstance(module, ReconstructionTraining) else "train")
-    faces = instantiate(config.data).faces("evaluation")
+    data = instantiate(config.data)
+    faces, domain = data.faces("evaluation"), DOMAINS[0 if data.synthetic else 1]
     notes = [
         "Figures: synthetic evaluation identities, disjoint from the training identities by the hash of their names.",
         "For synthetic faces only: it has never seen a photograph. Licence: MIT, as the code.",
@@ -107,7 +109,7 @@ def ship(run: Path, name: str) -> Path:
     else:
         raise UserError(f"{run} trained a {type(module).__name__}, which does not ship.")
     facts = {"what": what, "parameters": f"{sum(value.numel() for value in network.parameters()):,}", **facts}
-    path = weights.ship(network.state_dict(), name, card(name, facts, figures, notes), config=built)
+    path = weights.ship(network.state_dict(), name, card(name, facts, figures, notes), config=built, domain=domain)
     print("\n".join(f"{key} {value:.4g}" for key, value in figures.items()))
     return path
 

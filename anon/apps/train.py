@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from anon.apps.checkpoints import CheckpointFiles, check_fits, read_checkpoint
+from anon.apps.checkpoints import CheckpointFiles, check_fits, learned_from, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
@@ -30,6 +30,8 @@ from anon.apps.preemption import Preempted, Preemption
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
 from anon.errors import UserError
+from anon.faces.datamodule import FaceData
+from anon.faces.learned import Learned
 from anon.training.guards import DIVERGED
 
 LATEST, AUTO = "last", "auto"  # values of ckpt_path that are no files
@@ -82,14 +84,17 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
     if config.attack is not None:  # its pairs are made of that data
         data = instantiate(config.attack, data=data)
     module = instantiate(config.model)
+    before = learned = None
     if checkpoint is not None:
-        config.run.resumed_at = _check_resumable(module, checkpoint)
+        config.run.resumed_at, before = _check_resumable(module, checkpoint)
     if rank() == 0:  # before other ranks start: what is wrong with the data is told once
         data.prepare_data()
+        if isinstance(data, FaceData):
+            learned = Learned.of(data.faces("train").names, data.synthetic, before)
         _cut_half_row(folder / "metrics.csv")
     preemption.path = folder / LAST
     try:
-        trainer = _trainer(config, folder, preemption)
+        trainer = _trainer(config, folder, preemption, learned)
         _fit(trainer, module, data, checkpoint)
     except (OSError, RuntimeError) as error:
         if preemption.caught and isinstance(error, RuntimeError):  # it has ended loader workers or ranks too
@@ -116,22 +121,22 @@ def _finished(checkpoint: Path, steps: int | None) -> bool:
     return steps is not None and _batches(read_checkpoint(checkpoint)[0]) >= steps
 
 
-def _check_resumable(module: pl.LightningModule, checkpoint: Path) -> int:
-    """Refuse a checkpoint that does not fit; returns the number of batches it was trained for."""
-    content, _ = read_checkpoint(checkpoint)
+def _check_resumable(module: pl.LightningModule, checkpoint: Path) -> tuple[int, Learned | None]:
+    """Refuse a checkpoint that does not fit; returns the number of batches it was trained for, and from whom."""
+    content, config = read_checkpoint(checkpoint)
     check_fits(module, content["state_dict"], checkpoint)
-    return _batches(content)
+    return _batches(content), learned_from(content, config, checkpoint)
 
 
 def _batches(content: dict[str, Any]) -> int:
     return int(content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"])
 
 
-def _trainer(config: DictConfig, folder: Path, preemption: Preemption) -> pl.Trainer:
+def _trainer(config: DictConfig, folder: Path, preemption: Preemption, learned: Learned | None) -> pl.Trainer:
     loggers = built(config.logger)
     log_config(loggers, config)
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # told on every machine with SLURM
-    plugins: list[Any] = [CheckpointFiles(plain_yaml(config))]
+    plugins: list[Any] = [CheckpointFiles(plain_yaml(config), learned)]
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.preemption
     callbacks = [*built(config.callbacks), preemption]

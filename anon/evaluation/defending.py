@@ -36,6 +36,7 @@ from anon.evaluation.harness.readers import Tools, tools_of
 from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.modes import four_rows
+from anon.evaluation.provenance import Provenance
 from anon.evaluation.trained import adversary
 from anon.faces.contract import FaceSet, in_eight_bits
 from anon.faces.detection.contract import Detector
@@ -125,6 +126,9 @@ def arrange(
     mode = four_rows(name, encoder, model_generator, cfg.policy, anchors, calibrated[ENCODER].threshold)[-1]
 
     faces = data.faces("evaluation")
+    provenance = Provenance(rule)
+    for part, title in ((mode.anonymizer, name), (naive, "the attack"), (judge, f"the judge {judge.name}")):
+        provenance.check(part, title, faces.names, faces.synthetic, data.name)
     half = rules.halves(faces)
     probe = rules.probes_of(faces, half, probes)
     gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated[JUDGE].threshold)
@@ -156,7 +160,7 @@ def arrange(
             "background_pairs": calibrated[JUDGE].impostor_pairs,
             "far_background": calibrated[JUDGE].far,
         },
-        notes=notes,
+        notes=[*notes, *provenance.notes()],
     )
 
 

@@ -50,6 +50,7 @@ from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdown
 from anon.evaluation.modes import four_rows
+from anon.evaluation.provenance import Provenance
 from anon.evaluation.thresholds import Calibrated, calibrated
 from anon.evaluation.trained import adversary, attack_config, newest
 from anon.faces.contract import FaceSet, in_eight_bits
@@ -161,6 +162,11 @@ def run(
     labels = faces.labels[probe]
     ground = Ground(judge, seen, faces, half.enrol, data.faces("background"), int(cfg.seed))
     attacks, retrained = _attacks(rule, judge, device)
+    provenance = Provenance(rule)
+    again = {f"{RETRAINED} {key}": attack for key, attack in retrained.items()}
+    for title, part in {victim.name: victim.pristine, f"the judge {judge.name}": judge, **attacks, **again}.items():
+        provenance.check(part, title, faces.names, faces.synthetic, data.name)
+    notes += provenance.notes()
     naive = next((attack for attack in attacks.values() if isinstance(attack, Reconstruction)), None)
     chosen = {key: given for key, given in rule.defenses.items() if given is not None}
     defenses = {key: complete(instantiate(given), naive) for key, given in chosen.items()}

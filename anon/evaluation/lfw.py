@@ -28,9 +28,11 @@ from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.modes import four_rows
 from anon.evaluation.pairs import PairSet, Scale, distances, embed_pairs, enrolled, score_pairs
+from anon.evaluation.provenance import Provenance
 from anon.evaluation.published import published
 from anon.faces.collections.photographs.lfw import LFW
 from anon.faces.detection.contract import Detector
+from anon.faces.splits import person
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -100,14 +102,17 @@ def run(
             f"{mismatched:,}; raise protocol.far."
         )
     check_cosine(judge, "The judge")
-    notes = judge_notes(encoder, judge, rule)
+    provenance = Provenance(rule)
+    for part, title in ((model_generator, name), (encoder, encoder.name), (judge, f"the judge {judge.name}")):
+        provenance.check(part, title, pictures.names, False, "LFW")
+    notes = [*judge_notes(encoder, judge, rule), *provenance.notes()]
     device = gather(model_generator, encoder, judge)
     seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     learned = data.faces("train")
     anchors = seen.anchors(learned, int(cfg.seed)).to(device)
     tracker = seen.calibrate(ENCODER, data.faces("background")).threshold
     methods = four_rows(name, encoder, model_generator, cfg.policy, anchors, tracker)
-    known = len(set(learned.names) & set(pictures.names))
+    known = len(set(map(person, learned.names)) & set(map(person, pictures.names)))
     if known:
         notes.append(f"{known:,} of the {len(pictures.names):,} people of the pairs are in the training split of data.")
 

@@ -27,6 +27,7 @@ from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.defending import adapted, arrange, costs_how, defend, detection, figures, measured_how
 from anon.evaluation.figures import Figure, Row, short
+from anon.evaluation.provenance import Provenance
 from anon.evaluation.published import published
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
@@ -105,6 +106,9 @@ def run(
     defenses: dict[str, DefenseLike] = {f"{share:g}": UniformNoise(rule.epsilon, share) for share in shares}
     setting = arrange(model_generator, encoder, judge, data, cfg, rule, name, rule.probes)
     one = None if rule.adaptive is None else adapted(cfg, rule.adaptive, judge, setting.device)
+    provenance = Provenance(rule)
+    provenance.check(one, "the adaptive attack", setting.faces.names, setting.faces.synthetic, data.name)
+    setting.notes.extend(provenance.notes())
     found = defend(setting, defenses, one)
     rows = [
         setting.row(f"uniform_noise {key}", {"share": Figure(float(key)), **figures(values, setting)})

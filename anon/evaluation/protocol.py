@@ -36,6 +36,7 @@ class Protocol:
         grid_faces: rows of the picture grids; 0: none.
         batch_size: faces at a time.
         allow_training_encoder: let the judge be the encoder that the generator was trained with. The table says so.
+        allow_training_people: evaluate on people whom a network learned from. The table says so.
     """
 
     needs_generator: ClassVar[bool] = True  # evaluate.py restores ``checkpoint`` for it
@@ -47,6 +48,7 @@ class Protocol:
     grid_faces: int = 6
     batch_size: int = 64
     allow_training_encoder: bool = False
+    allow_training_people: bool = False
 
 
 class Data(typing.Protocol):

@@ -6,8 +6,6 @@ The ladder, LFW, the transfer of attacks and the share of noise write this form;
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,8 +15,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from anon import printable
 from anon.errors import UserError
 from anon.evaluation.figures import Row
+from anon.faces.cache import owners_only
 
 SCHEMA = 1
 
@@ -50,21 +50,20 @@ def as_json(results: Results) -> str:
         "counts": dict(results.counts),
         "config": dict(results.config),
         "commit": results.commit,
+        "notes": list(results.notes),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(results: Results) -> str:
     """One line a figure: what was done to the faces, metric, value, low, high, n, reason."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     names = ("method", "policy", "defense", "attack", "adversary", "data", "split")
-    writer.writerow([*names, "metric", "value", "low", "high", "n", "reason"])
+    lines: list[list[object]] = [[*names, "metric", "value", "low", "high", "n", "reason"]]
     for row in results.rows:
         for metric, figure in row.metrics.items():
-            numbers = ["" if value is None else value for value in (figure.value, figure.low, figure.high)]
-            writer.writerow([*(getattr(row, name) for name in names), metric, *numbers, figure.n, figure.reason or ""])
-    return buffer.getvalue()
+            place = [getattr(row, name) for name in names]
+            lines.append([*place, metric, figure.value, figure.low, figure.high, figure.n, figure.reason])
+    return printable.as_csv(lines)
 
 
 def plain(cfg: Mapping[str, Any] | DictConfig | None) -> Any:
@@ -72,8 +71,11 @@ def plain(cfg: Mapping[str, Any] | DictConfig | None) -> Any:
     return OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write(path: Path, content: str | bytes, owners: bool = False) -> None:
     """Replace a file, of text (UTF-8) or of bytes: readers see the old content or the new one.
+
+    Args:
+        owners: it shows faces that belong to somebody, so its owner alone may read it.
 
     Raises:
         UserError: it cannot be written.
@@ -81,14 +83,16 @@ def write(path: Path, content: str | bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        with open(beside, "wb", opener=owners_only if owners else None) as file:
+            file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         beside.replace(path)
     except OSError as error:
         raise UserError(f"The results cannot be written to '{path}' ({error.strerror}).") from error
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table whose columns also line up as plain text."""
+    """A Markdown table whose columns also line up as plain text; a cell is one line."""
+    body = [[printable.flat(cell) for cell in line] for line in body]
     widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ from anon.evaluation.figures import Figure, Row, short
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
+from anon.evaluation.provenance import Provenance
 from anon.evaluation.trained import adversary, attack_config, newest
 from anon.faces.contract import FaceSet, check_images, in_eight_bits
 from anon.identity.contract import JudgeLike
@@ -122,6 +123,10 @@ def run(
     seen = Eyes(None, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     calibrated = seen.calibrate(JUDGE, data.faces("background"))
     faces = data.faces("evaluation")
+    provenance = Provenance(rule)
+    for title, part in {**victims, **attacks, f"the judge {judge.name}": judge}.items():
+        provenance.check(part, title, faces.names, faces.synthetic, data.name)
+    notes += provenance.notes()
     half = rules.halves(faces)
     probe = rules.probes_of(faces, half, rule.probes)
     labels = faces.labels[probe]

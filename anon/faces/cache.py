@@ -21,6 +21,11 @@ def cache_root() -> Path:
     return Path(os.environ.get("ANON_CACHE") or fallback)
 
 
+def owners_only(path: str | Path, flags: int) -> int:
+    """An opener for ``open``: what it makes, faces and names of people, can be read by its owner alone."""
+    return os.open(path, flags, 0o600)
+
+
 def built_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """Return ``folder``, calling ``build(part)`` first where it does not exist yet.
 

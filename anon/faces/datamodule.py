@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ from anon.faces.folder import EmptySplit, FolderFaces
 from anon.faces.packed import Pack, PackedFaces
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.faces.transit import ARRIVED, Orders, RawBatches, Slots, sent
+
+log = logging.getLogger(__name__)
 
 #: Batches that a worker fetches ahead: they are handed out in order, so the others wait for the slowest.
 AHEAD = 4
@@ -157,7 +160,10 @@ class FaceData(pl.LightningDataModule):
     def faces(self, split: str) -> FaceSet:
         """One split, built at the first call."""
         if split not in self._faces:
-            self._faces[split] = self.sets(split=split)
+            faces = self.sets(split=split)
+            for other, known in self._faces.items():
+                _tell_shared(str(self.name), faces, split, known, other)
+            self._faces[split] = faces
         return self._faces[split]
 
     def prepare_data(self) -> None:
@@ -201,6 +207,17 @@ class FaceData(pl.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._position = state_dict.get("train")
+
+
+def _tell_shared(name: str, faces: FaceSet, split: str, known: FaceSet, other: str) -> None:
+    """Say in one line how many pictures two splits, which have no person in common, share byte for byte."""
+    both = [getattr(each, "digests", None) for each in (faces, known)]
+    shared = 0 if both[0] is None or both[1] is None else len(np.intersect1d(both[0], both[1]))
+    if shared:
+        log.warning(
+            f"{name}: {shared:,} pictures of the split {split} are, byte for byte, pictures of other people in the "
+            f"split {other}: one person under two names; put them into one folder."
+        )
 
 
 def _loader(faces: FaceSet, workers: int, slots: Slots | None = None, **options: Any) -> DataLoader:

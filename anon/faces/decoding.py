@@ -6,10 +6,11 @@ Threads decode (Pillow works outside Python's lock), the calling thread warps, i
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -24,9 +25,10 @@ from anon.errors import UserError
 from anon.faces.alignment import align, crop_box, similarity, template, transform
 from anon.faces.contract import to_float, to_uint8
 from anon.faces.images import ImageError, read_image
+from anon.printable import as_csv
 from anon.progress import track
 
-VERSION = 1  # raise it with every change that alters a pixel: it is part of the cache's key
+VERSION = 2  # raise it with every change that alters a file: it is part of the cache's key
 _WORKERS = 2  # threads
 _AHEAD = 32  # decoded images that may wait: bounds the memory
 
@@ -44,7 +46,7 @@ class Photograph(NamedTuple):
 
 
 def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.ndarray] | None, size: int) -> None:
-    """Write faces.npy, labels.npy, landmarks.npy, index.json and skipped.csv."""
+    """Write faces.npy, labels.npy, landmarks.npy, digests.npy, index.json, skipped.csv and repeated.csv."""
     needed, free = len(files) * size * size * 3, shutil.disk_usage(part).free
     if needed > free:
         raise UserError(
@@ -56,6 +58,8 @@ def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.
     labels: list[int] = []
     landmarks: list[np.ndarray] = []
     skipped: list[tuple[str, str]] = []
+    digests: list[int] = []
+    used: list[str] = []
 
     def read(file: Photograph) -> tuple[Tensor, Tensor | None] | str:
         if table is None:
@@ -83,7 +87,10 @@ def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.
                 skipped.append((file.name, found))
             else:
                 face, placed = _face(*found, size)
-                output.write(face.numpy().tobytes())
+                content = face.numpy().tobytes()
+                output.write(content)
+                digests.append(digest(content))
+                used.append(file.name)
                 labels.append(position[file.identity])
                 if placed is not None:
                     landmarks.append(placed.numpy())
@@ -92,12 +99,34 @@ def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.
     np.save(part / "labels.npy", np.array(labels, dtype=np.int64))
     if table is not None:
         np.save(part / "landmarks.npy", np.array(landmarks, dtype=np.float32).reshape(-1, 5, 2))
+    np.save(part / "digests.npy", np.array(digests, dtype=np.int64))
     reasons = collections.Counter(reason for _, reason in skipped)
+    same = repeated(digests, labels)
     index = {"files": len(files), "faces": len(labels), "skipped": dict(reasons.most_common()), "names": names}
-    (part / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    with open(part / "skipped.csv", "w", encoding="utf-8", errors="backslashreplace", newline="") as listing:
-        rows = ('"{}",{}\r\n'.format(name.replace('"', '""'), reason) for name, reason in skipped)
-        listing.writelines(("file,reason\r\n", *rows))
+    (part / "index.json").write_text(json.dumps(index | {"repeated": len(same)}), encoding="utf-8")
+    for name, head, rows in (
+        ("skipped.csv", "reason", skipped),
+        ("repeated.csv", "picture", [(used[place], f"{digests[place] % 2**64:016x}") for place in same]),
+    ):
+        with open(part / name, "w", encoding="utf-8", errors="backslashreplace", newline="") as listing:
+            listing.write(as_csv([("file", head), *rows]))
+
+
+def digest(content: bytes) -> int:
+    """64 bits that tell whether two pictures are the same bytes; they fit an int64."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big", signed=True)
+
+
+def repeated(digests: Sequence[int], people: Sequence[int] | Sequence[str]) -> list[int]:
+    """Places of the pictures that several people have byte for byte, in groups of the same picture.
+
+    >>> repeated([5, 7, 5, 7, 7], ["Ann", "Ann", "Bob", "Ann", "Ann"])
+    [0, 2]
+    """
+    owners: dict[int, set[object]] = {}
+    for mark, owner in zip(digests, people, strict=True):
+        owners.setdefault(mark, set()).add(owner)
+    return sorted((i for i, mark in enumerate(digests) if len(owners[mark]) > 1), key=lambda i: (digests[i], i))
 
 
 def _write_header(output: BinaryIO, count: int, size: int) -> None:

@@ -29,7 +29,7 @@ from anon.faces.cache import built_once, cache_root
 from anon.faces.contract import Sample, to_float
 from anon.faces.decoding import VERSION, Photograph, decode
 from anon.faces.points import file_key, read_points
-from anon.faces.splits import members
+from anon.faces.splits import members, one_spelling
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,8 @@ class FolderFaces:
 
     Args:
         root: folder of identity folders; links are followed, names that begin with a dot ignored.
-        split: one of :data:`anon.faces.splits.SPLITS`; identities belong to it by their folder's name.
+        split: one of :data:`anon.faces.splits.SPLITS`; identities belong to it by their folder's name. Folders whose
+            names spell one person in several ways are one identity.
         size: side of the images in pixels.
         points: CSV of five points a file; None: the images are aligned crops already.
         min_images: identities with fewer usable images are left out.
@@ -81,12 +82,19 @@ class FolderFaces:
             raise UserError(f"Nothing usable in data.root='{self.root}'. {self.summary}")
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             log.info(self.summary)
+            if index["repeated"]:
+                listing = self.folder / "repeated.csv"
+                log.warning(
+                    f"{self.root.name} ({split}): {index['repeated']:,} pictures are, byte for byte, those of another "
+                    f"person too (listed in {listing}); remove them from the wrong folder."
+                )
         labels = torch.from_numpy(np.load(self.folder / "labels.npy"))
         enough = torch.bincount(labels, minlength=len(index["names"])) >= min_images
         if not enough.any():
             raise UserError(f"No identity of '{self.root}' ({split}) has data.min_images={min_images} usable images.")
         self._rows = enough[labels].nonzero().squeeze(1).numpy()  # (N,) rows of the cache
         self.names: list[str] = list(itertools.compress(index["names"], enough.tolist()))
+        self.digests = np.load(self.folder / "digests.npy")[self._rows]  # (N,) of the pictures' bytes
         self.labels: Tensor = (enough.cumsum(0) - 1)[labels[self._rows]]
         self.videos: Tensor = torch.full_like(self.labels, -1)
         starts = torch.searchsorted(self.labels, torch.arange(len(self.names)))  # labels ascend
@@ -137,19 +145,23 @@ def _list_files(root: Path, split: str) -> list[Photograph]:
     except OSError as error:
         raise UserError(f"data.root='{root}' cannot be read: {error.strerror}.") from error
     # os.path.isdir, as a directory entry's own is_dir() raises on a link to itself
-    folders = {_spelled(entry.name): entry.name for entry in visible if os.path.isdir(entry.path)}
+    folders = [entry.name for entry in visible if os.path.isdir(entry.path)]
     if not folders:
         found = "files but no folders" if visible else "nothing"
         raise UserError(f"data.root='{root}' holds {found}; data=folder reads <root>/<identity>/<image>.")
-    identities = members(folders, split)
+    people = one_spelling(map(_spelled, folders), f"data.root='{root}'")
+    written: dict[str, list[str]] = {}
+    for folder in sorted(folders):
+        written.setdefault(people[_spelled(folder)], []).append(folder)
+    identities = members(written, split)
     if not identities:
         raise EmptySplit(
-            f"None of the {len(folders):,} identities of data.root='{root}' falls into the split '{split}'."
+            f"None of the {len(written):,} identities of data.root='{root}' falls into the split '{split}'."
         )
     files = []
-    for identity in identities:
+    for identity, folder in ((name, folder) for name in identities for folder in written[name]):
         try:
-            with os.scandir(root / folders[identity]) as entries:
+            with os.scandir(root / folder) as entries:
                 shown = [entry for entry in entries if not entry.name.startswith(".")]
             found_here = [entry for entry in shown if not os.path.isdir(entry.path)]
         except OSError as error:
@@ -160,7 +172,7 @@ def _list_files(root: Path, split: str) -> list[Photograph]:
                 size, modified = status.st_size, status.st_mtime_ns
             except OSError:  # a broken link: counted as unreadable when it is opened
                 size, modified = -1, -1
-            files.append(Photograph(identity, f"{folders[identity]}/{entry.name}", size, modified))
+            files.append(Photograph(identity, f"{folder}/{entry.name}", size, modified))
     if not files:
         raise UserError(f"The identity folders of data.root='{root}' in the split '{split}' hold no files.")
     return files

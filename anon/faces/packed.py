@@ -28,17 +28,12 @@ from anon.errors import UserError
 from anon.faces.alignment import similarity, template, transform, warp
 from anon.faces.contract import Sample, to_float
 from anon.faces.folder import EmptySplit
+from anon.faces.packed_index import FORMATS, fault_of_columns, fault_of_info
 from anon.faces.splits import SPLITS
 
-VERSION = 1
-_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+INDEX, COLUMNS = "index.json", "index.safetensors"
 _MAX_INDEX = 4 << 30  # bytes
-_MAX_FACE = 64 << 20
 _OPEN = 128  # shards that are kept open
-_COLUMNS = {
-    **{"label": "int64", "split": "uint8", "shard": "int32", "input": "int64", "offset": "int64", "length": "int64"},
-    **{"video": "int64", "frame": "int64", "landmarks": "float32", "score": "float32"},
-}
 
 
 class Part(NamedTuple):
@@ -80,7 +75,7 @@ class Pack:
         self.info = self._read_info()
         self.columns = self._read_columns()
         self.count = int(self.info["faces"])
-        self._check()
+        self._check_files()
         self._open: dict[int, BinaryIO] = {}
 
     def frame(self, row: int, part: Part | None = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -94,7 +89,7 @@ class Pack:
                 if (height, width) == (side, side) and colours in ("YCbCr", "RGB"):
                     return decode_jpeg(content, "RGB", buffer=out)
             else:
-                with Image.open(io.BytesIO(content), formats=[_FORMATS[codec]]) as image:
+                with Image.open(io.BytesIO(content), formats=[FORMATS[codec]]) as image:
                     if image.size == (side, side) and image.mode == "RGB":
                         found = np.asarray(image if part is None else part.of(image))
                         if out is None:
@@ -112,7 +107,7 @@ class Pack:
             with open(path, encoding="utf-8") as lines:
                 names = [json.loads(line) for line in lines]
             return [str(names[number]) for number in self.columns["input"].tolist()]
-        except (OSError, ValueError, IndexError) as error:
+        except (OSError, ValueError, IndexError, RecursionError) as error:
             raise self._damaged("files.jsonl does not fit") from error
 
     def _file(self, shard: int) -> BinaryIO:
@@ -135,7 +130,7 @@ class Pack:
         return UserError(f"Packed data set '{self.root}': {what}; run prepare again.")
 
     def _read_info(self) -> dict[str, Any]:
-        path = self.root / "index.json"
+        path = self.root / INDEX
         if not path.is_file():
             begun = (self.root / "prepare.json").is_file()
             state = "is not finished" if begun else "is no packed data set"
@@ -144,53 +139,32 @@ class Pack:
             if path.stat().st_size > _MAX_INDEX:
                 raise self._damaged("index.json is too large")
             info = json.loads(path.read_text(encoding="utf-8"))
-            sound = (
-                info["version"] == VERSION
-                and info["splits"] == list(SPLITS)
-                and info["codec"] in _FORMATS
-                and all(isinstance(info[key], int) and info[key] > 0 for key in ("size", "faces"))
-                and isinstance(info["margin"], (int, float))
-                and all(isinstance(name, str) for name in [info["name"], *info["names"]])
-                and all(isinstance(shard["bytes"], int) for shard in info["shards"])
-                and all(Path(shard["name"]).name == shard["name"] for shard in info["shards"])
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            wrong = fault_of_info(info)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged("index.json is damaged") from error
-        if not sound:
-            raise self._damaged("index.json is damaged, or another version's")
+        if wrong:
+            raise self._damaged(wrong)
         return dict(info)
 
     def _read_columns(self) -> dict[str, np.ndarray]:
-        path = self.root / "index.safetensors"
+        path = self.root / COLUMNS
         try:
-            columns = load_file(path)
-        except (OSError, SafetensorError, ValueError) as error:
+            if path.stat().st_size > _MAX_INDEX:
+                raise self._damaged("index.safetensors is too large")
+            columns = dict(load_file(path))
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise self._damaged("index.safetensors is missing or damaged") from error
-        count = self.info["faces"]
-        for key, kind in _COLUMNS.items():
-            shape = (count, 5, 2) if key == "landmarks" else (count,)
-            if key not in columns or columns[key].dtype != kind or columns[key].shape != shape:
-                raise self._damaged("index.safetensors does not fit index.json")
-        if any(len(column) != count for column in columns.values()):
-            raise self._damaged("index.safetensors does not fit index.json")
-        return dict(columns)
+        wrong = fault_of_columns(columns, self.info)
+        if wrong:
+            raise self._damaged(wrong)
+        return columns
 
-    def _check(self) -> None:
-        """Every face lies within its shard, and every shard is there."""
-        column = self.columns
-        for key, bound in (("label", len(self.info["names"])), ("split", len(SPLITS)), ("shard", len(self._shards()))):
-            if column[key].min() < 0 or column[key].max() >= bound:
-                raise self._damaged(f"index.safetensors has a {key} that index.json does not know")
-        sizes = np.array([shard["bytes"] for shard in self._shards()], np.int64)
-        for shard, size in zip(self._shards(), sizes.tolist(), strict=True):
+    def _check_files(self) -> None:
+        """Every shard is there, in this folder, and as long as the index states."""
+        for shard in self._shards():
             path = self.root / shard["name"]
-            if not path.is_file() or path.stat().st_size != size:
-                raise self._damaged(f"'{shard['name']}' is missing or has another size than the index states")
-        start, length, room = column["offset"], column["length"], sizes[column["shard"]]
-        wrong = (start < 0) | (length < 1) | (length > _MAX_FACE) | (start > room) | (start > room - length)
-        if wrong.any():
-            name = self._shards()[int(column["shard"][int(wrong.argmax())])]["name"]
-            raise self._damaged(f"the index has faces beyond the end of '{name}'")
+            if path.is_symlink() or not path.is_file() or path.stat().st_size != shard["bytes"]:
+                raise self._damaged(f"'{shard['name']}' is missing, a link, or of another size than the index states")
 
     def _shards(self) -> list[dict[str, Any]]:
         return cast("list[dict[str, Any]]", self.info["shards"])

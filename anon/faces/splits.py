@@ -1,21 +1,66 @@
 """Four identity-disjoint splits by a hash of the identity's name, the same for every data set and forever.
 
 Shipped weights depend on them: an identity that trained a recognizer must never be evaluated. The split of a name is a
-pure function of the name, so it does not change when a data set grows, is subsampled or is read on another machine.
+pure function of the name as it is written, so it does not change when a data set grows, is subsampled or is read on
+another machine. One person may be written in several ways: :func:`one_spelling` finds those of a data set, and
+:func:`person` is what is compared where two data sets, or training and evaluation, meet.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 from anon.errors import UserError
+
+log = logging.getLogger(__name__)
 
 #: Split names with their share of the identities. ``train``: generators and recognizers. ``background``: thresholds and
 #: other calibration. ``attacker``: the people whose pairs an attacker owns. ``evaluation``: figures only.
 SHARES: dict[str, float] = {"train": 0.5, "background": 0.1, "attacker": 0.2, "evaluation": 0.2}
 SPLITS: tuple[str, ...] = tuple(SHARES)
 _OFFICIAL = {"val": "background", "test": "evaluation"}
+
+
+def person(name: str) -> str:
+    """What the spellings of one name have in common; nothing is split by it, names are compared by it.
+
+    Letters are composed and of normal width (NFKC) and lower case, what cannot be seen is left out, and spaces,
+    underscores, hyphens and dots between words are one space. "Müller" and "Mueller" may be two people and stay two.
+
+    >>> person("Anna_B.") == person("ANNA  B") == person("\uff21nna-b"), person("Müller") == person("Mueller")
+    (True, False)
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    seen = "".join(letter for letter in folded if unicodedata.category(letter) not in ("Cf", "Cc") or letter.isspace())
+    return re.sub(r"[\s_.\u2010-\u2015\u2212-]+", " ", seen).strip() or name
+
+
+def one_spelling(names: Iterable[str], where: str) -> dict[str, str]:
+    """Each name of a data set with the spelling that its person goes by: the first of them in the order of letters.
+
+    Says in one line of the log how many people were written in several ways; ``where`` names the data set there.
+    """
+    first: dict[str, str] = {}
+    given = sorted(set(names))
+    for name in given:
+        first.setdefault(person(name), name)
+    if len(first) < len(given):
+        _tell_once(
+            f"{where}: {len(given):,} names are {len(first):,} people in several spellings (case, separators, width or "
+            "composition of letters); each is one person, under the first spelling. Rename them where that is wrong."
+        )
+    return {name: first[person(name)] for name in given}
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    """Every split of a data set finds the same."""
+    log.warning(text)
 
 
 def split_of(identity: str) -> str:

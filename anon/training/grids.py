@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
+from anon.faces.cache import owners_only
 from anon.faces.contract import FaceSet, to_uint8
 from anon.faces.folder import EmptySplit
 from anon.training.steps import steps_done
@@ -69,7 +70,9 @@ class SampleGrids(Callback):
         picture = Image.fromarray(sheet(self.columns(pl_module, self._targets.to(pl_module.device))).numpy())
         picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
         self.folder.mkdir(parents=True, exist_ok=True)
-        picture.save(self.folder / f"{step:07d}.png")
+        opener = None if data.synthetic else owners_only
+        with open(self.folder / f"{step:07d}.png", "wb", opener=opener) as file:
+            picture.save(file, "PNG")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("grid", [picture], step=step)

@@ -1,6 +1,7 @@
 """The weights that ship with the package: safetensors in half precision, <= 4 MB each, with a model card and a hash.
 
-``index.json`` lists them: ``{name: {"file", "sha256", "bytes", "card"}}``; the card beside each says how it was made.
+``index.json`` lists them: ``{name: {"file", "sha256", "bytes", "card", "domain"}}``; the card beside each says how it
+was made, ``domain`` what it learned from: ``synthetic`` (rendered faces) or ``photographs``.
 A generator's entry also has ``config``, what it and its encoder are built from.
 """
 
@@ -49,7 +50,12 @@ def path(name: str, folder: Path = FOLDER) -> Path:
 
 
 def ship(
-    state: Mapping[str, Tensor], name: str, card: str, folder: Path = FOLDER, config: Mapping[str, Any] | None = None
+    state: Mapping[str, Tensor],
+    name: str,
+    card: str,
+    folder: Path = FOLDER,
+    config: Mapping[str, Any] | None = None,
+    domain: str = "synthetic",
 ) -> Path:
     """Write ``state`` as half-precision safetensors with its model card (Markdown), and enter it in the index.
 
@@ -78,6 +84,7 @@ def ship(
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
         "card": f"{name}.md",
+        "domain": domain,
     } | ({} if config is None else {"config": dict(config)})
     _replace(folder / "index.json", (json.dumps(entries, indent=2, sort_keys=True) + "\n").encode())
     return file

@@ -110,6 +110,8 @@ def load_into(module: nn.Module, path: str | Path) -> None:
     if broken:
         raise UserError(f"'{resolve(path)}' holds NaN or infinite numbers, first in {broken[0]}.")
     module.load_state_dict(state)
+    if str(path).startswith(SHIPPED):
+        module.__dict__["shipped"] = str(path).removeprefix(SHIPPED)  # tells what it learned from, see the index
 
 
 def fingerprint(module: nn.Module) -> str:

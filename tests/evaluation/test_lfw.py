@@ -125,7 +125,8 @@ def config(root: Path, **changes: object):
 def test_a_generator_from_end_to_end(tiny_lfw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = run(Other(), encoder(0), judge(0x5EED), Data(), config(tiny_lfw), tmp_path, commit="abc")
     content = json.loads(path.read_text())
-    assert set(content) == {"schema", "seed", "rows", "judge", "threshold", "far", "counts", "config", "commit"}
+    parts = {"schema", "seed", "rows", "judge", "threshold", "far", "counts", "config", "commit", "notes"}
+    assert set(content) == parts
     rows = {row["method"]: row for row in content["rows"]}
     assert list(rows) == ["Real", "FIVA", "FIVA + Sampling", "FIVA + ITM"]
     assert {(row["data"], row["split"]) for row in content["rows"]} == {("lfw", "pairs.txt")}

@@ -47,6 +47,8 @@ def test_grid_is_written_and_shown_only_where_allowed(
     assert [path.name for path in tmp_path.glob("grids/*")] == ["0000002.png"] * logged
     if not logged:
         return
+    mode = (tmp_path / "grids" / "0000002.png").stat().st_mode & 0o077
+    assert bool(mode) == synthetic  # faces of people are their owner's only
     picture = np.asarray(Image.open(tmp_path / "grids" / "0000002.png"))
     assert picture.shape == (3 * 32, 7 * 32, 3)
     target = spread(small.Pictures("background"), 3)[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from anon.errors import UserError
 from anon.evaluation.compare import Better, compare
+from anon.printable import flat
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in compare(given.runs, given.out.expanduser(), better):
             print(path)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {flat(str(error)).strip()}", file=sys.stderr)
         return 2
     return 0
 

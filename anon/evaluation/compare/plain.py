@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +10,7 @@ from anon.evaluation.compare.sections import Section
 from anon.evaluation.compare.tables import Better, Grid, extreme, finite, place
 from anon.evaluation.report.sheet import Cell
 from anon.evaluation.results import markdown_table
+from anon.printable import as_csv, flat
 
 HEAD = ("run", "folder", "kind", "name", "value", "low", "high", "step", "n")
 _SPECIAL = re.compile(r"([\\`*<>|\[\]~_])")
@@ -35,13 +34,7 @@ def comma_separated(runs: Sequence[Run], better: Better) -> str:
     ``kind``: ``state``, ``seconds``, ``setting``, ``version``, ``last``, ``lowest``, ``highest`` (of a metric, with the
     step; the better of the two alone where that is known), ``figure`` (of an evaluation, with interval and n).
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(HEAD)
-    for run in runs:
-        for row in _values(run, better):
-            writer.writerow([run.name, run.folder, *("" if value is None else value for value in row)])
-    return buffer.getvalue()
+    return as_csv([HEAD, *([run.name, run.folder, *row] for run in runs for row in _values(run, better))])
 
 
 def _values(run: Run, better: Better) -> Iterator[tuple[object, ...]]:
@@ -82,4 +75,4 @@ def _cell(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", re.sub(r"\s+", " ", text))
+    return _SPECIAL.sub(r"\\\1", flat(text))

@@ -30,6 +30,7 @@ from anon.evaluation.harness.subjects import Group, Subjects, images_at, subject
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite
 from anon.evaluation.harness.workshop import Attacker, Behind, Method, Needs, Workshop
 from anon.evaluation.judging import check_cosine
+from anon.evaluation.provenance import Provenance
 from anon.faces.contract import in_eight_bits
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -79,7 +80,8 @@ class Bench:
             device,
         )
         self.judge = eye(judge)
-        self.workshop = Workshop(suite, judge, device, self._anchors, self._tracking_threshold)
+        self.provenance = Provenance(suite)
+        self.workshop = Workshop(suite, judge, device, self._anchors, self._tracking_threshold, self.known)
         self._subjects: dict[str, Subjects] = {}
         self._calibrations: dict[tuple[str, str], rules.Calibration] = {}
 
@@ -112,6 +114,15 @@ class Bench:
 
     def _tracking_threshold(self, data: str, encoder: Encoder) -> float:
         return self.calibration(data, eye(as_it_conditions(encoder))).threshold
+
+    def known(self, part: object, title: str, data: str) -> None:
+        """See that no network in ``part`` knows the evaluation people of a data set.
+
+        Raises:
+            UserError: one does, and that is not allowed.
+        """
+        people = self.subjects(data)
+        self.provenance.check(part, title, people.items.faces.names, people.synthetic, people.name)
 
     # what is drawn
 

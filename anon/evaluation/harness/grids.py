@@ -1,6 +1,7 @@
 """Picture grids of the report: a person a row, a combination a column, the judge's distance to the target below each.
 
-They show faces, so for people who exist they are made only when asked for (``logger.images=true``).
+They show faces, so for people who exist they are made only when asked for (``logger.images=true``) and
+only their owner may read the file.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def write_grids(
         parts = [part for group in groups.values() for part in _split(group)]
         for number, part in enumerate(parts):
             file = f"grid_{plan.name}{'' if len(parts) == 1 else f'_{number + 1}'}.png"
-            files.write(folder / file, as_png(draw(_columns([cells[one] for one in part], document, count))))
+            content = as_png(draw(_columns([cells[one] for one in part], document, count)))
+            files.write(folder / file, content, owners=not all(cells[one].people.synthetic for one in part))
             found[file] = _caption(plan, part, cells)
     return found
 

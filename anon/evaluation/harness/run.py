@@ -105,6 +105,8 @@ def run(
     cells = {one: Cell(bench, one) for one in asked}
     for name in dict.fromkeys(one.data for one in asked):
         bench.calibration(name, bench.judge)
+        bench.known(judge, f"the judge {judge.name}", name)
+        bench.known(tools.attributes, "the estimator of attributes", name)
     needs = {one: cell.needs() for one, cell in cells.items()}
     settings = {name: as_plain(suite.measures[name]) for name in measures}
     found = _evaluate(asked, cells, needs, measures, settings)
@@ -191,7 +193,7 @@ def _document(
         differences=tuple(part for plan in tables for part in _differences(plan, found, places)),
         curves=tuple(plot for plot in plots if isinstance(plot, Curve)),
         histograms=tuple(plot for plot in plots if isinstance(plot, Histogram)),
-        notes=tuple(bench.workshop.notes),
+        notes=(*bench.workshop.notes, *bench.provenance.notes()),
         config=_kept_config(cfg),
         commit=commit,
         versions={name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},

@@ -73,6 +73,7 @@ class Workshop:
         device: of networks.
         anchors: of a data set and an encoder -> (K, D) fake identities.
         threshold: of a data set and an encoder -> the tracker's cosine distance.
+        known: told every network that is built: the network, its title, the data set.
     """
 
     def __init__(
@@ -82,9 +83,10 @@ class Workshop:
         device: torch.device,
         anchors: Callable[[str, Encoder], Tensor],
         threshold: Callable[[str, Encoder], float],
+        known: Callable[[object, str, str], None],
     ) -> None:
         self.suite, self.judge, self.device = suite, judge, device
-        self.anchors, self.threshold = anchors, threshold
+        self.anchors, self.threshold, self.known = anchors, threshold, known
         self._bases: dict[str, Any] = {}
         self._methods: dict[tuple[str, str, str, float | None], Method | Needs] = {}
         self._attacks: dict[str, AttackLike] = {}
@@ -140,6 +142,7 @@ class Workshop:
             self._check_judge(encoder, title)
             policy = self._policy(chosen, one.data, encoder, base.generator.steers)
             pristine = Anonymizer(encoder, policy, base.generator)
+        self.known(pristine, title, one.data)
         pristine = pristine.to(self.device).eval()
         key = key_of(
             anonymizer={name: value for name, value in given.items() if name != "checkpoint"}
@@ -203,10 +206,12 @@ class Workshop:
             found = self._trained(one.attack, one.method, one.defense)
             if isinstance(found, Needs):
                 return found
+            self.known(found, one.attack, one.data)
             return Attacker(lambda seed: found, made_of(found))
         if settings["attack"] is None:
             return Needs("needs attack=reconstruction attack.checkpoint=<file>, or another attack=<choice>")
         made = adversary(settings["attack"], self.judge, self.device)
+        self.known(made, one.attack, one.data)
         if not isinstance(made, functools.partial):
             ready = made
             return Attacker(lambda seed: ready, key_of(attack=settings["attack"], made=made_of(ready)))

@@ -38,6 +38,7 @@ def write(document: Document, folder: Path) -> list[Path]:
         "tables.tex": latex(document),
         "report.html": page(document, folder),
     }
+    shown = bool(document.pictures) and not all(people.synthetic for people in document.people.values())
     for name, content in files.items():
-        results.write(folder / name, content)
+        results.write(folder / name, content, owners=shown and name == "report.html")
     return [folder / name for name in files]

@@ -12,6 +12,7 @@ from pathlib import Path
 from anon.errors import UserError
 from anon.evaluation.document import read
 from anon.evaluation.report import write
+from anon.printable import flat
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in write(read(folder / "results.json"), folder):
             print(path)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {flat(str(error)).strip()}", file=sys.stderr)
         return 2
     return 0
 

@@ -6,6 +6,7 @@ import re
 
 from anon.evaluation.document import Document, Table
 from anon.evaluation.report.sheet import Cell, Row, Sheet, about_paper, pieces, sheet
+from anon.printable import flat
 
 WIDE = 6  # columns from which on a table is scaled to the width of the text
 
@@ -85,4 +86,4 @@ def _sentence(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _PLACES.sub(lambda found: _ESCAPES[found[0]], re.sub(r"\s+", " ", text))
+    return _PLACES.sub(lambda found: _ESCAPES[found[0]], flat(text))

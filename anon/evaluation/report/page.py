@@ -23,6 +23,7 @@ from anon.evaluation.report.privacy import keeps
 from anon.evaluation.report.sheet import Sheet, about_paper, datasets, differences, measured, pieces, sheet, title
 from anon.evaluation.report.sweep import rule, sweeps, swept
 from anon.evaluation.report.tradeoff import tradeoffs
+from anon.printable import visible
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SHOWN = 12  # plots of a section; more are folded away
@@ -71,7 +72,7 @@ def page(document: Document, folder: Path) -> str:
     )
     rendering.filters["commands"] = _commands
     rendering.filters["about_paper"] = about_paper
-    return rendering.get_template("page.html.j2").render(
+    html = rendering.get_template("page.html.j2").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         document=document,
         datasets=datasets(document),
@@ -87,6 +88,7 @@ def page(document: Document, folder: Path) -> str:
         config=_json(document.config),
         made={name: value if isinstance(value, str) else _json(value) for name, value in document.made.items()},
     )
+    return visible(html)
 
 
 def _section(document: Document, table: Table, number: int) -> Section:

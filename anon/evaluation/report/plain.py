@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 
 from anon.evaluation.document import Document, Table
 from anon.evaluation.report.sheet import Cell, Row, about_paper, datasets, differences, measured, pieces, sheet, title
 from anon.evaluation.results import markdown_table
+from anon.printable import as_csv, flat
 
 LINE = ("data", "split", "method", "policy", "defense", "attack", "input", "dial")
 _SPECIAL = re.compile(r"([\\`*<>|\[\]~]|(?<!\w)_|_(?!\w))")
@@ -31,17 +30,14 @@ def markdown(document: Document) -> str:
 
 def comma_separated(document: Document) -> str:
     """One line a figure; a combination that could not be evaluated is a line without a metric, with the reason."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*LINE, "metric", "value", "low", "high", "n", "reason"])
+    rows: list[list[object]] = [[*LINE, "metric", "value", "low", "high", "n", "reason"]]
     for line in document.lines:
-        place = [_blank(getattr(line, name)) for name in LINE]
+        place = [getattr(line, name) for name in LINE]
         if line.needs:
-            writer.writerow([*place, "", "", "", "", "", line.needs])
+            rows.append([*place, "", "", "", "", "", line.needs])
         for metric, figure in line.metrics.items():
-            numbers = [_blank(value) for value in (figure.value, figure.low, figure.high)]
-            writer.writerow([*place, metric, *numbers, figure.n, figure.reason or ""])
-    return buffer.getvalue()
+            rows.append([*place, metric, figure.value, figure.low, figure.high, figure.n, figure.reason])
+    return as_csv(rows)
 
 
 def wandb_tables(document: Document) -> dict[str, tuple[list[str], list[list[object]]]]:
@@ -119,17 +115,9 @@ def _cell(cell: Cell) -> str:
 
 
 def _sentence(text: str) -> str:
-    parts = [f"`{part.replace('|', chr(92) + '|')}`" if code else _escaped(part) for code, part in pieces(_flat(text))]
+    parts = [f"`{part.replace('|', chr(92) + '|')}`" if code else _escaped(part) for code, part in pieces(flat(text))]
     return "".join(parts)
 
 
 def _escaped(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", _flat(text))
-
-
-def _flat(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
-
-
-def _blank(value: object) -> object:
-    return "" if value is None else value
+    return _SPECIAL.sub(r"\\\1", flat(text))

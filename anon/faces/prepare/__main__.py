@@ -29,6 +29,7 @@ from anon.faces.prepare.options import (
 from anon.faces.prepare.run import LIMITS, prepare
 from anon.faces.prepare.sources import Source, of_collection, of_folder
 from anon.faces.prepare.workers import Limits
+from anon.printable import flat
 
 STOPPED = 130  # 128 + SIGINT, as a shell reports it
 
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _run(given)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {flat(str(error)).strip()}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command continues.", file=sys.stderr)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import collections
-import csv
 import io
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,15 @@ from PIL import Image
 from safetensors.numpy import save
 
 from anon.errors import UserError
+from anon.faces.cache import owners_only
+from anon.faces.decoding import repeated
 from anon.faces.packed import Pack
 from anon.faces.prepare.options import VERSION, Options
 from anon.faces.prepare.sources import Source, mixed
 from anon.faces.splits import SPLITS
+from anon.printable import as_csv, flat
+
+log = logging.getLogger(__name__)
 
 SHEET = (8, 8)  # faces of a contact sheet, down and across
 
@@ -31,14 +36,15 @@ def shard_name(unit: int) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside and rename."""
+    """Write beside and rename; its owner's only."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside and rename."""
+    """Write beside and rename; its owner's only."""
     part = path.with_name(f".{path.name}.part")
-    with open(part, "wb") as file:
+    part.unlink(missing_ok=True)
+    with open(part, "wb", opener=owners_only) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -53,9 +59,12 @@ def read_unit(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content["results"], list) and isinstance(content["faces"], list):
+        rows, faces = content["results"], content["faces"]
+        numbers = [content["bytes"], *(row["input"] for row in rows)]
+        numbers += [row[key] for row in faces for key in ("input", "offset", "length", "video", "frame")]
+        if isinstance(rows, list) and isinstance(faces, list) and all(type(n) is int for n in numbers):
             return dict(content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"'{path}' is damaged; remove it and run prepare again.") from error
     raise UserError(f"'{path}' is damaged; remove it and run prepare again.")
 
@@ -71,10 +80,17 @@ def write(
     Raises:
         UserError: no unit has a face.
     """
-    report = _report(out, sources, count)
+    same = _repeated(out, sources, count)
+    report = _report(out, sources, count, len(same))
     write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
     write_text(out / "report.md", _markdown(name, report))
     write_text(out / "rejected.csv", _rejected(out, sources, count))
+    write_text(out / "repeated.csv", as_csv([("file", "picture"), *same]))
+    if same:
+        log.warning(
+            f"{name}: {len(same):,} faces are, byte for byte, those of another person too (listed in "
+            f"{out / 'repeated.csv'}): one person under two names, or a picture in the wrong folder."
+        )
     if not report["faces"]:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in report["rejected inputs"].items())
         raise UserError(f"None of the {len(sources):,} inputs gave a face: {reasons}.")
@@ -160,7 +176,15 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return None if shapes or inner is None else (len(value), *inner)
 
 
-def _report(out: Path, sources: Sequence[Source], count: int) -> dict[str, Any]:
+def _repeated(out: Path, sources: Sequence[Source], count: int) -> list[tuple[str, str]]:
+    """File and picture of the faces that several people have byte for byte; units of old have no digests."""
+    rows = [row for _, unit in _units(out, count) for row in unit["faces"] if "digest" in row]
+    digests = [row["digest"] for row in rows]
+    found = repeated(digests, [sources[row["input"]].identity for row in rows])
+    return [(sources[rows[place]["input"]].file, f"{digests[place] % 2**64:016x}") for place in found]
+
+
+def _report(out: Path, sources: Sequence[Source], count: int, same: int) -> dict[str, Any]:
     inputs: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
@@ -192,6 +216,7 @@ def _report(out: Path, sources: Sequence[Source], count: int) -> dict[str, Any]:
         "video frames without a face": _sorted(rejected),
         "faces beside the chosen one": totals["others"],
         "people in several official splits": len(mixed(sources)),
+        "faces that several people have": same,
     }
 
 
@@ -200,25 +225,23 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
 
 
 def _markdown(name: str, report: dict[str, Any]) -> str:
-    lines = [f"# {name}", "", "| | |", "|---|---|"]
+    lines = [f"# {flat(name)}", "", "| | |", "|---|---|"]
     for key, value in report.items():
         if isinstance(value, dict):
             lines += [f"| {key} | {sum(value.values()):,} |"]
-            lines += [f"| - {reason} | {number:,} |" for reason, number in value.items()]
+            lines += [f"| - {flat(reason)} | {number:,} |" for reason, number in value.items()]
         else:
             lines += [f"| {key} | {value:,} |"]
     return "\n".join(lines) + "\n"
 
 
 def _rejected(out: Path, sources: Sequence[Source], count: int) -> str:
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(("file", "reason"))
+    rows: list[tuple[str, str]] = [("file", "reason")]
     for _, unit in _units(out, count):
         for result in unit["results"]:
             if result["reason"] is not None:
-                table.writerow((sources[result["input"]].file, result["reason"]))
-    return text.getvalue()
+                rows.append((sources[result["input"]].file, result["reason"]))
+    return as_csv(rows)
 
 
 def _sheet(out: Path, options: Options) -> None:

@@ -7,7 +7,9 @@
     shard-000000.tar        its faces; no file where it has none
     index.json, index.safetensors, files.jsonl       what the loader reads (anon.faces.packed)
     report.json, report.md, rejected.csv             counts; which inputs gave no face, and why
+    repeated.csv            faces that are those of several people, byte for byte
 
+A folder that prepare makes, and all that it writes, is its owner's only: it holds faces and names.
 Everything is written beside and renamed, and a unit's JSON after its shard: a run that is killed leaves whole units and
 one part file a worker, which the next run throws away.
 """
@@ -62,7 +64,9 @@ def prepare(
     if workers < 1 or limits.seconds <= 0 or limits.memory < 0:
         raise UserError("--workers must be at least 1, --timeout above 0 and --memory not negative.")
     try:
-        (out / "units").mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.mkdir(mode=0o700, exist_ok=True)
+        (out / "units").mkdir(mode=0o700, exist_ok=True)
         _claim(out, sources, options)
         lock = FileLock(out / f".task-{task}-of-{tasks}.lock")
         with lock.acquire(timeout=0):
@@ -144,7 +148,7 @@ def _claim(out: Path, sources: Sequence[Source], options: Options) -> None:
             begun = json.loads(path.read_text(encoding="utf-8"))
             differing = sorted(key for key, value in wanted["options"].items() if begun["options"].get(key) != value)
             same_inputs = begun["inputs"] == wanted["inputs"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"'{path}' is damaged; choose another --out.") from error
     if differing:
         raise UserError(

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
+from anon.faces.decoding import digest
 from anon.faces.prepare.extract import Face, rounded
 from anon.faces.prepare.options import CODECS, Options
 from anon.faces.prepare.sources import Source
@@ -41,9 +42,11 @@ def append(file: BinaryIO, source: Source, face: Face, options: Options, place: 
     encoded = io.BytesIO()
     name, settings = CODECS[options.codec]
     Image.fromarray(face.image.numpy()).save(encoded, name, **settings)
-    offset = _member(file, f"{key}.{options.codec}", encoded.getvalue())
+    content = encoded.getvalue()
+    offset = _member(file, f"{key}.{options.codec}", content)
     _member(file, f"{key}.json", json.dumps(written | row, sort_keys=True).encode())
-    return {"input": source.number, "offset": offset, "length": len(encoded.getvalue()), **row}
+    found = {"input": source.number, "offset": offset, "length": len(content), "digest": digest(content)}
+    return found | row
 
 
 def finish(file: BinaryIO) -> None:

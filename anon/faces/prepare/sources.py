@@ -17,7 +17,7 @@ import numpy as np
 from anon.errors import UserError
 from anon.faces.collections.contract import Collection
 from anon.faces.points import file_key
-from anon.faces.splits import assign
+from anon.faces.splits import assign, one_spelling
 from anon.faces.video import is_video
 
 VIDEO_WEIGHT = 64  # photographs' worth of work in a video
@@ -71,7 +71,7 @@ def of_folder(root: Path, table: Mapping[str, np.ndarray] | None) -> list[Source
             found.append(_Found(entry.path, _spelled(f"{identity.name}/{entry.name}"), _spelled(identity.name), video))
     if not found:
         raise UserError(f"--root '{root}' holds nothing to read; it needs <root>/<identity>/<photograph or video>.")
-    return _numbered(found, table)
+    return _numbered(found, table, f"--root '{root}'")
 
 
 def of_collection(collection: Collection, table: Mapping[str, np.ndarray] | None) -> list[Source]:
@@ -83,7 +83,7 @@ def of_collection(collection: Collection, table: Mapping[str, np.ndarray] | None
         found.append(entry)
     if not found:
         raise UserError(f"The collection {collection.name} in '{collection.root}' has no items.")
-    return _numbered(found, table)
+    return _numbered(found, table, f"The collection {collection.name}")
 
 
 def units(sources: Sequence[Source], size: int) -> list[range]:
@@ -114,7 +114,10 @@ def mixed(found: Iterable[Any]) -> dict[str, str | None]:
     return {name: min(several, key=_STRICTEST.index) for name, several in officials.items() if len(several) > 1}
 
 
-def _numbered(found: Sequence[_Found], table: Mapping[str, np.ndarray] | None) -> list[Source]:
+def _numbered(found: Sequence[_Found], table: Mapping[str, np.ndarray] | None, where: str) -> list[Source]:
+    people = one_spelling((entry.identity for entry in found), where)
+    for entry in found:
+        entry.identity = people[entry.identity]
     ordinals: Counter[tuple[str, bool]] = Counter()
     has_val = any(entry.official == "val" for entry in found)
     shared = mixed(found)

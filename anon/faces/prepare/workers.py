@@ -180,10 +180,11 @@ def _serve(connection: Connection, options: Options, limits: Limits) -> None:
 def _fill(
     connection: Connection, sources: Sequence[Source], part: Path, offset: int, options: Options, detector: Any
 ) -> None:
+    from anon.faces.cache import owners_only
     from anon.faces.prepare.extract import Account, extract
     from anon.faces.prepare.shard import append, finish
 
-    with open(part, "r+b" if offset else "wb") as file:
+    with open(part, "r+b" if offset else "wb", opener=owners_only) as file:
         file.truncate(offset)
         file.seek(offset)
         for source in sources:

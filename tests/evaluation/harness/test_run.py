@@ -205,6 +205,8 @@ def test_people_who_exist_are_drawn_only_when_asked_for(tmp_path, capsys):
     assert "data:image/png" not in (tmp_path / "silent" / "report.html").read_text()
     asked = evaluate(tmp_path / "asked", "logger.images=true", data=data)
     assert asked.pictures and (tmp_path / "asked" / "grid_table1.png").is_file()
+    shown = [tmp_path / "asked" / name for name in ("report.html", "grid_table1.png")]
+    assert {path.stat().st_mode & 0o777 for path in shown} == {0o600}  # faces of people: their owner's only
 
 
 def test_a_second_run_is_the_same_and_makes_nothing(tmp_path, capsys):
