@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anon.faces.alignment import Framing, reframe
 from anon.generators.blocks import ResidualDown
 from anon.generators.facedancer import DecoderBlock, EncoderBlock
 from anon.generators.instance_norm import InstanceNorm
@@ -85,9 +86,7 @@ class PublishedStep(ABC):
     def identity(self, images: Tensor) -> Tensor:
         """I(x) (B, D)."""
         encoder = self.ours.encoder
-        if images.shape[-1] != encoder.size:
-            side = (encoder.size, encoder.size)
-            images = F.interpolate(images, side, mode="bilinear", align_corners=False, antialias=True)
+        images = reframe(images, Framing.of(encoder.size))
         return F.normalize(self.recognizer((images - encoder.mean) / encoder.std))
 
     def features(self, images: Tensor) -> list[Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anon.faces.alignment import align
+from anon.faces.alignment import Framing, align, reframe
 from anon.identity.networks.iresnet import IResNet
 from anon.weights.files import load_into
 
@@ -82,9 +82,7 @@ class ExpressionEmbedder(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """What all heads look at, (B, D) float32, not normalized."""
-        if images.shape[-2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
-        return self.trunk(images).float()
+        return self.trunk(reframe(images, Framing.of(self.size))).float()
 
     def project(self, features: Tensor) -> Tensor:
         """(B, P) of unit norm, for the contrastive loss."""

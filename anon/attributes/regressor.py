@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anon.attributes.framing import crop, crop_matrix, face_points
-from anon.faces.alignment import invert, transform
+from anon.faces.alignment import Framing, invert, reframe, reframing, transform
 from anon.identity.networks.iresnet import IResNet
 from anon.weights.files import load_into
 
@@ -62,9 +62,7 @@ class AttributeRegressor(nn.Module):
 
     def read(self, images: Tensor) -> dict[str, Tensor]:
         """The four outputs in the network's own units, landmarks (B, 10) as offsets from the mean points."""
-        if images.shape[-2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
-        out = self.head(F.leaky_relu(self.trunk(images).float(), 0.2))
+        out = self.head(F.leaky_relu(self.trunk(reframe(images, Framing.of(self.size))).float(), 0.2))
         return dict(zip(WIDTHS, out.split(list(WIDTHS.values()), dim=-1), strict=True))
 
     def forward(self, images: Tensor, points: Tensor | None = None) -> Attributes:
@@ -73,20 +71,20 @@ class AttributeRegressor(nn.Module):
             found: Attributes = self(crop(images, matrix, self.size))
             found["landmarks"] = transform(invert(matrix), found["landmarks"])
             return found
-        height, width = images.shape[-2:]
         out = {name: values * SCALES[name] for name, values in self.read(images).items()}
-        half = torch.tensor([width / 2, height / 2], device=images.device)
         mean = torch.tensor(MEAN_POINTS, device=images.device)
-        points = (out["landmarks"].view(-1, 5, 2) + mean + 1) * half - 0.5  # pixel centres at integers
+        seen = (out["landmarks"].view(-1, 5, 2) + mean + 1) * (self.size / 2) - 0.5  # pixel centres at integers
+        height, width = images.shape[-2:]
+        points = transform(invert(reframing(height, width, Framing.of(self.size))).to(seen), seen)
         return Attributes(pose=out["pose"], expression=out["expression"], gaze=out["gaze"], landmarks=points)
 
 
-def targets(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Ground truth of a batch of samples in the network's own units."""
+def targets(batch: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+    """Ground truth of a batch of samples in the own units of a network that looks at ``size`` pixels."""
     height, width = batch["image"].shape[-2:]
-    half = torch.tensor([width / 2, height / 2], device=batch["landmarks"].device)
+    there = reframing(height, width, Framing.of(size)).to(batch["landmarks"])
     mean = torch.tensor(MEAN_POINTS, device=batch["landmarks"].device)
-    points = ((batch["landmarks"] + 0.5) / half - 1 - mean).flatten(1)
+    points = ((transform(there, batch["landmarks"]) + 0.5) / (size / 2) - 1 - mean).flatten(1)
     truth = {"pose": batch["pose"], "expression": batch["expression"], "gaze": batch["gaze"], "landmarks": points}
     return {name: values / SCALES[name] for name, values in truth.items()}
 

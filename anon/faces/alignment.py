@@ -8,11 +8,16 @@ TPAMI 1991) to the ArcFace template of insightface. With centred points ``p`` an
 
 so a mirrored set of points still gives a rotation, never a mirrored face. Matrices map image points to template points;
 pixel centres lie at integers, as in OpenCV. Warping is inverse: each pixel of the result looks up where it came from.
+
+What an aligned crop shows is its :class:`Framing`. Inside the system it follows from the crop's side alone, so it
+travels with the shape of every image batch; crops from outside are brought into it where they come in, and every
+recognizer and estimator brings them into its own (:func:`reframe`).
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,17 +28,46 @@ ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5
 _MOST_SAMPLES = 8  # per side and output pixel, when the warp shrinks
 
 
-def template(size: int) -> Tensor:
-    """The five template points for a ``size`` x ``size`` crop, float32 ``(5, 2)`` pixels.
+#: What a crop may show, in pixels of the 112 crop, outer edges: left, top, side. Two published conventions.
+VIEWS = {"arcface": (0.0, 0.0, 112.0), "wide": (-8.0, 0.0, 128.0)}
 
-    insightface's rule: multiples of 128 (not of 112) scale by ``size / 128`` and move right by 8 pixels of the 128
-    crop, a wider view; every other size, multiples of 112 and those that insightface refuses (64, 96, ...),
-    scales by ``size / 112`` and shows what the 112 crop shows.
-    """
-    points = torch.tensor(ARCFACE_112)
-    if size % 112 and size % 128 == 0:
-        return points * (size / 128) + torch.tensor([8.0 * size / 128, 0.0])
-    return points * (size / 112)
+
+class Framing(NamedTuple):
+    """What a square crop shows of an aligned face: one of :data:`VIEWS`, at ``size`` pixels a side."""
+
+    view: str
+    size: int
+
+    @classmethod
+    def of(cls, size: int) -> Framing:
+        """insightface's rule, which all image batches follow.
+
+        Multiples of 128 (not of 112) show the wider view; every other size, multiples of 112 and those that
+        insightface refuses (64, 96, ...), shows what the 112 crop shows.
+
+        >>> Framing.of(64), Framing.of(256)
+        (Framing(view='arcface', size=64), Framing(view='wide', size=256))
+        """
+        return cls("wide" if size % 112 and size % 128 == 0 else "arcface", size)
+
+    def points(self) -> Tensor:
+        """The five template points, float32 ``(5, 2)`` pixels."""
+        left, top, side = VIEWS[self.view]
+        return torch.tensor(ARCFACE_112) * (self.size / side) - torch.tensor([left, top]) * (self.size / side)
+
+    def place(self, left: float, top: float, side: float) -> tuple[float, float, float]:
+        """Where a square of the 112 crop lies in this one: left, top, side, all in pixels, outer edges.
+
+        >>> Framing.of(256).place(0, 0, 112)
+        (16.0, 0.0, 224.0)
+        """
+        x, y, whole = VIEWS[self.view]
+        return (left - x) * self.size / whole, (top - y) * self.size / whole, side * self.size / whole
+
+
+def template(size: int) -> Tensor:
+    """The five template points for a ``size`` x ``size`` crop framed by its size, float32 ``(5, 2)`` pixels."""
+    return Framing.of(size).points()
 
 
 def similarity(points: Tensor, target: Tensor) -> Tensor:
@@ -134,6 +168,57 @@ def _sample(images: Tensor, inverse: Tensor, canvas: tuple[int, int], k: int) ->
     source = ((source * 2 + 1) / sides - 1).view(-1, height * k, width * k, 2)
     sampled = F.grid_sample(images, source, mode="bilinear", padding_mode="zeros", align_corners=False)
     return sampled if k == 1 else F.avg_pool2d(sampled, k)
+
+
+def reframe(images: Tensor, target: Framing, source: str | None = None) -> Tensor:
+    """Aligned crops as another framing shows the same faces. Gradients reach the images.
+
+    Args:
+        images: float ``(B, 3, H, W)`` in [-1, 1]; those that are not square are no aligned crops, and are only resized.
+        target: what is wanted.
+        source: one of :data:`VIEWS` that the images show; None: that of their side.
+
+    Returns:
+        ``(B, 3, S, S)``: bilinear, antialiased, -1 (black) where the target shows more than the images do; the very
+        same tensor where nothing is to be done.
+    """
+    height, width = images.shape[-2:]
+    shown = Framing.of(width) if source is None else Framing(source, width)
+    if height != width or shown.view == target.view:
+        return _resized(images, target.size)
+    left, top, side = shown.place(*VIEWS[target.view])
+    x, y, part = target.place(*VIEWS[shown.view])
+    if _whole(left, top, side) and min(left, top) >= 0 and max(left, top) + side <= width:  # a part of the images
+        x0, y0, length = int(left), int(top), int(side)
+        return _resized(images[..., y0 : y0 + length, x0 : x0 + length], target.size)
+    if _whole(x, y, part) and min(x, y) >= 0 and max(x, y) + part <= target.size:  # the images are a part of it
+        x0, y0, length = int(x), int(y), int(part)
+        border = (x0, target.size - x0 - length, y0, target.size - y0 - length)
+        return F.pad(_resized(images, length), border, value=-1.0)
+    matrix = reframing(height, width, target, source).to(images.device).expand(len(images), 2, 3)
+    return warp(images + 1.0, matrix, (target.size,) * 2) - 1.0
+
+
+def reframing(height: int, width: int, target: Framing, source: str | None = None) -> Tensor:
+    """The matrix ``(2, 3)`` of :func:`reframe`, pixels of the images to those of the result."""
+    shown = Framing.of(width) if source is None else Framing(source, width)
+    left, top, across, down = 0.0, 0.0, float(width), float(height)
+    if height == width and shown.view != target.view:
+        left, top, across = shown.place(*VIEWS[target.view])
+        down = across
+    x, y = target.size / across, target.size / down
+    # Edges of the parts fall together, and centres lie half a pixel from the edges.
+    return torch.tensor([[x, 0.0, (0.5 - left) * x - 0.5], [0.0, y, (0.5 - top) * y - 0.5]])
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _whole(*numbers: float) -> bool:
+    return all(number == int(number) for number in numbers)
 
 
 def crop_box(matrix: Tensor, size: int, canvas: tuple[int, int], margin: int = 2) -> tuple[int, int, int, int]:

@@ -246,12 +246,15 @@ def folder_data(
     workers: int = 0,
     seed: int = 0,
     cache: str | Path | None = None,
+    framing: str | None = None,
     name: str = "folder",
 ) -> FaceData:
     """``data=folder``: photographs of ``root/<identity>/<image>``, see :class:`anon.faces.folder.FolderFaces`."""
     if not root:
         raise UserError("data=folder needs data.root=<folder>.")
-    sets = functools.partial(FolderFaces, root, size=size, points=points, min_images=min_images, cache=cache)
+    sets = functools.partial(
+        FolderFaces, root, size=size, points=points, min_images=min_images, cache=cache, framing=framing
+    )
     return FaceData(sets, name, size, synthetic=False, batch_size=batch_size, workers=workers, seed=seed)
 
 

@@ -17,18 +17,17 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.faces.alignment import align, crop_box, similarity, template, transform
+from anon.faces.alignment import Framing, align, crop_box, reframe, similarity, template, transform
 from anon.faces.contract import to_float, to_uint8
 from anon.faces.images import ImageError, read_image
 from anon.printable import as_csv
 from anon.progress import track
 
-VERSION = 2  # raise it with every change that alters a file: it is part of the cache's key
+VERSION = 3  # raise it with every change that alters a file: it is part of the cache's key
 _WORKERS = 2  # threads
 _AHEAD = 32  # decoded images that may wait: bounds the memory
 
@@ -45,8 +44,19 @@ class Photograph(NamedTuple):
     modified: int  # ns
 
 
-def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.ndarray] | None, size: int) -> None:
-    """Write faces.npy, labels.npy, landmarks.npy, digests.npy, index.json, skipped.csv and repeated.csv."""
+def decode(
+    part: Path,
+    root: Path,
+    files: list[Photograph],
+    table: dict[str, np.ndarray] | None,
+    size: int,
+    framing: str | None = None,
+) -> None:
+    """Write faces.npy, labels.npy, landmarks.npy, digests.npy, index.json, skipped.csv and repeated.csv.
+
+    Args:
+        framing: what pictures show that come without points; None: the framing of each one's side, if it is square.
+    """
     needed, free = len(files) * size * size * 3, shutil.disk_usage(part).free
     if needed > free:
         raise UserError(
@@ -60,8 +70,9 @@ def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.
     skipped: list[tuple[str, str]] = []
     digests: list[int] = []
     used: list[str] = []
+    reframed = 0
 
-    def read(file: Photograph) -> tuple[Tensor, Tensor | None] | str:
+    def read(file: Photograph) -> tuple[Tensor, Tensor | None, str] | str:
         if table is None:
             points = None
         elif file.name in table:
@@ -69,7 +80,7 @@ def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.
         else:
             return "without points"
         try:
-            return _framed(read_image(root / file.name), points, size)
+            return _framed(read_image(root / file.name), points, size, framing)
         except ImageError as error:
             return str(error)
 
@@ -87,6 +98,7 @@ def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.
                 skipped.append((file.name, found))
             else:
                 face, placed = _face(*found, size)
+                reframed += found[2] != Framing.of(size).view
                 content = face.numpy().tobytes()
                 output.write(content)
                 digests.append(digest(content))
@@ -103,7 +115,7 @@ def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.
     reasons = collections.Counter(reason for _, reason in skipped)
     same = repeated(digests, labels)
     index = {"files": len(files), "faces": len(labels), "skipped": dict(reasons.most_common()), "names": names}
-    (part / "index.json").write_text(json.dumps(index | {"repeated": len(same)}), encoding="utf-8")
+    (part / "index.json").write_text(json.dumps(index | {"repeated": len(same), "reframed": reframed}), encoding="utf-8")
     for name, head, rows in (
         ("skipped.csv", "reason", skipped),
         ("repeated.csv", "picture", [(used[place], f"{digests[place] % 2**64:016x}") for place in same]),
@@ -134,27 +146,30 @@ def _write_header(output: BinaryIO, count: int, size: int) -> None:
     np.lib.format.write_array_header_1_0(output, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _framed(frame: Tensor, points: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
-    """The part of the photograph that the face needs, and the points in it: most of a large picture stays uint8."""
+def _framed(frame: Tensor, points: Tensor | None, size: int, framing: str | None) -> tuple[Tensor, Tensor | None, str]:
+    """The part of the photograph that the face needs, the points in it, and what it shows: one of ``VIEWS``.
+
+    Most of a large picture stays uint8. One that is not square is no aligned crop: what it shows is taken as it is.
+    """
     height, width, _ = frame.shape
+    wanted = Framing.of(size).view
     if points is None:
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        return frame[top : top + side, left : left + side].contiguous(), None
+        shown = framing or (Framing.of(side).view if height == width else wanted)
+        return frame[top : top + side, left : left + side].contiguous(), None, shown
     matrix = similarity(points[None], template(size))[0]
     left, top, right, bottom = crop_box(matrix, size, (height, width))
     if right <= left or bottom <= top:
         raise ImageError("with points outside the image")
-    return frame[top:bottom, left:right].contiguous(), points - torch.tensor([left, top])
+    return frame[top:bottom, left:right].contiguous(), points - torch.tensor([left, top]), wanted
 
 
-def _face(frame: Tensor, points: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
+def _face(frame: Tensor, points: Tensor | None, shown: str, size: int) -> tuple[Tensor, Tensor | None]:
     """uint8 ``(size, size, 3)`` and, where points are known, where they came to lie."""
     image = to_float(frame)[None].contiguous()
     if points is None:
-        if image.shape[-1] != size:
-            image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        return to_uint8(image[0]).contiguous(), None
+        return to_uint8(reframe(image, Framing.of(size), shown)[0]).contiguous(), None
     placed = transform(similarity(points[None], template(size)), points[None])[0]
     return to_uint8(align(image, points[None], size)[0]).contiguous(), placed
 

@@ -1,7 +1,8 @@
 """``data=folder``: photographs in ``root/<identity>/<image>``, decoded and aligned once into a cache.
 
-Without points the images are taken for aligned crops: centre-cropped to a square and resized with antialiasing. With
-``points=<csv>`` (:mod:`anon.faces.points`) each face is warped onto the ArcFace template (:mod:`anon.faces.alignment`).
+Without points the images are taken for aligned crops: centre-cropped to a square and resampled with antialiasing to
+what crops of ``size`` show (:class:`anon.faces.alignment.Framing`); ``framing`` says what they show themselves. With
+``points=<csv>`` (:mod:`anon.faces.points`) each face is warped onto the template (:mod:`anon.faces.alignment`).
 Only the files of the split that is asked for are read; those that cannot be used are counted in one line and listed in
 the cache's ``skipped.csv``, so nothing can fail in mid-epoch. Messages give counts, never names: folder and
 file names are often people's.
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from anon.errors import UserError
+from anon.faces.alignment import VIEWS
 from anon.faces.cache import built_once, cache_root
 from anon.faces.contract import Sample, to_float
 from anon.faces.decoding import VERSION, Photograph, decode
@@ -47,6 +49,8 @@ class FolderFaces:
             names spell one person in several ways are one identity.
         size: side of the images in pixels.
         points: CSV of five points a file; None: the images are aligned crops already.
+        framing: what crops without points show, one of :data:`anon.faces.alignment.VIEWS`; None: each what crops of
+            its side show, if it is square.
         min_images: identities with fewer usable images are left out.
         cache: where decoded faces are kept; None: :func:`anon.faces.cache.cache_root`.
 
@@ -66,15 +70,21 @@ class FolderFaces:
         points: str | Path | None = None,
         min_images: int = 1,
         cache: str | Path | None = None,
+        framing: str | None = None,
     ) -> None:
         if size < 16:
             raise UserError(f"data.size={size} is too small for a face; 64 or more is sensible.")
+        if framing is not None and (framing not in VIEWS or points is not None):
+            raise UserError(
+                f"data.framing={framing} must be one of {', '.join(VIEWS)}, and is for crops without data.points."
+            )
         self.root, self.split, self.size = Path(root).expanduser(), split, size
         files = _list_files(self.root, split)
         table = None if points is None else _points_of(files, Path(points).expanduser(), self.root)
         place = Path(cache).expanduser() if cache else cache_root()
         self.folder = built_once(
-            place / "folder" / _key(files, table, size), lambda part: decode(part, self.root, files, table, size)
+            place / "folder" / _key(files, table, size, framing),
+            lambda part: decode(part, self.root, files, table, size, framing),
         )
         index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
         self.summary = _summary(f"{self.root.name} ({split})", index, self.folder / "skipped.csv")
@@ -194,8 +204,8 @@ def _points_of(files: list[Photograph], path: Path, root: Path) -> dict[str, np.
     return found
 
 
-def _key(files: list[Photograph], table: dict[str, np.ndarray] | None, size: int) -> str:
-    digest = hashlib.sha256(f"{VERSION} {size} {table is not None}".encode())
+def _key(files: list[Photograph], table: dict[str, np.ndarray] | None, size: int, framing: str | None) -> str:
+    digest = hashlib.sha256(f"{VERSION} {size} {table is not None} {framing}".encode())
     for file in files:
         digest.update(repr(tuple(file)).encode())
         if table is not None and file.name in table:
@@ -209,4 +219,6 @@ def _summary(name: str, index: dict, listing: Path) -> str:
     if index["skipped"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in index["skipped"].items())
         line += f"; skipped {sum(index['skipped'].values()):,}: {reasons} (listed in {listing})"
+    if index["reframed"]:
+        line += f"; {index['reframed']:,} crops of another framing brought into that of data.size"
     return line + "."

@@ -25,7 +25,7 @@ from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.faces.alignment import similarity, template, transform, warp
+from anon.faces.alignment import Framing, similarity, template, transform, warp
 from anon.faces.contract import Sample, to_float
 from anon.faces.folder import EmptySplit
 from anon.faces.packed_index import FORMATS, fault_of_columns, fault_of_info
@@ -63,7 +63,7 @@ class Pack:
     """A packed data set as it lies on disk: all splits, whole index, frames by row.
 
     Attributes:
-        info: the content of index.json: name, size, margin, codec, names, shards.
+        info: the content of index.json: name, size, framing, margin, codec, names, shards.
         columns: the content of index.safetensors, one row a face.
 
     Raises:
@@ -144,7 +144,7 @@ class Pack:
             raise self._damaged("index.json is damaged") from error
         if wrong:
             raise self._damaged(wrong)
-        return dict(info)
+        return {"framing": Framing.of(info["size"]).view, **info}
 
     def _read_columns(self) -> dict[str, np.ndarray]:
         path = self.root / COLUMNS
@@ -178,7 +178,8 @@ class PackedFaces:
     Args:
         root: folder that prepare wrote.
         split: one of :data:`anon.faces.splits.SPLITS`.
-        size: side of the images in pixels; None: as packed. Another size shows what the template of that size shows.
+        size: side of the images in pixels; None: as packed. Whatever was packed, margin included, they show what crops
+            of that size show (:class:`anon.faces.alignment.Framing`).
         min_images: identities with fewer images are left out.
         threads: that decode a batch.
 
@@ -212,7 +213,7 @@ class PackedFaces:
         self.labels = torch.from_numpy(labels.astype(np.int64))
         self.videos = torch.from_numpy(column["video"][self._rows])
         self.frames = torch.from_numpy(column["frame"][self._rows])
-        self._matrix = _between(int(self.pack.info["size"]), self.size, float(self.pack.info["margin"]))
+        self._matrix = _between(self.pack.info, self.size)
         self._part = None if self._matrix is None else _inside(self._matrix, int(self.pack.info["size"]), self.size)
         self.raw = self._matrix is None or self._part is not None
         points = torch.from_numpy(column["landmarks"][self._rows])
@@ -278,15 +279,18 @@ class PackedFaces:
         return {**self.__dict__, "_pool": None}
 
 
-def view(size: int, margin: float) -> Tensor:
+def view(framing: Framing, margin: float) -> Tensor:
     """The template ``(5, 2)`` in a crop that shows ``1 + margin`` times as much in each direction."""
-    middle = (size - 1) / 2
-    return (template(size) - middle) / (1 + margin) + middle
+    middle = (framing.size - 1) / 2
+    return (framing.points() - middle) / (1 + margin) + middle
 
 
-def _between(packed: int, wanted: int, margin: float) -> Tensor | None:
-    """``(1, 2, 3)``: pixels of the packed crop to those of a crop of another size; None for the same size."""
-    return None if packed == wanted else similarity(view(packed, margin)[None], view(wanted, margin))
+def _between(info: dict[str, Any], wanted: int) -> Tensor | None:
+    """``(1, 2, 3)``: pixels of the packed crop to those of a crop of ``wanted`` pixels; None where both are one."""
+    packed, margin = Framing(info["framing"], int(info["size"])), float(info["margin"])
+    if packed == Framing.of(wanted) and margin == 0:
+        return None
+    return similarity(view(packed, margin)[None], template(wanted))
 
 
 def _inside(matrix: Tensor, packed: int, wanted: int) -> Part | None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anon.errors import UserError
+from anon.faces.alignment import Framing
 from anon.identity.contract import check_judge
 
 SIZE = 150
@@ -105,12 +106,10 @@ class DlibJudge:
 def framed(images: Tensor) -> Tensor:
     """Aligned crops (B, 3, S, S) -> dlib's frame of the same faces (B, 3, 150, 150); the lowest rows are repeated.
 
-    Which part of a crop that is depends on its size, see :func:`anon.faces.alignment.template`.
+    Which part of a crop that is depends on its size, see :class:`anon.faces.alignment.Framing`.
     """
     size = images.shape[-1]
-    wide = bool(size % 112) and size % 128 == 0
-    unit, shift = (size / 128, 8.0) if wide else (size / 112, 0.0)
-    left, top, side = (FRAME[0] + shift) * unit, FRAME[1] * unit, FRAME[2] * unit
+    left, top, side = Framing.of(size).place(*FRAME)
     scale = side / size
     # Of pixel centres, in the [-1, 1] of the crop's outer edges.
     x, y = (2 * (edge + side / 2) / size - 1 for edge in (left, top))

@@ -1,8 +1,8 @@
 """The identity encoder I(.): a frozen recognizer that gives the embedding and the feature maps in one pass.
 
-It takes image batches of the contract at any H x W, resizes (bilinear, antialiased) and normalizes them as its network
-was trained, and returns ``Embedded(z, maps)``. Its weights never learn, but gradients reach the image, so it
-conditions the generator and gives the identity and IFSR losses.
+It takes image batches of the contract at any H x W, frames (:func:`anon.faces.alignment.reframe`) and normalizes them
+as its network was trained, and returns ``Embedded(z, maps)``. Its weights never learn, but gradients reach the image,
+so it conditions the generator and gives the identity and IFSR losses.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anon.errors import UserError
+from anon.faces.alignment import Framing, reframe
 from anon.identity.contract import Embedded
 from anon.weights.files import fingerprint, load_into
 
@@ -27,7 +28,7 @@ class Encoder(nn.Module):
 
     Args:
         backbone: network from a normalized ``(B, 3, size, size)`` batch to raw embeddings (B, D); has ``dim``.
-        size: side of its input in pixels.
+        size: side of its input in pixels, which also says what of a face it wants to see (:class:`Framing`).
         mean, std: of its input, per channel of RGB, for images in [0, 1]; (0.5, 0.5, 0.5) leaves [-1, 1] as it is.
         name: how tables and errors call it.
         weights: a file, ``shipped:<name>``, ``random`` (keep the random start), or None for a backbone that already
@@ -148,9 +149,7 @@ class Encoder(nn.Module):
 
 def prepare(images: Tensor, size: int, mean: Tensor, std: Tensor, bgr: bool = False) -> Tensor:
     """Contract images at any size -> (B, 3, size, size), normalized by ``mean`` and ``std`` (3, 1, 1) of [-1, 1]."""
-    if images.shape[-2:] != (size, size):
-        images = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    x = (images - mean) / std
+    x = (reframe(images, Framing.of(size)) - mean) / std
     return x.flip(1) if bgr else x
 
 

@@ -50,7 +50,7 @@ class AttributeTraining(pl.LightningModule):
             (self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank
         )
         images = photometric(batch["image"], rng, self.strength).contiguous(memory_format=torch.channels_last)
-        truth = targets(batch)
+        truth = targets(batch, self.regressor.size)
         losses = {
             name: F.smooth_l1_loss(out, truth[name], beta=0.3) for name, out in self.regressor.read(images).items()
         }

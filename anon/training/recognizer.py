@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anon.errors import UserError
+from anon.faces.alignment import Framing, reframe
 from anon.identity.verification import equal_error_rate, pair_distances, summarize
 from anon.training.gradients import mean_over_processes
 from anon.weights.files import load_into
@@ -38,7 +39,7 @@ class RecognizerTraining(pl.LightningModule):
         seed: of the augmentation; with the step number it gives the draws, so a resumed run repeats them.
         start: weights of the backbone to begin from, a file or ``shipped:<name>``; None: random ones. They are read
             when training begins; a checkpoint does not need them.
-        size: side S of the backbone's input in pixels, to which images are resized; None: they have it.
+        size: side S of the backbone's input in pixels, to whose framing images are brought; None: they have it.
     """
 
     def __init__(
@@ -133,9 +134,9 @@ class RecognizerTraining(pl.LightningModule):
         return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
 
     def _sized(self, images: Tensor) -> Tensor:
-        """As encoders resize theirs."""
-        if self.size is not None and images.shape[-2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        """Framed as encoders frame theirs."""
+        if self.size is not None:
+            images = reframe(images, Framing.of(self.size))
         return images.contiguous(memory_format=torch.channels_last)
 
     def _draw(self) -> int:

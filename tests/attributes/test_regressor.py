@@ -28,16 +28,15 @@ def test_untrained_network_says_the_mean_face() -> None:
 
 def test_landmarks_are_in_pixels_of_the_given_image() -> None:
     regressor = AttributeRegressor().eval()
-    small, large = (
-        regressor(torch.zeros(1, 3, 64, 64))["landmarks"],
-        regressor(torch.zeros(1, 3, 128, 128))["landmarks"],
-    )
-    torch.testing.assert_close(large, small * 2 + 0.5)  # pixel centres at integers
+    small, large, wide = (regressor(torch.zeros(1, 3, size, size))["landmarks"] for size in (64, 96, 128))
+    torch.testing.assert_close(large, small * 1.5 + 0.25)  # pixel centres at integers
+    # 128 px show the 64 crop in 112 of them, 8 pixels from the left
+    torch.testing.assert_close(wide, (small + 0.5) * 112 / 64 - 0.5 + torch.tensor([8.0, 0.0]))
 
 
 @pytest.mark.parametrize("size", [64, 96])
 def test_targets_are_the_truth_in_the_network_s_units(size: int) -> None:
-    own = targets(batch(size))
+    own = targets(batch(size), size)
     torch.testing.assert_close(own["pose"], torch.tensor([[1.0, -2.0, 0.5]]))
     torch.testing.assert_close(own["expression"], torch.tensor([[1.0, -0.5, 0.0, 2.5]]))
     torch.testing.assert_close(own["gaze"], torch.tensor([[1.0, -0.5]]))
@@ -47,7 +46,7 @@ def test_targets_are_the_truth_in_the_network_s_units(size: int) -> None:
 
 def test_forward_undoes_targets() -> None:
     regressor, truth = AttributeRegressor().eval(), batch()
-    own = targets(truth)
+    own = targets(truth, 64)
     with torch.no_grad():
         regressor.head.bias.copy_(torch.cat([own[name] for name in ("pose", "expression", "gaze", "landmarks")], -1)[0])
     read = regressor(truth["image"])

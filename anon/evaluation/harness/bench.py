@@ -339,7 +339,9 @@ class Bench:
                 found.append({name: value.float().cpu() for name, value in estimator(part.to(self.device)).items()})
             return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
-        key = key_of(of=pictures.key, by=self.tools.attributes_key, code=code("attributes", "identity"))
+        key = key_of(
+            of=pictures.key, by=self.tools.attributes_key, code=code("attributes", "identity", "faces/alignment")
+        )
         return self.store.get("readings", key, make)
 
     def detections(self, pictures: Pictures, name: str) -> Tensors:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from anon.anonymizers.filters import block_means
 from anon.errors import UserError
+from anon.faces.alignment import VIEWS, Framing
 from anon.metrics.degradations import degrade
 
 FILL = 0.0  # mid grey
-PLACES = {  # top, bottom, left, right in shares of an aligned crop
+PLACES = {  # top, bottom, left, right in shares of what the 112 crop shows; cut to the picture
     "eyes": (0.36, 0.52, 0.15, 0.85),
     "mouth": (0.68, 0.90, 0.25, 0.75),
-    "left_half": (0.0, 1.0, 0.0, 0.5),
+    "left_half": (-1.0, 2.0, -1.0, 0.5),
 }
 
 
@@ -50,10 +51,12 @@ class Occluded(nn.Module):
         self.part = part
 
     def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        top, bottom, left, right = PLACES[self.part]
+        x, y, side = Framing.of(images.shape[-1]).place(*VIEWS["arcface"])
+        top, bottom, left, right = (
+            max(round(share * side + (y, y, x, x)[n]), 0) for n, share in enumerate(PLACES[self.part])
+        )
         worse = images.clone()
-        worse[..., round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = FILL
+        worse[..., top:bottom, left:right] = FILL
         return worse
 
 

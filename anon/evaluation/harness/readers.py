@@ -53,7 +53,9 @@ def embeddings(store: Store, pictures: Pictures, by: Eye, size: int, device: tor
         parts = pictures.batches(size, f"recognizing with {by.recognizer.name}")
         return {"z": torch.cat([by.recognizer.embed(part.to(device)).float().cpu() for part in parts])}
 
-    return store.get("embeddings", key_of(of=pictures.key, by=by.key, batch=size, code=code("identity")), make)["z"]
+    return store.get(
+        "embeddings", key_of(of=pictures.key, by=by.key, batch=size, code=code("identity", "faces/alignment")), make
+    )["z"]
 
 
 def as_it_conditions(encoder: Encoder) -> JudgeLike:

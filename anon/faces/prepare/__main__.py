@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-frames", type=int, default=20_000, help="of a video at most (default: %(default)s)")
     add("--min-size", type=float, default=32, help="least shorter side of a face in pixels (default: %(default)s)")
     add("--score", type=float, help="least score of the detector (default: its own threshold)")
-    add("--margin", type=float, default=0, help="how much more than the template to show, 0.5: half as much again")
+    add("--margin", type=float, default=0, help="how much more than the template to keep, 0.5: half as much again")
     add("--unit", type=int, default=1024, help="photographs a shard (default: %(default)s); a video counts as 64")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     add("--timeout", type=float, default=LIMITS.seconds, help="seconds an input may take without a sign of progress")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from anon.faces.alignment import crop_box, similarity, template, transform, warp
+from anon.faces.alignment import Framing, crop_box, similarity, template, transform, warp
 from anon.faces.contract import to_float, to_uint8
 from anon.faces.detection.contract import Detections, Detector
 from anon.faces.images import ImageError, read_image
@@ -177,7 +177,7 @@ def _aligned(
 ) -> Iterator[Face]:
     """The face, or a note of why not."""
     height, width, _ = frame.shape
-    target = view(options.size, options.margin)
+    target = view(Framing.of(options.size), options.margin)
     try:
         matrix = similarity(points[None], target)[0]
     except ValueError:

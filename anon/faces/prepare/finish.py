@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from anon.errors import UserError
+from anon.faces.alignment import Framing
 from anon.faces.cache import owners_only
 from anon.faces.decoding import repeated
 from anon.faces.packed import Pack
@@ -143,6 +144,7 @@ def _index(out: Path, name: str, sources: Sequence[Source], count: int, options:
         "version": VERSION,
         "name": name,
         "size": options.size,
+        "framing": Framing.of(options.size).view,
         "margin": options.margin,
         "codec": options.codec,
         "faces": len(columns["input"]),

@@ -41,7 +41,8 @@ class Options:
         max_frames: of a video that are read at most.
         min_size: least shorter side of a face's box, in pixels of the picture.
         score: least score of the detector; None: its own threshold.
-        margin: how much more is seen than the template shows; 0.5: half as much again in each direction.
+        margin: how much more is kept than the template shows; 0.5: half as much again in each direction. It is there
+            for loading at a size whose template shows more.
         detector: its configuration, for hydra; None: points are given.
         weights: SHA-256 of the detector's files.
         unit: how many photographs make a shard; a video counts as :data:`VIDEO_WEIGHT`.

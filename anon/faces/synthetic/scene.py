@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anon.faces.alignment import VIEWS, Framing
 from anon.faces.synthetic.head import Surface
 from anon.faces.synthetic.paint import Paint, bell, col, edge, hair_colour, over, ramp, rgb, skin_colour
 from anon.faces.synthetic.parameters import OCCLUDERS, Columns
@@ -152,14 +153,17 @@ def blur(images: Tensor, world: Columns) -> Tensor:
 def framing(world: Columns, size: int, supersample: float) -> tuple[Tensor, Tensor, Tensor]:
     """Camera-plane positions of the (supersampled) pixels, head units.
 
+    A picture shows as much more of the scene as the framing of its size shows of a photograph.
+
     Returns:
         ``x`` (B, 1, S) and ``y`` (B, S, 1), which broadcast, and ``scale`` (B, 3): pixels for one head unit,
         and the pixel position (x, y) of the head's origin.
     """
     zoom = 1.0 + (world["zoom"] - 0.5) * 0.12
-    per_unit = size / 2.45 * zoom
-    centre_x = (size - 1) / 2 + (world["shift_x"] - 0.5) * 0.05 * size
-    centre_y = (size - 1) / 2 - 0.055 * size + (world["shift_y"] - 0.5) * 0.05 * size
+    left, top, side = Framing.of(size).place(*VIEWS["arcface"])
+    per_unit = side / 2.45 * zoom
+    centre_x = left + (side - 1) / 2 + (world["shift_x"] - 0.5) * 0.05 * side
+    centre_y = top + (side - 1) / 2 - 0.055 * side + (world["shift_y"] - 0.5) * 0.05 * side
     pixel = (torch.arange(round(size * supersample)) + 0.5) / supersample - 0.5
     x = (pixel[None] - centre_x[:, None]) / per_unit[:, None]
     y = -(pixel[None] - centre_y[:, None]) / per_unit[:, None]

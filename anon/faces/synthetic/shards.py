@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from anon.errors import UserError
+from anon.faces.alignment import Framing
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.render import BATCH, VERSION, render
 
@@ -58,8 +59,10 @@ class Shard(NamedTuple):
 
 
 def folder(cache: Path, size: int, seed: int) -> Path:
-    """Where the shards of one size and seed lie; the renderer's version is part of the name."""
-    return Path(cache) / "synthetic" / f"v{VERSION}-seed{seed}-{size}px"
+    """Where the shards of one size and seed lie; the renderer's version is part of the name, and a wider view is."""
+    view = Framing.of(size).view
+    wider = "" if view == "arcface" else f"-{view}"
+    return Path(cache) / "synthetic" / f"v{VERSION}-seed{seed}-{size}px{wider}"
 
 
 def ensure(shards: Sequence[Shard], size: int, seed: int) -> Iterator[Shard]:
