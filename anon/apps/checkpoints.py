@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import hydra
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import DictConfig
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from anon import weights
+from anon.apps.untrusted import build, read_config
 from anon.errors import UserError
 from anon.faces.learned import DOMAINS, Learned, remember
 from anon.generators.contract import GeneratorLike
@@ -26,7 +27,6 @@ from anon.weights.files import SHIPPED, load_into
 
 CONFIG_KEY = "config"  # the resolved configuration, as YAML text
 LEARNED_KEY = "learned"  # whom it learned from, see anon.faces.learned
-_BUILDERS = ("anon.", "torch.optim.", "torch.nn.")  # what a checkpoint's configuration may ask to be built
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -74,10 +74,18 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:
         raise UserError(f"{path} is not a checkpoint, or a broken one.") from error
     if not isinstance(content, dict) or not {"state_dict", "global_step", CONFIG_KEY} <= content.keys():
         raise UserError(f"{path} is not a training checkpoint of this project; give a checkpoints/last.ckpt.")
-    config = OmegaConf.create(content[CONFIG_KEY])
-    if not isinstance(config, DictConfig):
-        raise UserError(f"{path} holds no readable configuration.")
-    return content, config
+    _check_state(content["state_dict"], path)
+    return content, read_config(content[CONFIG_KEY], path)
+
+
+def _check_state(state: object, path: Path) -> None:
+    """Refuse weights that are no plain tensors by name."""
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise UserError(f"{path} holds weights that are no tensors.")
+    if not all(value.layout == torch.strided and value.device.type == "cpu" for value in state.values()):
+        raise UserError(f"{path} holds weights that are sparse or have no values.")
 
 
 def learned_from(content: Mapping[str, Any], config: DictConfig, path: Path) -> Learned | None:
@@ -88,7 +96,8 @@ def learned_from(content: Mapping[str, Any], config: DictConfig, path: Path) -> 
     """
     if LEARNED_KEY in content:
         return Learned.from_plain(content[LEARNED_KEY], path)
-    target = str(OmegaConf.select(config, "data._target_"))
+    data = config.get("data")
+    target = str(data.get("_target_")) if isinstance(data, DictConfig) else ""
     if not target.endswith("_data"):
         return None
     synthetic = target.endswith("synthetic_data")
@@ -117,12 +126,15 @@ def restore_module(path: Path) -> tuple[pl.LightningModule, DictConfig]:
         UserError: see :func:`read_checkpoint`; also when the configuration asks for anything but this project's parts.
     """
     content, config = read_checkpoint(path)
-    if OmegaConf.select(config, "model") is None:
-        raise UserError(f"{path} does not say which model it is of.")
-    _refuse_foreign(config.model, path)
-    module = hydra.utils.instantiate(config.model)
-    check_fits(module, content["state_dict"], path)
-    module.load_state_dict(content["state_dict"])
+    state = content["state_dict"]
+    module = build(
+        config.get("model"), path, "model", pl.LightningModule, sum(value.nbytes for value in state.values())
+    )
+    check_fits(module, state, path)
+    try:
+        module.load_state_dict(state)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is a checkpoint of another model, or a broken one.") from error
     learned = learned_from(content, config, path)
     encoders = [part for part in module.modules() if isinstance(part, Encoder)]
     before = {id(part) for encoder in encoders for part in encoder.modules()}  # these learned from people of their own
@@ -150,7 +162,7 @@ def restore_generator(checkpoint: str | Path) -> Trained:
     if not str(checkpoint).startswith(SHIPPED):
         module, config = restore_module(Path(checkpoint))
         if not isinstance(module, TargetOriented) or not isinstance(module.averaged, GeneratorLike):  # R is none
-            raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no generator.")
+            raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no generator.")
         return Trained(module.averaged, module.encoder, type(module.generator).__name__, config)
     generator, encoder, config = shipped_part(str(checkpoint), "generator")
     return Trained(cast(GeneratorLike, generator), encoder, type(generator).__name__, config)
@@ -166,24 +178,7 @@ def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:
     built = {key: config for key, config in built.items() if part in config}
     if name not in built:
         raise UserError(f"no {part} ships as '{name}'; there are: {', '.join(sorted(built)) or 'none'}.")
-    config = OmegaConf.create(built[name])
-    _refuse_foreign(config, name)
-    network = hydra.utils.instantiate(config[part])
+    config = read_config(yaml.safe_dump(built[name]), name)
+    network = build(config[part], name, "model", nn.Module)
     load_into(network, name)
-    return network.eval(), hydra.utils.instantiate(config.encoder), config
-
-
-def _refuse_foreign(config: DictConfig, where: str | Path) -> None:
-    foreign = sorted(name for name in _targets(config) if not name.startswith(_BUILDERS))
-    if foreign:
-        raise UserError(f"{where} asks to run {foreign[0]}, which is no part of this project; it was not loaded.")
-
-
-def _targets(node: Any) -> set[str]:
-    plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
-    if isinstance(plain, list):
-        return {name for item in plain for name in _targets(item)}
-    if isinstance(plain, dict):
-        own = {str(plain["_target_"])} if "_target_" in plain else set()
-        return own | {name for item in plain.values() for name in _targets(item)}
-    return set()
+    return network.eval(), build(config.get("encoder"), name, "model", Encoder), config

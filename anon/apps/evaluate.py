@@ -29,6 +29,7 @@ from anon.apps.config import run_app
 from anon.apps.failures import explain
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.runs import LAST, commit, last_run, run_folder
+from anon.apps.untrusted import trusting
 from anon.errors import UserError
 from anon.evaluation import ladder, lfw, noise_share, transfer
 from anon.evaluation.document import read
@@ -38,7 +39,7 @@ from anon.evaluation.protocol import Protocol
 from anon.evaluation.report import wandb_tables
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
-_SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "output", "run", "paths"]
+_SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "output", "run", "paths"]
 _SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
 
 _TABLES: dict[type[Protocol], ModuleType] = {
@@ -68,7 +69,8 @@ def evaluate(config: DictConfig) -> None:
     restores = kind.needs_generator or OmegaConf.select(config, "protocol.methods.checkpoint") is not None
     if restores and config.checkpoint == "last":
         config.checkpoint = str(last_run(config) / LAST)
-    with run_folder(config, at=Path(config.output).absolute() if config.output else None) as folder, _unwrapped():
+    place = Path(config.output).absolute() if config.output else None
+    with trusting(config.trust), run_folder(config, at=place) as folder, _unwrapped():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:

@@ -19,6 +19,7 @@ from anon.errors import UserError
 from anon.printable import flat
 
 STOPPED = 130  # 128 + SIGINT, as a shell reports it
+_LONGEST = 1000  # characters of a sentence
 _EXTRAS = (("hydra/sweeper/", "the searches", "sweep"), ("hydra/launcher/submitit", "its launchers", "slurm"))
 
 
@@ -32,7 +33,7 @@ def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
             raise
         if show_traceback:
             traceback.print_exc()
-        print(f"error: {flat(sentence)}", file=sys.stderr)
+        print(f"error: {shortened(sentence)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
@@ -40,9 +41,15 @@ def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
     return 0
 
 
+def shortened(sentence: str) -> str:
+    """One line of at most 1,000 characters for a terminal, for it may quote a file's words."""
+    line = flat(sentence)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+
+
 def explain(error: BaseException) -> str | None:
     """One sentence for a mistake of the user's, None for anything else (a bug, which keeps its traceback)."""
-    for link in _chain(error):
+    for link in causes(error):
         if isinstance(link, UserError):
             return flat(str(link)).strip()
     if isinstance(error, InstantiationException):
@@ -75,7 +82,8 @@ def _first_sentence(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on to the first."""
     link: BaseException | None = error
     while link is not None:
         yield link

@@ -18,16 +18,18 @@ import argparse
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import torch
-from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from anon.apps.checkpoints import restore_module
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
+from anon.apps.untrusted import faces_of, rendered_of, trusting
 from anon.attributes.expression_figures import synthetic_swaps
 from anon.errors import UserError
 from anon.evaluation.embeddings import batches
@@ -155,23 +157,37 @@ def plot(figures: dict[str, Layer]) -> bytes:
     return buffer.getvalue()
 
 
-def main(run: Path, split: str, pairs: int, layers: list[str] | None, out: Path | None, rendered: bool = False) -> None:
+def main(
+    run: Path,
+    split: str,
+    pairs: int,
+    layers: list[str] | None,
+    out: Path | None,
+    rendered: bool = False,
+    trust: Sequence[str] = (),
+) -> None:
     """Measure, print the table, write the three files beside the checkpoint's run or to ``out``."""
+    with trusting(trust):
+        _main(run, split, pairs, layers, out, rendered)
+
+
+def _main(run: Path, split: str, pairs: int, layers: list[str] | None, out: Path | None, rendered: bool) -> None:
     checkpoint = run / LAST if run.is_dir() else run
     module, config = restore_module(checkpoint)
     if not isinstance(module, TargetOriented):
-        raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no generator.")
+        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no generator.")
     if rendered:
-        if config.data.name != "synthetic":
-            raise UserError(f"--rendered is for synthetic people; {checkpoint} was trained on data={config.data.name}.")
-        numbers = people_of(split, config.data.identities[split])
-        figures = measure_rendered(module.encoder, numbers, config.data.size, config.data.render_seed, layers, pairs)
+        known = rendered_of(config, checkpoint, split)
+        numbers = people_of(split, known.people)
+        figures = measure_rendered(module.encoder, numbers, known.size, known.seed, layers, pairs)
     else:
         module.to("cuda" if torch.cuda.is_available() else "cpu")
-        figures = measure(module, instantiate(config.data).faces(split), layers, pairs)
+        figures = measure(module, faces_of(config, checkpoint, split), layers, pairs)
     folder = out or (run if run.is_dir() else run.parent)
-    swapper = "rendered swaps" if rendered else config.experiment
-    text = report(figures, f"{swapper}, {module.encoder.name}, {split} people of {config.data.name}")
+    swapper = "rendered swaps" if rendered else config.get("experiment")
+    text = report(
+        figures, f"{swapper}, {module.encoder.name}, {split} people of {OmegaConf.select(config, 'data.name')}"
+    )
     write(folder / "ifsr.md", text)
     folder.joinpath("ifsr.png").write_bytes(plot(figures))
     content = {"layers": {name: layer._asdict() for name, layer in figures.items()}, "split": split}
@@ -188,5 +204,5 @@ if __name__ == "__main__":
     parser.add_argument("--layers", nargs="+", help="maps to measure; default: the encoder's blocks")
     parser.add_argument("--rendered", action="store_true", help="of swaps that the renderer draws (synthetic data)")
     parser.add_argument("--out", type=Path, help="folder for the files; default: the run folder")
-    given = parser.parse_args()
-    sys.exit(guarded(lambda: main(given.run, given.split, given.pairs, given.layers, given.out, given.rendered)))
+    parser.add_argument("--trust", nargs="+", default=[], help="packages whose parts the checkpoint may build")
+    sys.exit(guarded(lambda: main(**vars(parser.parse_args()))))

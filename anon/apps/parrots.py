@@ -15,8 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from omegaconf import OmegaConf
+
 from anon.anonymizers.contract import AnonymizerLike
 from anon.apps.checkpoints import restore_module
+from anon.apps.untrusted import MAX_SIDE
 from anon.apps.victims import SPLITS, defended
 from anon.attacks.parrot import ParrotFaces
 from anon.defenses.contract import DefenseLike
@@ -74,5 +77,8 @@ def tuned_recognizer(checkpoint: str) -> Judge:
     """
     module, config = restore_module(Path(checkpoint))
     if not isinstance(module, RecognizerTraining):
-        raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no recognizer.")
-    return Judge(Encoder(module.backbone, module.size or int(config.data.size), name=str(config.experiment)))
+        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no recognizer.")
+    side = module.size or OmegaConf.select(config, "data.size")
+    if not isinstance(side, int) or not 0 < side <= MAX_SIDE:
+        raise UserError(f"{checkpoint} does not say how large its recognizer's pictures are (data.size={side}).")
+    return Judge(Encoder(module.backbone, side, name=str(config.get("experiment"))))

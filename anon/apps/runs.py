@@ -31,7 +31,9 @@ from omegaconf import DictConfig, OmegaConf
 import anon
 from anon.apps.config import plain_yaml
 from anon.apps.ranks import CONFIG
+from anon.apps.untrusted import read_config
 from anon.errors import UserError
+from anon.plain import MAX_YAML, read_text
 from anon.training.guards import DIVERGED
 
 HANDED_DOWN = "ANON_RUN_DIR"
@@ -133,13 +135,13 @@ def begun_by_this_job(config: DictConfig) -> Path | None:
 
 
 def past_runs(root: Path, task: str, experiment: str) -> list[tuple[Path, DictConfig]]:
-    """Run folders with a readable configuration, newest first."""
-    found = []
-    for path in sorted((root / task / experiment).glob(f"*/{CONFIG}"), reverse=True):
-        config = OmegaConf.load(path)
-        if isinstance(config, DictConfig):
-            found.append((path.parent, config))
-    return found
+    """Run folders and their configurations, newest first.
+
+    Raises:
+        UserError: one is not what a run writes: see :func:`anon.apps.untrusted.read_config`.
+    """
+    paths = sorted((root / task / experiment).glob(f"*/{CONFIG}"), reverse=True)
+    return [(path.parent, read_config(read_text(path, MAX_YAML), path)) for path in paths]
 
 
 def matching_runs(config: DictConfig, task: str = "train") -> Iterator[Path]:

@@ -8,9 +8,9 @@ Half-precision safetensors; the figures on the card are of those, on evaluation 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,9 +22,10 @@ from torch import nn
 
 from anon import weights
 from anon.apps.checkpoints import Trained, read_checkpoint, restore_generator, restore_module
-from anon.apps.config import config_dir
+from anon.apps.config import choices, config_dir
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
+from anon.apps.untrusted import Rendered, faces_of, rendered_of, trusting
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import CLASSES
 from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
@@ -39,6 +40,7 @@ from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
+from anon.plain import MAX_YAML, read_json, read_text
 from anon.progress import track
 from anon.training.attributes import AttributeTraining
 from anon.training.expression import ExpressionTraining
@@ -62,8 +64,9 @@ def ship(run: Path, name: str) -> Path:
     """
     module, config = restore_module(run / LAST)
     facts = _facts(run, config, "attacker" if isinstance(module, ReconstructionTraining) else "train")
-    data = instantiate(config.data)
-    faces, domain = data.faces("evaluation"), DOMAINS[0 if data.synthetic else 1]
+    measured = rendered_of(config, run / LAST, "evaluation")
+    faces = faces_of(config, run / LAST, "evaluation")
+    domain = DOMAINS[0 if faces.synthetic else 1]
     notes = [
         "Figures: synthetic evaluation identities, disjoint from the training identities by the hash of their names.",
         "For synthetic faces only: it has never seen a photograph. Licence: MIT, as the code.",
@@ -72,9 +75,9 @@ def ship(run: Path, name: str) -> Path:
     if isinstance(module, RecognizerTraining):
         network: nn.Module = module.backbone
         _halve(network)
-        judge = Judge(Encoder(module.backbone, config.data.size, name=name))
+        judge = Judge(Encoder(module.backbone, measured.size, name=name))
         figures = evaluate_recognizer(judge.embed, faces)
-        what = f"face recognizer, {type(network).__name__}, {config.model.head._target_.rpartition('.')[2]} head"
+        what = f"face recognizer, {type(network).__name__}, {type(module.head).__name__} head"
     elif isinstance(module, AttributeTraining):
         network = module.regressor
         _halve(network)
@@ -84,7 +87,7 @@ def ship(run: Path, name: str) -> Path:
         network = module.embedder
         _halve(network)
         figures, table = measure(module.embedder, faces, module.labels)
-        figures |= swap_figures(module.embedder, config.data)
+        figures |= swap_figures(module.embedder, measured)
         what = "expression embedder with classifier and valence/arousal head, on synthetic expression classes"
         notes += _expression_notes(table)
     elif isinstance(module, TargetOriented):
@@ -94,16 +97,16 @@ def ship(run: Path, name: str) -> Path:
         if isinstance(module, ReconstructionTraining):
             part, victim = "attack", _generator_of(config, run)
             figures = attack_figures(module, run / LAST, victim)
-            what = f"reconstruction attack, {type(network).__name__}, against {victim}, {config.attack.victim.wanted}"
+            wanted = OmegaConf.select(config, "attack.victim.wanted")
+            what = f"reconstruction attack, {type(network).__name__}, against {victim}, {wanted}"
         elif module.pairing is not None:
-            figures = swapper_figures(module, config.experiment)
+            figures = swapper_figures(module, _experiment(config, run))
             what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
         else:
-            figures = anonymizer_figures(module, config.experiment)
+            figures = anonymizer_figures(module, _experiment(config, run))
             what = f"anonymizer, {type(network).__name__}, conditioned on {module.encoder.name}"
         built = {
-            key: OmegaConf.to_container(config[given], resolve=True)
-            for key, given in ((part, "generator"), ("encoder", "encoder"))
+            key: OmegaConf.to_container(config[given]) for key, given in ((part, "generator"), ("encoder", "encoder"))
         }
         notes.append("Figures with [low, high] are bootstrap intervals of 95 %, over people.")
     else:
@@ -182,6 +185,18 @@ def _bounded(line: Line, only: tuple[str, ...]) -> dict[str, float]:
     return figures
 
 
+def _experiment(config: DictConfig, run: Path) -> str:
+    """The experiment of a run, which is composed again.
+
+    Raises:
+        UserError: conf/ has none of that name; it is never taken for a path.
+    """
+    name = config.get("experiment")
+    if name not in choices("experiment"):
+        raise UserError(f"{run} is of experiment={name}, which conf/experiment does not have.")
+    return str(name)
+
+
 def _generator_of(config: DictConfig, run: Path) -> str:
     """The trained generator that an attack learned from, as a user can get it.
 
@@ -208,15 +223,15 @@ def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: 
     return {key: float(torch.cat(parts).mean()) for key, parts in found.items()}
 
 
-def swap_figures(embedder: ExpressionEmbedder, data: DictConfig, stills: int = 2) -> dict[str, float]:
+def swap_figures(embedder: ExpressionEmbedder, data: Rendered, stills: int = 2) -> dict[str, float]:
     """Paper II's Table 5.2 on perfect synthetic swaps of the evaluation people: mean t2c and s2c, share t2c < s2c.
 
     Of swaps between different classes and within one, and between different ones where only the expression is the
     target's; the shares of the shipped attribute regressor beside them.
     """
-    numbers = people_of("evaluation", data.identities.evaluation)
+    numbers = people_of("evaluation", data.people)
     regressor = AttributeRegressor(weights="shipped:attributes")
-    each = [synthetic_swaps(numbers, data.size, data.render_seed, still) for still in range(stills)]
+    each = [synthetic_swaps(numbers, data.size, data.seed, still) for still in range(stills)]
     swaps = {role: {key: torch.cat([part[role][key] for part in each]) for key in each[0][role]} for role in each[0]}
     figures: dict[str, float] = {}
     for role, classes in (("changed", "different"), ("changed", "same"), ("expression only", "different")):
@@ -257,27 +272,34 @@ def _halve(network: nn.Module) -> None:
 
 def _command(run: Path) -> str:
     """How the run was started, or last continued, without where its folders were."""
-    words = (run / "command.txt").read_text().splitlines()[-1].split()
+    lines = read_text(run / "command.txt", MAX_YAML).splitlines()
+    words = lines[-1].split() if lines else []
     return " ".join(word for word in words[2:] if not word.startswith(("paths.", "run.", "ckpt_path=")))
 
 
 def _facts(run: Path, config: DictConfig, split: str) -> dict[str, Any]:
-    versions = json.loads((run / "versions.json").read_text())
-    data = config.data
-    images = data.images if isinstance(data.images, int) else data.images[split]
+    versions = read_json(run / "versions.json", MAX_YAML)
+    if not isinstance(versions, dict) or not {"torch", "commit"} <= versions.keys():
+        raise UserError(f"{run / 'versions.json'} does not say which torch and which commit the run was made with.")
+    data = rendered_of(config, run / LAST, split)
     return {
         "input": f"{data.size} x {data.size}",
         "command": f"`{_command(run)}`",
-        "data": f"{data.name}, split {split}: {data.identities[split]:,} people, {images} pictures each, seed "
-        f"{data.render_seed}",
-        "seed": config.seed,
+        "data": f"synthetic, split {split}: {data.people:,} people, {data.images} pictures each, seed {data.seed}",
+        "seed": config.get("seed"),
         "made with": f"torch {versions['torch']}, commit {versions['commit']}",
     }
+
+
+def main(run: Path, name: str, trust: Sequence[str] = ()) -> None:
+    """Ship, and print where."""
+    with trusting(trust):
+        print(ship(run, name))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("run", type=Path, help="run folder of a finished training")
     parser.add_argument("name", help="name of the weights, such as synthetic_a")
-    given = parser.parse_args()
-    sys.exit(guarded(lambda: print(ship(given.run, given.name))))
+    parser.add_argument("--trust", nargs="+", default=[], help="packages whose parts the checkpoint may build")
+    sys.exit(guarded(lambda: main(**vars(parser.parse_args()))))

@@ -29,6 +29,7 @@ from anon.apps.monitored import check_monitor, monitored
 from anon.apps.preemption import Preempted, Preemption
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
+from anon.apps.untrusted import trusting
 from anon.errors import UserError
 from anon.faces.datamodule import FaceData
 from anon.faces.learned import Learned
@@ -58,7 +59,7 @@ def train(config: DictConfig) -> float | list[float] | None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
     check_monitor(config.monitor)
     check_strategy(config.trainer)
-    with Preemption() as preemption:
+    with trusting(config.trust), Preemption() as preemption:
         resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
         with run_folder(config, at=resumed) as folder:
             _say(f"{'continues in' if resumed else 'run folder'} {folder}")

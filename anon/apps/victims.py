@@ -80,7 +80,7 @@ def trained_attack(checkpoint: str) -> Reconstruction:
         return Reconstruction(network, encoder).eval()
     module, config = restore_module(Path(checkpoint))
     if not isinstance(module, ReconstructionTraining):
-        raise UserError(f"{checkpoint} is of experiment={config.experiment}, which trains no attack.")
+        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no attack.")
     return Reconstruction(module.averaged, module.encoder).eval()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from anon.errors import UserError
 from anon.evaluation.figures import Figure, finite
+from anon.plain import MAX_JSON, read_text
 
 SCHEMA = 2
 
@@ -241,7 +242,7 @@ def from_json(text: str, where: str | Path = "results.json") -> Document:
                 "notes": tuple(content["notes"]),
             }
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"'{where}' is no results.json of schema {SCHEMA}; make it with evaluate.py.") from error
 
 
@@ -253,10 +254,9 @@ def read(path: str | Path) -> Document:
     """
     path = Path(path).expanduser()
     file = path / "results.json" if path.is_dir() else path
-    try:
-        return from_json(file.read_text(encoding="utf-8"), file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{file}' cannot be read; give the folder of an evaluation.") from error
+    if not file.is_file():
+        raise UserError(f"'{file}' cannot be read; give the folder of an evaluation.")
+    return from_json(read_text(file, MAX_JSON), file)
 
 
 def _spelled(policy: str) -> str:

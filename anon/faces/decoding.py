@@ -115,7 +115,9 @@ def decode(
     reasons = collections.Counter(reason for _, reason in skipped)
     same = repeated(digests, labels)
     index = {"files": len(files), "faces": len(labels), "skipped": dict(reasons.most_common()), "names": names}
-    (part / "index.json").write_text(json.dumps(index | {"repeated": len(same), "reframed": reframed}), encoding="utf-8")
+    (part / "index.json").write_text(
+        json.dumps(index | {"repeated": len(same), "reframed": reframed}), encoding="utf-8"
+    )
     for name, head, rows in (
         ("skipped.csv", "reason", skipped),
         ("repeated.csv", "picture", [(used[place], f"{digests[place] % 2**64:016x}") for place in same]),

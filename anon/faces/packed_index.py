@@ -41,7 +41,7 @@ def fault_of_info(info: Any) -> str | None:
         return "index.json has a name or a codec that cannot be"
     if type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
         return f"index.json states a size that is none of {SIZES[0]} to {SIZES[1]} px"
-    if info.get("framing", VIEWS[0]) not in VIEWS:  # an older one has none: it follows the rule of its size
+    if "framing" in info and info["framing"] not in VIEWS:  # an older one has none: it follows the rule of its size
         return f"index.json states a framing that is none of {', '.join(VIEWS)}"
     if type(margin) not in (int, float) or not MARGINS[0] <= margin <= MARGINS[1]:  # NaN is in no range
         return f"index.json states a margin that is none of {MARGINS[0]} to {MARGINS[1]}"

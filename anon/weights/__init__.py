@@ -20,15 +20,28 @@ from safetensors.torch import save
 from torch import Tensor
 
 from anon.errors import UserError
+from anon.plain import read_json
 
 FOLDER = Path(__file__).parent
 MAX_BYTES = 4 * 1024**2
 
 
 def index(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
-    """What ships, by name."""
+    """What ships, by name.
+
+    Raises:
+        UserError: the list is damaged, or names a file outside the folder.
+    """
     file = folder / "index.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    found = read_json(file)
+    if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+        raise UserError(f"The list of what ships, '{file}', is damaged; reinstall anon-faces.")
+    for entry in found.values():
+        if any(Path(str(entry.get(part))).name != entry.get(part) for part in ("file", "card")):
+            raise UserError(f"The list of what ships, '{file}', names a file that is not beside it; it is not read.")
+    return found
 
 
 def path(name: str, folder: Path = FOLDER) -> Path:

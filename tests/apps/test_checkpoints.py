@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,12 @@ import torch
 from omegaconf import OmegaConf
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, read_checkpoint, restore_module
+from anon.apps.config import choices
+from anon.apps.untrusted import trusting
+from anon.apps.untrusted.parts import parts
 from anon.errors import UserError
+from tests.apps.conftest import Command
+from tests.apps.test_configs import TRAINED, composed, targets
 from tests.apps.tiny import Tiny
 
 
@@ -54,3 +60,51 @@ def test_another_models_weights_are_named() -> None:
         check_fits(Tiny(), {name: value for name, value in state.items() if name != "second.bias"}, Path("x"))
     with pytest.raises(UserError, match=r"2 tensors differ, first 'first\.weight'"):
         check_fits(Tiny(width=4), state, Path("x"))
+
+
+def test_a_checkpoint_may_build_what_conf_builds_and_nothing_else() -> None:
+    """By composing: what the models and data of all experiments name is on the list, and is defined where it says.
+
+    Commands, loggers, callbacks and whatever reads a checkpoint in turn are on none.
+    """
+    named: dict[str, set[str]] = {"model": set(), "data": set()}
+    for experiment, scale in itertools.product(TRAINED, choices("scale")):
+        config = composed("train", f"experiment={experiment}", f"scale={scale}")
+        for kind, names in named.items():
+            names |= targets(OmegaConf.to_container(config[kind], resolve=True))
+    for data in choices("data"):
+        named["data"] |= targets(OmegaConf.to_container(composed("train", f"data={data}").data, resolve=True))
+    for encoder in choices("encoder"):
+        named["model"] |= targets(OmegaConf.to_container(composed("train", f"encoder={encoder}").encoder, resolve=True))
+    assert named["data"] == set(parts("data"))
+    assert named["model"] <= set(parts("model"))
+    for name, part in {**parts("model"), **parts("data")}.items():
+        own = f"{part.__module__}.{part.__qualname__}"
+        assert own == name or name.startswith(("torch.nn.", "torch.optim."))
+        rooms = ("apps", "evaluation", "weights", "anonymizers", "defenses", "metrics")
+        assert not name.startswith(tuple(f"anon.{room}." for room in rooms))
+
+
+def test_a_package_is_built_from_where_the_command_line_trusts_it(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.ckpt", {"_target_": "tests.apps.tiny.Tiny", "width": 3})
+    with pytest.raises(UserError, match=r"tests\.apps\.tiny\.Tiny.*say trust=tests\."):
+        restore_module(path)
+    for packages in ("tests", ["other", "tests.apps"]):
+        with trusting(packages):
+            assert type(restore_module(path)[0]).__name__ == "Tiny"
+    with trusting("test"), pytest.raises(UserError, match="no part of this project"):  # by whole names
+        restore_module(path)
+    hop = written(tmp_path / "b.ckpt", {"_target_": "tests.apps.tiny.os.system", "command": "true"})
+    with trusting("tests"), pytest.raises(UserError, match=r"asks to run tests\.apps\.tiny\.os\.system"):
+        restore_module(hop)
+    for name in ("anon", "anon.apps", "my package", "a..b"):
+        with pytest.raises(UserError, match="no name of a package of your own"), trusting(name):
+            pass
+
+
+def test_trust_is_told_on_the_command_line(evaluate: Command, tmp_path: Path) -> None:
+    """The checkpoint is built, and then is no generator."""
+    path = written(tmp_path / "a.ckpt", {"_target_": "tests.apps.tiny.Tiny", "width": 3})
+    assert "say trust=tests" in evaluate("experiment=fiva", f"checkpoint={path}", "logger=csv").err
+    ended = evaluate("experiment=fiva", f"checkpoint={path}", "logger=csv", "trust=tests")
+    assert ended.code == 2 and "trains no generator" in ended.err, ended.err

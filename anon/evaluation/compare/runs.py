@@ -18,10 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from anon.errors import UserError
 from anon.evaluation.document import Document, read
+from anon.plain import MAX_YAML, read_json, read_yaml
 
 CONFIG, METRICS, RESULTS, VERSIONS = "config.yaml", "metrics.csv", "results.json", "versions.json"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -234,8 +233,8 @@ def _config(folder: Path, problems: list[str]) -> dict[str, Any]:
             problems.append(f"no {CONFIG}")
         return {}
     try:
-        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        config = read_yaml(folder / CONFIG)
+    except UserError:
         config = None
     if not isinstance(config, dict):
         problems.append(f"{CONFIG} cannot be read")
@@ -253,9 +252,9 @@ def _versions(folder: Path, problems: list[str]) -> dict[str, str]:
     if not (folder / VERSIONS).is_file():
         return {}
     try:
-        told = json.loads((folder / VERSIONS).read_text(encoding="utf-8"))
+        told = read_json(folder / VERSIONS, MAX_YAML)
         return {str(name): str(version) for name, version in told.items() if version is not None}
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (UserError, AttributeError):
         problems.append(f"{VERSIONS} cannot be read")
         return {}
 

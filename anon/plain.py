@@ -1,0 +1,142 @@
+"""YAML and JSON text that anybody may have written, read as plain data: nothing is built, looked up or expanded.
+
+What this project writes itself (configurations of checkpoints and run folders, the index of what ships, results.json)
+holds mappings, lists, texts, numbers, booleans and null, and neither tags, aliases nor interpolations. A file with
+anything else is refused before it is read, and so is one that would take more memory or time than it is worth.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anon.errors import UserError
+
+MAX_YAML = 256 * 1024  # bytes; the configuration of a training has 10,000
+MAX_JSON = 256 * 1024**2  # bytes; an evaluation of all methods writes 3 million
+MAX_NODES = 20_000
+MAX_DEPTH = 32
+_MAX_SCALAR = 4096  # characters of a text without quotes, which may be read as a number
+_FLOAT = re.compile(
+    r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+    |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
+    |\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
+    |[-+]?\.(?:inf|Inf|INF)
+    |\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
+
+
+def read_text(file: Path, most: int) -> str:
+    """The text of a plain file of at most ``most`` bytes.
+
+    Raises:
+        UserError: no file, a pipe or a device, too large, or not UTF-8.
+    """
+    try:
+        about = file.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise UserError(f"'{file}' is not a plain file.")
+        with file.open("rb") as stream:
+            content = stream.read(most + 1)
+        if len(content) > most:
+            raise UserError(f"'{file}' has more than {most:,} bytes, which no such file here has.")
+        return content.decode("utf-8")
+    except (OSError, ValueError) as error:  # a null byte in a name and wrong UTF-8 are ValueErrors
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UserError(f"'{file}' cannot be read ({reason}).") from error
+
+
+def parse_yaml(text: str, where: object) -> Any:
+    """The plain data that YAML text means, with the numbers that Hydra would read (``1e-4`` is one).
+
+    Raises:
+        UserError: not YAML; a tag, an alias, a merge or an interpolation in it; too large or too deep.
+    """
+    if len(text) > MAX_YAML:
+        raise UserError(f"{where} has {len(text):,} characters of configuration; at most {MAX_YAML:,} are read.")
+    try:
+        _check(text, where)
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, KeyError, RecursionError) as error:
+        raise UserError(f"{where} is not a readable configuration ({_told(error)}).") from error
+
+
+def read_yaml(file: Path) -> Any:
+    """:func:`parse_yaml` of a file.
+
+    Raises:
+        UserError: see :func:`read_text` and :func:`parse_yaml`.
+    """
+    return parse_yaml(read_text(file, MAX_YAML), f"'{file}'")
+
+
+def read_json(file: Path, most: int = MAX_JSON) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UserError: see :func:`read_text`; also for what is no JSON.
+    """
+    text = read_text(file, most)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"'{file}' is not readable JSON ({_told(error)}).") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's own types without dates, sums in base 60, and merges; equal keys of one mapping are an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key_node.start_mark)
+            key = self.construct_object(key_node, deep=deep)
+            if key in found:
+                raise yaml.constructor.ConstructorError(None, None, "a key comes twice", key_node.start_mark)
+            found[key] = self.construct_object(value_node, deep=deep)
+        return found
+
+
+_PLAIN = ("null", "bool", "int", "float")
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    ("bool", re.compile(r"^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$"), None),
+    ("int", re.compile(r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"), list("-+0123456789")),
+    ("float", _FLOAT, list("-+0123456789.")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first or list("yYnNtTfFoO"))
+
+
+def _check(text: str, where: object) -> None:
+    """Walk the events, which takes no memory to speak of, before anything is made of them."""
+    nodes = depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise UserError(f"{where} holds aliases (& and *), which are not read; write the values out.")
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise UserError(f"{where} holds the tag {tag}, and only plain data is read.")
+        nodes += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if nodes > MAX_NODES or depth > MAX_DEPTH:
+            raise UserError(f"{where} has more than {MAX_NODES:,} values, or more than {MAX_DEPTH} levels of them.")
+        if isinstance(event, yaml.ScalarEvent):
+            if "${" in event.value:
+                raise UserError(f"{where} holds the interpolation {event.value[:60]}, and none is ever resolved.")
+            if event.style is None and len(event.value) > _MAX_SCALAR:
+                raise UserError(f"{where} holds a value of {len(event.value):,} characters without quotes.")
+            if event.style is None and event.value == "<<":
+                raise UserError(f"{where} merges mappings (<<), which are not read; write the values out.")
+
+
+def _told(error: Exception) -> str:
+    problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+    mark = getattr(error, "problem_mark", None)
+    return f"{problem}, line {mark.line + 1}" if mark is not None else str(problem)

@@ -1,0 +1,94 @@
+"""The ways in: what a user does with a file that somebody sent, as a command line and as a call in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import OmegaConf
+
+from anon.apps import ifsr, parrots, runs, ship, victims
+from anon.apps.checkpoints import CONFIG_KEY, restore_generator
+from anon.weights import files
+
+FACES = ("data.identities={train: 12, background: 12, attacker: 4, evaluation: 6}", "data.images=6", "data.size=32")
+SMALL = (*FACES, "logger=csv", "protocol.resamples=20")
+
+
+class Door(NamedTuple):
+    """``words(file)``: the command line; ``call(file)``: what that calls, without the rest of an evaluation."""
+
+    words: Callable[[Path], list[str]]
+    call: Callable[[Path], object]
+
+
+def _evaluate(*words: str) -> list[str]:
+    return [sys.executable, "evaluate.py", *words, *SMALL]
+
+
+def _past(folder: Path) -> object:
+    config = {"experiment": "fiva", "scale": "default", "paths": {"runs": str(folder)}, "data": {"name": "synthetic"}}
+    return runs.last_run(OmegaConf.create(config))
+
+
+DOORS = {
+    "checkpoint": Door(lambda file: _evaluate(f"checkpoint={file}"), restore_generator),
+    "attack": Door(
+        lambda file: _evaluate("checkpoint=shipped:fiva", "attack=reconstruction", f"attack.checkpoint={file}"),
+        lambda file: victims.trained_attack(str(file)),
+    ),
+    "victim": Door(
+        lambda file: [
+            *(sys.executable, "train.py", "experiment=reconstruction", "anonymizer@attack.victim=fiva_itm"),
+            *(f"attack.victim.checkpoint={file}", "steps=1", *FACES, "logger=csv"),
+        ],
+        restore_generator,
+    ),
+    "recognizer": Door(
+        lambda file: _evaluate(
+            *("experiment=ladder", "+attack@protocol.adversaries.parrot_tuned=parrot_tuned"),
+            *(f"protocol.adversaries.parrot_tuned.recognizer.checkpoint={file}", "checkpoint=shipped:fiva"),
+        ),
+        lambda file: parrots.tuned_recognizer(str(file)),
+    ),
+    "ifsr": Door(
+        lambda file: [sys.executable, "-m", "anon.apps.ifsr", str(file), "--pairs", "8"],
+        lambda file: ifsr.main(file, "background", 8, None, file.parent),
+    ),
+    "ship": Door(
+        lambda file: [sys.executable, "-m", "anon.apps.ship", str(_run(file)), "hostile"],
+        lambda file: ship.ship(_run(file), "hostile"),
+    ),
+    "run": Door(
+        lambda folder: _evaluate("checkpoint=last", f"paths.runs={folder}"),
+        _past,
+    ),
+    "weights": Door(
+        lambda file: _evaluate("checkpoint=shipped:fiva", f"judge.encoder.weights={file}"),
+        lambda file: files.read(file),
+    ),
+}
+
+
+def _run(file: Path) -> Path:
+    """The run folder of a checkpoint."""
+    folder = file.parent / "run"
+    last = folder / runs.LAST
+    last.parent.mkdir(parents=True, exist_ok=True)
+    (folder / "versions.json").write_text('{"torch": "2.13.0", "commit": "1"}')
+    (folder / "command.txt").write_text("2026-01-01 12:00:00 python train.py experiment=fiva\n")
+    if not last.exists():
+        os.link(file, last)
+    return folder
+
+
+def write_checkpoint(folder: Path, config: Any, state: Any = None, **further: Any) -> Path:
+    """A checkpoint with a configuration (text, or what is written as YAML) and weights."""
+    text = OmegaConf.to_yaml(OmegaConf.create(config)) if isinstance(config, dict) else config
+    state = {"first.weight": torch.zeros(1)} if state is None else state
+    torch.save({"state_dict": state, "global_step": 3, CONFIG_KEY: text, **further}, folder / "sent.ckpt")
+    return folder / "sent.ckpt"
