@@ -236,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("--people", type=int, default=235, help="at most (default: %(default)s)")
     parser.add_argument("--doors", action="store_true", help="the ways in instead of the recognizers")
-    parser.add_argument("--photographs", type=int, default=96, help="for --doors (default: %(default)s)")
+    parser.add_argument("--photographs", type=int, default=64, help="for --doors (default: %(default)s)")
     given = parser.parse_args()
     real = Path(os.environ.get("ANON_REAL", ""))
     if not (real / "faces/lfw").is_dir():

@@ -25,7 +25,7 @@ from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.faces.alignment import Framing, similarity, template, transform, warp
+from anon.faces.alignment import Framing, reframe, reframing, similarity, template, transform, warp
 from anon.faces.contract import Sample, to_float
 from anon.faces.folder import EmptySplit
 from anon.faces.packed_index import FORMATS, fault_of_columns, fault_of_info
@@ -216,6 +216,10 @@ class PackedFaces:
         self._matrix = _between(self.pack.info, self.size)
         self._part = None if self._matrix is None else _inside(self._matrix, int(self.pack.info["size"]), self.size)
         self.raw = self._matrix is None or self._part is not None
+        self._shown = None if float(self.pack.info["margin"]) else str(self.pack.info["framing"])
+        if not self.raw and self._shown is not None:
+            packed = int(self.pack.info["size"])
+            self._matrix = reframing(packed, packed, Framing.of(self.size), self._shown)[None]
         points = torch.from_numpy(column["landmarks"][self._rows])
         self._landmarks = points if self._matrix is None else transform(self._matrix, points)
         self._labels = {
@@ -241,7 +245,9 @@ class PackedFaces:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""
         frames = self._frames(indices)
         images = to_float(frames).contiguous()
-        if not self.raw:
+        if not self.raw and self._shown is not None:  # to the edge in full; a warp mixes black into the last pixels
+            images = reframe(images, Framing.of(self.size), self._shown)
+        elif not self.raw:
             images = warp(images + 1.0, cast(Tensor, self._matrix).expand(len(images), 2, 3), (self.size,) * 2) - 1.0
         return self._batch(indices, images)
 

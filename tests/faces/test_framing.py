@@ -212,10 +212,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = ((crop + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
             Image.fromarray(pixels).save(path)
-    for side in (112, 256):
-        for margin in (0.0, 0.5):
-            options = Options(size=side, min_size=8, codec="webp", margin=margin)
-            prepare(of_folder(place / "photos", table), "small", place / f"packed{side}-{margin}", options, workers=1)
+    for side, margin in ((112, 0.0), (256, 0.0), (112, 0.5)):
+        options = Options(size=side, min_size=8, codec="webp", margin=margin)
+        prepare(of_folder(place / "photos", table), "small", place / f"packed{side}-{margin}", options, workers=1)
     return place
 
 
@@ -223,7 +222,7 @@ def images(faces: FolderFaces | PackedFaces) -> Tensor:
     return faces.__getitems__(list(range(len(faces))))["image"]
 
 
-WAYS = ["crops112", "crops256", "packed112-0.0", "packed256-0.0", "packed112-0.5", "packed256-0.5"]
+WAYS = ["crops112", "crops256", "packed112-0.0", "packed256-0.0", "packed112-0.5"]
 
 
 @pytest.mark.parametrize("size", [64, 112, 128, 256])
@@ -239,6 +238,8 @@ def test_whatever_comes_in_is_framed_by_its_size(place: Path, tmp_path: Path, wa
     assert found.shape == wanted.shape
     seen, right = (reframe(part, Framing.of(112)) for part in (found, wanted))
     assert float((seen - right).abs().mean()) < 0.06
+    edge = (seen - right)[..., -1, 8:-8].abs().mean()  # black mixed into the last row cost EdgeFace a cosine of .03
+    assert float(edge) < 0.1
 
 
 def test_a_folder_says_what_its_crops_show(place: Path, tmp_path: Path) -> None:
