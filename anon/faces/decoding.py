@@ -26,7 +26,6 @@ from anon.faces.contract import to_float, to_uint8
 from anon.faces.images import ImageError, read_image
 from anon.progress import track
 
-VERSION = 1  # raise it with every change that alters a pixel: it is part of the cache's key
 _WORKERS = 2  # threads
 _AHEAD = 32  # decoded images that may wait: bounds the memory
 
@@ -39,8 +38,6 @@ class Photograph(NamedTuple):
 
     identity: str
     name: str  # relative to the root
-    size: int  # bytes
-    modified: int  # ns
 
 
 def decode(part: Path, root: Path, files: list[Photograph], table: dict[str, np.ndarray] | None, size: int) -> None:
