@@ -126,6 +126,9 @@ class _Trace:
 
     def _part(self, value: Any) -> str:
         """A value that may hold others."""
+        if isinstance(value, types.BuiltinFunctionType):
+            self._outside(str(value.__module__))
+            return f"{value.__module__}.{value.__qualname__}"
         inner = _inside(value)
         if inner is not None:
             return f"{self._kind(value)} {[self._value(each) for each in inner]}"
@@ -260,7 +263,7 @@ def _inside(value: Any) -> list[Any] | None:
         return [value.func]
     if isinstance(value, (classmethod, staticmethod, functools._lru_cache_wrapper)):
         return [value.__wrapped__]
-    return [value.__name__, str(value.__module__)] if isinstance(value, types.BuiltinFunctionType) else None
+    return None
 
 
 def _static(kind: type, name: str) -> Any:

@@ -23,7 +23,7 @@ from anon.defenses.parameters import ParameterNoise
 from anon.evaluation import protocol as rules
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.inputs import Turned
-from anon.evaluation.harness.pictures import IMAGES, Originals, Pictures, eight_bits
+from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, eight_bits
 from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
@@ -168,7 +168,7 @@ class Bench:
             parts = few.batches(self.suite.batch_size, f"preparing {one.input} faces")
             return {IMAGES: torch.cat([eight_bits(degraded(part)) for part in parts])}
 
-        key = key_of(of=few.key, input=settings, code=code(Bench.targets))
+        key = key_of(of=few.key, input=settings, code=code(Bench.targets, *READING))
         return Pictures(self.store, "targets", key, make, len(few))
 
     def group(self, data: str, indices: Tensor) -> Group:
@@ -200,7 +200,7 @@ class Bench:
             seed=self.seed,
             batch=self.suite.batch_size,
             device=self.device.type,
-            code=code(Bench._draw),
+            code=code(Bench._draw, *READING),
         )
         return Pictures(self.store, "changed", key, make, len(target))
 
@@ -246,7 +246,7 @@ class Bench:
             defense=behind.key,
             seed=self.seed,
             batch=self.suite.batch_size,
-            code=code(Bench._defend),
+            code=code(Bench._defend, *READING),
         )
         return Pictures(self.store, "defended", key, make, len(places))
 
@@ -286,7 +286,7 @@ class Bench:
                 return {IMAGES: published.tensors()[IMAGES][places]}
 
             return Pictures(Store(None), "published", key_of(of=published.key, places=rows), same, len(places))
-        key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Bench.attacked))
+        key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Bench.attacked, *READING))
         return Pictures(self.store, "attacked", key, make, len(places))
 
     def armed(self, one: Combination, attacker: Attacker) -> Armed:
@@ -323,7 +323,7 @@ class Bench:
             judge=self.judge.key,
             seed=seed,
             batch=self.suite.batch_size,
-            code=code(Bench._enrolled),
+            code=code(Bench._enrolled, *READING),
         )
         return self.store.get("enrolled", key, make)["z"]
 
@@ -348,7 +348,7 @@ class Bench:
                 found.append({name: value.float().cpu() for name, value in estimator(part.to(self.device)).items()})
             return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
-        key = key_of(of=pictures.key, by=self.tools.attributes_key, code=code(Bench.read))
+        key = key_of(of=pictures.key, by=self.tools.attributes_key, code=code(Bench.read, *READING))
         return self.store.get("readings", key, make)
 
     def detections(self, pictures: Pictures, name: str) -> Tensors:
@@ -362,5 +362,5 @@ class Bench:
             scores, boxes = (torch.cat(parts).float().cpu() for parts in zip(*found, strict=True))
             return {"scores": scores, "boxes": boxes}
 
-        key = key_of(of=pictures.key, by=self.tools.detector_keys[name], code=code(Bench.detections))
+        key = key_of(of=pictures.key, by=self.tools.detector_keys[name], code=code(Bench.detections, *READING))
         return self.store.get("detections", key, make)

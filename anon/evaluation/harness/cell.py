@@ -12,7 +12,7 @@ from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.bench import Bench
-from anon.evaluation.harness.pictures import Originals, Pictures, View
+from anon.evaluation.harness.pictures import READING, Originals, Pictures, View
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.suite import NONE, Combination
 from anon.evaluation.harness.workshop import Attacker, Method, Needs
@@ -228,7 +228,7 @@ class Cell:
             pairs = zip(first.eight_bits().split(size), second.eight_bits().split(size), strict=True)
             return {"values": torch.cat([function(to_float(a).to(device), to_float(b).to(device)) for a, b in pairs])}
 
-        made_by = [settings, made_of(function), code(Cell.compared)]
+        made_by = [settings, made_of(function), code(Cell.compared, *READING)]
         key = key_of(what=name, of=first.key, against=second.key, made_by=made_by)
         return self.bench.store.get("comparisons", key, make)["values"]
 
@@ -241,7 +241,7 @@ class Cell:
             parts = view.eight_bits().split(self.bench.suite.batch_size)
             return {"values": torch.cat([function(to_float(part).to(self.bench.device)) for part in parts])}
 
-        made_by = [settings, made_of(function), code(Cell.seen)]
+        made_by = [settings, made_of(function), code(Cell.seen, *READING)]
         key = key_of(what=name, of=view.key, made_by=made_by)
         return self.bench.store.get("comparisons", key, make)["values"]
 

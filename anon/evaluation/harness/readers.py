@@ -11,9 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.attributes.contract import Estimator
-from anon.evaluation.harness.pictures import Pictures
+from anon.evaluation.harness.pictures import READING, Pictures
 from anon.evaluation.harness.store import Store, Tensors, key_of
-from anon.faces.contract import in_eight_bits
 from anon.faces.detection.contract import Detector
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -39,7 +38,7 @@ class Eye(NamedTuple):
 
 def eye(recognizer: JudgeLike) -> Eye:
     """A recognizer with the key of all that changes what it sees: two settings of one file are two recognizers."""
-    return Eye(recognizer, made_of(recognizer))
+    return Eye(recognizer, made_of(recognizer, recognizer.fingerprint))
 
 
 @torch.no_grad()
@@ -51,7 +50,7 @@ def _embed(pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tens
 def embeddings(store: Store, pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensor:
     """(N, D) embeddings of pictures, ``size`` at a time, kept in the store; on the CPU."""
 
-    key = key_of(of=pictures.key, by=by.key, batch=size, code=code(_embed, in_eight_bits))
+    key = key_of(of=pictures.key, by=by.key, batch=size, code=code(_embed, *READING))
     return store.get("embeddings", key, lambda: _embed(pictures, by, size, device))["z"]
 
 
