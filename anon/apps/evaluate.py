@@ -37,9 +37,10 @@ from anon.evaluation.harness import run as harness
 from anon.evaluation.harness.suite import Suite
 from anon.evaluation.protocol import Protocol
 from anon.evaluation.report import wandb_tables
+from anon.faces.cache import caching
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
-_SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "output", "run", "paths"]
+_SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
 _SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
 
 _TABLES: dict[type[Protocol], ModuleType] = {
@@ -63,7 +64,11 @@ def evaluate(config: DictConfig) -> None:
     Raises:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
-    config = OmegaConf.masked_copy(config, _SECTIONS)
+    with caching(OmegaConf.select(config, "cache")):
+        _evaluate(OmegaConf.masked_copy(config, _SECTIONS))
+
+
+def _evaluate(config: DictConfig) -> None:
     kind = _kind(config)
     table = _TABLES[kind]
     restores = kind.needs_generator or OmegaConf.select(config, "protocol.methods.checkpoint") is not None

@@ -31,6 +31,7 @@ from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
 from anon.apps.untrusted import trusting
 from anon.errors import UserError
+from anon.faces.cache import caching
 from anon.faces.datamodule import FaceData
 from anon.faces.learned import Learned
 from anon.training.guards import DIVERGED
@@ -59,7 +60,7 @@ def train(config: DictConfig) -> float | list[float] | None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
     check_monitor(config.monitor)
     check_strategy(config.trainer)
-    with trusting(config.trust), Preemption() as preemption:
+    with trusting(config.trust), Preemption() as preemption, caching(config.get("cache")):
         resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
         with run_folder(config, at=resumed) as folder:
             _say(f"{'continues in' if resumed else 'run folder'} {folder}")

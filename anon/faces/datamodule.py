@@ -28,7 +28,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from anon.errors import UserError
-from anon.faces.cache import cache_root
 from anon.faces.contract import FaceSet, Sample, float_batch, is_raw
 from anon.faces.folder import EmptySplit, FolderFaces
 from anon.faces.packed import Pack, PackedFaces
@@ -309,7 +308,7 @@ def synthetic_data(
             clips=count(clips),
             clip_frames=clip_frames,
             seed=render_seed,
-            cache=Path(cache).expanduser() if cache else cache_root(),
+            cache=cache,
         )
 
     return FaceData(sets, name, size, synthetic=True, batch_size=batch_size, workers=workers, seed=seed)

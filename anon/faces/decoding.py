@@ -27,7 +27,6 @@ from anon.faces.images import ImageError, read_image
 from anon.printable import as_csv
 from anon.progress import track
 
-VERSION = 3  # raise it with every change that alters a file: it is part of the cache's key
 _WORKERS = 2  # threads
 _AHEAD = 32  # decoded images that may wait: bounds the memory
 
@@ -40,8 +39,6 @@ class Photograph(NamedTuple):
 
     identity: str
     name: str  # relative to the root
-    size: int  # bytes
-    modified: int  # ns
 
 
 def decode(

@@ -12,6 +12,7 @@ file names are often people's.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -27,11 +28,13 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.alignment import VIEWS
-from anon.faces.cache import built_once, cache_root
+from anon.faces.cache import built_once, cache_folder
+from anon.faces.contents import contents
 from anon.faces.contract import Sample, to_float
-from anon.faces.decoding import VERSION, Photograph, decode
+from anon.faces.decoding import Photograph, decode
 from anon.faces.points import file_key, read_points
 from anon.faces.splits import members, one_spelling
+from anon.provenance import code
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,8 @@ class FolderFaces:
         framing: what crops without points show, one of :data:`anon.faces.alignment.VIEWS`; None: each what crops of
             its side show, if it is square.
         min_images: identities with fewer usable images are left out.
-        cache: where decoded faces are kept; None: :func:`anon.faces.cache.cache_root`.
+        cache: where decoded faces are kept, by the bytes of the photographs and the code that decodes them; None:
+            :func:`anon.faces.cache.cache_root`.
 
     Raises:
         UserError: missing or empty root, nothing usable, bad CSV, cache not writable.
@@ -81,10 +85,10 @@ class FolderFaces:
         self.root, self.split, self.size = Path(root).expanduser(), split, size
         files = _list_files(self.root, split)
         table = None if points is None else _points_of(files, Path(points).expanduser(), self.root)
-        place = Path(cache).expanduser() if cache else cache_root()
+        place = cache_folder(cache)
+        key = _key(files, self._contents(files, place / "contents"), table, size, framing)
         self.folder = built_once(
-            place / "folder" / _key(files, table, size, framing),
-            lambda part: decode(part, self.root, files, table, size, framing),
+            place / "folder" / key, lambda part: decode(part, self.root, files, table, size, framing)
         )
         index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
         self.summary = _summary(f"{self.root.name} ({split})", index, self.folder / "skipped.csv")
@@ -112,6 +116,14 @@ class FolderFaces:
         landmarks = self.folder / "landmarks.npy"
         self._landmarks = torch.from_numpy(np.load(landmarks)[self._rows]) if landmarks.exists() else None
         self._faces: np.ndarray | None = None
+
+    def _contents(self, files: list[Photograph], place: Path) -> list[str]:
+        """Hashes of the photographs, which are remembered in ``place``."""
+        root = self.root.resolve()
+        name = hashlib.sha256(f"{root} {self.split}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        with contextlib.suppress(OSError):  # said when the faces are written
+            place.mkdir(parents=True, exist_ok=True)
+        return contents([root / file.name for file in files], place / f"{name}.npy")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -177,12 +189,7 @@ def _list_files(root: Path, split: str) -> list[Photograph]:
         except OSError as error:
             raise UserError(f"A folder inside data.root='{root}' cannot be read: {error.strerror}.") from error
         for entry in sorted(found_here, key=lambda entry: entry.name):
-            try:
-                status = entry.stat()
-                size, modified = status.st_size, status.st_mtime_ns
-            except OSError:  # a broken link: counted as unreadable when it is opened
-                size, modified = -1, -1
-            files.append(Photograph(identity, f"{folder}/{entry.name}", size, modified))
+            files.append(Photograph(identity, f"{folder}/{entry.name}"))
     if not files:
         raise UserError(f"The identity folders of data.root='{root}' in the split '{split}' hold no files.")
     return files
@@ -204,10 +211,12 @@ def _points_of(files: list[Photograph], path: Path, root: Path) -> dict[str, np.
     return found
 
 
-def _key(files: list[Photograph], table: dict[str, np.ndarray] | None, size: int, framing: str | None) -> str:
-    digest = hashlib.sha256(f"{VERSION} {size} {table is not None} {framing}".encode())
-    for file in files:
-        digest.update(repr(tuple(file)).encode())
+def _key(
+    files: list[Photograph], hashes: list[str], table: dict[str, np.ndarray] | None, size: int, framing: str | None
+) -> str:
+    digest = hashlib.sha256(f"{code(decode)} {size} {table is not None} {framing}".encode())
+    for file, content in zip(files, hashes, strict=True):
+        digest.update(repr((*file, content)).encode())
         if table is not None and file.name in table:
             digest.update(table[file.name].tobytes())
     return digest.hexdigest()[:24]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from anon.apps import evaluate as evaluate_app
+from anon.apps import train as train_app
 from anon.apps.runs import LAST
 from anon.evaluation.document import read
+from anon.faces.cache import cache_folder
 from tests.apps.conftest import Command, folder_of
 from tests.apps.test_exit_codes import refused
 
@@ -26,6 +31,26 @@ def test_nothing_trained_yet(evaluate: Command, tmp_path: Path) -> None:
     refused(evaluate("experiment=fiva"), "python train.py experiment=fiva")
     refused(evaluate("experiment=facedancer", "protocol=swap"), "python train.py experiment=facedancer")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_word_for_the_cache_that_means_nothing(train: Command, evaluate: Command, tmp_path: Path) -> None:
+    refused(evaluate("checkpoint=shipped:fiva", "cache=never"), "cache=never is none of on, off, refresh")
+    refused(train("experiment=tiny", "cache=never"), "cache=never is none of on, off, refresh")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_cache_is_switched_while_a_run_lasts(
+    train: Command, evaluate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is built inside sees it; the folder that takes the cache's place ends with the run."""
+    seen: list[Path] = []
+    for module, name in ((evaluate_app, "_evaluate"), (train_app, "_train")):
+        monkeypatch.setattr(module, name, lambda *given: seen.append(cache_folder(tmp_path)))
+    for word in ("off", "refresh", "on"):
+        evaluate("checkpoint=shipped:fiva", f"cache={word}")
+        train("experiment=tiny", f"cache={word}")
+    assert len(seen) == 6 and tmp_path not in seen[:2] and set(seen[2:]) == {tmp_path}
+    assert not any(path.exists() for path in seen[:2])
 
 
 def test_a_protocol_that_measures_nothing(evaluate: Command, tmp_path: Path) -> None:

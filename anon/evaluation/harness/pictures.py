@@ -83,6 +83,13 @@ class View:
         return self.pictures.tensors()[IMAGES][self.places]
 
 
+#: How faces reach what is made of them: part of the key of that, for which it is a method of an argument.
+READING = (
+    *(Group.batches, Pictures.tensors, Pictures.batches, Pictures.at),
+    *(Originals.tensors, Originals.batches, View.eight_bits),
+)
+
+
 def eight_bits(images: Tensor) -> Tensor:
     """(B, 3, H, W) in [-1, 1] -> (B, H, W, 3) uint8 on the CPU."""
     return to_uint8(images).cpu()

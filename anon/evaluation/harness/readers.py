@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -12,12 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.attributes.contract import Estimator
-from anon.evaluation.harness.pictures import Pictures
-from anon.evaluation.harness.store import Store, Tensors, code, key_of, made_of
+from anon.evaluation.harness.pictures import READING, Pictures
+from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.faces.detection.contract import Detector
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
+from anon.provenance import code, made_of
 
 
 class Tools(NamedTuple):
@@ -38,47 +38,25 @@ class Eye(NamedTuple):
 
 def eye(recognizer: JudgeLike) -> Eye:
     """A recognizer with the key of all that changes what it sees: two settings of one file are two recognizers."""
-    names = ("flip", "size", "bgr", "mean", "std", "chips")
-    inner = getattr(recognizer, "encoder", None)
-    settings = [getattr(part, name, None) for part in (recognizer, inner) for name in names]
-    shown = [value.flatten().tolist() if isinstance(value, Tensor) else str(value) for value in settings]
-    return Eye(recognizer, key_of(weights=recognizer.fingerprint, settings=shown))
+    return Eye(recognizer, made_of(recognizer, recognizer.fingerprint))
+
+
+@torch.no_grad()
+def _embed(pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensors:
+    parts = pictures.batches(size, f"recognizing with {by.recognizer.name}")
+    return {"z": torch.cat([by.recognizer.embed(part.to(device)).float().cpu() for part in parts])}
 
 
 def embeddings(store: Store, pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensor:
     """(N, D) embeddings of pictures, ``size`` at a time, kept in the store; on the CPU."""
 
-    @torch.no_grad()
-    def make() -> Tensors:
-        parts = pictures.batches(size, f"recognizing with {by.recognizer.name}")
-        return {"z": torch.cat([by.recognizer.embed(part.to(device)).float().cpu() for part in parts])}
-
-    return store.get(
-        "embeddings", key_of(of=pictures.key, by=by.key, batch=size, code=code("identity", "faces/alignment")), make
-    )["z"]
+    key = key_of(of=pictures.key, by=by.key, batch=size, code=code(_embed, *READING))
+    return store.get("embeddings", key, lambda: _embed(pictures, by, size, device))["z"]
 
 
 def as_it_conditions(encoder: Encoder) -> JudgeLike:
     """The conditioning encoder as it conditions: no mirror image is added."""
     return cast(JudgeLike, Judge(encoder, flip=False))
-
-
-def key_of_reader(settings: Mapping[str, Any], estimator: object) -> str:
-    """Of an estimator or a detector: its settings and its weights."""
-    weights = made_of(estimator) if isinstance(estimator, nn.Module) else None
-    return key_of(settings=settings, weights=weights, files=files_of(settings))
-
-
-def files_of(settings: Any) -> list[str]:
-    """Size and time of the files that settings name: weights that are no module's state (ONNX)."""
-    found = []
-    for value in settings.values() if isinstance(settings, Mapping) else []:
-        if isinstance(value, Mapping):
-            found += files_of(value)
-        elif isinstance(value, str) and len(value) < 4096 and Path(value).expanduser().is_file():
-            stat = Path(value).expanduser().stat()
-            found.append(f"{stat.st_size} {stat.st_mtime_ns}")
-    return found
 
 
 def tools_of(metrics: DictConfig, device: torch.device) -> Tools:
@@ -91,7 +69,7 @@ def tools_of(metrics: DictConfig, device: torch.device) -> Tools:
     detectors = {name: instantiate(given) for name, given in chosen.items()}
     return Tools(
         attributes,
-        "" if attributes is None else key_of_reader(settings["attributes"], attributes),
+        "" if attributes is None else made_of(settings["attributes"], attributes),
         detectors,
-        {name: key_of_reader(chosen[name], detector) for name, detector in detectors.items()},
+        {name: made_of(chosen[name], detector) for name, detector in detectors.items()},
     )

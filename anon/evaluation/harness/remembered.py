@@ -1,8 +1,8 @@
 """Figures of a measure on a combination, kept under the keys of all that it could look at.
 
 A measure that resamples matrices takes seconds; a second run of the same evaluation takes none. The key holds every
-picture, reader, gallery and setting of the cell and the source of the measures and metrics, so it may be too careful
-(a change of one measure makes the figures of all again, from what is kept of pictures and embeddings), never wrong.
+picture, reader, gallery and setting of the cell and the code of the measure and of the cell, so it may be too careful,
+never wrong.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import Any
 
 import torch
 
+from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.bench import Bench
 from anon.evaluation.harness.cell import Cell, Measure
-from anon.evaluation.harness.readers import files_of
-from anon.evaluation.harness.store import Tensors, code, key_of, made_of
+from anon.evaluation.harness.store import Tensors, key_of
+from anon.provenance import code, made_of
 
-_CODE = ("metrics", "attributes", "identity", "evaluation/measures", "evaluation/bootstrap", "evaluation/harness/cell")
+_CODE = (Cell, Bench.armed, Bench.rows, Bootstrap, Gallery)  # what a measure can call
 
 
 def figures_of(measure: Measure, settings: Mapping[str, Any], cell: Cell) -> dict[str, Figure]:
@@ -28,8 +31,7 @@ def figures_of(measure: Measure, settings: Mapping[str, Any], cell: Cell) -> dic
     Args:
         settings: the measure's configuration.
     """
-    made_by = [settings, files_of(settings), made_of(measure), code(*_CODE)]
-    key = key_of(made_by=made_by, cell=cell.keys)
+    key = key_of(made_by=[made_of(settings), cell.bench.made_of(measure), code(*_CODE)], cell=cell.keys)
     return _decoded(cell.bench.store.get("figures", key, lambda: _encoded(measure(cell))))
 
 

@@ -22,12 +22,13 @@ from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
-from anon.evaluation.harness.store import key_of, made_of
+from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
 from anon.evaluation.judging import judge_notes
 from anon.evaluation.trained import adversary, attack_config, newest
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
+from anon.provenance import made_of
 
 
 class Needs(NamedTuple):
@@ -186,18 +187,16 @@ class Workshop:
         """The combination's defense and its key; a gradient defense works against the attack on the method."""
         given = as_plain(self.suite.defenses[one.defense])
         made = instantiate(given)
-        key = key_of(defense=given)
         if isinstance(made, functools.partial):
             attack = self._trained("reconstruction", one.method, None)
             if isinstance(attack, Needs):
                 return attack
             made = complete(made, cast(Reconstruction, attack))
-            key = key_of(defense=given, against=made_of(attack))
         if isinstance(made, ParameterNoise):
             method = self.method(one)
             if isinstance(method, Method) and not hasattr(method.pristine, "generator"):
                 return Needs("n/a (no generator)")
-        return Behind(made.to(self.device) if isinstance(made, nn.Module) else made, key)
+        return Behind(made.to(self.device) if isinstance(made, nn.Module) else made, key_of(made=made_of(given, made)))
 
     def attack(self, one: Combination) -> Attacker | Needs:
         """The combination's attack; a parrot gets the published software, defense and all."""
@@ -228,7 +227,9 @@ class Workshop:
             return self._placed(made(anonymizer=software, rng=torch.Generator(self.device).manual_seed(seed)))
 
         key = key_of(
-            attack=settings["attack"], software=method.key, defense=behind.key if isinstance(behind, Behind) else None
+            attack=made_of(settings["attack"], made),
+            software=method.key,
+            defense=behind.key if isinstance(behind, Behind) else None,
         )
         return Attacker(parrot, key)
 
@@ -268,7 +269,8 @@ class Workshop:
     def degraded(self, one: Combination) -> tuple[Any, str]:
         """What is done to the combination's pictures before they are anonymized, and its key."""
         given = None if one.input == CLEAN else as_plain(self.suite.inputs[one.input])
-        return (None if given is None else instantiate(given)), key_of(input=given)
+        made = None if given is None else instantiate(given)
+        return made, key_of(input=made_of(given, made))
 
 
 def _untrained(given: Any) -> bool:

@@ -72,7 +72,7 @@ class Distribution:
         }
 
     def _frechet(
-        self, cell: Cell, name: str, changed: Tensor, target: Tensor, labels: Tensor, resamples: int, weights: str = ""
+        self, cell: Cell, name: str, changed: Tensor, target: Tensor, labels: Tensor, resamples: int
     ) -> Figure:
         people, counts = columns(cell.bootstrap, labels), cell.bootstrap.weights[:resamples]
         changed, target = narrowed(changed, target)
@@ -81,7 +81,7 @@ class Distribution:
             value = frechet_distance(changed, target)
             return {"value": value[None], "draws": frechet_resampled(changed, target, people, counts)}
 
-        found = cell.kept(name, make, of=(PUBLISHED, TARGET), resamples=resamples, weights=weights)
+        found = cell.kept(name, make, of=(PUBLISHED, TARGET), resamples=resamples)
         value = float(found["value"])
         return resampled(value, around(value, found["draws"]).clamp_min(0.0), labels)
 
@@ -95,14 +95,12 @@ class Distribution:
     def _inception(self, cell: Cell) -> Figure:
         if self.inception is None:
             return Figure.absent(NEEDS)
-        stat = self.inception.stat()
-        weights = f"{stat.st_size} {stat.st_mtime_ns}"
 
         def features(images: Tensor) -> Tensor:
             return self._network.to(images.device)(((images + 1.0) * 127.5).round().to(torch.uint8))
 
-        changed, target = (cell.seen("inception", features, of, weights=weights) for of in (PUBLISHED, TARGET))
-        return self._frechet(cell, "FID", changed, target, cell.labels, self.inception_resamples, weights)
+        changed, target = (cell.seen("inception", features, of) for of in (PUBLISHED, TARGET))
+        return self._frechet(cell, "FID", changed, target, cell.labels, self.inception_resamples)
 
     @functools.cached_property
     def _network(self) -> nn.Module:

@@ -60,13 +60,11 @@ class Picture:
         side = min(cell.view(PUBLISHED).eight_bits().shape[1:3])
         if side < LEAST_SIDE:
             return Figure.absent(f"n/a (pictures of {side} pixels; LPIPS needs {LEAST_SIDE})")
-        stat = self.lpips.stat()
-        weights = f"{stat.st_size} {stat.st_mtime_ns}"
 
         def apart(changed: Tensor, target: Tensor) -> Tensor:
             return self._network.to(changed.device)(changed, target)
 
-        return cell.mean(cell.compared("lpips", apart, weights=weights))
+        return cell.mean(cell.compared("lpips", apart))
 
 
 def _decibels(cell: Cell) -> Figure:
@@ -88,6 +86,5 @@ def _costs(cell: Cell) -> dict[str, Figure]:
         layers = encoder.layers
         return feature_distance(encoder(published, layers).maps, encoder(changed, layers).maps)
 
-    settings = {"weights": encoder.fingerprint, "layers": list(encoder.layers)}
-    values = cell.compared("feature distance", apart, PUBLISHED, CHANGED, **settings)
+    values = cell.compared("feature distance", apart, PUBLISHED, CHANGED)
     return figures | {"defense_feature_distance": cell.mean(values)}

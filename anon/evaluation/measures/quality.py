@@ -10,9 +10,10 @@ import torch
 
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, Cell
-from anon.evaluation.harness.pictures import Originals
-from anon.evaluation.harness.store import Tensors, code, key_of
+from anon.evaluation.harness.pictures import READING, Originals
+from anon.evaluation.harness.store import Tensors, key_of
 from anon.metrics.quality import FEATURES, LEAST_SIDE, Pristine, niqe, niqe_features
+from anon.provenance import code
 
 
 class Quality:
@@ -39,4 +40,5 @@ def _pristine_features(cell: Cell) -> torch.Tensor:
         parts = group.batches(bench.suite.batch_size, "looking at natural faces")
         return {"features": torch.cat([niqe_features(part.to(bench.device)).cpu() for part in parts])}
 
-    return bench.store.get("figures", key_of(what="niqe", of=group.key, code=code("metrics")), make)["features"]
+    key = key_of(what="niqe", of=group.key, code=code(_pristine_features, *READING))
+    return bench.store.get("figures", key, make)["features"]

@@ -3,6 +3,7 @@
     python -m anon.faces.prepare --root photos --detector yunet --weights yunet.onnx --out packed/mine
     python -m anon.faces.prepare --collection lfw --root lfw --points lfw.csv --size 112 --out packed/lfw
     sbatch --array=0-15 slurm/prepare.sh ...
+    python -m anon.faces.prepare --verify --out packed/mine        # is every file as it was written?
 
 Stopped or killed, the same command continues. Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 """
@@ -28,6 +29,7 @@ from anon.faces.prepare.options import (
 )
 from anon.faces.prepare.run import LIMITS, prepare
 from anon.faces.prepare.sources import Source, of_collection, of_folder
+from anon.faces.prepare.verify import verify
 from anon.faces.prepare.workers import Limits
 from anon.printable import flat
 
@@ -49,6 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> None:
+    if given.verify:
+        print(f"{verify(Path(given.out).expanduser()):,} files of {given.out} are as they were written.")
+        return
+    if given.root is None:
+        raise UserError("Give --root <folder>: the photographs and videos that are to be packed.")
     if given.detector is None and given.points is None and given.collection is None:
         raise UserError("Give --detector <name> --weights <file>, or --points <csv>, so that faces can be aligned.")
     detector = None if given.detector is None else detector_conf(given.detector, given.weights, given.score)
@@ -114,9 +121,10 @@ def array_task() -> tuple[int, int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m anon.faces.prepare", description=str(__doc__).split("\n")[0])
     add = parser.add_argument
-    add("--root", required=True, help="folder with <identity>/<photograph, video or folder of frames>")
+    add("--root", help="folder with <identity>/<photograph, video or folder of frames>")
     add("--collection", help="a published data set in --root instead: the name of a file in conf/collection")
     add("--out", required=True, help="folder of the packed data set")
+    add("--verify", action="store_true", help="compare what lies in --out with its checksums, and pack nothing")
     add("--name", help="of the data set (default: the folder's or the collection's)")
     add("--detector", help="the name of a file in conf/detector")
     add("--weights", help="the detector's file")

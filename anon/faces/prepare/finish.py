@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import io
 import json
 import logging
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
+from anon import checksums
 from anon.errors import UserError
 from anon.faces.alignment import Framing
 from anon.faces.cache import owners_only
@@ -23,6 +25,7 @@ from anon.faces.decoding import repeated
 from anon.faces.packed import Pack
 from anon.faces.prepare.options import VERSION, Options
 from anon.faces.prepare.sources import Source, mixed
+from anon.faces.prepare.verify import SUMS, listing
 from anon.faces.splits import SPLITS
 from anon.printable import as_csv, flat
 
@@ -111,10 +114,12 @@ def _units(out: Path, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
 def _index(out: Path, name: str, sources: Sequence[Source], count: int, options: Options) -> None:
     columns: dict[str, list[Any]] = collections.defaultdict(list)
     labels: dict[str, list[Any]] = {}
-    sizes = {}
+    sizes, sums = {}, {}
     for number, unit in _units(out, count):
         if unit["faces"]:
-            sizes[shard_name(number)] = unit["bytes"]
+            shard = shard_name(number)
+            sizes[shard] = unit["bytes"]
+            sums[shard] = unit.get("sha256") or checksums.of_file(out / shard)  # units of older versions have none
         for row in unit["faces"]:
             source = sources[row["input"]]
             columns["identity"].append(source.identity)
@@ -152,7 +157,11 @@ def _index(out: Path, name: str, sources: Sequence[Source], count: int, options:
         "splits": list(SPLITS),
         "names": names,
     }
-    write_text(out / "index.json", json.dumps(content, sort_keys=True))
+    text = json.dumps(content, sort_keys=True)
+    sums |= {name: checksums.of_file(out / name) for name in ("index.safetensors", "files.jsonl")}
+    sums["index.json"] = hashlib.sha256(text.encode()).hexdigest()
+    write_text(out / SUMS, listing(sums))
+    write_text(out / "index.json", text)
 
 
 def _add_labels(labels: dict[str, list[Any]], given: dict[str, Any], row: int) -> None:

@@ -6,6 +6,7 @@
     units/000000.json       a finished unit: what became of its inputs, where its faces lie
     shard-000000.tar        its faces; no file where it has none
     index.json, index.safetensors, files.jsonl       what the loader reads (anon.faces.packed)
+    SHA256SUMS              checksums of all that, which prepare --verify compares (anon.faces.prepare.verify)
     report.json, report.md, rejected.csv             counts; which inputs gave no face, and why
     repeated.csv            faces that are those of several people, byte for byte
 
@@ -24,6 +25,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from anon import checksums
 from anon.errors import UserError
 from anon.faces.prepare import finish
 from anon.faces.prepare.options import Options
@@ -115,13 +117,13 @@ def _packed(out: Path, events: Iterator[Unit | None]) -> Iterator[None]:
 
 
 def _keep(out: Path, unit: Unit) -> None:
-    size = 0
+    size, checksum = 0, ""
     if unit.faces:
-        size = unit.part.stat().st_size
+        size, checksum = unit.part.stat().st_size, checksums.of_file(unit.part)
         os.replace(unit.part, out / finish.shard_name(unit.number))
     else:
         unit.part.unlink()
-    content = {"results": unit.results, "faces": unit.faces, "bytes": size}
+    content = {"results": unit.results, "faces": unit.faces, "bytes": size, "sha256": checksum}
     finish.write_text(out / "units" / f"{unit.number:06d}.json", json.dumps(content, sort_keys=True))
 
 

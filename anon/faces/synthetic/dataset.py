@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from anon.errors import UserError
-from anon.faces.cache import cache_root
+from anon.faces.cache import cache_folder
 from anon.faces.contract import Sample, float_batch
 from anon.faces.splits import SPLITS, split_of
-from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder
+from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder, mend
 from anon.progress import track
 
 ALONE = 1500  # pictures below which starting more processes does not pay
@@ -79,10 +79,10 @@ class SyntheticFaces(Dataset):
             )
         self.split, self.size, self.seed = split, size, seed
         self._asked = {"split": split, "size": size, "identities": identities, "images": images, "clips": clips}
-        self._asked |= {"clip_frames": clip_frames, "seed": seed, "cache": str(cache or cache_root())}
+        self._asked |= {"clip_frames": clip_frames, "seed": seed, "cache": str(cache_folder(cache))}
         numbers = people_of(split, identities)
         self.names = [identity_name(number) for number in numbers]
-        self.shards = _plan(folder(Path(cache or cache_root()), size, seed), split, numbers, images, clips, clip_frames)
+        self.shards = _plan(folder(cache_folder(cache), size, seed), split, numbers, images, clips, clip_frames)
         rows = _rows(self.shards, numbers, images)
         rows = rows[np.lexsort((rows[:, 4], rows[:, 3], rows[:, 3] >= 0, rows[:, 2]))]
         self._place = rows[:, :2]  # shard, row in the shard
@@ -113,6 +113,7 @@ class SyntheticFaces(Dataset):
     def _open(self) -> None:
         if not self._images:
             self.prepare()
+            mend(self.shards, self.size, self.seed)
             self._truth = [shard.truth() for shard in self.shards]
             self._images = [shard.images() for shard in self.shards]
 

@@ -14,8 +14,6 @@ from anon.faces.synthetic.head import meet, rotation, table
 from anon.faces.synthetic.paint import face, over
 from anon.faces.synthetic.parameters import EXPRESSION, Columns
 
-#: Raise it with every change that alters a pixel: it is part of the cache's key, and shipped weights name it.
-VERSION = 1
 SUPERSAMPLE = 1.5  # edges are drawn soft, so this is enough
 BATCH = 16  # pictures at once: the working set fits the processor's cache
 

@@ -2,13 +2,14 @@
 
 A shard holds :data:`PEOPLE` people of one split and :data:`PICTURES` pictures (or one clip) of each:
 ``<name>.npy`` uint8 (N, size, size, 3) and ``<name>.safetensors`` with the truth. Both are written beside and renamed;
-the pictures come last, so where they are, all is. A file lock per shard keeps two processes from rendering
-the same one.
+the pictures come last, so where they are, all is. The truth's metadata hold the checksums of both, which are looked at
+when they are opened. A file lock per shard keeps two processes from rendering the same one.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +17,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from anon import checksums
 from anon.errors import UserError
-from anon.faces.alignment import Framing
+from anon.faces.cache import damaged, usable
 from anon.faces.synthetic import parameters
-from anon.faces.synthetic.render import BATCH, VERSION, render
+from anon.faces.synthetic.render import BATCH, render
+from anon.provenance import code
 
 PEOPLE = 16
 PICTURES = 4
@@ -47,7 +51,18 @@ class Shard(NamedTuple):
 
     @property
     def done(self) -> bool:
-        return self.path.exists()
+        return usable(self.path)
+
+    @property
+    def sound(self) -> bool:
+        """Whether both files are as they were written; reads them."""
+        try:
+            with safe_open(self.path.with_suffix(".safetensors"), "pt") as opened:
+                written = opened.metadata()
+                truth = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return bool(written == _checksums(truth, checksums.of_file(self.path)))
+        except (OSError, SafetensorError):
+            return False
 
     def images(self) -> np.ndarray:
         """uint8 (people * length, size, size, 3), memory-mapped, person by person."""
@@ -59,10 +74,8 @@ class Shard(NamedTuple):
 
 
 def folder(cache: Path, size: int, seed: int) -> Path:
-    """Where the shards of one size and seed lie; the renderer's version is part of the name, and a wider view is."""
-    view = Framing.of(size).view
-    wider = "" if view == "arcface" else f"-{view}"
-    return Path(cache) / "synthetic" / f"v{VERSION}-seed{seed}-{size}px{wider}"
+    """Where the shards of one size and seed lie; the hash of the code that renders is part of the name."""
+    return Path(cache) / "synthetic" / f"{code(draw)[:12]}-seed{seed}-{size}px"
 
 
 def ensure(shards: Sequence[Shard], size: int, seed: int) -> Iterator[Shard]:
@@ -84,10 +97,7 @@ def ensure(shards: Sequence[Shard], size: int, seed: int) -> Iterator[Shard]:
             waiting.append(shard)
             continue
         except OSError as error:
-            raise UserError(
-                f"Cannot write rendered faces to {shard.folder} ({error.strerror}); "
-                "set ANON_CACHE to a folder that can be written and has room."
-            ) from error
+            raise _unwritable(shard, error) from error
         yield shard
     for shard in waiting:
         with FileLock(f"{shard.path}.lock"):
@@ -96,15 +106,45 @@ def ensure(shards: Sequence[Shard], size: int, seed: int) -> Iterator[Shard]:
         yield shard
 
 
+def _unwritable(shard: Shard, error: OSError) -> UserError:
+    return UserError(
+        f"Cannot write rendered faces to {shard.folder} ({error.strerror}); "
+        "set ANON_CACHE to a folder that can be written and has room."
+    )
+
+
 def _write(shard: Shard, size: int, seed: int) -> None:
     images, truth = draw(shard, size, seed)
-    beside = shard.path.with_suffix(f".{os.getpid()}.part")
-    save_file(truth, beside)
-    os.replace(beside, shard.path.with_suffix(".safetensors"))
-    with open(beside, "wb") as file:
-        np.save(file, images.numpy(), allow_pickle=False)
-    os.replace(beside, shard.path)
+    content = io.BytesIO()
+    np.save(content, images.numpy(), allow_pickle=False)
+    written = _checksums(truth, hashlib.sha256(content.getbuffer()).hexdigest())
+    with checksums.written_whole(shard.path.with_suffix(".safetensors")) as file:
+        file.write(save(truth, written))
+    with checksums.written_whole(shard.path) as file:
+        file.write(content.getbuffer())
     Path(f"{shard.path}.lock").unlink(missing_ok=True)
+
+
+def _checksums(truth: dict[str, Tensor], images: str) -> dict[str, str]:
+    return {"truth": checksums.of_tensors(truth), "images": images}
+
+
+def mend(shards: Sequence[Shard], size: int, seed: int) -> None:
+    """Render again what is not as it was written.
+
+    Raises:
+        UserError: the cache folder cannot be written.
+    """
+    for shard in shards:
+        if shard.sound:
+            continue
+        try:
+            with FileLock(f"{shard.path}.lock"):
+                if not shard.sound:  # another process may have mended it meanwhile
+                    damaged(shard.path)
+                    _write(shard, size, seed)
+        except OSError as error:
+            raise _unwritable(shard, error) from error
 
 
 def draw(shard: Shard, size: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -71,6 +71,22 @@ def test_nothing_is_made_twice(tmp_path):
     assert "changed" not in again.store.found  # no picture was even read
 
 
+def test_damaged_files_are_made_again(tmp_path, capsys):
+    """One flipped byte in each file that an evaluation keeps: every one is made again, with the values that it had."""
+    made = [Cell(bench(tmp_path), one(attack="mirror")) for _ in range(2)]
+    for cell in made:
+        for path in tmp_path.rglob("*.safetensors"):
+            content = path.read_bytes()
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 64]))
+        capsys.readouterr()
+        z, read = cell.z(SEEN), cell.read(PUBLISHED)
+    assert torch.equal(z, made[0].z(SEEN))
+    assert all(torch.equal(read[name], values) for name, values in made[0].read(PUBLISHED).items())
+    kinds = {"changed", "attacked", "embeddings", "readings"}
+    assert kinds <= set(made[1].bench.store.made)
+    assert capsys.readouterr().err.count("is damaged and is made again") == sum(made[1].bench.store.made.values())
+
+
 def test_another_reader_redraws_nothing(tmp_path):
     Cell(bench(tmp_path), one()).z(PUBLISHED)
     again = bench(tmp_path)

@@ -38,6 +38,17 @@ def test_the_same_figures_without_asking(tmp_path):
     assert again.asked == 0
 
 
+def test_damaged_figures_are_taken_again(tmp_path):
+    """A flipped byte of a kept value was printed as a figure, a cut file ended in a traceback."""
+    made = figures_of(Fixed(), {"a": 1}, Cell(bench(tmp_path), ONE))
+    (file,) = (tmp_path / "figures").iterdir()
+    whole = file.read_bytes()
+    for damage in (whole[:-1] + bytes([whole[-1] ^ 64]), whole[:-9]):
+        file.write_bytes(damage)
+        measure = Fixed()
+        assert figures_of(measure, {"a": 1}, Cell(bench(tmp_path), ONE)) == made and measure.asked == 1
+
+
 def test_what_is_no_number_stays_none(tmp_path):
     def measure(cell):
         return {"nothing": Figure(math.nan)}
