@@ -104,7 +104,8 @@ def run(
         raise UserError(f"protocol.shares must hold one share or more, each once, not {list(rule.shares)}.")
     defenses: dict[str, DefenseLike] = {f"{share:g}": UniformNoise(rule.epsilon, share) for share in shares}
     setting = arrange(model_generator, encoder, judge, data, cfg, rule, name, rule.probes)
-    one = None if rule.adaptive is None else adapted(cfg, rule.adaptive, judge, setting.device)
+    noise = UniformNoise(rule.epsilon, shares[-1])
+    one = None if rule.adaptive is None else adapted(cfg, rule.adaptive, judge, setting.device, setting, noise)
     found = defend(setting, defenses, one)
     rows = [
         setting.row(f"uniform_noise {key}", {"share": Figure(float(key)), **figures(values, setting)})
