@@ -11,7 +11,8 @@ anonymizer (``experiment=ladder``). ``checkpoint=last`` takes the newest run of 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -24,12 +25,14 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from anon.apps.checkpoints import restore_generator
+from anon.apps.checkpoints import read_checkpoint, restore_generator
 from anon.apps.config import run_app
 from anon.apps.failures import explain
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
+from anon.apps.newest import name_newest
 from anon.apps.runs import LAST, commit, last_run, run_folder
 from anon.apps.untrusted import trusting
+from anon.apps.victims import record_of
 from anon.errors import UserError
 from anon.evaluation import ladder, lfw, noise_share, transfer
 from anon.evaluation.document import read
@@ -38,6 +41,7 @@ from anon.evaluation.harness.suite import Suite
 from anon.evaluation.protocol import Protocol
 from anon.evaluation.report import wandb_tables
 from anon.faces.cache import caching
+from anon.weights.files import fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 _SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
@@ -75,6 +79,9 @@ def _evaluate(config: DictConfig) -> None:
     if restores and config.checkpoint == "last":
         config.checkpoint = str(last_run(config) / LAST)
     place = Path(config.output).absolute() if config.output else None
+    with trusting(config.trust):
+        name_newest(config, "protocol")
+        name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
     with trusting(config.trust), run_folder(config, at=place) as folder, _unwrapped():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -91,6 +98,20 @@ def _evaluate(config: DictConfig) -> None:
         else:
             table.run(judge, data, config, folder, device=device, commit=commit())
         _log(config, table, folder)
+
+
+def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
+    """Whether an attack's checkpoint says that it learned this generator, undefended."""
+
+    @functools.cache
+    def generator() -> str:
+        return fingerprint(cast(nn.Module, restore_generator(checkpoint).generator))
+
+    def fits(file: Path) -> bool:
+        record = record_of(read_checkpoint(file)[1])
+        return record is not None and record.get("defense") is None and record.get("weights") == generator()
+
+    return fits
 
 
 @contextmanager

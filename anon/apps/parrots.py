@@ -20,8 +20,9 @@ from omegaconf import OmegaConf
 from anon.anonymizers.contract import AnonymizerLike
 from anon.apps.checkpoints import restore_module
 from anon.apps.untrusted import MAX_SIDE
-from anon.apps.victims import SPLITS, defended
+from anon.apps.victims import SPLITS, AttackerData, defended, record_of
 from anon.attacks.parrot import ParrotFaces
+from anon.attacks.victim import Record
 from anon.defenses.contract import DefenseLike
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
@@ -56,20 +57,29 @@ def parrot_data(
     """
 
     @functools.cache
-    def pristine() -> AnonymizerLike:
+    def pristine() -> tuple[AnonymizerLike, Record]:
         return defended(data, victim, defense, against)
 
     def sets(split: str) -> FaceSet:
         if split not in SPLITS:
             raise UserError(f"a parrot has no split '{split}'.")
         share = clear if split == "train" else 0.0
-        faces = ParrotFaces(data.faces(SPLITS[split]), lambda: copy.deepcopy(pristine()), runs, share, seed)
+        faces = ParrotFaces(data.faces(SPLITS[split]), lambda: copy.deepcopy(pristine()[0]), runs, share, seed)
         return cast(FaceSet, faces)
 
-    return FaceData(sets, str(data.name), data.size, data.synthetic, data.batch_size, data.workers, data.seed)
+    rest = (data.size, data.synthetic, data.batch_size, data.workers, data.seed)
+    return AttackerData(lambda: pristine()[1], sets, str(data.name), *rest)
 
 
-def tuned_recognizer(checkpoint: str) -> Judge:
+class Tuned(Judge):
+    """The adversary's recognizer, with the record of whose faces it learned from (None: nobody wrote it down)."""
+
+    def __init__(self, encoder: Encoder, learned_on: Record | None) -> None:
+        super().__init__(encoder)
+        self.learned_on = learned_on
+
+
+def tuned_recognizer(checkpoint: str) -> Tuned:
     """What ``experiment=parrot`` trained, as the adversary's recognizer.
 
     Raises:
@@ -81,4 +91,4 @@ def tuned_recognizer(checkpoint: str) -> Judge:
     side = module.size or OmegaConf.select(config, "data.size")
     if not isinstance(side, int) or not 0 < side <= MAX_SIDE:
         raise UserError(f"{checkpoint} does not say how large its recognizer's pictures are (data.size={side}).")
-    return Judge(Encoder(module.backbone, side, name=str(config.get("experiment"))))
+    return Tuned(Encoder(module.backbone, side, name=str(config.get("experiment"))), record_of(config))

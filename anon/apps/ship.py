@@ -26,6 +26,7 @@ from anon.apps.config import choices, config_dir
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
 from anon.apps.untrusted import Rendered, faces_of, rendered_of, trusting
+from anon.apps.victims import record_of
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import CLASSES
 from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
@@ -53,7 +54,12 @@ TABLE1 = ("ID", "ID_rank1", "negID", "ssim", "mask_area", "pose_error", "express
 ATTACKED = ("ID", "RA", "RA_rank1")
 SWAPPED: tuple[str, ...] = ("swap_ID", "swap_ID_threshold", "swap_ID_target", "cosine_source", "cosine_target")
 SWAPPED += ("pose_error", "expression_error", "gaze_error", "landmarks_error")
-BRIEF = ["data.clips.evaluation=0", "protocol.tables.robustness=null", "protocol.grid_faces=0"]  # table 1 alone
+BRIEF = [
+    "data.clips.evaluation=0",
+    "protocol.tables.robustness=null",
+    "protocol.tables.identities=null",
+    "protocol.grid_faces=0",
+]  # table 1 alone
 
 
 def ship(run: Path, name: str) -> Path:
@@ -108,6 +114,8 @@ def ship(run: Path, name: str) -> Path:
         built = {
             key: OmegaConf.to_container(config[given]) for key, given in ((part, "generator"), ("encoder", "encoder"))
         }
+        if isinstance(module, ReconstructionTraining):
+            built["victim"] = record_of(config)
         notes.append("Figures with [low, high] are bootstrap intervals of 95 %, over people.")
     else:
         raise UserError(f"{run} trained a {type(module).__name__}, which does not ship.")

@@ -26,10 +26,12 @@ from anon.apps.checkpoints import CheckpointFiles, check_fits, learned_from, rea
 from anon.apps.config import plain_yaml, run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
+from anon.apps.newest import name_newest
 from anon.apps.preemption import Preempted, Preemption
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
 from anon.apps.untrusted import trusting
+from anon.apps.victims import AttackerData
 from anon.errors import UserError
 from anon.faces.cache import caching
 from anon.faces.datamodule import FaceData
@@ -82,6 +84,9 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
         _say(f"finished already: {checkpoint}")
         return None
     pl.seed_everything(config.seed, workers=True, verbose=False)
+    if config.attack is not None:
+        goes_on = checkpoint is not None and checkpoint == folder / LAST
+        name_newest(config, "attack", read_checkpoint(checkpoint)[1] if goes_on and checkpoint else None)
     data = instantiate(config.data)
     if config.attack is not None:  # its pairs are made of that data
         data = instantiate(config.attack, data=data)
@@ -93,6 +98,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
         data.prepare_data()
         if isinstance(data, FaceData):
             learned = Learned.of(data.faces("train").names, data.synthetic, before)
+        if isinstance(data, AttackerData):
+            config.run.victim = data.record()
         _cut_half_row(folder / "metrics.csv")
     preemption.path = folder / LAST
     try:

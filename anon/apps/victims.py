@@ -2,6 +2,8 @@
 
 python train.py experiment=reconstruction anonymizer@attack.victim=pixelate
 python train.py experiment=reconstruction anonymizer@attack.victim=fiva_itm attack.victim.checkpoint=<file>
+
+What was trained keeps a record of its victim, see :mod:`anon.attacks.victim`.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anon.anonymizers.composed import Anonymizer
@@ -19,14 +21,16 @@ from anon.anonymizers.contract import AnonymizerLike
 from anon.apps.checkpoints import restore_generator, restore_module, shipped_part
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
+from anon.attacks.victim import Record, describe
 from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
-from anon.evaluation.eyes import ENCODER, Eyes
+from anon.evaluation.eyes import Eyes
 from anon.evaluation.harness.store import cache_of
-from anon.evaluation.modes import built_policies
-from anon.evaluation.protocol import Protocol
+from anon.evaluation.modes import reach_note, tracked
+from anon.evaluation.protocol import Data, Protocol
+from anon.evaluation.trained import check_victim
 from anon.faces.contract import FaceSet
 from anon.faces.datamodule import FaceData
 from anon.identity.contract import JudgeLike
@@ -64,8 +68,11 @@ def trained(
         return Anonymizer(encoder, Negation(), generator)
     rule = protocol or Protocol()
     seen = Eyes(encoder, cast(JudgeLike, Judge(encoder)), rule, "cpu", cache_of(cache))
-    threshold = seen.calibrate(ENCODER, data.faces("background")).threshold
-    sampling, tracker = built_policies(policy, seen.anchors(data.faces("train"), seed), threshold)
+    basis = seen.basis(cast(Data, data), seed)
+    sampling, tracker = tracked(policy, generator.steers, basis)
+    note = reach_note(tracker, type(generator).__name__, basis)
+    if note:
+        print(note, flush=True)
     return Anonymizer(encoder, sampling if wanted == "sampling" else tracker, generator)
 
 
@@ -76,12 +83,26 @@ def trained_attack(checkpoint: str) -> Reconstruction:
         UserError: the checkpoint is of something else, or nothing ships by that name.
     """
     if str(checkpoint).startswith(SHIPPED):
-        network, encoder, _ = shipped_part(checkpoint, "attack")
-        return Reconstruction(network, encoder).eval()
+        network, encoder, shipped = shipped_part(checkpoint, "attack")
+        return Reconstruction(network, encoder, record_of(shipped, "victim")).eval()
     module, config = restore_module(Path(checkpoint))
     if not isinstance(module, ReconstructionTraining):
         raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no attack.")
-    return Reconstruction(module.averaged, module.encoder).eval()
+    return Reconstruction(module.averaged, module.encoder, record_of(config)).eval()
+
+
+def record_of(config: DictConfig, key: str = "run.victim") -> Record | None:
+    """The record of its victim that an attack's configuration holds; None in one from before there were records."""
+    found = OmegaConf.select(config, key)
+    return cast(Record, OmegaConf.to_container(found)) if isinstance(found, DictConfig) else None
+
+
+class AttackerData(FaceData):
+    """The attacker's data, which knows whom it shows: ``record`` gives the victim's."""
+
+    def __init__(self, record: Callable[[], Record], *args: Any) -> None:
+        super().__init__(*args)
+        self.record = record
 
 
 def defended(
@@ -89,20 +110,32 @@ def defended(
     victim: AnonymizerLike | Callable[..., AnonymizerLike],
     defense: DefenseLike | ParameterNoise | functools.partial | None = None,
     against: str | None = None,
-) -> AnonymizerLike:
+) -> tuple[AnonymizerLike, Record]:
     """The victim in eval mode, a partial completed with ``data``, with the defense behind it if there is one.
 
     Args:
         against: the attack, by its checkpoint, that a gradient defense works against; read for such a one only.
 
+    Returns:
+        What the attacker calls, and the record of whom it is.
+
     Raises:
-        UserError: a gradient defense without ``against``.
+        UserError: a gradient defense without ``against``, or with an attack on another victim.
     """
     made = victim(data=data) if isinstance(victim, functools.partial) else cast(AnonymizerLike, victim)
+    whole, behind = made, None
     if defense is not None:
-        gradient = isinstance(defense, functools.partial) and against is not None
-        made = Defended(made, complete(defense, trained_attack(str(against)) if gradient else None))
-    return made.eval() if isinstance(made, nn.Module) else made
+        attack = (
+            trained_attack(str(against)) if isinstance(defense, functools.partial) and against is not None else None
+        )
+        if attack is not None:
+            way_out = "name one that did, or train it without a defense first"
+            note = check_victim(attack, made, f"attack.against={against}", way_out)
+            if note:
+                print(f"attack.against={against}: {note}", flush=True)
+        behind = complete(defense, attack)
+        whole = Defended(made, behind)
+    return whole.eval() if isinstance(whole, nn.Module) else whole, describe(made, behind)
 
 
 def attack_data(
@@ -128,13 +161,14 @@ def attack_data(
     """
 
     @functools.cache
-    def anonymizer() -> AnonymizerLike:
+    def anonymizer() -> tuple[AnonymizerLike, Record]:
         return defended(data, victim, defense, against)
 
     def sets(split: str) -> FaceSet:
         if split not in SPLITS:
             raise UserError(f"an attack has no split '{split}'.")
         count = pairs if split == "train" else None
-        return cast(FaceSet, ChangedFaces(data.faces(SPLITS[split]), anonymizer(), count, seed))
+        return cast(FaceSet, ChangedFaces(data.faces(SPLITS[split]), anonymizer()[0], count, seed))
 
-    return FaceData(sets, str(data.name), data.size, data.synthetic, data.batch_size, data.workers, data.seed)
+    rest = (data.size, data.synthetic, data.batch_size, data.workers, data.seed)
+    return AttackerData(lambda: anonymizer()[1], sets, str(data.name), *rest)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anon.attacks.contract import Attack
+from anon.attacks.victim import Record
 from anon.faces.contract import check_images
 from anon.generators.blocks import ConvUnit, DownBlock, UpBlock
 from anon.identity.encoder import Encoder
@@ -71,11 +72,12 @@ class Reconstruction(Attack):
     Args:
         network: images -> images, trained by ``experiment=reconstruction``.
         encoder: the recognizer of its loss: it must not judge, and a white-box defense needs it.
+        learned_on: whom it learned, see :mod:`anon.attacks.victim`; None: nobody wrote it down.
     """
 
-    def __init__(self, network: nn.Module, encoder: Encoder | None = None) -> None:
+    def __init__(self, network: nn.Module, encoder: Encoder | None = None, learned_on: Record | None = None) -> None:
         super().__init__()
-        self.network, self.encoder = network, encoder
+        self.network, self.encoder, self.learned_on = network, encoder, learned_on
 
     @property
     def learned_with(self) -> str | None:

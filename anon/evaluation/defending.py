@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
 from anon.attacks.reconstruction import Reconstruction
+from anon.attacks.victim import title_of
 from anon.attributes.contract import READABLE, Estimator
 from anon.attributes.distances import distances
 from anon.attributes.regressor import AttributeRegressor
@@ -29,7 +30,7 @@ from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches
-from anon.evaluation.eyes import ENCODER, JUDGE, Embed, Eyes, gather
+from anon.evaluation.eyes import JUDGE, Embed, Eyes, gather
 from anon.evaluation.figures import Figure, Row
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.readers import Tools, tools_of
@@ -37,7 +38,7 @@ from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.modes import four_rows
 from anon.evaluation.provenance import Provenance
-from anon.evaluation.trained import adversary
+from anon.evaluation.trained import adversary, check_victim
 from anon.faces.contract import FaceSet, in_eight_bits
 from anon.faces.detection.contract import Detector
 from anon.generators.contract import GeneratorLike
@@ -46,6 +47,8 @@ from anon.identity.encoder import Encoder
 from anon.metrics.attributes import NAMES
 from anon.metrics.preservation import Lpips, detected, feature_distance, ssim
 from anon.metrics.retrieval import retrieval_hits
+
+WAY_OUT = "train one: python train.py experiment=reconstruction attack.victim.checkpoint=<the evaluated checkpoint>"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Setting:
     policy: str
     data: str
     anonymizer: Anonymizer
-    naive: Reconstruction
+    naive: Reconstruction  # it learned this anonymizer
     encoder: Encoder  # of the training: its maps give the feature distance
     judge: Embed
     estimator: Estimator | None
@@ -121,9 +124,10 @@ def arrange(
     if not isinstance(naive, Reconstruction):
         raise UserError("Defenses are measured with a trained attack: attack=reconstruction attack.checkpoint=<file>.")
     seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
-    calibrated = {who: seen.calibrate(who, data.faces("background")) for who in (JUDGE, ENCODER)}
-    anchors = seen.anchors(data.faces("train"), int(cfg.seed)).to(device)
-    mode = four_rows(name, encoder, model_generator, cfg.policy, anchors, calibrated[ENCODER].threshold)[-1]
+    calibrated = seen.calibrate(JUDGE, data.faces("background"))
+    mode = four_rows(name, encoder, model_generator, cfg.policy, seen.basis(data, int(cfg.seed)), notes)[-1]
+    note = check_victim(naive, mode.anonymizer, "attack.checkpoint", WAY_OUT)
+    notes += [f"The attack: {note}."] if note else []
 
     faces = data.faces("evaluation")
     provenance = Provenance(rule)
@@ -131,7 +135,7 @@ def arrange(
         provenance.check(part, title, faces.names, faces.synthetic, data.name)
     half = rules.halves(faces)
     probe = rules.probes_of(faces, half, probes)
-    gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated[JUDGE].threshold)
+    gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated.threshold)
     tools = tools_of(cfg.metrics, device)
     lpips = OmegaConf.select(cfg, "metrics.lpips")
     return Setting(
@@ -157,8 +161,8 @@ def arrange(
             "probes": len(probe),
             "gallery": len(gallery.people),
             "chance": 1 / len(gallery.people),
-            "background_pairs": calibrated[JUDGE].impostor_pairs,
-            "far_background": calibrated[JUDGE].far,
+            "background_pairs": calibrated.impostor_pairs,
+            "far_background": calibrated.far,
         },
         notes=[*notes, *provenance.notes()],
     )
@@ -170,9 +174,29 @@ def _usable(tools: Tools, faces: FaceSet) -> Estimator | None:
     return None if rendered else tools.attributes
 
 
-def adapted(cfg: DictConfig, checkpoint: str | Path, judge: JudgeLike, device: torch.device) -> Reconstruction:
-    """The attack of ``cfg.attack`` with another checkpoint: that of an adaptive adversary."""
-    return cast(Reconstruction, adversary({**files.plain(cfg.attack), "checkpoint": str(checkpoint)}, judge, device))
+def adapted(
+    cfg: DictConfig, checkpoint: str | Path, judge: JudgeLike, device: torch.device, setting: Setting, defense: Any
+) -> Reconstruction:
+    """The attack of ``cfg.attack`` with another checkpoint: that of an adversary who learned faces behind a defense.
+
+    Args:
+        setting: whom it attacks; its notes get what a reader must know.
+        defense: one of those it meets, of any strength.
+
+    Raises:
+        UserError: it learned another anonymizer, or no defense of this kind.
+    """
+    found = cast(Reconstruction, adversary({**files.plain(cfg.attack), "checkpoint": str(checkpoint)}, judge, device))
+    who = "protocol.adaptive"
+    note = check_victim(found, setting.anonymizer, who, WAY_OUT)
+    learned = (found.learned_on or {}).get("defense") or {}
+    kind = str(learned.get("class")).rpartition(".")[2]
+    if found.learned_on is not None and kind != type(defense).__name__:
+        raise UserError(
+            f"{who} learned no faces behind {type(defense).__name__}, but {title_of(found.learned_on)}; {WAY_OUT}."
+        )
+    setting.notes.extend([f"The adaptive attack: {note}."] if note else [])
+    return found
 
 
 class Attacked(NamedTuple):

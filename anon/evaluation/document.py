@@ -26,7 +26,7 @@ class Line:
 
     ``input``: what was done to the pictures before they were anonymized (``clean``: nothing). ``dial``: the setting of
     the method's dial, where it was swept. ``needs``: why it could not be evaluated, with the command that changes that;
-    then there are no figures.
+    then there are no figures. ``learned``: whom the attack learned, where it was not just this.
     """
 
     data: str
@@ -39,12 +39,14 @@ class Line:
     split: str = "evaluation"
     metrics: dict[str, Figure] = field(default_factory=dict)
     needs: str | None = None
+    learned: str | None = None
 
     @property
     def label(self) -> str:
         """``FIVA + ITM, uniform_noise, reconstruction``: what was done, without what was not."""
         policy = {"none": "", "plain": "", "negation": "", "dial": ""}.get(self.policy, f" + {_spelled(self.policy)}")
-        parts = [f"{self.method}{policy}", *(part for part in (self.defense, self.attack) if part != "none")]
+        attack = f"{self.attack} ({self.learned})" if self.learned and self.attack != "none" else self.attack
+        parts = [f"{self.method}{policy}", *(part for part in (self.defense, attack) if part != "none")]
         if not (self.needs or "").startswith("needs "):  # else it is needed whatever the input and the dial
             parts += [self.input] if self.input != "clean" else []
             parts += [] if self.dial is None else [f"{self.dial:g}"]

@@ -14,6 +14,7 @@ from anon.evaluation.harness.pictures import Originals
 from anon.evaluation.harness.readers import Eye, as_it_conditions, embeddings, eye
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
+from anon.evaluation.modes import Basis
 from anon.faces.contract import FaceSet
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
@@ -63,9 +64,22 @@ class Eyes:
         return rules.calibrate(self.see(who, faces, indices), faces.labels[indices], self.rule.far, f"the {who}")
 
     def anchors(self, faces: FaceSet, seed: int) -> Tensor:
-        """(K, D) fake identities: mixtures of the people of ``faces`` as the encoder sees them."""
+        """(N, D) averages, by the encoder, of the people of ``faces`` whose mixes are fake identities."""
         indices = rules.some_of_each(faces, self.rule.calibration_images)
         return rules.anchors(self.see(ENCODER, faces, indices), faces.labels[indices], self.rule.anchors, seed)
+
+    def basis(self, data: rules.Data, seed: int) -> Basis:
+        """What policies of the encoder are made of: training people for anchors, background people for thresholds."""
+
+        def strangers() -> Tensor:
+            faces = data.faces("background")
+            return self.see(ENCODER, faces, rules.some_of_each(faces, self.rule.calibration_images))
+
+        return Basis(
+            lambda: self.anchors(data.faces("train"), seed).to(self.device),
+            strangers,
+            lambda: self.calibrate(ENCODER, data.faces("background")).threshold,
+        )
 
     def gallery(self, who: str, faces: FaceSet, enrol: Tensor, threshold: float) -> Gallery:
         """The enrolled pictures with these indices."""

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from anon.anonymizers.composed import Anonymizer
 from anon.attacks.contract import Attack, AttackLike, overrides
 from anon.attacks.reconstruction import Reconstruction
+from anon.attacks.victim import title_of
 from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
@@ -43,7 +44,7 @@ from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches, embed
-from anon.evaluation.eyes import ENCODER, JUDGE, Eyes, gather
+from anon.evaluation.eyes import JUDGE, Eyes, gather
 from anon.evaluation.figures import Figure, Row
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.store import cache_of
@@ -52,7 +53,7 @@ from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdo
 from anon.evaluation.modes import four_rows
 from anon.evaluation.provenance import Provenance
 from anon.evaluation.thresholds import Calibrated, calibrated
-from anon.evaluation.trained import adversary, attack_config, newest
+from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
 from anon.faces.contract import FaceSet, in_eight_bits
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
@@ -152,16 +153,17 @@ def run(
     device = gather(model_generator, encoder, judge)
     check_cosine(judge, "The judge")
     seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
-    victim = _victim(rule, model_generator, encoder, name, data, cfg, seen)
+    notes: list[str] = []
+    victim = _victim(rule, model_generator, encoder, name, data, cfg, seen, notes)
     own = encoder if rule.victim is None else getattr(victim.pristine, "encoder", None)
-    notes = [] if own is None else judge_notes(own, judge, rule)
+    notes += [] if own is None else judge_notes(own, judge, rule)
 
     faces = data.faces("evaluation")
     half = rules.halves(faces)
     probe = rules.probes_of(faces, half, rule.probes)
     labels = faces.labels[probe]
     ground = Ground(judge, seen, faces, half.enrol, data.faces("background"), int(cfg.seed))
-    attacks, retrained = _attacks(rule, judge, device)
+    attacks, moved, retrained = _attacks(rule, judge, device)
     provenance = Provenance(rule)
     again = {f"{RETRAINED} {key}": attack for key, attack in retrained.items()}
     for title, part in {victim.name: victim.pristine, f"the judge {judge.name}": judge, **attacks, **again}.items():
@@ -170,9 +172,12 @@ def run(
     naive = next((attack for attack in attacks.values() if isinstance(attack, Reconstruction)), None)
     chosen = {key: given for key, given in rule.defenses.items() if given is not None}
     defenses = {key: complete(instantiate(given), naive) for key, given in chosen.items()}
+    notes += _whom_they_learned(
+        victim.pristine, attacks, moved, {key: (retrained[key], defenses[key]) for key in retrained}
+    )
     armed: dict[str, dict[str, Armed]] = {}
     for key, defense in defenses.items():
-        own_attacks = attacks | ({RETRAINED: retrained[key]} if key in retrained else {})
+        own_attacks = attacks | moved | ({RETRAINED: retrained[key]} if key in retrained else {})
         made = {who: _completed(attack, victim, defense, device) for who, attack in own_attacks.items()}
         armed[key] = {REAL: ground.known} | {who: ground.arm(who, make) for who, make in made.items()}
     found = attacked(victim, defenses, armed, seen, faces, probe, int(cfg.seed))
@@ -286,11 +291,10 @@ def _victim(
     data: rules.Data,
     cfg: DictConfig,
     seen: Eyes,
+    notes: list[str],
 ) -> Victim:
     if rule.victim is None:
-        anchors = seen.anchors(data.faces("train"), int(cfg.seed)).to(seen.device)
-        threshold = seen.calibrate(ENCODER, data.faces("background")).threshold
-        method = four_rows(name, encoder, generator, cfg.policy, anchors, threshold)[-1]
+        method = four_rows(name, encoder, generator, cfg.policy, seen.basis(data, int(cfg.seed)), notes)[-1]
         assert method.anonymizer is not None
         return Victim(method.anonymizer, method.name, method.policy)
     made = instantiate(rule.victim)
@@ -304,10 +308,41 @@ def _victim(
     return Victim(made, f"{type(made.generator).__name__}{mode}", policy)
 
 
+def _whom_they_learned(
+    victim: nn.Module,
+    attacks: Mapping[str, AttackLike | functools.partial],
+    moved: Mapping[str, AttackLike],
+    retrained: Mapping[str, tuple[AttackLike, Defense]],
+) -> list[str]:
+    """What a reader must know of the trained adversaries.
+
+    Raises:
+        UserError: one learned another anonymizer and is not called transferred, or is called so and learned this one.
+    """
+    notes: list[tuple[str, str | None]] = []
+    for who, attack in attacks.items():
+        way_out = (
+            f"train one on it, give it as protocol.transferred.<whom it learned>, or protocol.adversaries.{who}=null"
+        )
+        notes.append((who, check_victim(attack, victim, f"protocol.adversaries.{who}", way_out)))
+    for key, (attack, defense) in retrained.items():
+        way_out = f"train one: python train.py experiment=reconstruction +defense@attack.defense={key}"
+        who = f"protocol.retrained.{key}"
+        notes.append((f"{RETRAINED}, {key}", check_victim(attack, victim, who, way_out, defense, adaptive=True)))
+    for who, attack in moved.items():
+        found, (_, record) = met(attack, victim), learned_on(attack)
+        if found is not None and found.note is None:
+            raise UserError(
+                f"The attack '{who}' learned this anonymizer itself; give it as protocol.adversaries.<name>."
+            )
+        notes.append((who, found.note if record is None and found else f"learned on {title_of(record or {})}"))
+    return [f"{who}: {note}." for who, note in notes if note is not None]
+
+
 def _attacks(
     rule: LadderProtocol, judge: JudgeLike, device: Any
-) -> tuple[dict[str, AttackLike | functools.partial], dict[str, AttackLike]]:
-    """The adversaries of all defenses by name, and the retrained ones by defense."""
+) -> tuple[dict[str, AttackLike | functools.partial], dict[str, AttackLike], dict[str, AttackLike]]:
+    """The adversaries of all defenses by name, those who learned another victim, and the retrained ones by defense."""
 
     def trained(checkpoint: object) -> AttackLike:
         return cast(AttackLike, adversary(attack_config(str(checkpoint)), judge, device))
@@ -316,7 +351,7 @@ def _attacks(
     moved = {f"{TRANSFERRED}{origin}": trained(checkpoint) for origin, checkpoint in rule.transferred.items()}
     checkpoints = {key: rule.retrained.get(key) or newest(rule.folder, key) for key in rule.defenses}
     retrained = {key: trained(checkpoint) for key, checkpoint in checkpoints.items() if checkpoint is not None}
-    return fixed | moved, retrained
+    return fixed, moved, retrained
 
 
 def _completed(

@@ -22,7 +22,7 @@ from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.eyes import ENCODER, JUDGE, Eyes, gather
+from anon.evaluation.eyes import JUDGE, Eyes, gather
 from anon.evaluation.figures import Row, short
 from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
@@ -108,11 +108,8 @@ def run(
     notes = [*judge_notes(encoder, judge, rule), *provenance.notes()]
     device = gather(model_generator, encoder, judge)
     seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
-    learned = data.faces("train")
-    anchors = seen.anchors(learned, int(cfg.seed)).to(device)
-    tracker = seen.calibrate(ENCODER, data.faces("background")).threshold
-    methods = four_rows(name, encoder, model_generator, cfg.policy, anchors, tracker)
-    known = len(set(map(person, learned.names)) & set(map(person, pictures.names)))
+    methods = four_rows(name, encoder, model_generator, cfg.policy, seen.basis(data, int(cfg.seed)), notes)
+    known = len(set(map(person, data.faces("train").names)) & set(map(person, pictures.names)))
     if known:
         notes.append(f"{known:,} of the {len(pictures.names):,} people of the pairs are in the training split of data.")
 

@@ -1,10 +1,15 @@
-"""The rows of FIVA's table 1: the faces as they are, and one generator plain, with Sampling and with ITM."""
+"""The rows of FIVA's table 1: the faces as they are, and one generator plain, with Sampling and with ITM.
+
+:func:`built_policy` is the one place where a policy is made of its configuration: for the tables of the harness, the
+ladder, LFW, the defenses, and whom an attack learns.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -13,7 +18,9 @@ from anon.errors import UserError
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import PolicyLike
 from anon.identity.encoder import Encoder
-from anon.identity.policies import Negation
+from anon.identity.policies import Negation, sampling_of
+
+OUT_OF_REACH = 0.1  # share of the people from which on a reader is told
 
 
 class Mode(NamedTuple):
@@ -24,11 +31,29 @@ class Mode(NamedTuple):
     anonymizer: Anonymizer | None
 
 
+class Basis(NamedTuple):
+    """What policies of one encoder are made of; each is asked for only where a policy needs it.
+
+    ``people`` (N, D) are averages of training people, ``strangers`` (M, D) embeddings of background people,
+    ``threshold`` is the cosine distance below which a tracker takes two faces for one person.
+    """
+
+    people: Callable[[], Tensor]
+    strangers: Callable[[], Tensor]
+    threshold: Callable[[], float]
+
+
 def four_rows(
-    name: str, encoder: Encoder, generator: GeneratorLike, policy: DictConfig, anchors: Tensor, threshold: float
+    name: str, encoder: Encoder, generator: GeneratorLike, policy: DictConfig, basis: Basis, notes: list[str]
 ) -> list[Mode]:
-    """The four rows, ITM last. ``policy`` is a tracker's configuration, whose own policy is the row Sampling."""
-    sampling, tracker = built_policies(policy, anchors, threshold)
+    """The four rows, ITM last. ``policy`` is a tracker's configuration, whose own policy is the row Sampling.
+
+    Args:
+        notes: gets what a reader of the rows must know of the policies.
+    """
+    sampling, tracker = tracked(policy, generator.steers, basis)
+    note = reach_note(tracker, name, basis)
+    notes += [note] if note else []
     return [
         Mode("Real", "none", None),
         Mode(name, "negation", Anonymizer(encoder, Negation(), generator)),
@@ -37,14 +62,49 @@ def four_rows(
     ]
 
 
-def built_policies(policy: DictConfig, anchors: Tensor, threshold: float) -> tuple[PolicyLike, PolicyLike]:
-    """Sampling and ITM. ``policy`` is a tracker's configuration; its own threshold, if it has one, goes first.
+def tracked(policy: DictConfig, steers: int, basis: Basis) -> tuple[PolicyLike, PolicyLike]:
+    """Sampling and ITM of a tracker's configuration.
 
     Raises:
         UserError: another policy.
     """
     if OmegaConf.select(policy, "policy") is None:
         raise UserError("Sampling and ITM are made of a tracker's configuration; use policy=itm.")
-    sampling = instantiate(policy.policy)(anchors=anchors)
-    chosen = threshold if policy.threshold is None else float(policy.threshold)
-    return sampling, get_class(policy._target_)(sampling, threshold=chosen)
+    plain = cast(dict[str, Any], OmegaConf.to_container(policy, resolve=True))
+    return built_policy(plain["policy"], steers, basis), built_policy(plain, steers, basis)
+
+
+def built_policy(chosen: Mapping[str, Any], steers: int, basis: Basis) -> PolicyLike:
+    """A policy by its plain configuration; who the anchors are, their side and the tracker's threshold come from here.
+
+    ``mirrored: null`` becomes the generator's side: one that flees its condition (``steers`` -1) gets the anchor
+    itself. A side or a threshold that the configuration names is taken as it is.
+    """
+    given = dict(chosen)
+    if "policy" in given:
+        given["policy"] = built_policy(given["policy"], steers, basis)
+    if "threshold" in given and given["threshold"] is None:
+        given["threshold"] = basis.threshold()
+    if given.pop("_partial_", False):
+        given["people"] = basis.people()
+        if given.get("mirrored") is None:
+            given["mirrored"] = steers < 0
+    return cast(PolicyLike, get_class(given.pop("_target_"))(**given))
+
+
+def reach_note(policy: PolicyLike, title: str, basis: Basis) -> str | None:
+    """What a reader must know where the wanted cosine is out of reach for many background people; else None."""
+    sampling = sampling_of(policy)
+    if sampling is None:
+        return None
+    z = basis.strangers().to(sampling.people)
+    missed = float(sampling.missed(z).double().mean())
+    if missed <= OUT_OF_REACH:
+        return None
+    cosine = (sampling(z) * z).sum(1)
+    return (
+        f"{title}: the sampling's wanted cosine m={sampling.m:g} is out of reach for {missed:.0%} of the background "
+        f"faces, which get the most extreme mix of the {len(sampling.people):,} training people there is "
+        f"({float(cosine.mean()):.2f} ± {float(cosine.std()):.2f} in the place of {sampling.m:g}): use more people, a "
+        "higher policy.policy.most, or an m nearer to 0."
+    )

@@ -105,7 +105,8 @@ def run(
         raise UserError(f"protocol.shares must hold one share or more, each once, not {list(rule.shares)}.")
     defenses: dict[str, DefenseLike] = {f"{share:g}": UniformNoise(rule.epsilon, share) for share in shares}
     setting = arrange(model_generator, encoder, judge, data, cfg, rule, name, rule.probes)
-    one = None if rule.adaptive is None else adapted(cfg, rule.adaptive, judge, setting.device)
+    noise = UniformNoise(rule.epsilon, shares[-1])
+    one = None if rule.adaptive is None else adapted(cfg, rule.adaptive, judge, setting.device, setting, noise)
     provenance = Provenance(rule)
     provenance.check(one, "the adaptive attack", setting.faces.names, setting.faces.synthetic, data.name)
     setting.notes.extend(provenance.notes())

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.contract import FaceSet
-from anon.identity.policies import anchor_space
+from anon.identity.policies import average
 from anon.identity.verification import equal_error_rate, pair_distances, threshold_at_far
 
 
@@ -32,7 +32,7 @@ class Protocol:
         resamples: of the bootstrap.
         clip_frames: N of eq. 7, frames taken evenly from each clip.
         calibration_images: pictures of a person that calibrate thresholds and make anchors, at most.
-        anchors: size of the anchor space.
+        anchors: training people, at most, whose mixes are the fake identities.
         grid_faces: rows of the picture grids; 0: none.
         batch_size: faces at a time.
         allow_training_encoder: let the judge be the encoder that the generator was trained with. The table says so.
@@ -44,7 +44,7 @@ class Protocol:
     resamples: int = 1000
     clip_frames: int = 10
     calibration_images: int = 10
-    anchors: int = 1024
+    anchors: int = 2048
     grid_faces: int = 6
     batch_size: int = 64
     allow_training_encoder: bool = False
@@ -169,14 +169,16 @@ def calibrate(z: Tensor, labels: Tensor, far: float, who: str) -> Calibration:
 
 
 def anchors(z: Tensor, labels: Tensor, most: int, seed: int) -> Tensor:
-    """``most`` fake identities (K, D), or one for each pair of people where there are fewer.
+    """The averages (N, D) of the training people whose mixes are the fake identities: all, or ``most`` drawn of them.
 
     Args:
-        z: (N, D) embeddings of training people (N,) by the encoder that conditions.
+        z: (M, D) embeddings of training people (M,) by the encoder that conditions.
     """
-    people = len(labels.unique())
-    size = min(most, people * (people - 1) // 2)
-    return anchor_space(z, labels, size, torch.Generator().manual_seed(seed))
+    people, _ = average(z, labels)
+    if len(people) <= most:
+        return people
+    chosen = torch.randperm(len(people), generator=torch.Generator().manual_seed(seed))[:most]
+    return people[chosen.sort().values.to(people.device)]
 
 
 def _units(faces: FaceSet) -> dict[str, tuple[list[list[int]], list[list[int]]]]:

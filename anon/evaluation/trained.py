@@ -1,8 +1,9 @@
-"""Attacks by their configuration, and those that a multirun of trainings has left in a folder.
+"""Attacks by their configuration, those that a multirun of trainings has left in a folder, and whom they learned.
 
     python train.py experiment=reconstruction attack=ladder paths.ladder=<folder>
 
-leaves ``<folder>/<name>/train/reconstruction/<run>/checkpoints``.
+leaves ``<folder>/<name>/train/reconstruction/<run>/checkpoints``. An attack that learned another anonymizer than
+the one it is used on is refused (:func:`check_victim`): that it finds nobody would look like privacy.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from anon.attacks.contract import AttackLike
+from anon.attacks.victim import Acquaintance, Record, compare, describe, title_of
 from anon.errors import UserError
 from anon.identity.contract import JudgeLike
 
@@ -54,3 +56,48 @@ def adversary(
     if getattr(found, "learned_with", None) == judge.fingerprint:
         raise UserError(f"The attack was trained with the judge '{judge.name}', which flatters it; choose another.")
     return found.to(device).eval() if isinstance(found, nn.Module) else found
+
+
+def met(attack: object, anonymizer: object, defense: object | None = None) -> Acquaintance | None:
+    """How an attack's record compares with an anonymizer and a defense; None for an attack that learned nobody."""
+    learns, record = learned_on(attack)
+    return compare(record, describe(anonymizer, defense)) if learns else None
+
+
+def learned_on(attack: object) -> tuple[bool, Record | None]:
+    """Whether an attack, or the recognizer that it brings, was trained on an anonymizer, and its record of it."""
+    brought = attack.keywords.get("recognizer") if isinstance(attack, functools.partial) else None
+    for part in (attack, brought, getattr(attack, "recognizer", None)):
+        if hasattr(part, "learned_on"):
+            return True, part.learned_on
+    return False, None
+
+
+def check_victim(
+    attack: object, anonymizer: object, who: str, way_out: str, defense: object | None = None, adaptive: bool = False
+) -> str | None:
+    """What a reader must know of figures of this attack on this anonymizer; None: nothing.
+
+    Args:
+        attack: an attack, or a partial that still wants the anonymizer.
+        who: the attack in the sentence, such as "protocol.adversaries.reconstruction".
+        way_out: what to do in the place of it.
+        defense: that stands behind the anonymizer, or None.
+        adaptive: the attack says that it learned behind that defense; otherwise it is the naive one, which learned
+            undefended faces whatever the defense is.
+
+    Raises:
+        UserError: the attack learned another method, or, adaptive, another defense.
+    """
+    found = met(attack, anonymizer, defense if adaptive else None)
+    if found is None:
+        return None
+    if found.stranger:
+        raise UserError(f"{who} cannot attack {title_of(describe(anonymizer))}: {found.note}; {way_out}.")
+    _, record = learned_on(attack)
+    if not found.behind and adaptive:
+        behind = title_of(describe(anonymizer, defense))
+        raise UserError(f"{who} is no attack on {behind}: it learned {title_of(record or {})}; {way_out}.")
+    if not found.behind:  # another defense than none, which its name does not tell
+        return f"learned on {title_of(record or {})}"
+    return found.note

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import AttackLike
+from anon.attacks.victim import title_of
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
@@ -42,7 +43,7 @@ from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.provenance import Provenance
-from anon.evaluation.trained import adversary, attack_config, newest
+from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, newest
 from anon.faces.contract import FaceSet, check_images, in_eight_bits
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -119,6 +120,7 @@ def run(
     alone = [name for name in victims if name not in attacks]
     if alone:
         notes.append(f"No attack was trained on: {', '.join(alone)}.")
+    notes += _whom_they_learned(attacks, victims)
 
     seen = Eyes(None, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     calibrated = seen.calibrate(JUDGE, data.faces("background"))
@@ -191,6 +193,23 @@ def attack_files(rule: TransferProtocol) -> dict[str, str]:
 def _attack(file: str, judge: JudgeLike, device: Any) -> AttackLike:
     print(f"attack {file}", flush=True)
     return cast(AttackLike, adversary(attack_config(file), judge, device))
+
+
+def _whom_they_learned(attacks: Mapping[str, AttackLike], victims: Mapping[str, AnonymizerLike]) -> list[str]:
+    """What a reader must know of the attacks.
+
+    Raises:
+        UserError: one learned another anonymizer than the one whose name it has.
+    """
+    notes: list[str] = []
+    for name, attack in attacks.items():
+        learns, record = learned_on(attack)
+        note = f"learned on {title_of(record)}" if record else "whom it learned is unknown" if learns else None
+        if name in victims:
+            where = f"protocol.attacks.{name}"
+            note = check_victim(attack, victims[name], where, "give it the name of what it learned, or train it again")
+        notes += [f"The attack {name}: {note}."] if note else []
+    return notes
 
 
 def _victim(made: Any, data: rules.Data, device: Any) -> AnonymizerLike:

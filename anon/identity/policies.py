@@ -19,7 +19,10 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 
-BLOCK = 65_536  # anchors compared at a time
+BLOCK = 65_536  # anchors compared at a time, for each face
+CLOSE = 0.005  # a mix of people whose cosine is this near to the wanted one needs nobody else
+MISSED = 0.05  # further from it than this, the wanted cosine is out of reach
+EPSILON = 1e-6  # of a squared length
 
 
 class OwnEmbedding(nn.Module):
@@ -82,57 +85,115 @@ class AnchorSampling(nn.Module):
     ``reading="signed"``: ``argmin |cos(z, z_a) - m|``, which controls the signed distance.
     ``reading="absolute"``: ``argmin ||cos(z, z_a)| - m|``, which takes either side.
 
+    The anchor space S_a holds the mixes of every two people, so that no anchor is anybody (FIVA, section 3). Of real
+    embeddings strangers are nearly perpendicular, and a mix of two reaches a cosine of about .45 to a third; where no
+    mix of two is within :data:`CLOSE` of ``m``, a third, fourth, ... person joins, up to ``most``, each the one that
+    brings the mix nearest to ``m``. (The paper mixes two, and gives no rule for an ``m`` that these do not have. With
+    two alone nearly every face gets the most extreme anchor there is, which the thesis warns of.)
+
     ``mirrored`` offers the *negated* anchors as wanted identities. A generator that flees its condition then gets the
-    anchor itself, the average of real people that it was trained on, and not its mirror image. ``m`` is always the
+    anchor itself, a mix of real people that it was trained on, and not its mirror image. ``m`` is always the
     cosine of z to the *wanted* identity: for FIVA, whose raw condition is c = -z_a, the near side of figure 5.14,
     cos(c, z) = 0.5 .. 0.7, is ``m = -0.5 .. -0.7`` with ``mirrored=True``; a swapper takes the far side, m < 0,
     unmirrored.
     The extremes leak: z_a = z shows the person and z_a = -z shows it to whoever negates, so choose ``m`` such that the
-    result is far from both, and mind that a set without an anchor at ``m`` gives its most extreme one.
+    result is far from both, and mind :meth:`missed`: whom no anchor at ``m`` is there for gets the most extreme one.
 
     It is deterministic: over the frames of a video z_a jumps only because z moves (ITM mends that). Two people can get
     one anchor.
 
     Args:
-        anchors: (K, D) unit vectors, see :func:`anchor_space`.
+        people: (N, D) unit vectors, the averages of N >= 2 training people, see :func:`average`.
         m: wanted cosine in [-1, 1]; [0, 1] for the absolute reading.
         reading: "signed" or "absolute".
         mirrored: negated anchors are the wanted identities.
+        most: people in an anchor, at most; 2 or more.
     """
 
-    anchors: Tensor
+    people: Tensor
 
     def __init__(
         self,
-        anchors: Tensor,
+        people: Tensor,
         m: float = 0.0,
         reading: Literal["signed", "absolute"] = "signed",
         mirrored: bool = False,
+        most: int = 8,
     ) -> None:
         super().__init__()
         if reading not in ("signed", "absolute"):
             raise UserError(f"Unknown reading '{reading}' of eq. 1; choose signed or absolute.")
         if not (0.0 if reading == "absolute" else -1.0) <= m <= 1.0:
             raise UserError(f"The wanted cosine m={m} of the {reading} reading is out of range.")
-        if anchors.ndim != 2 or len(anchors) == 0:
-            raise UserError(f"Anchor sampling needs (K, D) anchors, got {tuple(anchors.shape)}.")
-        self.register_buffer("anchors", F.normalize(anchors.float()))
+        if people.ndim != 2 or len(people) < 2:
+            raise UserError(f"Anchors are mixes of people: they need (N, D) of 2 or more, got {tuple(people.shape)}.")
+        if most < 2:
+            raise UserError(f"An anchor mixes 2 people or more, not at most {most}: it would be somebody.")
+        self.register_buffer("people", F.normalize(people.float()))
         self.m = m
         self.reading = reading
-        self.sign = -1.0 if mirrored else 1.0
+        self.mirrored = mirrored
+        self.most = most
 
-    def choose(self, z: Tensor) -> Tensor:
-        """Index (B,) of each z's anchor; of equals the first. Memory: a (B, 65536) block."""
-        best = z.new_full((len(z),), math.inf)
-        index = torch.zeros(len(z), dtype=torch.long, device=z.device)
-        for start in range(0, len(self.anchors), BLOCK):
-            cosine = self.sign * (z @ self.anchors[start : start + BLOCK].T)  # (B, block)
-            gap = ((cosine.abs() if self.reading == "absolute" else cosine) - self.m).abs()
-            least, place = gap.min(1)
+    def choose(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The anchors (B, D) of z (B, D), not mirrored, and how many people (B,) each mixes; of equals the first."""
+        cosine = z @ self.people.T  # (B, N)
+        first, second, gap = self._pairs(cosine)
+        mix = self.people[first] + self.people[second]  # (B, D), not normalized
+        count = torch.full_like(first, 2)
+        used = F.one_hot(first, len(self.people)).bool() | F.one_hot(second, len(self.people)).bool()
+        for _ in range(min(self.most, len(self.people)) - 2):
+            rows = (gap > CLOSE).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            own = mix[rows]
+            square = own.square().sum(1, keepdim=True) + 1 + 2 * own @ self.people.T  # (b, N)
+            mixed = ((own * z[rows]).sum(1, keepdim=True) + cosine[rows]) / square.clamp_min(EPSILON).sqrt()
+            least, who = self._gap(mixed).masked_fill_(used[rows] | (square < EPSILON), math.inf).min(1)
+            better = least < gap[rows]
+            rows, who = rows[better], who[better]
+            mix[rows] += self.people[who]
+            used[rows, who] = True
+            count[rows] += 1
+            gap[rows] = least[better]
+            if len(rows) == 0:
+                break
+        return F.normalize(mix), count
+
+    def missed(self, z: Tensor) -> Tensor:
+        """For which z (B, D) no anchor has the wanted cosine, to within :data:`MISSED`, (B,) bool.
+
+        These get the most extreme anchor on that side.
+        """
+        anchor, _ = self.choose(z)
+        return self._gap((anchor * z).sum(1)) > MISSED
+
+    def _pairs(self, cosine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The two people (B,), (B,) whose mix is nearest to m, and its gap (B,). Memory: a (B, N) row a person."""
+        count = len(self.people)
+        best = cosine.new_full((len(cosine),), math.inf)
+        first, second = (torch.zeros(len(cosine), dtype=torch.long, device=cosine.device) for _ in range(2))
+        step = max(1, BLOCK // count)
+        for start in range(0, count - 1, step):
+            block, rest = self.people[start : start + step], self.people[start:]
+            square = 2 + 2 * block @ rest.T  # (s, n), of the lengths of sums of two
+            again = torch.ones_like(square, dtype=torch.bool).tril()  # each pair once, and nobody with himself
+            again |= square < EPSILON  # opposite people have no middle
+            length = square.clamp_min(EPSILON).sqrt()
+            mixed = cosine[:, start : start + step, None] + cosine[:, None, start:]  # (B, s, n)
+            gap = self._gap(mixed.mul_(1 / length)).masked_fill_(again, math.inf)
+            least, where = gap.flatten(1).min(1)
             better = least < best
             best = torch.where(better, least, best)
-            index = torch.where(better, place + start, index)
-        return index
+            first = torch.where(better, start + where // len(rest), first)
+            second = torch.where(better, start + where % len(rest), second)
+        return first, second, best
+
+    def _gap(self, cosine: Tensor) -> Tensor:
+        """How far z's cosines to anchors, not mirrored, are from what is wanted; it may change what it is given."""
+        if self.reading == "absolute":
+            return cosine.abs_().sub_(self.m).abs_()
+        return cosine.add_(self.m if self.mirrored else -self.m).abs_()
 
     def forward(
         self,
@@ -143,8 +204,16 @@ class AnchorSampling(nn.Module):
         track: Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> Tensor:
-        """z (B, D) -> its anchors (B, D)."""
-        return self.sign * self.anchors[self.choose(z)]
+        """z (B, D) -> its wanted identities (B, D)."""
+        anchor, _ = self.choose(z)
+        return -anchor if self.mirrored else anchor
+
+
+def sampling_of(policy: object) -> AnchorSampling | None:
+    """The sampling in a policy, itself or wrapped (ITM, the dial); None where there is none."""
+    while policy is not None and not isinstance(policy, AnchorSampling):
+        policy = getattr(policy, "policy", None)
+    return policy
 
 
 class AtDistance(nn.Module):
@@ -213,33 +282,3 @@ def average(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     names, place = labels.unique(return_inverse=True)
     sums = z.new_zeros(len(names), z.shape[1]).index_add_(0, place, z)
     return F.normalize(sums), names
-
-
-def anchor_space(z: Tensor, labels: Tensor, size: int, rng: torch.Generator | None = None) -> Tensor:
-    """The anchor space S_a (size, D): mixes of two people each, so that no anchor is anybody (FIVA, section 3).
-
-    The identities' averages are slerped (t = 0.5) with a copy of the list shifted by 1, then by 2, and so on.
-
-    Args:
-        z: (N, D) unit embeddings of *training* identities, by the conditioning encoder.
-        labels: (N,) their identities.
-        size: number of anchors.
-        rng: shuffles the identities first; None keeps the order of the labels.
-
-    Raises:
-        UserError: more anchors than there are pairs of people.
-    """
-    people, _ = average(z, labels)
-    count = len(people)
-    if not 0 < size <= count * (count - 1) // 2:
-        raise UserError(f"{count} identities make at most {count * (count - 1) // 2} anchors of two, not {size}.")
-    if rng is not None:
-        people = people[torch.randperm(count, generator=rng).to(people.device)]
-    parts: list[Tensor] = []
-    left, shift = size, 1
-    while left > 0:
-        pairs = count // 2 if 2 * shift == count else count  # half way round the pairs repeat
-        parts.append(slerp(people, people.roll(-shift, 0), 0.5)[: min(pairs, left)])
-        left -= len(parts[-1])
-        shift += 1
-    return torch.cat(parts)

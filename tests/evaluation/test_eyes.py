@@ -53,8 +53,8 @@ def test_what_the_harness_embedded_is_found(tmp_path):
     background = Data().faces("background")
     assert mine.calibrate(JUDGE, background) == made.calibration("default", made.judge)
     assert mine.store.found == {"embeddings": 1} and not mine.store.made
-    anchors = mine.anchors(Data().faces("train"), seed=0)
-    assert torch.equal(anchors, made.workshop.anchors("default", encoder(0))) and anchors.shape == (8, 32)
+    people = mine.basis(Data(), seed=0).people()
+    assert torch.equal(people, made.workshop.basis("default", encoder(0)).people()) and people.shape == (6, 32)
 
 
 def test_the_gallery_holds_averages_and_pictures():

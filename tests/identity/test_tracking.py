@@ -75,7 +75,7 @@ def test_batches_do_not_matter():
 
 
 def test_a_new_person_gets_an_anchor_once():
-    itm = IdentityTracker(AnchorSampling(at(0, 90, 180, 270), m=0.0), 0.134)
+    itm = IdentityTracker(AnchorSampling(at(45, 135, 225, 315), m=0.05, most=2), 0.134)
     first = itm(at(5))
     torch.testing.assert_close(first, at(90))
     torch.testing.assert_close(itm(at(-10)), first)  # Sampling alone would jump to 270°

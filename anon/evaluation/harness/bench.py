@@ -30,6 +30,7 @@ from anon.evaluation.harness.subjects import Group, Subjects, images_at, subject
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite
 from anon.evaluation.harness.workshop import Attacker, Behind, Method, Needs, Workshop
 from anon.evaluation.judging import check_cosine
+from anon.evaluation.modes import Basis
 from anon.evaluation.provenance import Provenance
 from anon.faces.contract import in_eight_bits
 from anon.identity.contract import JudgeLike
@@ -81,7 +82,7 @@ class Bench:
         )
         self.judge = eye(judge)
         self.provenance = Provenance(suite)
-        self.workshop = Workshop(suite, judge, device, self._anchors, self._tracking_threshold, self.known)
+        self.workshop = Workshop(suite, judge, device, self._basis, self.known)
         self._subjects: dict[str, Subjects] = {}
         self._calibrations: dict[tuple[str, str], rules.Calibration] = {}
         self._conditioning: dict[int, Eye] = {}  # they hold their encoders, so that no id is used twice
@@ -121,13 +122,16 @@ class Bench:
         group = self.subjects(data).enrolled
         return Gallery.of(self.z(Originals(group), by), group.labels, self.calibration(data, by).threshold)
 
-    def _anchors(self, data: str, encoder: Encoder) -> Tensor:
-        group = self.subjects(data).anchors
-        z = self.z(Originals(group), self.conditioning(encoder))
-        return rules.anchors(z, group.labels, self.suite.anchors, self.seed)
+    def _basis(self, data: str, encoder: Encoder) -> Basis:
+        by, people = self.conditioning(encoder), self.subjects(data)
 
-    def _tracking_threshold(self, data: str, encoder: Encoder) -> float:
-        return self.calibration(data, self.conditioning(encoder)).threshold
+        def anchors() -> Tensor:
+            z = self.z(Originals(people.anchors), by)
+            return rules.anchors(z, people.anchors.labels, self.suite.anchors, self.seed).to(self.device)
+
+        return Basis(
+            anchors, lambda: self.z(Originals(people.background), by), lambda: self.calibration(data, by).threshold
+        )
 
     def known(self, part: object, title: str, data: str) -> None:
         """See that no network in ``part`` knows the evaluation people of a data set.

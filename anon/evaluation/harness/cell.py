@@ -92,6 +92,11 @@ class Cell:
         return found
 
     @property
+    def learned(self) -> str | None:
+        """Whom the attack learned, where it was not just this anonymizer."""
+        return None if self._attacker is None else self._attacker.note
+
+    @property
     def title(self) -> str:
         """The method as tables print it."""
         return self.bench.workshop.title(self.one.method)

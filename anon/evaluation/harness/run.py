@@ -168,6 +168,7 @@ def _line(cell: Cell, one: Combination, figures: dict[str, Figure], needs: str |
         dial=one.dial,
         metrics=figures,
         needs=needs,
+        learned=cell.learned,
     )
 
 

@@ -37,7 +37,7 @@ class Suite(rules.Protocol):
         defenses: configurations by name.
         attacks: configurations by name: ``attack``, or ``trained`` (checkpoints by method) with ``train`` (the command
             that makes one). An ``adaptive`` one has its checkpoints by method and defense, or ``folders`` of
-            attack=ladder by method.
+            attack=ladder by method. ``transfer``: it may have learned another method; its lines say which.
         inputs: what is done to the pictures before they are anonymized, configurations by name.
         measures: configurations by name.
         datasets: further data modules by name; ``default`` is the evaluation's ``data``.

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
-from hydra.utils import get_class, instantiate
-from torch import Tensor, nn
+from hydra.utils import instantiate
+from torch import nn
 
 from anon.anonymizers.composed import Anonymizer, Unchanged
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import AttackLike
 from anon.attacks.reconstruction import Reconstruction
+from anon.attacks.victim import describe, title_of
 from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
@@ -25,10 +26,14 @@ from anon.errors import UserError
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
 from anon.evaluation.judging import judge_notes
-from anon.evaluation.trained import adversary, attack_config, newest
+from anon.evaluation.modes import Basis, built_policy, reach_note
+from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.provenance import made_of
+from anon.weights.files import SHIPPED
+
+TRAIN = "python train.py experiment=reconstruction anonymizer@attack.victim={victim}"
 
 
 class Needs(NamedTuple):
@@ -63,6 +68,7 @@ class Attacker(NamedTuple):
 
     make: Callable[[int], AttackLike]  # a number that seeds its own randomness
     key: str
+    note: str | None = None  # that it learned another policy, or another method (transfer), or nobody knows whom
 
 
 class Workshop:
@@ -72,8 +78,7 @@ class Workshop:
         suite: what the names mean.
         judge: refuses what was trained with it.
         device: of networks.
-        anchors: of a data set and an encoder -> (K, D) fake identities.
-        threshold: of a data set and an encoder -> the tracker's cosine distance.
+        basis: of a data set and an encoder -> what policies are made of.
         known: told every network that is built: the network, its title, the data set.
     """
 
@@ -82,12 +87,10 @@ class Workshop:
         suite: Suite,
         judge: JudgeLike,
         device: torch.device,
-        anchors: Callable[[str, Encoder], Tensor],
-        threshold: Callable[[str, Encoder], float],
+        basis: Callable[[str, Encoder], Basis],
         known: Callable[[object, str, str], None],
     ) -> None:
-        self.suite, self.judge, self.device = suite, judge, device
-        self.anchors, self.threshold, self.known = anchors, threshold, known
+        self.suite, self.judge, self.device, self.basis, self.known = suite, judge, device, basis, known
         self._bases: dict[str, Any] = {}
         self._methods: dict[tuple[str, str, str, float | None], Method | Needs] = {}
         self._attacks: dict[str, AttackLike] = {}
@@ -99,7 +102,7 @@ class Workshop:
         Raises:
             UserError: an unfit checkpoint or policy, or a generator that was trained with the judge.
         """
-        key = (one.data, one.method, one.policy, one.dial)
+        key = _key(one)
         if key not in self._methods:
             self._methods[key] = self._method(one)
         return self._methods[key]
@@ -141,7 +144,11 @@ class Workshop:
             pristine = cast(nn.Module, base)
         else:
             self._check_judge(encoder, title)
-            policy = self._policy(chosen, one.data, encoder, base.generator.steers)
+            if chosen is None:
+                raise UserError("A generator needs a policy: name some in the table's grid (policies: [itm]).")
+            basis = self.basis(one.data, encoder)
+            policy = built_policy(chosen, base.generator.steers, basis)
+            self._tell(reach_note(policy, title, basis))
             pristine = Anonymizer(encoder, policy, base.generator)
         self.known(pristine, title, one.data)
         pristine = pristine.to(self.device).eval()
@@ -164,34 +171,27 @@ class Workshop:
             self._bases[name] = instantiate(given)
         return self._bases[name]
 
-    def _policy(self, chosen: dict[str, Any] | None, data: str, encoder: Encoder, steers: int) -> nn.Module:
-        """A policy by its configuration: anchors, their side and the tracker's threshold come from here."""
-        if chosen is None:
-            raise UserError("A generator needs a policy: name some in the table's grid (policies: [itm]).")
-        given = dict(chosen)
-        if "policy" in given:
-            given["policy"] = self._policy(given["policy"], data, encoder, steers)
-        if "threshold" in given and given["threshold"] is None:
-            given["threshold"] = self.threshold(data, encoder)
-        if given.pop("_partial_", False):
-            given["anchors"] = self.anchors(data, encoder).to(self.device)
-            if given.get("mirrored") is None:
-                given["mirrored"] = steers < 0  # a generator that flees its condition gets the anchor itself
-        return get_class(given.pop("_target_"))(**given)
-
     def _check_judge(self, encoder: Encoder, title: str) -> None:
-        notes = judge_notes(encoder, self.judge, self.suite, title)
-        self.notes += [note for note in notes if note not in self.notes]
+        for note in judge_notes(encoder, self.judge, self.suite, title):
+            self._tell(note)
+
+    def _tell(self, note: str | None) -> None:
+        """A reader of the tables is told once."""
+        if note is not None and note not in self.notes:
+            self.notes.append(note)
 
     def defense(self, one: Combination) -> Behind | Needs:
         """The combination's defense and its key; a gradient defense works against the attack on the method."""
         given = as_plain(self.suite.defenses[one.defense])
         made = instantiate(given)
         if isinstance(made, functools.partial):
-            attack = self._trained("reconstruction", one.method, None)
+            attack = self._trained("reconstruction", one, None)
             if isinstance(attack, Needs):
                 return attack
             made = complete(made, cast(Reconstruction, attack))
+            note = self._met(attack, one, "reconstruction")
+            if isinstance(note, Needs):
+                return note
         if isinstance(made, ParameterNoise):
             method = self.method(one)
             if isinstance(method, Method) and not hasattr(method.pristine, "generator"):
@@ -202,18 +202,22 @@ class Workshop:
         """The combination's attack; a parrot gets the published software, defense and all."""
         settings = as_plain(self.suite.attacks[one.attack])
         if "trained" in settings:
-            found = self._trained(one.attack, one.method, one.defense)
+            found = self._trained(one.attack, one, one.defense)
             if isinstance(found, Needs):
                 return found
             self.known(found, one.attack, one.data)
-            return Attacker(lambda seed: found, made_of(found))
+            note = self._met(found, one, one.attack, bool(settings.get("adaptive")))
+            return note if isinstance(note, Needs) else Attacker(lambda seed: found, made_of(found), note)
         if settings["attack"] is None:
             return Needs("needs attack=reconstruction attack.checkpoint=<file>, or another attack=<choice>")
         made = adversary(settings["attack"], self.judge, self.device)
         self.known(made, one.attack, one.data)
+        note = self._met(made, one, one.attack)
+        if isinstance(note, Needs):
+            return note
         if not isinstance(made, functools.partial):
             ready = made
-            return Attacker(lambda seed: ready, key_of(attack=settings["attack"], made=made_of(ready)))
+            return Attacker(lambda seed: ready, key_of(attack=settings["attack"], made=made_of(ready)), note)
         method, behind = self.method(one), None if one.defense == NONE else self.defense(one)
         for part in (method, behind):
             if isinstance(part, Needs):
@@ -231,15 +235,62 @@ class Workshop:
             software=method.key,
             defense=behind.key if isinstance(behind, Behind) else None,
         )
-        return Attacker(parrot, key)
+        return Attacker(parrot, key, note)
 
-    def _trained(self, attack: str, method: str, defense: str | None) -> AttackLike | Needs:
+    def _met(self, attack: object, one: Combination, name: str, adaptive: bool = False) -> str | Needs | None:
+        """What a reader must know of an attack that learned another policy, nobody knows whom, or is a transfer.
+
+        One that ships, and is the default, is no attack on a method that it did not learn: that needs one.
+
+        Raises:
+            UserError: the user's own attack learned another method, or another defense, and is not called a transfer.
+        """
+        method, settings = self.method(one), as_plain(self.suite.attacks[name])
+        if isinstance(method, Needs):
+            return method
+        if isinstance(method.pristine, Unchanged):
+            return None
+        found = met(attack, method.pristine)
+        note: str | None
+        if found is not None and found.stranger and settings.get("transfer"):
+            note = f"transfer from {title_of(learned_on(attack)[1] or {})}"
+        elif found is not None and found.stranger and _ships(settings, one.method):
+            given = "attack.checkpoint" if "attack" in settings else f"+protocol.attacks.{name}.trained.{one.method}"
+            return Needs(
+                f"needs an attack, no attack on {title_of(describe(method.pristine))} ships: "
+                f"{self._command(name, one)}, then {given}=<its checkpoint>"
+            )
+        else:
+            behind = self.defense(one) if adaptive and one.defense != NONE else None
+            if isinstance(behind, Needs):
+                return behind
+            way_out = f"train one: {self._command(name, one)}; or say +protocol.attacks.{name}.transfer=true"
+            defense = None if behind is None else behind.defense
+            note = check_victim(attack, method.pristine, f"The attack '{name}'", way_out, defense, adaptive)
+        if note is not None:
+            policy = "" if one.policy in (NONE, "plain") else f" + {one.policy}"
+            self._tell(f"{name} on {method.title}{policy}: {note}.")
+        return note
+
+    def _command(self, attack: str, one: Combination) -> str:
+        """What trains an attack on a method; of a generator, with the policy whose attack stands for all."""
+        settings, method = as_plain(self.suite.methods[one.method]), self._methods.get(_key(one))
+        victim, given = one.method, settings["anonymizer"]
+        if settings.get("policies"):
+            generator = getattr(getattr(method, "pristine", None), "generator", None)
+            victim = f"{one.method if generator is None else type(generator).__name__.lower()}_itm"
+        command = str(as_plain(self.suite.attacks[attack]).get("train", TRAIN)).replace("{victim}", victim)
+        checkpoint = given.get("checkpoint") if isinstance(given, dict) else None
+        named = checkpoint is not None and not str(checkpoint).startswith(SHIPPED) and "attack.victim=" in command
+        return f"{command} attack.victim.checkpoint={checkpoint}" if named else command
+
+    def _trained(self, attack: str, one: Combination, defense: str | None) -> AttackLike | Needs:
         """The trained attack on a method, or on a method behind a defense where ``adaptive`` says so.
 
         Raises:
             UserError: no attack by that name is configured, an unfit checkpoint, or one that learned from the judge.
         """
-        settings = as_plain(self.suite.attacks.get(attack) or {})
+        settings, method = as_plain(self.suite.attacks.get(attack) or {}), one.method
         if "trained" not in settings:
             raise UserError(
                 f"protocol.attacks.{attack} must be a trained attack (trained: {{<method>: <checkpoint>}})."
@@ -253,10 +304,8 @@ class Workshop:
             if checkpoint is None and defense == NONE:
                 return Needs("n/a (no defense to adapt to)")
         if checkpoint is None:
-            victim = f"{method}_itm" if self.suite.methods[method].get("policies") else method
-            command = str(settings["train"]).replace("{victim}", victim)
             what = "<its folder>" if adaptive else "<file>"
-            return Needs(f"needs {command}, then +protocol.attacks.{attack}.{option}={what}")
+            return Needs(f"needs {self._command(attack, one)}, then +protocol.attacks.{attack}.{option}={what}")
         if str(checkpoint) not in self._attacks:
             found = adversary(attack_config(str(checkpoint)), self.judge, self.device)
             self._attacks[str(checkpoint)] = cast(AttackLike, found)
@@ -271,6 +320,16 @@ class Workshop:
         given = None if one.input == CLEAN else as_plain(self.suite.inputs[one.input])
         made = None if given is None else instantiate(given)
         return made, key_of(input=made_of(given, made))
+
+
+def _key(one: Combination) -> tuple[str, str, str, float | None]:
+    return one.data, one.method, one.policy, one.dial
+
+
+def _ships(settings: Mapping[str, Any], method: str) -> bool:
+    """Whether the attack that a name means on a method is one that comes with the package."""
+    checkpoint = settings["attack"].get("checkpoint") if "attack" in settings else settings["trained"].get(method)
+    return str(checkpoint).startswith(SHIPPED)
 
 
 def _untrained(given: Any) -> bool:

@@ -1,40 +1,81 @@
-"""Of the identities themselves: how many people share a fake one, and whether judge and training encoder err alike.
+"""Of the identities themselves: how many people share a fake one or get several, and how far the fakes are.
 
 ``shared_identity`` counts collisions: the people whose first probe is given an identity that another person is given
-too. ``impostor_correlation`` is Pearson's correlation of both recognizers' scores between unchanged faces of different
+too. ``several_identities`` counts the opposite fault of a tracker: of the people with two probes or more, those whose
+probes were given more than one (Sampling, which remembers nobody, gives nearly everybody several).
+
+``wanted_cosine`` is the sampling's m, ``achieved_cosine`` the mean cosine of the conditioning encoder's z to the fake
+that each probe got, ``achieved_cosine_sd`` its standard deviation over the probes, and ``extreme_anchor`` the share of
+the probes for whom no anchor has m, so that Sampling gives the most extreme one.
+
+``impostor_correlation`` is Pearson's correlation of both recognizers' scores between unchanged faces of different
 people; a judge near 1 tells little that the encoder does not.
 """
 
 from __future__ import annotations
+
+import torch
+from torch import Tensor
 
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import TARGET, Cell
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.intervals import columns, resampled
 from anon.evaluation.protocol import first_of_each
+from anon.identity.policies import sampling_of
 from anon.metrics.correlation import correlation, pair_sums
+
+PLACES = 1e4  # fakes that agree to four decimals are one: the same mix may be summed in another order
 
 
 class Identities:
     """The measure."""
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
-        """``shared_identity``, and ``impostor_correlation`` where an encoder conditions and all probes are measured."""
+        """Figures of fakes, and ``impostor_correlation`` where an encoder conditions and all probes are measured."""
         if cell.unchanged:
             return {}
-        one = cell.one
-        figures = {"shared_identity": _shared(cell)}
+        one, wanted = cell.one, cell.beside("wanted")
+        if wanted is None:
+            absent = Figure.absent("n/a (no fake identity)")
+            figures = {"shared_identity": absent, "several_identities": absent}
+        else:
+            _, which = (wanted * PLACES).round().unique(dim=0, return_inverse=True)
+            figures = {"shared_identity": _shared(cell, which), "several_identities": _several(cell, which)}
+            figures |= _cosines(cell, wanted)
         whole = not cell.bench.is_few(one) and one.defense == NONE and one.attack == NONE
         return figures | ({"impostor_correlation": _correlation(cell)} if whole and cell.method.encoder else {})
 
 
-def _shared(cell: Cell) -> Figure:
-    wanted = cell.beside("wanted")
-    if wanted is None:
-        return Figure.absent("n/a (no fake identity)")
+def _shared(cell: Cell, which: Tensor) -> Figure:
     first = first_of_each(cell.labels, 1)
-    _, which, counts = wanted[first].unique(dim=0, return_inverse=True, return_counts=True)
-    return cell.bootstrap.mean((counts[which] > 1).double(), cell.labels[first], share=True)
+    _, place, counts = which[first].unique(return_inverse=True, return_counts=True)
+    return cell.bootstrap.mean((counts[place] > 1).double(), cell.labels[first], share=True)
+
+
+def _several(cell: Cell, which: Tensor) -> Figure:
+    people, place, rows = cell.labels.unique(return_inverse=True, return_counts=True)
+    fakes = torch.stack([place, which], 1).unique(dim=0)[:, 0].bincount(minlength=len(people))
+    often = rows > 1
+    if not bool(often.any()):
+        return Figure.absent("n/a (one probe of each person)")
+    return cell.bootstrap.mean((fakes[often] > 1).double(), people[often], share=True)
+
+
+def _cosines(cell: Cell, wanted: Tensor) -> dict[str, Figure]:
+    sampling, found = sampling_of(getattr(cell.method.pristine, "policy", None)), cell.by_encoder(TARGET)
+    if sampling is None or found is None:
+        return {}
+    z = found[0].to(wanted)
+    cosine = (z * wanted).sum(1).double()
+    device = sampling.people.device
+    missed = torch.cat([sampling.missed(part.to(device)).cpu() for part in z.split(cell.bench.suite.batch_size)])
+    return {
+        "wanted_cosine": Figure(float(sampling.m)),
+        "achieved_cosine": cell.mean(cosine),
+        "achieved_cosine_sd": Figure(float(cosine.std(correction=0)), n=len(cosine)),
+        "extreme_anchor": cell.mean(missed.double(), share=True),
+    }
 
 
 def _correlation(cell: Cell) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,8 @@ from anon.evaluation.measures.identities import Identities
 from anon.evaluation.measures.retrieval import Retrieval
 from anon.evaluation.measures.verification import Verification
 from anon.faces.contract import to_float
+from anon.identity.policies import AnchorSampling
+from anon.identity.tracking import IdentityTracker
 from anon.identity.verification import equal_error_rate, threshold_at_far
 from tests.evaluation import tiny_world
 from tests.evaluation.harness.tiny_bench import bench
@@ -205,5 +208,30 @@ def test_shared_identities_and_alike_recognizers():
     )
     found = Identities()(cell)
     assert found["shared_identity"].value == pytest.approx(2 / 3) and found["shared_identity"].n == 3
+    assert found["several_identities"].value == 1.0 and found["several_identities"].n == 2  # 7 and 8; 9 has one probe
     assert found["impostor_correlation"].value == pytest.approx(1.0)
     assert math.isclose(found["impostor_correlation"].low, 1.0, abs_tol=1e-5)
+
+
+def test_a_tracker_that_gives_one_person_several_identities_is_told():
+    """Kind: a fault that no figure counts. ``shared_identity`` is the other one: two people with one fake."""
+    wanted = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
+    cell = KnownCell([7, 7, 8, 8, 9], beside={"wanted": wanted}, z={"target": torch.eye(5)[:, :2]})
+    found = Identities()(cell)
+    assert found["several_identities"].value == 0.5 and found["several_identities"].n == 2
+    assert found["shared_identity"].value == 0.0
+    alone = Identities()(KnownCell([7, 8], beside={"wanted": wanted[:2]}, z={"target": torch.eye(2)}))
+    assert alone["several_identities"].reason == "n/a (one probe of each person)"
+
+
+def test_wanted_and_achieved_cosines():
+    """z at 0°, two people at 40° and 80° whose middle is at 60°: m = .5 is there, and for z at 30° it is not."""
+    sampling = AnchorSampling(torch.tensor([[0.7660, 0.6428], [0.1736, 0.9848]]), m=0.5)
+    z = torch.tensor([[1.0, 0.0], [0.8660, 0.5]])
+    fake = torch.tensor([[0.5, 0.8660], [0.5, 0.8660]])
+    cell = KnownCell([1, 2], beside={"wanted": fake}, z={"target": z}, encoder=None)
+    cell.given_method.pristine = SimpleNamespace(policy=IdentityTracker(sampling, 0.3))
+    found = Identities()(cell)
+    assert found["wanted_cosine"].value == 0.5 and found["extreme_anchor"].value == 0.5
+    assert found["achieved_cosine"].value == pytest.approx((0.5 + math.cos(math.radians(30))) / 2, abs=1e-3)
+    assert found["achieved_cosine_sd"].value == pytest.approx((math.cos(math.radians(30)) - 0.5) / 2, abs=1e-3)
