@@ -55,8 +55,10 @@ def test_gradients_of_a_step(experiment: str, tmp_path: Path) -> None:
 
 def test_another_loss_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_step, "SAME", Way("other", overrides=("objective.r1_gamma=5",)))
-    with pytest.raises(SystemExit, match="'other'"):
-        train_step.check_losses(setting("fiva"))
+    apart = train_step.check_losses(setting("fiva"))
+    (said,) = train_step.unequal("fiva", apart)
+    assert "losses of 'other'" in said
+    assert train_step.unequal("fiva", {"a": 1e-6, "b": float("nan")})[0].startswith("fiva: losses of 'b' are nan off")
 
 
 def test_published_blocks_are_other_operations_with_the_same_result() -> None:
@@ -80,7 +82,7 @@ def test_the_report_of_an_experiment() -> None:
     assert found[0].ratios == [1.0]
     assert found[1].ratios == [found[1].rates[0] / found[0].rates[0]]
     assert found[0].operations > found[1].operations > found[2].operations > 0
-    lines = train_step.table(found, {"fp32": 1e12, "bf16": 1e12})
+    lines = train_step.table(found, {"fp32": 1e12, "bf16": 1e12}, {"bf16": 2e12})
     assert [line.split("|")[1].strip() for line in lines[2:]] == [LITERAL.name, FASTER.name, train_step.BEST.name]
 
 
