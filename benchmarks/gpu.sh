@@ -1,7 +1,8 @@
 #!/bin/sh
 # The training step on one GPU at the papers' sizes: sh benchmarks/gpu.sh <folder for the reports> [python]
 # About twenty minutes: building the networks of the papers' size takes the host one to two minutes a part. Every part
-# has its own time limit, and a report is written as it grows, so that what was measured before a limit is kept. The peaks are an H100's or H200's from the datasheet, dense.
+# has its own time limit, and a report is written as it grows, so that what was measured before a limit is kept. The
+# peaks are an H100's or H200's from the datasheet, dense.
 set -u
 out=$1
 python=${2:-python3}

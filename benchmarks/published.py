@@ -1,7 +1,7 @@
 """One training step of each method as its paper's code has it, in eager PyTorch: what ours is measured against.
 
-FaceDancer (WACV 2023, ``train/train.py``), FIVA (ICCVW 2023, sections 3.1 to 3.3), SimSwap (ACM MM 2020, ``train.py``)
-and its reconstruction attack (section 3.5): float32, contiguous tensors, a pass of the recognizer for every loss, the
+FaceDancer (WACV 2023, ``train/train.py``), FIVA (ICCVW 2023, sections 3.1 to 3.4), SimSwap (ACM MM 2020, ``train.py``)
+and its reconstruction attack (eqs. 5 and 6): float32, contiguous tensors, a pass of the recognizer for every loss, the
 discriminator learning along (uselessly) in the generator's step, real and drawn pictures apart, R1 at every step, plain
 Adam. Weights, batches and random draws are those of a :class:`TargetOriented`, so the losses must be equal. With
 ``forms`` the blocks are computed as their code does too: convolution then pooling, upsampling then sum.
@@ -60,6 +60,8 @@ class PublishedStep(ABC):
 
     def step(self, batch: dict[str, Tensor], number: int) -> Losses:
         """Every loss of step ``number`` (B images), before its update."""
+        if self.ours.colours is not None:
+            batch = batch | {"image": self.ours.colours(batch["image"], self.rng(number, 3))}
         losses, fake, real = self.draw(batch, number)
         self.g_optimizer.zero_grad()
         self.d_optimizer.zero_grad()

@@ -27,6 +27,7 @@ from anon.apps.config import plain_yaml, run_app
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
 from anon.apps.newest import name_newest
+from anon.apps.paper import lacking
 from anon.apps.preemption import Preempted, Preemption
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
@@ -66,6 +67,8 @@ def train(config: DictConfig) -> float | list[float] | None:
         resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
         with run_folder(config, at=resumed) as folder:
             _say(f"{'continues in' if resumed else 'run folder'} {folder}")
+            for sentence in lacking(config):
+                _say(f"not the paper's: {sentence}")
             try:
                 with own_ranks(folder):
                     return _train(config, folder, preemption)

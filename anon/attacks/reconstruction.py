@@ -1,4 +1,4 @@
-"""The reconstruction attack (FIVA, ICCVW 2023, section 3.5): a network that learned to undo an anonymizer from pairs.
+"""The reconstruction attack (FIVA, ICCVW 2023, eqs. 5 and 6): a network that learned to undo an anonymizer from pairs.
 
 It is a black box attack: the adversary runs the anonymizer on photographs of its own and keeps the pairs (X_t, X_c).
 The network is a U-Net of FIVA's blocks with a skip at every resolution and no identity input; it sees X_c alone.

@@ -1,4 +1,4 @@
-"""Adversarial defenses: the changed face takes a step that makes the reconstruction R(X_c) worse (FIVA, section 3.6).
+"""Adversarial defenses: the changed face takes a step that makes the reconstruction R(X_c) worse (FIVA, section 3.5).
 
     L(x) = L1(R(x), X_t) + 1 - cos(I(X_t), I(R(x)))                      (FIVA eqs. 5 and 6)
     FGSM: X_c + ε·sign(∇L(X_c))                                          (Goodfellow et al., ICLR 2015)

@@ -1,4 +1,4 @@
-"""Noise on the changed face (FIVA, section 3.6): it needs no knowledge of the attack.
+"""Noise on the changed face (FIVA, section 3.5): it needs no knowledge of the attack.
 
 Table 3 gives uniform noise of ε = 0.15; figure 3 sweeps the share of the pixels that get any, of which 10 % already
 collapse a reconstruction attack and 47 % are best.

@@ -1,4 +1,4 @@
-"""Noise on the generator's parameters (FIVA, section 3.6): every face is redrawn by another network.
+"""Noise on the generator's parameters (FIVA, section 3.5): every face is redrawn by another network.
 
 An attacker learns the inverse of one generator; this one is drawn anew, around the trained one. Table 3 gives Gaussian
 noise of ε = 0.10 and does not say of what: by default of each tensor's own spread, N(0, (ε·std)²), absolute N(0, ε²)

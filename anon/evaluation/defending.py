@@ -1,4 +1,4 @@
-"""Faces that are anonymized once, published behind several defenses, and attacked: FIVA's section 3.6.
+"""Faces that are anonymized once, published behind several defenses, and attacked: FIVA's section 3.5.
 
     X_p = defense(X_c) in eight bits,   X_r = R(X_p),   RA = share of the X_r that the judge retrieves
 

@@ -1,4 +1,4 @@
-"""Figure 3 of FIVA: the reconstruction attack against the share of the pixels that get uniform noise (section 3.6).
+"""Figure 3 of FIVA: the reconstruction attack against the share of the pixels that get uniform noise (section 3.5).
 
     python evaluate.py experiment=noise_share
 

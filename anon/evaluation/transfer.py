@@ -1,4 +1,4 @@
-"""Does an attack on one anonymizer work on another, and does it give fakes away? (FIVA, ICCVW 2023, 3.5, figure 5)
+"""Does an attack on one anonymizer work on another, and does it give fakes away? (FIVA, section 3.6, figure 5)
 
     python train.py experiment=reconstruction attack=transfer
     python evaluate.py protocol=transfer protocol.folder=runs/transfer

@@ -220,8 +220,9 @@ class AtDistance(nn.Module):
     """The dial: the identity at cosine distance ``distance`` from z, on the great circle towards a fake identity.
 
     ``z_a = cos(a) z + sin(a) u`` with ``cos(a) = 1 - distance`` and u the part of the fake that is perpendicular to z:
-    0 asks for the target's own face, 1 for a stranger, 2 for its negation, which leaks like plain FIVA. The dial of
-    "Face Anonymization Made Simple" (WACV 2025, supplement: 0.3 to 1.5) is such a distance of the recognizer.
+    0 asks for the target's own face, 1 for a stranger, 2 for its negation, which leaks like plain FIVA. The degree d of
+    "Face Anonymization Made Simple" (WACV 2025, supplement: 0.3 to 1.5) is another dial: a parameter of its model, with
+    which the distance of the recognizer grows.
 
     Args:
         policy: gives the fake identity.

@@ -1,4 +1,4 @@
-"""Identity feature similarity regularization (IFSR; FaceDancer section 3.4, FIVA section 3.3).
+"""Interpreted feature similarity regularization (IFSR; FaceDancer section 3.4, FIVA section 3.4).
 
     d_l = mean over the batch of 1 - cos(flatten f_l(X_t), flatten f_l(X_c))
     L = sum over l of relu(d_l - s·m_l)

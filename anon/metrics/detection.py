@@ -1,6 +1,6 @@
 """Changed faces told from genuine ones by a distance that is larger for changed ones: AUC, EER, shares flagged.
 
-FIVA (ICCVW 2023), section 3.5 and figure 5: the distance is the judge's, between a face and its reconstruction R(face);
+FIVA (ICCVW 2023), section 3.6 and figure 5: the distance is the judge's, between a face and its reconstruction R(face);
 whatever does not lie below a threshold (the paper's is 0.6) is called changed.
 
     AUC = P(d_changed > d_genuine) + P(d_changed = d_genuine) / 2        (Mann and Whitney; .5 is chance)
@@ -19,7 +19,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from anon.errors import UserError
 
-THRESHOLD = 0.6  # cosine distance, FIVA, section 3.5
+THRESHOLD = 0.6  # cosine distance, FIVA, section 3.6
 
 
 class Resampled(NamedTuple):

@@ -1,6 +1,7 @@
-"""What happens to images on their way in: the distorted crop that FIVA redraws, and the views its loss is taken of.
+"""What happens to images on their way in: FaceDancer's colours, the distorted crop that FIVA redraws, and the views its
+loss is taken of.
 
-Both work on the batch's device, without a loop over images, and draw from the ``rng`` that they are given, a generator
+All work on the batch's device, without a loop over images, and draw from the ``rng`` that they are given, a generator
 on that device; :func:`step_rng` makes one that a resumed run makes again.
 """
 
@@ -48,6 +49,44 @@ class Distortion(nn.Module):
             return images
         draw = torch.rand(2, len(images), generator=rng, device=images.device, dtype=images.dtype) * 2 - 1
         return rotate_zoom(images, self.rotation * draw[0], 1 + self.zoom * draw[1], self.padding)
+
+
+class Colours(nn.Module):
+    """FaceDancer's colour augmentation (``train/train.py`` of its code), each face with draws of its own.
+
+        x <- x + b;   x <- m + c (x - m);   saturation of HSV times s, at most 1
+
+    m is the face's mean of a channel. Its code draws once a batch, and saturates values of [-1, 1], where dark pixels
+    turn grey; here saturation is that of [0, 1], and what leaves the range is cut.
+
+    Args:
+        brightness: largest b, either way, in units of the [-1, 1] range.
+        contrast, saturation: ranges of c and s.
+    """
+
+    def __init__(
+        self,
+        brightness: float = 0.3,
+        contrast: Sequence[float] = (0.9, 1.1),
+        saturation: Sequence[float] = (0.9, 1.1),
+    ) -> None:
+        super().__init__()
+        self.brightness = float(brightness)
+        self.contrast = (float(contrast[0]), float(contrast[1]))
+        self.saturation = (float(saturation[0]), float(saturation[1]))
+
+    def forward(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1] -> the same form and range."""
+        draw = torch.rand(3, len(images), 1, 1, 1, generator=rng, device=images.device, dtype=images.dtype)
+        out = images + self.brightness * (2 * draw[0] - 1)
+        mean = out.mean((2, 3), keepdim=True)
+        out = mean + (self.contrast[0] + (self.contrast[1] - self.contrast[0]) * draw[1]) * (out - mean)
+        out = out.clamp(-1, 1).add(1).div(2)
+        value = out.amax(1, keepdim=True)
+        present = (value - out.amin(1, keepdim=True)) / value.clamp(min=1e-6)  # (B, 1, H, W), saturation
+        factor = self.saturation[0] + (self.saturation[1] - self.saturation[0]) * draw[2]
+        factor = torch.minimum(factor, 1 / present.clamp(min=1e-6))
+        return (value - (value - out) * factor).mul(2).sub(1)
 
 
 class View(nn.Module):

@@ -1,4 +1,4 @@
-"""Training the reconstruction attack (FIVA, ICCVW 2023, section 3.5): R(X_c) shall be X_t again.
+"""Training the reconstruction attack (FIVA, ICCVW 2023, eqs. 5 and 6): R(X_c) shall be X_t again.
 
     L = |R(X_c) - X_t|_1 (eq. 5) + 1 - cos(I(X_t), I(R(X_c))) (eq. 6) + IFSR + adversarial
 

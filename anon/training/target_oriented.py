@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from anon.errors import UserError
 from anon.generators.contract import Redrawn
 from anon.identity.encoder import Encoder
-from anon.training.augment import Distortion, View, step_rng
+from anon.training.augment import Colours, Distortion, View, step_rng
 from anon.training.compilation import check_gradients
 from anon.training.critic import critic_losses, judge_real
 from anon.training.ema import EMA
@@ -50,11 +50,13 @@ class TargetOriented(pl.LightningModule):
         discriminator: images (B, 3, H, W) -> logits (B,).
         encoder: I(.), frozen; conditions the generator and gives identity and IFSR losses.
         objective: the generator's terms and the discriminator's R1.
+        colours: of every face, before all else; None: as they are.
         distortion: of the generator's input; None: the paper's.
         view: through which the encoder sees what is drawn; None: as it is (the papers).
         pairing: whose identity each target gets, see :mod:`anon.training.pairing`; None: its own (FIVA).
         lr, d_lr, betas: of Adam for generator and discriminator; ``d_lr=None``: the same rate.
-        decay, decay_every: the rates are multiplied by ``decay`` after every so many steps.
+        decay, decay_every: the rates are multiplied by ``decay`` after every so many steps (FIVA).
+        staircase: False: they fall smoothly, to the same values at those steps (FaceDancer's code).
         warmup: steps in which the rates rise linearly.
         cooldown: last steps of ``steps`` in which they fall linearly to 0.
         ema: decay of the average.
@@ -62,7 +64,7 @@ class TargetOriented(pl.LightningModule):
         clip: largest norm of a network's gradient; None: any.
         channels_last: memory layout of the convolutions; faster on most machines.
         compile: torch.compile for generator and discriminator; the first step checks its gradients.
-        seed: of distortion and view; with the step and the rank it gives the draws, so a resumed run repeats them.
+        seed: of colours, distortion and view; with step and rank it gives the draws, so a resumed run repeats them.
     """
 
     def __init__(
@@ -88,11 +90,14 @@ class TargetOriented(pl.LightningModule):
         channels_last: bool = True,
         compile: bool = False,
         seed: int = 0,
+        colours: Colours | None = None,
+        staircase: bool = True,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.generator, self.discriminator, self.encoder, self.objective = generator, discriminator, encoder, objective
         self.distortion, self.view, self.pairing = distortion or Distortion(), view, pairing
+        self.colours, self.staircase = colours, staircase
         paired = sorted(objective.wanted & {"z_source", "same", "same_index"})
         if pairing is None and paired:
             raise UserError(
@@ -171,7 +176,8 @@ class TargetOriented(pl.LightningModule):
         return known
 
     def _look(self, images: Tensor) -> dict[str, Any]:
-        target = images.contiguous(memory_format=self.layout)
+        coloured = images if self.colours is None else self.colours(images, self._rng(3))
+        target = coloured.contiguous(memory_format=self.layout)
         distorted = self.distortion(target, self._rng(0)).contiguous(memory_format=self.layout)
         known: dict[str, Any] = {"target": target, "distorted": distorted}
         seen = self._view(distorted, 1) if self.objective.wants_maps else target
@@ -279,7 +285,7 @@ class TargetOriented(pl.LightningModule):
     def rate(self, update: int) -> float:
         """Share of the learning rate at an optimizer step."""
         step = update * self.accumulate
-        rate = self.decay ** (step // self.decay_every)
+        rate = self.decay ** (step // self.decay_every if self.staircase else step / self.decay_every)
         if step < self.warmup:
             rate *= (step + 1) / self.warmup
         if self.cooldown and self.steps is not None:

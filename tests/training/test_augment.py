@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anon.training.augment import Distortion, View, rotate_zoom, step_rng
+from anon.training.augment import Colours, Distortion, View, rotate_zoom, step_rng
 
 
 def pattern(size: int = 9) -> torch.Tensor:
@@ -29,6 +29,31 @@ def test_zoom_by_two_keeps_every_second_pixel() -> None:
     images = pattern()
     zoomed = rotate_zoom(images, torch.zeros(2), torch.full((2,), 2.0))
     torch.testing.assert_close(zoomed[:, :, ::2, ::2], images[:, :, 2:7, 2:7], atol=1e-5, rtol=0)
+
+
+def test_colours_by_hand() -> None:
+    """Two pixels, red of .2 and .6, green and blue 0 of [-1, 1]; saturation 1 - min/max of [0, 1], at most 1."""
+    images = torch.tensor([[0.2, 0.6], [0.0, 0.0], [0.0, 0.0]]).view(1, 3, 1, 2)
+    torch.testing.assert_close(Colours(0.0, (1, 1), (1, 1))(images, step_rng("cpu", 0)), images)
+    draw = torch.rand(3, 1, generator=step_rng("cpu", 0))
+    brighter = Colours(0.3, (1, 1), (1, 1))(images, step_rng("cpu", 0))
+    torch.testing.assert_close(brighter, images + 0.3 * (2 * draw[0] - 1))
+    flat = Colours(0.0, (0.5, 0.5), (1, 1))(images, step_rng("cpu", 0))
+    torch.testing.assert_close(flat[0, :, 0], torch.tensor([[0.3, 0.5], [0.0, 0.0], [0.0, 0.0]]))
+    grey = Colours(0.0, (1, 1), (0, 0))(images, step_rng("cpu", 0))
+    torch.testing.assert_close(grey, images[:, :1].expand(-1, 3, -1, -1))
+    # value .6 and 0.8 in [0, 1], least .5: saturations 1/6 and 3/8, doubled: least of .4 and .2
+    vivid = Colours(0.0, (1, 1), (2, 2))(images, step_rng("cpu", 0))
+    torch.testing.assert_close(vivid[0, :, 0], torch.tensor([[0.2, 0.6], [-0.2, -0.6], [-0.2, -0.6]]))
+    full = Colours(0.0, (1, 1), (9, 9))(images, step_rng("cpu", 0))
+    torch.testing.assert_close(full[0, :, 0], torch.tensor([[0.2, 0.6], [-1.0, -1.0], [-1.0, -1.0]]))
+
+
+def test_colours_stay_in_range_and_black_stays_black() -> None:
+    images = torch.cat([torch.full((1, 3, 4, 4), -1.0), pattern(4)])
+    out = Colours(1.0, (0.5, 2.0), (0.0, 3.0))(images, step_rng("cpu", 1))
+    assert out.isfinite().all() and out.abs().max() <= 1 + 1e-6
+    torch.testing.assert_close(Colours(0.0)(images[:1], step_rng("cpu", 1)), images[:1])
 
 
 def test_faces_are_turned_each_on_its_own_and_reproducibly() -> None:

@@ -72,3 +72,20 @@ def test_a_swappers_objective_needs_pairs() -> None:
     with pytest.raises(Exception, match="pairing") as caught:
         instantiate(config.model)
     assert isinstance(caught.value.__cause__, UserError)
+
+
+def test_colours_reach_the_target_the_loss_and_the_condition(tmp_path: Path) -> None:
+    """One draw a face and step: what the generator redraws, L1 compares and the encoder sees is one picture."""
+    torch.manual_seed(0)
+    module = instantiate(composed("facedancer", "model.colours={_target_:anon.training.augment.Colours}").model)
+    images = torch.rand(4, 3, 64, 64) * 2 - 1
+    small.settle(module.encoder.backbone, images)
+    seen: list[torch.Tensor] = []
+    look = module.look
+    module.look = lambda batch: seen.append(look(batch)) or seen[-1]  # type: ignore[func-returns-value]
+    small.trainer(tmp_path, 1).fit(module, small.loader(images))
+    known = seen[0]
+    apart = (known["target"] - images).abs().amax((1, 2, 3))
+    assert (apart > 0.01).all() and apart.unique().numel() == 4
+    assert known["distorted"] is known["target"]
+    torch.testing.assert_close(module.encoder(known["target"]).z, known["z_target"], atol=1e-4, rtol=0)

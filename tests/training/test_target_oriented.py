@@ -196,6 +196,8 @@ def test_learning_rate() -> None:
     module = small.module(warmup=10, decay=0.5, decay_every=100, cooldown=50, steps=400)
     expected = {0: 0.1, 9: 1.0, 99: 1.0, 100: 0.5, 200: 0.25, 350: 0.125, 375: 0.0625, 400: 0.0}
     assert {step: module.rate(step) for step in expected} == pytest.approx(expected)
+    smooth = small.module(decay=0.5, decay_every=100, staircase=False)
+    assert [smooth.rate(step) for step in (0, 50, 100, 150)] == pytest.approx([1, 0.5**0.5, 0.5, 0.5**1.5])
     with pytest.raises(UserError, match="steps"):
         small.module(cooldown=10)
 

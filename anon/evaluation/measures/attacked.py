@@ -1,4 +1,4 @@
-"""What the adversary gets: RA, retrieval after the attack (FIVA, section 3.5), and how near the recovered face comes.
+"""What the adversary gets: RA, retrieval after the attack (FIVA, table 1), and how near the recovered face comes.
 
 RA, RA_rank<k>      ID and ID_rank<k> of what the adversary sees, in the gallery that he enrolled
 recalibrated        1 where he enrols or recognizes for himself, so that the threshold is his own at the same FAR
