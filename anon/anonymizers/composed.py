@@ -8,12 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from anon.errors import Failed
 from anon.faces.contract import check_images
 from anon.generators.contract import GeneratorLike, Redrawn
 from anon.identity.contract import EncoderLike, PolicyLike
 
 
-class AnonymizationError(RuntimeError):
+class AnonymizationError(Failed):
     """The face could not be changed. Nothing of it may be shown."""
 
 

@@ -79,11 +79,6 @@ class Reconstruction(Attack):
         super().__init__()
         self.network, self.encoder, self.learned_on = network, encoder, learned_on
 
-    @property
-    def learned_with(self) -> str | None:
-        """Fingerprint of the recognizer."""
-        return None if self.encoder is None else self.encoder.fingerprint
-
     @torch.no_grad()
     def images(self, changed: Tensor) -> Tensor:
         """R(X_c), (B, 3, H, W) in [-1, 1]."""

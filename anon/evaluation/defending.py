@@ -39,7 +39,7 @@ from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.modes import four_rows
 from anon.evaluation.provenance import Provenance
 from anon.evaluation.trained import adversary, check_victim
-from anon.faces.contract import FaceSet, in_eight_bits
+from anon.faces.contract import FaceSet, check_made, published
 from anon.faces.detection.contract import Detector
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
@@ -125,6 +125,7 @@ def arrange(
         raise UserError("Defenses are measured with a trained attack: attack=reconstruction attack.checkpoint=<file>.")
     seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     calibrated = seen.calibrate(JUDGE, data.faces("background"))
+    notes += seen.kinship(encoder, data.faces("background"))
     mode = four_rows(name, encoder, model_generator, cfg.policy, seen.basis(data, int(cfg.seed)), notes)[-1]
     note = check_victim(naive, mode.anonymizer, "attack.checkpoint", WAY_OUT)
     notes += [f"The attack: {note}."] if note else []
@@ -220,19 +221,19 @@ def defend(setting: Setting, defenses: Mapping[str, DefenseLike], adaptive: Reco
     for batch in batches(setting.faces, setting.probe, setting.rule.batch_size, "defending faces"):
         target = batch["image"].to(setting.device)
         truth = {name: cast(Tensor, batch[name]).to(setting.device) for name in READABLE if name in batch}  # type: ignore[literal-required]
-        plainly = setting.anonymizer(target, rng=rng)
+        plainly = check_made(setting.anonymizer(target, rng=rng), target, "The method")
         maps = setting.encoder(plainly, layers).maps if layers and setting.lpips is None else ()
         if setting.detector is not None:
             unchanged.append(detected(setting.detector, target))
         for key, defense in defenses.items():
-            face = in_eight_bits(defense(plainly, target=target, rng=rng))
+            face = published(defense(plainly, target=target, rng=rng), target, f"The defense '{key}'")
             values = {
                 "z published": judge(face),
-                "z RA": judge(setting.naive.images(face)),
+                "z RA": judge(check_made(setting.naive.images(face), face, "The attack")),
                 "ssim": ssim(face, plainly),
             }
             if adaptive is not None:
-                values["z RA_adaptive"] = judge(adaptive.images(face))
+                values["z RA_adaptive"] = judge(check_made(adaptive.images(face), face, "The adaptive attack"))
             if setting.lpips is not None:
                 values["lpips"] = setting.lpips(face, plainly)
             elif layers:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from anon.faces.contract import FaceSet, Sample
+from anon.identity.contract import JudgeLike, check_embeddings
 from anon.progress import track
 
 
@@ -26,6 +27,15 @@ def batches(faces: FaceSet, indices: Tensor, size: int, what: str) -> Iterator[S
     """Batches in order, with a bar that says ``what`` and the time left."""
     parts = (read_batch(faces, part.tolist()) for part in indices.split(size))
     return track(parts, what, len(indices), size)
+
+
+def embedded(recognizer: JudgeLike, images: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, D) float32: every embedding that is measured comes in by this door.
+
+    Raises:
+        Failed: the recognizer gave something else, see :func:`anon.identity.contract.check_embeddings`.
+    """
+    return check_embeddings(recognizer.embed(images), len(images), recognizer).float()
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from anon.evaluation import protocol as rules
+from anon.evaluation.embeddings import embedded
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.pictures import Originals
 from anon.evaluation.harness.readers import Eye, as_it_conditions, embeddings, eye
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
+from anon.evaluation.judging import check_recognizes, kinship_notes
 from anon.evaluation.modes import Basis
 from anon.faces.contract import FaceSet
 from anon.generators.contract import GeneratorLike
@@ -47,7 +50,9 @@ class Eyes:
         self.by: dict[str, Eye] = {JUDGE: eye(judge)}
         if encoder is not None:
             self.by[ENCODER] = eye(as_it_conditions(encoder))
-        self.embed: dict[str, Embed] = {who: one.recognizer.embed for who, one in self.by.items()}
+        self.embed: dict[str, Embed] = {
+            who: functools.partial(embedded, one.recognizer) for who, one in self.by.items()
+        }
 
     def see(self, who: str, faces: FaceSet, indices: Tensor) -> Tensor:
         """(N, D) embeddings of these pictures, in eight bits."""
@@ -61,7 +66,18 @@ class Eyes:
             UserError: see :func:`anon.evaluation.protocol.calibrate`.
         """
         indices = rules.some_of_each(faces, self.rule.calibration_images)
-        return rules.calibrate(self.see(who, faces, indices), faces.labels[indices], self.rule.far, f"the {who}")
+        found = rules.calibrate(self.see(who, faces, indices), faces.labels[indices], self.rule.far, f"the {who}")
+        if who == JUDGE:
+            check_recognizes(found, self.by[JUDGE].recognizer, self.rule)
+        return found
+
+    def kinship(self, encoder: Encoder, faces: FaceSet, trained: str = "the generator") -> list[str]:
+        """:func:`anon.evaluation.judging.kinship_notes` of the judge and an encoder on background ``faces``."""
+        indices = rules.some_of_each(faces, self.rule.calibration_images)
+        pictures, other = Originals(keyed(faces, indices)[0]), eye(as_it_conditions(encoder))
+        z = embeddings(self.store, pictures, other, self.rule.batch_size, self.device)
+        judge = self.by[JUDGE].recognizer
+        return kinship_notes(judge, self.see(JUDGE, faces, indices), z, faces.labels[indices], trained)
 
     def anchors(self, faces: FaceSet, seed: int) -> Tensor:
         """(N, D) averages, by the encoder, of the people of ``faces`` whose mixes are fake identities."""

@@ -1,11 +1,35 @@
-"""Which recognizers may judge: they compare by cosine, and are no network that conditioned and trained a generator."""
+"""Which recognizers may judge: they compare by cosine, they recognize, and are no network that trained a generator.
+
+Whether two recognizers are one network is asked of their embeddings, not of their files: the distances between pairs of
+fixed pictures are alike for a copy in half precision, an export to ONNX, or one whose embeddings were turned.
+"""
 
 from __future__ import annotations
 
+import functools
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
 from anon.errors import UserError
-from anon.evaluation.protocol import Protocol
+from anon.evaluation.embeddings import embedded
+from anon.evaluation.protocol import Calibration, Protocol
+from anon.faces.contract import to_float
+from anon.faces.synthetic import parameters
+from anon.faces.synthetic.render import render
 from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
+from anon.identity.judge import Judge
+from anon.identity.onnx import OnnxBackbone
+from anon.identity.verification import distances
+from anon.provenance import made_of
+
+ONE = 0.99  # correlation of the distances from which on two recognizers are one network
+ALIKE = 0.7  # correlation of impostor scores from which on a reader is told
+PEOPLE, SIDE = 32, 112  # of the fixed pictures
+_SOME = 2000  # pictures whose impostor scores are compared, at most
+_KNOWN: dict[str, Tensor] = {}  # the distances of this process's recognizers
 
 
 def check_cosine(recognizer: JudgeLike, who: str) -> None:
@@ -22,8 +46,25 @@ def check_cosine(recognizer: JudgeLike, who: str) -> None:
         raise UserError(f"{who} must compare by cosine distance; '{recognizer.name}' has {recognizer.metric}.")
 
 
+def check_recognizes(found: Calibration, judge: JudgeLike, rule: Protocol) -> None:
+    """See that the judge tells people apart whose faces nobody changed.
+
+    One of random weights, or fed another mean and deviation, finds nobody again, whatever is done to the faces.
+
+    Raises:
+        UserError: its equal error rate on the background people is above ``rule.max_eer``, or it accepts no distance.
+    """
+    if not (found.eer <= rule.max_eer and found.threshold > 0):
+        raise UserError(
+            f"The judge '{judge.name}' does not recognize unchanged faces (equal error rate {found.eer:.1%} on the "
+            f"background people, threshold {found.threshold:.3g}), so that it finds nobody in changed ones means "
+            "nothing; check its weights, its mean and std and how the faces are aligned, or raise protocol.max_eer "
+            f"({rule.max_eer:g})."
+        )
+
+
 def judge_notes(encoder: Encoder, judge: JudgeLike, rule: Protocol, trained: str = "the generator") -> list[str]:
-    """What a reader of the table must know of the judge: nothing, unless it is the training encoder and may be.
+    """What a reader of the table must know of the judge: that it is the training encoder and may be, or built like it.
 
     Args:
         encoder: that conditioned and trained ``trained``, which is what it is called in the sentence.
@@ -31,11 +72,91 @@ def judge_notes(encoder: Encoder, judge: JudgeLike, rule: Protocol, trained: str
     Raises:
         UserError: judge and encoder are one network, and the protocol does not allow that.
     """
-    if judge.fingerprint != encoder.fingerprint:
-        return []
+    if not is_one(judge, encoder):
+        shared = architecture(judge)
+        if shared is None or shared != architecture(encoder):
+            return []
+        return [
+            f"The judge {judge.name} and the encoder that {trained} was trained with are both a {shared}: networks of "
+            "one architecture are fooled by the same changes, and a judge of another finds more."
+        ]
     if not rule.allow_training_encoder:
         raise UserError(
             f"The judge '{judge.name}' is the encoder that {trained} was trained with, which would flatter every "
             "figure; choose another judge=..., or say protocol.allow_training_encoder=true."
         )
     return [f"The judge {judge.name} is the encoder that {trained} was trained with: the figures flatter it."]
+
+
+def kinship_notes(
+    judge: JudgeLike, z_judge: Tensor, z_encoder: Tensor, labels: Tensor, trained: str = "the generator"
+) -> list[str]:
+    """What a reader must know where judge and training encoder take the same strangers for alike.
+
+    Args:
+        z_judge, z_encoder: (N, D) and (N, E) unit embeddings of the same background pictures of people (N,).
+    """
+    found = impostor_correlation(z_judge, z_encoder, labels)
+    if not found > ALIKE:
+        return []
+    return [
+        f"Impostor scores of the judge {judge.name} and of the encoder that {trained} was trained with correlate "
+        f"{found:.2f} (more than {ALIKE:g}): what hides from one tends to hide from the other."
+    ]
+
+
+def impostor_correlation(first: Tensor, second: Tensor, labels: Tensor) -> float:
+    """Correlation of two recognizers' similarities over pairs of different people, of at most 2,000 pictures evenly."""
+    rows = torch.linspace(0, len(labels) - 1, min(_SOME, len(labels))).round().long()
+    pairs = torch.ones(len(rows), len(rows)).triu(1).bool() & (labels[rows][:, None] != labels[rows][None])
+    return _correlation(*((z[rows] @ z[rows].T)[pairs].double() for z in (first, second)))
+
+
+def is_one(judge: JudgeLike, encoder: Encoder) -> bool:
+    """Whether judge and encoder are one network, with or without the mirror image."""
+    if judge.fingerprint == encoder.fingerprint:
+        return True
+    return any(likeness(judge, cast(JudgeLike, Judge(encoder, flip=flip))) >= ONE for flip in (False, True))
+
+
+def likeness(first: JudgeLike, second: JudgeLike) -> float:
+    """Correlation of the distances between pairs of the fixed pictures, as two recognizers measure them."""
+    return _correlation(_apart(first), _apart(second))
+
+
+def _correlation(first: Tensor, second: Tensor) -> float:
+    """Of values (P,); 0 where one of both is the same for all pairs, or there are no two."""
+    if len(first) < 2 or min(float(first.std()), float(second.std())) < 1e-7:
+        return 0.0
+    return float(torch.corrcoef(torch.stack([first, second]))[0, 1])
+
+
+@torch.no_grad()
+def _apart(recognizer: JudgeLike) -> Tensor:
+    """(P,) float64 distances of all pairs; Euclidean ones squared, as cosine distances of unit vectors are."""
+    key = made_of(recognizer, recognizer.fingerprint)
+    if key not in _KNOWN:
+        weights = next(iter(getattr(recognizer, "parameters", list)()), torch.zeros(()))
+        z = embedded(recognizer, fixed_pictures().to(weights.device)).double().cpu()
+        apart = distances(z, z, recognizer.metric)[torch.ones(len(z), len(z)).triu(1).bool()]
+        _KNOWN[key] = apart.square() if recognizer.metric == "euclidean" else apart
+    return _KNOWN[key]
+
+
+@functools.cache
+def fixed_pictures() -> Tensor:
+    """(32, 3, 112, 112) in [-1, 1]: one rendered picture of each of 32 people, the same everywhere."""
+    people = torch.arange(PEOPLE).split(16)
+    shown = [
+        render(parameters.people(part.tolist()), parameters.stills(part.tolist(), [0] * len(part)), SIDE).images
+        for part in people
+    ]
+    return to_float(torch.cat(shown))
+
+
+def architecture(recognizer: object) -> str | None:
+    """The name of the network's class; None of a graph in a file, which has none."""
+    backbone = getattr(getattr(recognizer, "encoder", recognizer), "backbone", None)
+    if not isinstance(backbone, nn.Module) or isinstance(backbone, OnnxBackbone):
+        return None
+    return type(backbone).__name__

@@ -43,20 +43,20 @@ from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.embeddings import batches, embed
+from anon.evaluation.embeddings import batches, embed, embedded
 from anon.evaluation.eyes import JUDGE, Eyes, gather
 from anon.evaluation.figures import Figure, Row
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.store import cache_of
-from anon.evaluation.judging import check_cosine, judge_notes
+from anon.evaluation.judging import check_cosine, check_recognizes, judge_notes
 from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdown
 from anon.evaluation.modes import four_rows
 from anon.evaluation.provenance import Provenance
 from anon.evaluation.thresholds import Calibrated, calibrated
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
-from anon.faces.contract import FaceSet, in_eight_bits
+from anon.faces.contract import FaceSet, check_made, published
 from anon.generators.contract import GeneratorLike
-from anon.identity.contract import JudgeLike
+from anon.identity.contract import JudgeLike, check_embeddings
 from anon.identity.encoder import Encoder
 from anon.metrics.retrieval import retrieval_hits
 
@@ -156,7 +156,8 @@ def run(
     notes: list[str] = []
     victim = _victim(rule, model_generator, encoder, name, data, cfg, seen, notes)
     own = encoder if rule.victim is None else getattr(victim.pristine, "encoder", None)
-    notes += [] if own is None else judge_notes(own, judge, rule)
+    if own is not None:
+        notes += [*judge_notes(own, judge, rule), *seen.kinship(own, data.faces("background"))]
 
     faces = data.faces("evaluation")
     half = rules.halves(faces)
@@ -222,6 +223,7 @@ class Ground:
         self.calibrating = rules.some_of_each(background, seen.rule.calibration_images)
         z = seen.see(JUDGE, background, self.calibrating)
         accepts = self._calibrated(z, "the judge")
+        check_recognizes(accepts.found, judge, seen.rule)
         gallery = seen.gallery(JUDGE, faces, enrol, accepts.found.threshold)
         self.known = Armed(Attack(), judge, gallery, accepts, anew=False)  # the adversary who does nothing
 
@@ -244,7 +246,7 @@ class Ground:
 
     def _embed(self, attack: AttackLike, recognizer: JudgeLike, faces: FaceSet, indices: Tensor, what: str) -> Tensor:
         def enrolled(images: Tensor) -> Tensor:
-            return recognizer.embed(in_eight_bits(attack.gallery(images)))
+            return embedded(recognizer, published(attack.gallery(images), images, f"The adversary, {what},"))
 
         return embed(enrolled, faces, indices, what, self.seen.rule.batch_size, self.seen.device)
 
@@ -276,10 +278,12 @@ def attacked(
             else:
                 changed = defense(plainly, target=target, rng=rng)
                 real = defense(target, target=target, rng=real_rng)
-            changed, real = in_eight_bits(changed), in_eight_bits(real)
+            changed, real = published(changed, target, f"{victim.name} behind {key}"), published(real, target, key)
             for who, one in armed[key].items():
-                z = one.recognizer.embed(one.attack.images(real if who == REAL else changed))
-                keep[key][who].append(one.attack.probe(z).float().cpu())
+                shown = real if who == REAL else changed
+                z = embedded(one.recognizer, check_made(one.attack.images(shown), shown, f"The adversary '{who}'"))
+                probe_z = check_embeddings(one.attack.probe(z), len(z), one.recognizer)
+                keep[key][who].append(probe_z.float().cpu())
     return {key: {who: torch.cat(parts) for who, parts in by_name.items()} for key, by_name in keep.items()}
 
 

@@ -108,6 +108,7 @@ def run(
     notes = [*judge_notes(encoder, judge, rule), *provenance.notes()]
     device = gather(model_generator, encoder, judge)
     seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
+    notes += seen.kinship(encoder, data.faces("background"))
     methods = four_rows(name, encoder, model_generator, cfg.policy, seen.basis(data, int(cfg.seed)), notes)
     known = len(set(map(person, data.faces("train").names)) & set(map(person, pictures.names)))
     if known:

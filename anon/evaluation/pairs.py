@@ -16,7 +16,7 @@ from anon.evaluation.eyes import Embed
 from anon.evaluation.figures import Figure
 from anon.faces.alignment import align
 from anon.faces.collections.photographs.lfw import LFW, Pair
-from anon.faces.contract import check_images, to_float
+from anon.faces.contract import check_images, check_made, to_float
 from anon.faces.detection.contract import Detector
 from anon.faces.images import ImageError, read_image
 from anon.identity.verification import kfold_accuracy, threshold_at_far
@@ -133,7 +133,7 @@ def embed_pairs(
             if anonymizer is not None:
                 z = torch.full_like(real, torch.nan)
                 if bool(chosen.any()):
-                    z[chosen] = judge(anonymizer(target[chosen]))
+                    z[chosen] = judge(check_made(anonymizer(target[chosen]), target[chosen], name))
             found[name].append(z.float().cpu())
     return {name: torch.cat(rows) for name, rows in found.items()}
 

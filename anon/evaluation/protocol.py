@@ -35,6 +35,7 @@ class Protocol:
         anchors: training people, at most, whose mixes are the fake identities.
         grid_faces: rows of the picture grids; 0: none.
         batch_size: faces at a time.
+        max_eer: equal error rate on unchanged background faces up to which a judge may judge.
         allow_training_encoder: let the judge be the encoder that the generator was trained with. The table says so.
         allow_training_people: evaluate on people whom a network learned from. The table says so.
     """
@@ -47,6 +48,7 @@ class Protocol:
     anchors: int = 2048
     grid_faces: int = 6
     batch_size: int = 64
+    max_eer: float = 0.1
     allow_training_encoder: bool = False
     allow_training_people: bool = False
 

@@ -21,7 +21,9 @@ from torch import nn
 from anon.attacks.contract import AttackLike
 from anon.attacks.victim import Acquaintance, Record, compare, describe, title_of
 from anon.errors import UserError
+from anon.evaluation.judging import is_one
 from anon.identity.contract import JudgeLike
+from anon.identity.encoder import Encoder
 
 SHELF = Path("train") / "reconstruction"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -53,7 +55,8 @@ def adversary(
         UserError: its training knew the judge, who would flatter it.
     """
     found: AttackLike | functools.partial = instantiate(attack)
-    if getattr(found, "learned_with", None) == judge.fingerprint:
+    encoder = getattr(found, "encoder", None)
+    if isinstance(encoder, Encoder) and is_one(judge, encoder):
         raise UserError(f"The attack was trained with the judge '{judge.name}', which flatters it; choose another.")
     return found.to(device).eval() if isinstance(found, nn.Module) else found
 

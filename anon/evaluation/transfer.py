@@ -44,7 +44,7 @@ from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.provenance import Provenance
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, newest
-from anon.faces.contract import FaceSet, check_images, in_eight_bits
+from anon.faces.contract import FaceSet, check_images, check_made, in_eight_bits, published
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.identity.verification import distance
@@ -114,9 +114,9 @@ def run(
         judge.to(device)
     attacks = {name: _attack(file, judge, device) for name, file in found.items()}
     victims = {name: _victim(made, data, device) for name, made in rule.victims.items()}
-    trained = [getattr(victim, "encoder", None) for victim in victims.values()]
-    notes = [note for encoder in trained if isinstance(encoder, Encoder) for note in judge_notes(encoder, judge, rule)]
-    notes = list(dict.fromkeys(notes))
+    trained = {name: getattr(victim, "encoder", None) for name, victim in victims.items()}
+    encoders = {name: encoder for name, encoder in trained.items() if isinstance(encoder, Encoder)}
+    notes = [note for name, encoder in encoders.items() for note in judge_notes(encoder, judge, rule, name)]
     alone = [name for name in victims if name not in attacks]
     if alone:
         notes.append(f"No attack was trained on: {', '.join(alone)}.")
@@ -124,6 +124,8 @@ def run(
 
     seen = Eyes(None, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
     calibrated = seen.calibrate(JUDGE, data.faces("background"))
+    for name, encoder in encoders.items():
+        notes += seen.kinship(encoder, data.faces("background"), name)
     faces = data.faces("evaluation")
     provenance = Provenance(rule)
     for title, part in {**victims, **attacks, f"the judge {judge.name}": judge}.items():
@@ -240,11 +242,13 @@ def look(
     for batch in batches(faces, probe, batch_size, "attacking faces"):
         target = in_eight_bits(check_images(batch["image"].to(device)))
         shown = {GENUINE: target}
-        shown |= {name: in_eight_bits(victim(target, rng=rngs[name])) for name, victim in victims.items()}
+        shown |= {name: published(victim(target, rng=rngs[name]), target, name) for name, victim in victims.items()}
         for name, images in shown.items():
             keep[name, NO_ATTACK].append(judge(images).float().cpu())
             for attack, undo in attacks.items():
-                keep[name, attack].append(judge(undo.images(images)).float().cpu())
+                keep[name, attack].append(
+                    judge(check_made(undo.images(images), images, f"The attack on {attack}")).float().cpu()
+                )
     return {key: torch.cat(parts) for key, parts in keep.items()}
 
 

@@ -16,6 +16,8 @@ from typing import Protocol, TypedDict, TypeGuard, cast, runtime_checkable
 import torch
 from torch import Tensor
 
+from anon.errors import Failed
+
 
 class Sample(TypedDict, total=False):
     """One face of a data set (or a collated batch of them, with a leading ``B``).
@@ -103,11 +105,43 @@ def float_batch(batch: Sample) -> Sample:
     return cast(Sample, {**batch, "image": to_float(image)})
 
 
+def check_made(images: Tensor, target: Tensor, who: str) -> Tensor:
+    """What ``who`` made of ``target`` (B, 3, H, W), detached, if it is such pictures.
+
+    A picture of one colour is one; NaN, which would become some level or other, is none.
+
+    Raises:
+        Failed: another shape, NaN or infinite values, or values outside [-1, 1] (0.01 of slack).
+    """
+    if images.shape != target.shape or not images.is_floating_point():
+        wanted = tuple(target.shape)
+        raise Failed(
+            f"{who} gave {images.dtype} {tuple(images.shape)} for pictures {wanted}; nothing is measured on it."
+        )
+    if not bool(images.isfinite().all()):
+        raise Failed(f"{who} gave pictures with NaN or infinite values; nothing is measured on them.")
+    most = float(images.detach().abs().amax()) if images.numel() else 0.0
+    if most > 1.01:
+        raise Failed(f"{who} gave pictures with values up to {most:.3g}, outside [-1, 1]; nothing is measured on them.")
+    return images.detach()
+
+
+def published(images: Tensor, target: Tensor, who: str) -> Tensor:
+    """:func:`check_made` in the 256 levels in which pictures are published."""
+    return in_eight_bits(check_made(images, target, who))
+
+
 def in_eight_bits(images: Tensor) -> Tensor:
     """float ``(..., 3, H, W)`` in [-1, 1] -> the same, in the 256 levels in which pictures are published."""
     return to_float(to_uint8(images)).to(images)
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """float ``(..., 3, H, W)`` in [-1, 1] to uint8 ``(..., H, W, 3)`` in 0..255, rounded and clamped."""
+    """float ``(..., 3, H, W)`` in [-1, 1] to uint8 ``(..., H, W, 3)`` in 0..255, rounded and clamped.
+
+    Raises:
+        Failed: NaN, which has no level.
+    """
+    if bool(images.detach().isnan().any()):
+        raise Failed("Pictures hold NaN, which is no colour: what made them failed.")
     return images.detach().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1)

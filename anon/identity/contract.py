@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from anon.errors import UserError
+from anon.errors import Failed, UserError
 
 #: How a judge's embeddings are compared: :func:`anon.identity.verification.distance`.
 METRICS = ("cosine", "euclidean")
@@ -68,6 +68,23 @@ def check_judge(judge: object) -> None:
         raise UserError(f"The judge '{name}' declares the metric {metric!r}; known are {' and '.join(METRICS)}.")
     if threshold is not None and not (math.isfinite(threshold) and threshold > 0):
         raise UserError(f"The judge '{name}' declares the threshold {threshold}, which is no distance above 0.")
+
+
+def check_embeddings(z: Tensor, count: int, judge: JudgeLike) -> Tensor:
+    """What a recognizer gave for ``count`` faces, if it is ``count`` embeddings.
+
+    Raises:
+        Failed: another shape, NaN or infinite numbers, or, where directions are compared, lengths that are not 1. All
+            distances to such a vector would be far, or NaN, and so below no threshold.
+    """
+    who = f"The recognizer '{judge.name}'"
+    if z.ndim != 2 or len(z) != count:
+        raise Failed(f"{who} gave {tuple(z.shape)} for {count} faces, which are not their embeddings.")
+    if not bool(z.isfinite().all()):
+        raise Failed(f"{who} gave embeddings with NaN or infinite numbers.")
+    if judge.metric == "cosine" and count and float((z.float().norm(dim=1) - 1).abs().max()) > 0.01:
+        raise Failed(f"{who} gave embeddings whose length is not 1.")
+    return z
 
 
 @runtime_checkable

@@ -42,7 +42,7 @@ def test_the_shipped_attack_undoes_the_shipped_fiva(tmp_path) -> None:
     """Evaluation people again, by another recognizer than the one that trained both."""
     generator, encoder, name, _ = restore_generator("shipped:fiva")
     attack = trained_attack("shipped:reconstruction")
-    assert name == "FIVA" and generator.steers == -1 and attack.learned_with == encoder.fingerprint
+    assert name == "FIVA" and generator.steers == -1 and attack.encoder.fingerprint == encoder.fingerprint
     judge = Judge(instantiate(composed("evaluate", "experiment=fiva").judge.encoder))
     faces = SyntheticFaces("evaluation", identities=8, images=1, cache=tmp_path)
     images = torch.stack([faces[index]["image"] for index in range(8)])

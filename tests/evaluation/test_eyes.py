@@ -86,7 +86,8 @@ def test_settings_of_one_file_share_no_embeddings():
 
 
 def test_who_may_judge():
-    assert judge_notes(encoder(0), judge(1), RULE) == []
+    (note,) = judge_notes(encoder(0), judge(1), RULE)
+    assert "are both a Projection" in note
     with pytest.raises(UserError, match=r"that FIVA was trained with.*allow_training_encoder"):
         judge_notes(encoder(0), judge(0), RULE, "FIVA")
     (note,) = judge_notes(encoder(0), judge(0), Protocol(allow_training_encoder=True), "FIVA")

@@ -21,18 +21,19 @@ from anon.attacks.contract import AttackLike, overrides
 from anon.defenses.defended import Defended
 from anon.defenses.parameters import ParameterNoise
 from anon.evaluation import protocol as rules
+from anon.evaluation.embeddings import embedded
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.inputs import Turned
-from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, eight_bits
+from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, eight_bits
 from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite
 from anon.evaluation.harness.workshop import Attacker, Behind, Method, Needs, Workshop
-from anon.evaluation.judging import check_cosine
+from anon.evaluation.judging import check_cosine, check_recognizes, kinship_notes
 from anon.evaluation.modes import Basis
 from anon.evaluation.provenance import Provenance
-from anon.faces.contract import in_eight_bits
+from anon.faces.contract import in_eight_bits, to_float
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.metrics.detection_confidence import best_detections
@@ -85,6 +86,7 @@ class Bench:
         self.workshop = Workshop(suite, judge, device, self._basis, self.known)
         self._subjects: dict[str, Subjects] = {}
         self._calibrations: dict[tuple[str, str], rules.Calibration] = {}
+        self._compared: set[tuple[str, str]] = set()
         self._conditioning: dict[int, Eye] = {}  # they hold their encoders, so that no id is used twice
         self._hashes: dict[int, tuple[object, str]] = {}
 
@@ -108,7 +110,10 @@ class Bench:
         if name not in self._calibrations:
             group = self.subjects(data).background
             z = self.z(Originals(group), by)
-            self._calibrations[name] = rules.calibrate(z, group.labels, self.suite.far, by.recognizer.name)
+            found = rules.calibrate(z, group.labels, self.suite.far, by.recognizer.name)
+            if by is self.judge:
+                check_recognizes(found, by.recognizer, self.suite)
+            self._calibrations[name] = found
         return self._calibrations[name]
 
     def conditioning(self, encoder: Encoder) -> Eye:
@@ -116,6 +121,16 @@ class Bench:
         if id(encoder) not in self._conditioning:
             self._conditioning[id(encoder)] = eye(as_it_conditions(encoder))
         return self._conditioning[id(encoder)]
+
+    def compare_judge(self, one: Combination) -> None:
+        """Note where the judge takes the same strangers for alike as the encoder of the combination's method."""
+        method = self.workshop.method(one)
+        if isinstance(method, Method) and method.encoder is not None and (one.data, one.method) not in self._compared:
+            self._compared.add((one.data, one.method))
+            group = self.subjects(one.data).background
+            z = [self.z(Originals(group), by) for by in (self.judge, self.conditioning(method.encoder))]
+            for note in kinship_notes(self.judge.recognizer, z[0], z[1], group.labels, method.title):
+                self.workshop.tell(note)
 
     def gallery(self, data: str, by: Eye) -> Gallery:
         """The enrolled people as a recognizer sees them, with its threshold."""
@@ -231,12 +246,12 @@ class Bench:
                 source = images_at(people.items.faces, sources[done : done + len(images)]).to(self.device)
             done += len(images)
             if not isinstance(anonymizer, Anonymizer):
-                parts.append({IMAGES: eight_bits(anonymizer(images, source=source, rng=rng))})
+                parts.append({IMAGES: drawn(anonymizer(images, source=source, rng=rng), images, method.title)})
                 continue
             z_source = None if source is None else anonymizer.encoder(source).z
             wanted = anonymizer.policy(anonymizer.encoder(images).z, source=z_source, rng=rng)
             redrawn = anonymizer.draw(images, wanted)
-            part = {IMAGES: eight_bits(redrawn.blend(images).clamp(-1.0, 1.0)), "wanted": wanted.cpu()}
+            part = {IMAGES: drawn(redrawn.blend(images).clamp(-1.0, 1.0), images, method.title), "wanted": wanted.cpu()}
             if redrawn.mask is not None:
                 part["mask_area"] = redrawn.mask.flatten(1).mean(1).cpu()
             parts.append(part)
@@ -271,15 +286,15 @@ class Bench:
         if isinstance(behind.defense, ParameterNoise):
             noisy = Defended(cast(AnonymizerLike, cast(Method, self.workshop.method(one)).fresh()), behind.defense)
         published = []
-        drawn = changed.at(places)
+        faces = changed.at(places)
         done = 0
         for batch in few.batches(self.suite.batch_size, f"defending with {one.defense}"):
             target = batch.to(self.device)
-            face = drawn[done : done + len(target)].to(self.device)
+            face = faces[done : done + len(target)].to(self.device)
             done += len(target)
             with torch.no_grad() if noisy is not None else torch.enable_grad():
                 worse = noisy(target, rng=rng) if noisy is not None else behind.defense(face, target=target, rng=rng)  # type: ignore[operator]
-            published.append(eight_bits(worse.detach()))
+            published.append(drawn(worse, target, f"The defense '{one.defense}'"))
         return {IMAGES: torch.cat(published)}
 
     def attacked(self, one: Combination, published: Pictures, places: Tensor) -> Pictures | Needs:
@@ -291,8 +306,9 @@ class Bench:
 
         @torch.no_grad()
         def make() -> Tensors:
-            images = published.at(places).split(self.suite.batch_size)
-            return {IMAGES: torch.cat([eight_bits(attack.images(part.to(self.device))) for part in images])}
+            parts = (part.to(self.device) for part in published.at(places).split(self.suite.batch_size))
+            who = f"The attack '{one.attack}'"
+            return {IMAGES: torch.cat([drawn(attack.images(part), part, who) for part in parts])}
 
         rows = key_of(places=places.tolist())
         if not overrides(attack, "images"):
@@ -328,8 +344,9 @@ class Bench:
             recognizer = attack.judge(self.judge.recognizer)
             parts = []
             for batch in group.batches(self.suite.batch_size, what):
-                seen = in_eight_bits(attack.gallery(in_eight_bits(batch["image"]).to(self.device)))
-                parts.append(recognizer.embed(seen).float().cpu())
+                known = in_eight_bits(batch["image"]).to(self.device)
+                seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(self.device)
+                parts.append(embedded(recognizer, seen).cpu())
             return {"z": torch.cat(parts)}
 
         key = key_of(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group
-from anon.faces.contract import in_eight_bits, to_float, to_uint8
+from anon.faces.contract import in_eight_bits, published, to_float, to_uint8
 from anon.progress import track
 
 IMAGES = "images"
@@ -93,3 +93,12 @@ READING = (
 def eight_bits(images: Tensor) -> Tensor:
     """(B, 3, H, W) in [-1, 1] -> (B, H, W, 3) uint8 on the CPU."""
     return to_uint8(images).cpu()
+
+
+def drawn(images: Tensor, target: Tensor, who: str) -> Tensor:
+    """What ``who`` made of ``target`` (B, 3, H, W) -> (B, H, W, 3) uint8 on the CPU.
+
+    Raises:
+        Failed: it is no such pictures, see :func:`anon.faces.contract.published`.
+    """
+    return eight_bits(published(images, target, who))

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.attributes.contract import Estimator
+from anon.evaluation.embeddings import embedded
 from anon.evaluation.harness.pictures import READING, Pictures
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.faces.detection.contract import Detector
@@ -44,7 +45,7 @@ def eye(recognizer: JudgeLike) -> Eye:
 @torch.no_grad()
 def _embed(pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensors:
     parts = pictures.batches(size, f"recognizing with {by.recognizer.name}")
-    return {"z": torch.cat([by.recognizer.embed(part.to(device)).float().cpu() for part in parts])}
+    return {"z": torch.cat([embedded(by.recognizer, part.to(device)).cpu() for part in parts])}
 
 
 def embeddings(store: Store, pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensor:

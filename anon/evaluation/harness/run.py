@@ -24,7 +24,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from anon.anonymizers.composed import AnonymizationError
+from anon.errors import Failed
 from anon.evaluation import report
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import Bootstrap
@@ -108,11 +108,14 @@ def run(
         bench.known(judge, f"the judge {judge.name}", name)
         bench.known(tools.attributes, "the estimator of attributes", name)
     needs = {one: cell.needs() for one, cell in cells.items()}
+    for one in (one for one, why in needs.items() if why is None):
+        bench.compare_judge(one)
     settings = {name: as_plain(suite.measures[name]) for name in measures}
     found = _evaluate(asked, cells, needs, measures, settings)
     document = _document(suite, tables, bench, cells, found, cfg, commit)
     images = bool(OmegaConf.select(cfg, "logger.images"))
-    pictures = write_grids(output, tables, cells, needs, document, suite.grid_faces, images)
+    absent = {one: line.needs for one, (line, _) in found.items()}  # what failed cannot be shown either
+    pictures = write_grids(output, tables, cells, absent, document, suite.grid_faces, images)
     document = _finished(document, pictures, time.monotonic() - began, device)
     written = report.write(document, output)
     path = output / "results.json"
@@ -151,7 +154,7 @@ def _evaluate(
                 figures |= figures_of(measures[name], settings[name], cell)
                 draw = getattr(measures[name], "plots", None)
                 plots += [] if draw is None else draw(cell, label, number)
-        except AnonymizationError as error:
+        except Failed as error:
             figures, plots, why = {}, [], f"failed: {error}"
         found[one] = _line(cell, one, figures, why), plots
     return found

@@ -148,7 +148,7 @@ class Workshop:
                 raise UserError("A generator needs a policy: name some in the table's grid (policies: [itm]).")
             basis = self.basis(one.data, encoder)
             policy = built_policy(chosen, base.generator.steers, basis)
-            self._tell(reach_note(policy, title, basis))
+            self.tell(reach_note(policy, title, basis))
             pristine = Anonymizer(encoder, policy, base.generator)
         self.known(pristine, title, one.data)
         pristine = pristine.to(self.device).eval()
@@ -173,9 +173,9 @@ class Workshop:
 
     def _check_judge(self, encoder: Encoder, title: str) -> None:
         for note in judge_notes(encoder, self.judge, self.suite, title):
-            self._tell(note)
+            self.tell(note)
 
-    def _tell(self, note: str | None) -> None:
+    def tell(self, note: str | None) -> None:
         """A reader of the tables is told once."""
         if note is not None and note not in self.notes:
             self.notes.append(note)
@@ -269,7 +269,7 @@ class Workshop:
             note = check_victim(attack, method.pristine, f"The attack '{name}'", way_out, defense, adaptive)
         if note is not None:
             policy = "" if one.policy in (NONE, "plain") else f" + {one.policy}"
-            self._tell(f"{name} on {method.title}{policy}: {note}.")
+            self.tell(f"{name} on {method.title}{policy}: {note}.")
         return note
 
     def _command(self, attack: str, one: Combination) -> str:

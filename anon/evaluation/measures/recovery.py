@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import torch
 
+from anon.evaluation.embeddings import embedded
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import CHANGED, TARGET, Cell
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.protocol import first_of_each
-from anon.faces.contract import in_eight_bits, to_float
+from anon.faces.contract import published, to_float
 from anon.metrics.recovery import NAMES, key_recovery
 
 
@@ -51,16 +52,17 @@ class Recovery:
         bench, method = cell.bench, cell.method
         anonymizer = cast(Any, method.fresh())
         rng = torch.Generator(bench.device).manual_seed(bench.seed)
-        embed = bench.judge.recognizer.embed
         parts = []
         for rows in cell.view(TARGET).eight_bits()[few].split(bench.suite.batch_size):
             target = to_float(rows).to(bench.device)
             right = torch.randint(self.keys, (len(rows),), generator=rng, device=bench.device)
             other = torch.randint(1, self.keys, (len(rows),), generator=rng, device=bench.device)
             wrong = (right + other) % self.keys  # never the right one
-            changed = in_eight_bits(anonymizer(target, key=right, rng=rng))
-            back = [in_eight_bits(anonymizer.recover(changed, key)) for key in (right, wrong)]
-            z_target, z_changed, z_right, z_wrong = (embed(images) for images in (target, changed, *back))
+            changed = published(anonymizer(target, key=right, rng=rng), target, method.title)
+            back = [published(anonymizer.recover(changed, key), target, method.title) for key in (right, wrong)]
+            z_target, z_changed, z_right, z_wrong = (
+                embedded(bench.judge.recognizer, images) for images in (target, changed, *back)
+            )
             parts.append(
                 key_recovery(
                     target=target,

@@ -1,0 +1,168 @@
+"""The judge is no copy of the encoder, and recognizes.
+
+The kind: two things are told apart by their files, where what they measure is the same. Hashes of weights let an export
+to ONNX, a copy in half precision or one with turned embeddings judge what it had trained. Other instances, on the same
+door now: the adversary whose recognizer is the judge (``adversary``), the ladder, transfer, lfw and noise_share.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from anon.errors import UserError
+from anon.evaluation.judging import (
+    architecture,
+    check_recognizes,
+    fixed_pictures,
+    impostor_correlation,
+    is_one,
+    judge_notes,
+    kinship_notes,
+    likeness,
+)
+from anon.evaluation.protocol import Calibration, Protocol
+from anon.evaluation.trained import adversary
+from anon.faces.synthetic.dataset import SyntheticFaces
+from anon.identity.encoder import Encoder
+from anon.identity.judge import Judge
+from anon.identity.onnx import OnnxJudge
+from tests.apps.test_configs import composed
+from tests.evaluation import tiny_world
+
+
+class Turned(nn.Module):
+    """A network whose embeddings are turned by an orthogonal matrix: other numbers, the same distances."""
+
+    def __init__(self, inner: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.inner, self.dim = inner, dim
+        rng = torch.Generator().manual_seed(0)
+        self.register_buffer("turn", torch.linalg.qr(torch.randn(dim, dim, generator=rng))[0])
+
+    def forward(self, x):
+        return self.inner(x) @ self.turn
+
+
+@pytest.fixture(scope="module")
+def shipped() -> tuple[Encoder, Judge]:
+    """The encoder that trained what ships, and the judge."""
+    config = composed("train", "experiment=fiva")
+    return instantiate(config.encoder), instantiate(composed("evaluate", "experiment=fiva").judge)
+
+
+def copies(encoder: Encoder) -> dict[str, Judge]:
+    half = copy.deepcopy(encoder.backbone).bfloat16().float()  # what ships is in half precision already
+    near = copy.deepcopy(encoder.backbone)
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in near.parameters():
+            if value.numel() > 1:
+                value.add_(torch.randn(value.shape, generator=rng), alpha=0.01 * float(value.std()))
+    networks = {"half": half, "turned": Turned(copy.deepcopy(encoder.backbone), encoder.dim), "almost": near}
+    return {name: Judge(Encoder(network, encoder.size, name=name)) for name, network in networks.items()}
+
+
+def test_a_copy_of_the_encoder_is_refused_whatever_its_file(shipped) -> None:
+    encoder, judge = shipped
+    for name, other in copies(encoder).items():
+        assert other.fingerprint != encoder.fingerprint, name
+        with pytest.raises(UserError, match="which would flatter every"):
+            judge_notes(encoder, other, Protocol(), "FIVA")
+        (note,) = judge_notes(encoder, other, Protocol(allow_training_encoder=True), "FIVA")
+        assert "the figures flatter it" in note
+    assert not is_one(judge, encoder) and judge_notes(encoder, judge, Protocol()) == []
+    assert 0.5 < likeness(judge, Judge(encoder)) < 0.95  # two networks that learned from the same people
+
+
+def test_an_export_to_onnx_is_refused(tmp_path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 16, 5, 4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(64)
+    ).eval()
+    network(torch.zeros(1, 3, 112, 112))
+    network.dim = 64
+    encoder = Encoder(network, 112, name="net")
+    file = tmp_path / "net.onnx"
+    torch.onnx.export(
+        network, (torch.zeros(1, 3, 112, 112),), str(file), dynamo=False,
+        input_names=["x"], output_names=["z"], dynamic_axes={"x": {0: "n"}, "z": {0: "n"}},
+    )  # fmt: skip
+    judge = OnnxJudge(str(file))
+    assert judge.fingerprint != encoder.fingerprint and likeness(judge, Judge(encoder)) > 0.999
+    with pytest.raises(UserError, match="which would flatter every"):
+        judge_notes(encoder, judge, Protocol())
+
+
+def test_published_networks(real) -> None:
+    """MobileFaceNet's .pt and .onnx are one; EdgeFace is another."""
+    folder = real / "models"
+    weights = {
+        "mobilefacenet": folder / "mobilefacenet_foamliu" / "mobilefacenet.pt",
+        "edgeface": folder / "edgeface_xs" / "derived_edgeface_xs_float32_state_dict.pt",
+    }
+    found = {
+        name: instantiate(
+            composed("evaluate", "experiment=fiva", f"judge={name}", f"judge.encoder.weights={file}").judge
+        )
+        for name, file in weights.items()
+    }
+    exported = OnnxJudge(
+        str(folder / "mobilefacenet_foamliu" / "MobileFaceNet.onnx"),
+        mean=[0.485, 0.456, 0.406],
+        std=[0.229, 0.224, 0.225],
+    )
+    assert is_one(exported, found["mobilefacenet"].encoder)
+    assert not is_one(found["edgeface"], found["mobilefacenet"].encoder)
+
+
+def test_an_adversary_that_learned_from_a_copy_of_the_judge_is_refused(monkeypatch) -> None:
+    encoder = tiny_world.encoder(0)
+    copied = Judge(Encoder(Turned(tiny_world.Projection(0), 32), 16, name="copy"), flip=False)
+    given = {"_target_": "tests.evaluation.tiny_world.attack", "checkpoint": "-1"}
+    assert copied.fingerprint != encoder.fingerprint
+    with pytest.raises(UserError, match="trained with the judge 'copy'"):
+        adversary(given, copied, "cpu")
+    assert adversary(given, tiny_world.judge(1), "cpu")
+
+
+def test_what_resembles_the_encoder_is_said(shipped, tmp_path) -> None:
+    encoder, judge = shipped
+    faces = SyntheticFaces("background", identities=16, images=4, cache=tmp_path)
+    images = torch.stack([faces[index]["image"] for index in range(len(faces))])
+    with torch.no_grad():
+        z_judge, z_encoder = judge.embed(images), encoder(images).z
+    found = impostor_correlation(z_judge, z_encoder, faces.labels)
+    by_hand = [
+        (float(z_judge[i] @ z_judge[j]), float(z_encoder[i] @ z_encoder[j]))
+        for i in range(64) for j in range(i) if faces.labels[i] != faces.labels[j]
+    ]  # fmt: skip
+    assert found > 0.7 and found == pytest.approx(float(torch.corrcoef(torch.tensor(by_hand).T)[0, 1]), abs=1e-4)
+    (note,) = kinship_notes(judge, z_judge, z_encoder, faces.labels, "FIVA")
+    assert f"correlate {found:.2f}" in note and "FIVA" in note
+    strange = torch.randn(z_judge.shape, generator=torch.Generator().manual_seed(0))
+    assert kinship_notes(judge, z_judge, nn.functional.normalize(strange), faces.labels) == []
+
+
+def test_a_shared_architecture_is_said() -> None:
+    (note,) = judge_notes(tiny_world.encoder(0), tiny_world.judge(1), Protocol(), "FIVA")
+    assert "both a Projection" in note and "FIVA" in note
+    assert architecture(object()) is None
+
+
+def test_the_fixed_pictures_are_many_and_different() -> None:
+    images = fixed_pictures()
+    assert images.shape == (32, 3, 112, 112) and float(images.std(0).mean()) > 0.1
+    assert float(images.abs().max()) <= 1
+
+
+@pytest.mark.parametrize(("eer", "threshold"), [(0.11, 0.4), (0.01, 0.0), (0.01, -0.1), (float("nan"), 0.4)])
+def test_a_judge_that_recognizes_nobody_is_refused(eer: float, threshold: float) -> None:
+    judge = tiny_world.judge(0)
+    with pytest.raises(UserError, match=r"does not recognize unchanged faces .*protocol\.max_eer"):
+        check_recognizes(Calibration(threshold, 0.001, eer, 5000), judge, Protocol())
+    check_recognizes(Calibration(0.4, 0.001, 0.1, 5000), judge, Protocol())
