@@ -15,6 +15,7 @@ have a hash of their own.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import hashlib
@@ -52,6 +53,7 @@ _OF_CLASSES |= {
 _OF_MODULES = set(vars(nn.Module())) - {"training", "_parameters", "_buffers", "_modules"}
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _BY_STRING = {"globals", "vars", "eval", "exec", "import_module", "__import__"}  # names are looked up in strings
+_SOLD_AS = {"PIL": "pillow", "cv2": "opencv-python-headless", "hydra": "hydra-core"}  # others take a second to find
 _PLAIN = (bool, int, float, complex, range, slice, type(None), type(...), torch.dtype, torch.device, np.generic)
 
 
@@ -333,7 +335,9 @@ def _library(name: str) -> str | None:
     if file is None and _is_module(name) and name not in sys.modules:
         file = getattr(importlib.util.find_spec(name), "origin", None)
     if file is None or not Path(file).is_absolute():
-        return "" if top in sys.stdlib_module_names else (top if _version(top) else None)
+        if top in sys.stdlib_module_names:
+            return ""
+        return top if _is_module(name) and _version(top) else None
     parts = Path(file).parts
     if "site-packages" in parts or "dist-packages" in parts:
         return top
@@ -344,10 +348,10 @@ def _library(name: str) -> str | None:
 @functools.cache
 def _version(package: str) -> str:
     """Of what was installed by the name that is imported, or by another; "" for what was not."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return " ".join(sorted({metadata.version(name) for name in _distributions().get(package, ())}))
+    for name in (package, _SOLD_AS.get(package, package)):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return " ".join(sorted({metadata.version(name) for name in _distributions().get(package, ())}))
 
 
 @functools.cache
