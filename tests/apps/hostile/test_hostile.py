@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from anon.apps.failures import guarded
+from tests.apps.hostile.archives import CASES as ARCHIVES
 from tests.apps.hostile.configurations import CASES as CONFIGURATIONS
 from tests.apps.hostile.doors import DOORS
 from tests.conftest import ROOT
 
-CASES = {**CONFIGURATIONS}
+CASES = {**CONFIGURATIONS, **ARCHIVES}
 SECONDS, BYTES = 20, 2 * 1024**3
 MEANT = """
 import resource, subprocess, sys, time
