@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -23,8 +21,10 @@ from anon.faces.learned import DOMAINS, Learned, remember
 from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
 from anon.training.target_oriented import TargetOriented
+from anon.weights import archives
 from anon.weights.files import SHIPPED, load_into
 
+MAX_BYTES = 64 * 1024**3  # of a checkpoint; what it makes is no larger than the file
 CONFIG_KEY = "config"  # the resolved configuration, as YAML text
 LEARNED_KEY = "learned"  # whom it learned from, see anon.faces.learned
 
@@ -66,12 +66,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:
     """
     if not path.is_file():
         raise UserError(f"there is no checkpoint at {path}.")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is not a checkpoint, or a broken one.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is not a checkpoint, or a broken one.") from error
+        content = archives.read(path, MAX_BYTES)
+    except UserError as error:
+        raise UserError(f"{path} is not a checkpoint, or a broken one: {error}") from error
     if not isinstance(content, dict) or not {"state_dict", "global_step", CONFIG_KEY} <= content.keys():
         raise UserError(f"{path} is not a training checkpoint of this project; give a checkpoints/last.ckpt.")
     _check_state(content["state_dict"], path)
@@ -84,8 +82,6 @@ def _check_state(state: object, path: Path) -> None:
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     ):
         raise UserError(f"{path} holds weights that are no tensors.")
-    if not all(value.layout == torch.strided and value.device.type == "cpu" for value in state.values()):
-        raise UserError(f"{path} holds weights that are sparse or have no values.")
 
 
 def learned_from(content: Mapping[str, Any], config: DictConfig, path: Path) -> Learned | None:

@@ -130,18 +130,32 @@ def _to_continue(config: DictConfig) -> Path | None:
 
 
 def _finished(checkpoint: Path, steps: int | None) -> bool:
-    return steps is not None and _batches(read_checkpoint(checkpoint)[0]) >= steps
+    return steps is not None and _batches(read_checkpoint(checkpoint)[0], checkpoint) >= steps
 
 
 def _check_resumable(module: pl.LightningModule, checkpoint: Path) -> tuple[int, Learned | None]:
     """Refuse a checkpoint that does not fit; returns the number of batches it was trained for, and from whom."""
     content, config = read_checkpoint(checkpoint)
     check_fits(module, content["state_dict"], checkpoint)
-    return _batches(content), learned_from(content, config, checkpoint)
+    return _batches(content, checkpoint), learned_from(content, config, checkpoint)
 
 
-def _batches(content: dict[str, Any]) -> int:
-    return int(content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"])
+def _batches(content: dict[str, Any], checkpoint: Path) -> int:
+    try:
+        return int(content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"])
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{checkpoint} does not say for how many batches it was trained; it is broken.") from error
+
+
+class _Begun(pl.Callback):
+    """Notes that a checkpoint has been restored: what fails before is the file's fault."""
+
+    begun = False
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.begun = True
+
+    on_train_start = on_sanity_check_start
 
 
 def _trainer(config: DictConfig, folder: Path, preemption: Preemption, learned: Learned | None) -> pl.Trainer:
@@ -164,10 +178,16 @@ def _trainer(config: DictConfig, folder: Path, preemption: Preemption, learned: 
 
 
 def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint: Path | None) -> None:
-    ended = True
+    ended, restored = True, _Begun()
+    trainer.callbacks.append(restored)  # type: ignore[attr-defined]
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         ended = False
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if checkpoint is None or restored.begun or isinstance(error, UserError):
+            raise
+        told = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{checkpoint} cannot be continued from ({type(error).__name__}: {told}).") from error
     except Preempted:
         ended = False
         raise

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from anon.errors import UserError
 from anon.faces.alignment import Framing
 from anon.identity.contract import check_judge
+from anon.weights.archives import DAMAGED
 
 SIZE = 150
 #: dlib's chip in pixels of the 112 x 112 ArcFace crop: left, top, side; fitted to the mean eye centres of both frames.
@@ -78,7 +79,7 @@ class DlibJudge:
         try:
             self.model = dlib.face_recognition_model_v1(str(file))
             self._describe(np.zeros((1, SIZE, SIZE, 3), np.uint8))  # sizes inside that do not fit show only here
-        except (RuntimeError, MemoryError) as error:
+        except DAMAGED as error:
             raise UserError(f"'{file}' is not dlib's face recognition model, or is truncated; {ORIGIN}.") from error
         check_judge(self)
 

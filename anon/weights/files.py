@@ -8,8 +8,6 @@ Only tensors are ever read: safetensors, or ``torch.load(weights_only=True)``, w
 from __future__ import annotations
 
 import hashlib
-import pickle
-import zipfile
 from pathlib import Path
 
 import torch
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from anon import weights as shipped_weights
 from anon.errors import UserError
+from anon.weights import archives
 
 SHIPPED = "shipped:"
 MAX_BYTES = 2 * 1024**3
@@ -49,33 +48,10 @@ def read(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, Tensor]:
     if file.suffix == ".safetensors":
         try:
             return load_file(file)
-        except SafetensorError as error:
-            raise UserError(f"'{file}' is not a readable safetensors file ({error}); fetch it again.") from error
-        except OSError as error:
-            raise UserError(f"'{file}' cannot be read ({error.strerror}).") from error
-    if zipfile.is_zipfile(file):
-        _refuse_torchscript_and_bombs(file, max_bytes)
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"'{file}' is not a plain file of tensors (it is damaged, or holds code, which is never run); "
-            "save its state_dict() alone, as safetensors."
-        ) from error
-    except OSError as error:
-        raise UserError(f"'{file}' cannot be read ({error.strerror or 'damaged'}).") from error
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AssertionError,
-        IndexError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise UserError(f"'{file}' is truncated or not a PyTorch weight file; fetch it again.") from error
-    return _tensors(content, file)
+        except (SafetensorError, *archives.DAMAGED) as error:
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+            raise UserError(f"'{file}' is not a readable safetensors file ({reason}); fetch it again.") from error
+    return _tensors(archives.read(file, max_bytes), file)
 
 
 def load_into(module: nn.Module, path: str | Path) -> None:
@@ -121,19 +97,6 @@ def fingerprint(module: nn.Module) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _refuse_torchscript_and_bombs(file: Path, max_bytes: int) -> None:
-    """TorchScript archives are programs; a zip may also claim more bytes than memory."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"'{file}' is truncated or not a PyTorch weight file; fetch it again.") from error
-    if sum(info.file_size for info in infos) > max_bytes:
-        raise UserError(f"The weight file '{file}' unpacks to more than {max_bytes} bytes.")
-    if any(info.filename.endswith("constants.pkl") for info in infos):
-        raise UserError(f"'{file}' is a TorchScript program; save its state_dict() alone, as safetensors.")
 
 
 def _tensors(content: object, file: Path) -> dict[str, Tensor]:

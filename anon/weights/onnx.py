@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +22,11 @@ from onnx.external_data_helper import load_external_data_for_tensor
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from anon.errors import UserError
+from anon.weights import trial
 
 MAX_BYTES = 3 * 2**29  # 1.5 GiB; protobuf ends at 2
+_LOOPS = ("If", "Loop", "Scan", "SequenceMap")
+_MAX_NODES, _MAX_LEVELS = 20_000, 16
 #: What onnxruntime raises on files and inputs that do not fit.
 RUNTIME_ERRORS = (
     failures.Fail,
@@ -83,6 +86,7 @@ def session(file: OnnxFile, origin: str) -> onnxruntime.InferenceSession:
     Raises:
         UserError: it cannot build the graph.
     """
+    trial.refuse_what_ends_badly(file.model, file.path, origin)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what is wrong is in the exception
@@ -101,9 +105,39 @@ def image_input(opened: onnxruntime.InferenceSession) -> list[int | None]:
     return sides if len(sides) == 4 and sides[1] in (3, None) else []
 
 
+def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Those of the graph and of the file's own functions."""
+    yield from model.graph.node
+    for function in model.functions:
+        yield from function.node
+
+
+def _refuse_loops(model: onnx.ModelProto, file: Path) -> None:
+    """No control flow anywhere, and no more operations than a network has once its functions are written out."""
+    for node in _nodes(model):
+        if node.op_type in _LOOPS or any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise UserError(f"'{file}' holds control flow (If, Loop), which no network here needs.")
+    functions = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], above: tuple[tuple[str, str], ...] = ()) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in above or len(above) > _MAX_LEVELS:
+                raise UserError(f"'{file}' holds a function that calls itself, or functions in functions without end.")
+            if key in functions and key not in sizes:
+                sizes[key] = size(functions[key].node, (*above, key))
+            total += sizes.get(key, 1)
+        return total
+
+    if size(model.graph.node) > _MAX_NODES:
+        raise UserError(f"'{file}' has more than {_MAX_NODES:,} operations, which no network here has.")
+
+
 def _names(model: onnx.ModelProto) -> Iterator[str | bytes]:
     """Every name of the graph; protobuf hands on those that are no UTF-8 as bytes."""
-    for node in model.graph.node:
+    for node in _nodes(model):
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
     for value in (*model.graph.input, *model.graph.output, *model.graph.initializer, *model.graph.value_info):
@@ -112,9 +146,9 @@ def _names(model: onnx.ModelProto) -> Iterator[str | bytes]:
 
 
 def _tensors(model: onnx.ModelProto) -> list[TensorProto]:
-    """All constants of the graph."""
+    """All constants of the graph and of its functions."""
     found = list(model.graph.initializer)
-    for node in model.graph.node:
+    for node in _nodes(model):
         for attribute in node.attribute:
             found += [attribute.t] if attribute.HasField("t") else []
             found += attribute.tensors
@@ -123,8 +157,7 @@ def _tensors(model: onnx.ModelProto) -> list[TensorProto]:
 
 def _fill(model: onnx.ModelProto, file: Path, digest: hashlib._Hash) -> None:
     """Check the size of every constant and read those that lie in data files beside the graph."""
-    if any(attribute.HasField("g") or attribute.graphs for node in model.graph.node for attribute in node.attribute):
-        raise UserError(f"'{file}' holds control flow (If, Loop), which no network here needs.")
+    _refuse_loops(model, file)
     if model.graph.sparse_initializer:
         raise UserError(f"'{file}' holds sparse weights, which are not read here.")
     total, sources = 0, set()

@@ -41,7 +41,7 @@ _MISFITS = (
 MAX_SIDE = 4096  # pixels
 MAX_RENDERED = 16 * 1024**3  # bytes of pictures
 _FLOOR = 2**30  # bytes that a model may take beside what its checkpoint holds: encoders come from files of their own
-_MAX_OPERATIONS = 30_000  # the largest network here takes 2,500
+_MAX_OPERATIONS = 15_000  # the largest network here takes 2,500
 
 _trusted: ContextVar[tuple[str, ...]] = ContextVar("trusted", default=())
 

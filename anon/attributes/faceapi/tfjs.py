@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from anon.errors import UserError
+from anon.weights.archives import DAMAGED
 
-MAX_BYTES = 256 * 1024**2
+MAX_BYTES = 64 * 1024**2  # the published ones have 0.5 million; a byte becomes a float32
 _MANIFEST_BYTES = 4 * 1024**2
 _TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint16": "<u2", "uint8": "u1"}
 
@@ -44,10 +45,12 @@ def read(manifest: str | Path, origin: str) -> dict[str, Tensor]:
                 raw = np.frombuffer(content, _TYPES[kind], math.prod(shape), start).astype(np.float32)
                 found[name] = torch.from_numpy((raw * scale + least).reshape(shape))
                 start += size
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"'{path}' is not a TensorFlow.js weights manifest, or is damaged; {origin}.") from error
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"'{path}' cannot be read ({error.strerror}).") from error
+    except DAMAGED as error:
+        raise UserError(f"'{path}' is not a TensorFlow.js weights manifest, or is damaged; {origin}.") from error
     if not found:
         raise UserError(f"'{path}' names no weights; {origin}.")
     return found

@@ -17,6 +17,7 @@ from anon.attributes.contract import Estimator
 from anon.attributes.framing import crop, crop_matrix, face_points, turn
 from anon.errors import UserError
 from anon.faces.alignment import ARCFACE_112
+from anon.weights.archives import DAMAGED
 
 MAX_BYTES = 64 * 1024**2
 _ORIGIN = "take gaze-estimation-adas-0002.xml and .bin (FP16 or FP32) of OpenVINO's Open Model Zoo"
@@ -59,9 +60,13 @@ class OpenVinoGaze(nn.Module):
             found = {port.get_any_name(): list(port.get_partial_shape()) for port in model.inputs}
             if set(found) != set(_INPUTS) or len(model.outputs) != 1:
                 raise UserError(f"'{file}' is not gaze-estimation-adas-0002: its inputs differ; {_ORIGIN}.")
+            if any(part.get_type_name() in ("If", "Loop", "TensorIterator") for part in model.get_ops()):
+                raise UserError(f"'{file}' holds control flow (If, Loop), which this network does not need; {_ORIGIN}.")
             model.reshape({name: [-1, *shape] for name, shape in _INPUTS.items()})  # any batch
             self._run = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": torch.get_num_threads()})
-        except RuntimeError as error:
+        except UserError:
+            raise
+        except DAMAGED as error:
             raise UserError(f"'{file}' is not a model that OpenVINO can run, or is damaged; {_ORIGIN}.") from error
 
     @torch.no_grad()

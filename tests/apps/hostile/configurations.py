@@ -41,6 +41,18 @@ class Bite:
         return os.system, (command(self.canary),)
 
 
+def unpickled(folder: Path, canary: Path) -> dict[str, Any]:
+    """A part that reads a pickle beside the file; Hydra forbids os.system by its name, and not this."""
+    torch.save(Bite(canary), folder / "beside.pt")
+    return {"_target_": "torch.load", "weights_only": False, "f": str(folder / "beside.pt")}
+
+
+def hub(folder: Path, canary: Path) -> dict[str, Any]:
+    """torch.hub runs the hubconf.py of any folder, and takes any further arguments."""
+    (folder / "hubconf.py").write_text(f"import os\nos.system({command(canary)!r})\ndef x(**further): pass\n")
+    return {"_target_": "torch.hub.load", "repo_or_dir": str(folder), "model": "x", "source": "local"}
+
+
 # Names that hop through an import of ours.
 def hop_through_torch_load(folder: Path, canary: Path) -> Path:
     """A pickle carried in the YAML, read by a name that begins with ``anon.``."""
@@ -70,10 +82,8 @@ def hop_to_subprocess(folder: Path, canary: Path) -> Path:
 
 
 def hop_through_torch_nn(folder: Path, canary: Path) -> Path:
-    """torch.hub runs the hubconf.py of any folder."""
-    (folder / "hubconf.py").write_text(f"import os\nos.system({command(canary)!r})\ndef x(): pass\n")
-    hub = {"_target_": "torch.nn.functional.torch.hub.load", "repo_or_dir": str(folder), "model": "x"}
-    return write_checkpoint(folder, {"model": {**hub, "source": "local"}})
+    model = {**hub(folder, canary), "_target_": "torch.nn.functional.torch.hub.load"}
+    return write_checkpoint(folder, {"model": model})
 
 
 def hop_partial(folder: Path, canary: Path) -> Path:
@@ -98,9 +108,8 @@ def hop_in_a_victim(folder: Path, canary: Path) -> Path:
 
 # Interpolations, which say something else once they are resolved.
 def interpolated_part(folder: Path, canary: Path) -> Path:
-    evil = {"_target_": "os.system", "_args_": [command(canary)]}
     model = {"_target_": "torch.nn.Sequential", "_args_": ["${evil}"]}
-    return write_checkpoint(folder, {"evil": evil, "model": model})
+    return write_checkpoint(folder, {"evil": unpickled(folder, canary), "model": model})
 
 
 def interpolated_name(folder: Path, canary: Path) -> Path:
@@ -145,19 +154,19 @@ def swapper(folder: Path, data: Any, **further: Any) -> Path:
 
 
 def data_in_ifsr(folder: Path, canary: Path) -> Path:
-    return swapper(folder, {"_target_": "os.system", "_args_": [command(canary)], "name": "synthetic"})
+    return swapper(folder, {**hub(folder, canary), "name": "synthetic"})
 
 
 def data_in_ship(folder: Path, canary: Path) -> Path:
-    facts = {"identities": 8, "images": 1, "size": 32, "render_seed": 0, "name": "synthetic"}
-    return swapper(folder, {"_target_": "os.system", "_args_": [command(canary)], **facts})
+    people = {"train": 8, "evaluation": 8}
+    facts = {"identities": people, "images": 1, "size": 32, "render_seed": 0, "name": "synthetic"}
+    return swapper(folder, {**hub(folder, canary), **facts})
 
 
 def experiment_of_the_files_own(folder: Path, canary: Path) -> Path:
     """What is measured for the model card composes the run's experiment again, which may name a YAML anywhere."""
-    (folder / "evil.yaml").write_text(
-        f"# @package _global_\ndata:\n  _target_: os.system\n  command: {command(canary)}\n"
-    )
+    evil = OmegaConf.to_yaml({"data": hub(folder, canary)})
+    (folder / "evil.yaml").write_text(f"# @package _global_\n{evil}")
     up = "../" * 30
     facts = {"identities": {"train": 8, "evaluation": 8}, "images": 1, "size": 32, "render_seed": 0}
     rest = {"clips": 0, "clip_frames": 1, "batch_size": 4, "name": "synthetic"}
@@ -300,8 +309,8 @@ CASES = {
         Case(interpolated_name, "checkpoint", "interpolation"),
         Case(decoded_part, "checkpoint", "interpolation"),
         Case(environment_in_a_name, "checkpoint", "interpolation"),
-        Case(data_in_ifsr, "ifsr", "os.system"),
-        Case(data_in_ship, "ship", "os.system"),
+        Case(data_in_ifsr, "ifsr", "torch.hub.load"),
+        Case(data_in_ship, "ship", "torch.hub.load"),
         Case(experiment_of_the_files_own, "ship", "conf/experiment does not have"),
         Case(data_without_end, "ifsr", "GiB of rendered pictures"),
         Case(data_of_another_kind, "ifsr", "anon.training.ema.EMA"),

@@ -13,7 +13,14 @@ from omegaconf import OmegaConf
 
 from anon.apps import ifsr, parrots, runs, ship, victims
 from anon.apps.checkpoints import CONFIG_KEY, restore_generator
+from anon.apps.train import _check_resumable
+from anon.evaluation.document import read
+from anon.identity.encoder import Encoder
+from anon.identity.networks.iresnet import iresnet_small
+from anon.identity.onnx import OnnxJudge
 from anon.weights import files
+from tests.apps.tiny import Tiny
+from tests.conftest import ROOT
 
 FACES = ("data.identities={train: 12, background: 12, attacker: 4, evaluation: 6}", "data.images=6", "data.size=32")
 SMALL = (*FACES, "logger=csv", "protocol.resamples=20")
@@ -67,9 +74,31 @@ DOORS = {
         lambda folder: _evaluate("checkpoint=last", f"paths.runs={folder}"),
         _past,
     ),
+    "resume": Door(
+        lambda file: [
+            *(sys.executable, "train.py", "--config-dir", str(ROOT / "tests/apps/conf"), "experiment=tiny"),
+            *(f"ckpt_path={file}", f"paths.runs={file.parent / 'runs'}"),
+        ],
+        lambda file: _check_resumable(Tiny(), file),
+    ),
+    "onnx": Door(
+        lambda file: _evaluate("checkpoint=shipped:fiva", "judge=onnx", f"judge.path={file}"),
+        OnnxJudge,
+    ),
+    "encoder": Door(
+        lambda file: [
+            *(sys.executable, "train.py", "experiment=fiva", f"encoder.weights={file}", "steps=1", *FACES),
+            *("logger=csv", f"paths.runs={file.parent / 'runs'}"),
+        ],
+        lambda file: Encoder(iresnet_small(), 64, weights=str(file)),
+    ),
+    "report": Door(
+        lambda file: [sys.executable, "-m", "anon.evaluation.report", str(file)],
+        read,
+    ),
     "weights": Door(
         lambda file: _evaluate("checkpoint=shipped:fiva", f"judge.encoder.weights={file}"),
-        lambda file: files.read(file),
+        files.read,
     ),
 }
 
