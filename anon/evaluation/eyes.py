@@ -14,6 +14,7 @@ from anon.evaluation.harness.pictures import Originals
 from anon.evaluation.harness.readers import Eye, as_it_conditions, embeddings, eye
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
+from anon.evaluation.thresholds import Calibrated, calibrated_probes
 from anon.faces.contract import FaceSet
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
@@ -54,7 +55,7 @@ class Eyes:
         return embeddings(self.store, pictures, self.by[who], self.rule.batch_size, self.device)
 
     def calibrate(self, who: str, faces: FaceSet) -> rules.Calibration:
-        """Thresholds on people who are evaluated nowhere.
+        """The threshold of pictures against each other (trackers), on people who are evaluated nowhere.
 
         Raises:
             UserError: see :func:`anon.evaluation.protocol.calibrate`.
@@ -62,14 +63,26 @@ class Eyes:
         indices = rules.some_of_each(faces, self.rule.calibration_images)
         return rules.calibrate(self.see(who, faces, indices), faces.labels[indices], self.rule.far, f"the {who}")
 
+    def calibrate_probes(self, who: str, faces: FaceSet, seed: int) -> Calibrated:
+        """The threshold of probes against the enrolled, on people who are evaluated nowhere.
+
+        Raises:
+            UserError: see :func:`anon.evaluation.thresholds.calibrated_probes`.
+        """
+        roles = rules.calibrating(faces, self.rule.calibration_images)
+        every = roles.every
+        z, labels, videos = self.see(who, faces, every), faces.labels[every], faces.videos[every]
+        places, rule = roles.within(every), self.rule
+        return calibrated_probes(z, labels, videos, places, rule.far, f"the {who}", rule.resamples, seed)
+
     def anchors(self, faces: FaceSet, seed: int) -> Tensor:
         """(K, D) fake identities: mixtures of the people of ``faces`` as the encoder sees them."""
         indices = rules.some_of_each(faces, self.rule.calibration_images)
         return rules.anchors(self.see(ENCODER, faces, indices), faces.labels[indices], self.rule.anchors, seed)
 
-    def gallery(self, who: str, faces: FaceSet, enrol: Tensor, threshold: float) -> Gallery:
+    def gallery(self, who: str, faces: FaceSet, enrol: Tensor, found: rules.Calibration) -> Gallery:
         """The enrolled pictures with these indices."""
-        return Gallery.of(self.see(who, faces, enrol), faces.labels[enrol], threshold)
+        return Gallery.of(self.see(who, faces, enrol), faces.labels[enrol], faces.videos[enrol], found)
 
 
 def gather(generator: GeneratorLike, *recognizers: object) -> torch.device:

@@ -30,6 +30,7 @@ from anon.evaluation.harness.subjects import Group, Subjects, images_at, subject
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite
 from anon.evaluation.harness.workshop import Attacker, Behind, Method, Needs, Workshop
 from anon.evaluation.judging import check_cosine
+from anon.evaluation.thresholds import calibrated, calibrated_probes
 from anon.faces.contract import in_eight_bits
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -81,7 +82,7 @@ class Bench:
         self.judge = eye(judge)
         self.workshop = Workshop(suite, judge, device, self._anchors, self._tracking_threshold)
         self._subjects: dict[str, Subjects] = {}
-        self._calibrations: dict[tuple[str, str], rules.Calibration] = {}
+        self._calibrations: dict[tuple[str, str, str], rules.Calibration] = {}
 
     # who is evaluated
 
@@ -92,18 +93,34 @@ class Bench:
         return self._subjects[data]
 
     def calibration(self, data: str, by: Eye) -> rules.Calibration:
-        """A recognizer's thresholds from the background people."""
-        name = (data, by.key)
+        """A recognizer's threshold of probes against the enrolled, from the background people."""
+        name = (data, by.key, "probes")
         if name not in self._calibrations:
-            group = self.subjects(data).background
-            z = self.z(Originals(group), by)
-            self._calibrations[name] = rules.calibrate(z, group.labels, self.suite.far, by.recognizer.name)
+            z = self.z(Originals(self.subjects(data).background), by)
+            self._calibrations[name] = self._against_enrolled(data, z, by.recognizer.name)
         return self._calibrations[name]
+
+    def picture_calibration(self, data: str, by: Eye) -> rules.Calibration:
+        """A recognizer's threshold of pictures against each other, from the background people."""
+        name = (data, by.key, "pictures")
+        if name not in self._calibrations:
+            people, suite = self.subjects(data), self.suite
+            which = people.calibrating.pictures
+            z, labels = self.z(Originals(people.background), by)[which], people.background.labels[which]
+            made = calibrated(z, labels, suite.far, by.recognizer.name, suite.resamples, self.seed)
+            self._calibrations[name] = made.found
+        return self._calibrations[name]
+
+    def _against_enrolled(self, data: str, z: Tensor, who: str) -> rules.Calibration:
+        people, suite = self.subjects(data), self.suite
+        group = people.background
+        roles = people.calibrating
+        return calibrated_probes(z, group.labels, group.videos, roles, suite.far, who, suite.resamples, self.seed).found
 
     def gallery(self, data: str, by: Eye) -> Gallery:
         """The enrolled people as a recognizer sees them, with its threshold."""
         group = self.subjects(data).enrolled
-        return Gallery.of(self.z(Originals(group), by), group.labels, self.calibration(data, by).threshold)
+        return Gallery.of(self.z(Originals(group), by), group.labels, group.videos, self.calibration(data, by))
 
     def _anchors(self, data: str, encoder: Encoder) -> Tensor:
         group = self.subjects(data).anchors
@@ -111,7 +128,7 @@ class Bench:
         return rules.anchors(z, group.labels, self.suite.anchors, self.seed)
 
     def _tracking_threshold(self, data: str, encoder: Encoder) -> float:
-        return self.calibration(data, eye(as_it_conditions(encoder))).threshold
+        return self.picture_calibration(data, eye(as_it_conditions(encoder))).threshold
 
     # what is drawn
 
@@ -272,8 +289,8 @@ class Bench:
     def armed(self, one: Combination, attacker: Attacker) -> Armed:
         """The gallery of the combination's adversary: the judge's, unless it enrols or recognizes for itself.
 
-        Then its threshold is taken anew, at the same false accept rate, on background people treated as it treats those
-        whom it enrols, by a second instance that remembers nobody of them.
+        Then its threshold is taken anew, at the same false accept rate of probes against the enrolled, on background
+        people treated as it treats those whom it enrols, by a second instance that remembers nobody of them.
         """
         attack = attacker.make(self.seed + 1)
         recognizer = attack.judge(self.judge.recognizer)
@@ -282,9 +299,9 @@ class Bench:
         check_cosine(recognizer, f"The recognizer of '{one.attack}'")
         people = self.subjects(one.data)
         z = self._enrolled(people.background, attacker, self.seed + 2, f"calibrating {one.attack}")
-        limit = rules.calibrate(z, people.background.labels, self.suite.far, f"the adversary '{one.attack}'").threshold
+        found = self._against_enrolled(one.data, z, f"the adversary '{one.attack}'")
         z = self._enrolled(people.enrolled, attacker, self.seed + 1, f"enrolling for {one.attack}")
-        return Armed(Gallery.of(z, people.enrolled.labels, limit), anew=True)
+        return Armed(Gallery.of(z, people.enrolled.labels, people.enrolled.videos, found), anew=True)
 
     def _enrolled(self, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
         @torch.no_grad()
