@@ -1,8 +1,8 @@
 """95 % intervals by resampling *identities*: a person's faces are alike, so faces are not independent.
 
-Percentile bootstrap (Efron 1979), 2.5 and 97.5 %. One set of resamples serves all figures of a table, so differences
-between methods are paired. A share that is 0 (or 1) for everybody has no spread to resample, and [0, 0] would claim
-certainty; its open end is then Clopper and Pearson's exact bound with the *identities* as the trials, 1 - 0.025^(1/I).
+Means of what is no share have the percentile bootstrap (Efron 1979), 2.5 and 97.5 %; shares have the intervals of
+:mod:`anon.evaluation.shares`, which hold where few people or nobody is found. One set of resamples serves all figures
+of a table, and shares keep every person's own value, so differences between methods are paired.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from anon.evaluation.figures import Figure
-
-ALPHA = 0.05
+from anon.evaluation.shares import TAIL, difference_ends, share_ends
 
 
 class Bootstrap:
@@ -36,31 +35,98 @@ class Bootstrap:
         """The mean of ``values`` (N,) of faces with identities ``labels`` (N,).
 
         Args:
-            share: values are 0 or 1; see the module's words on a share of 0.
+            share: values are 0 or 1, see :mod:`anon.evaluation.shares`.
         """
         return self.ratio(values, torch.ones_like(values, dtype=torch.float64), labels, share)
+
+    def below(self, distance: Tensor, threshold: float | Tensor, levels: Tensor | None, labels: Tensor) -> Figure:
+        """The share of faces whose distance is below a threshold that is not known exactly.
+
+        Args:
+            distance: (N,) of the faces, infinite for those who cannot be found.
+            threshold: one, or one for each face, (N,).
+            levels: (K,) or (K, N) thresholds of resampled background people: the interval holds the share's spread
+                over them; None: the threshold is known.
+            labels: (N,) identities.
+        """
+        if len(labels) == 0:
+            return Figure.absent("nothing to measure")
+        place, distance = self._place(labels), distance.cpu()
+        hits = (distance < threshold).double()[None]  # (1, N)
+        uncertain = hits
+        if levels is not None and len(levels):
+            uncertain = (distance < levels.reshape(len(levels), -1)).double()  # (K, N)
+        bottom = self._sums(torch.ones(1, len(labels), dtype=torch.float64), place)[0]
+        return self._share(self._sums(hits, place), self._sums(uncertain, place), bottom, len(labels))
 
     def ratio(self, above: Tensor, below: Tensor, labels: Tensor, share: bool = False) -> Figure:
         """``sum(above) / sum(below)`` over faces (N,), resampled together."""
         if len(labels) == 0:
             return Figure.absent("nothing to measure")
-        place = torch.searchsorted(self.people, labels.cpu())
-        top = torch.zeros(len(self.people), dtype=torch.float64).index_add_(0, place, above.cpu().double())
-        bottom = torch.zeros(len(self.people), dtype=torch.float64).index_add_(0, place, below.cpu().double())
+        place = self._place(labels)
+        top, bottom = self._sums(torch.stack([above.cpu().double(), below.cpu().double()]), place)
+        if share:
+            return self._share(top[None], top[None], bottom, len(labels))
         value = float(top.sum() / bottom.sum())
-        people = int((bottom != 0).sum())
-        if people < 2:
+        if int((bottom != 0).sum()) < 2:
             return Figure(value, n=len(labels))
         draws = (self.weights @ top) / (self.weights @ bottom)
         low, high = self.interval(draws)
-        if share and value in (0.0, 1.0):
-            bound = (ALPHA / 2) ** (1 / people)
-            low, high = (0.0, 1.0 - bound) if value == 0.0 else (bound, 1.0)
         return Figure(value, low, high, n=len(labels), draws=draws)
+
+    def _share(self, top: Tensor, uncertain: Tensor, bottom: Tensor, n: int) -> Figure:
+        """Of what is found of each person, (1, I) at the threshold and (K, I) at others, of ``bottom`` (I,)."""
+        value = float(top.sum() / bottom.sum())
+        known = bottom != 0
+        if int(known.sum()) < 2:
+            return Figure(value, n=n)
+        each = linearized(uncertain, bottom)
+        low, high = share_ends(each[:, known])
+        return Figure(value, min(low, value), max(high, value), n=n, each=each)
+
+    def _place(self, labels: Tensor) -> Tensor:
+        return torch.searchsorted(self.people, labels.cpu())
+
+    def _sums(self, values: Tensor, place: Tensor) -> Tensor:
+        """(K, N) of faces -> (K, I) of people."""
+        return torch.zeros(len(values), len(self.people), dtype=torch.float64).index_add_(1, place, values)
 
     @staticmethod
     def interval(resampled: Tensor) -> tuple[float, float]:
         """The 2.5 and 97.5 percentiles; resamples that hold nobody with a value (NaN) do not count."""
-        edges = torch.tensor([ALPHA / 2, 1 - ALPHA / 2], dtype=resampled.dtype)
+        edges = torch.tensor([TAIL, 1 - TAIL], dtype=resampled.dtype)
         low, high = resampled.nanquantile(edges).tolist()
         return low, high
+
+
+def linearized(top: Tensor, bottom: Tensor) -> Tensor:
+    """Each person's value (K, I) of the ratios ``sum(top) / sum(bottom)`` (K,); NaN of a person with nothing below.
+
+    Their mean is the ratio, and their spread that of the ratio to the first order; where ``bottom`` is the same for
+    everybody they are ``top / bottom``.
+
+    >>> linearized(torch.tensor([[1.0, 0.0]]), torch.tensor([1.0, 3.0]))
+    tensor([[ 0.6250, -0.1250]])
+    """
+    known = bottom != 0
+    ratio = top.sum(1, keepdim=True) / bottom.sum()
+    each = ratio + (top - ratio * bottom) / (bottom.sum() / known.sum())
+    return torch.where(known, each, torch.nan)
+
+
+def apart(one: Figure, other: Figure) -> Figure | None:
+    """``one`` minus ``other`` on the same people, paired; None where they cannot be compared.
+
+    Shares are compared person by person, other figures resample by resample.
+    """
+    if one.value is None or other.value is None:
+        return None
+    if one.each is not None and other.each is not None:
+        each = one.each - other.each  # (K, I); the same background people are resampled for both thresholds
+        low, high = difference_ends(each[:, each.isfinite().all(0)])
+    elif one.draws is not None and other.draws is not None:
+        low, high = Bootstrap.interval(one.draws - other.draws)
+    else:
+        return None
+    value = one.value - other.value
+    return Figure(value, min(low, value), max(high, value), n=min(one.n, other.n))

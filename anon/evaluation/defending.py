@@ -46,7 +46,7 @@ from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.metrics.attributes import NAMES
 from anon.metrics.preservation import Lpips, detected, feature_distance, ssim
-from anon.metrics.retrieval import retrieval_hits
+from anon.metrics.retrieval import retrieval_distances
 
 WAY_OUT = "train one: python train.py experiment=reconstruction attack.victim.checkpoint=<the evaluated checkpoint>"
 
@@ -124,7 +124,7 @@ def arrange(
     if not isinstance(naive, Reconstruction):
         raise UserError("Defenses are measured with a trained attack: attack=reconstruction attack.checkpoint=<file>.")
     seen = Eyes(encoder, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
-    calibrated = seen.calibrate(JUDGE, data.faces("background"))
+    calibrated = seen.calibrate_probes(JUDGE, data.faces("background"), int(cfg.seed)).found
     notes += seen.kinship(encoder, data.faces("background"))
     mode = four_rows(name, encoder, model_generator, cfg.policy, seen.basis(data, int(cfg.seed)), notes)[-1]
     note = check_victim(naive, mode.anonymizer, "attack.checkpoint", WAY_OUT)
@@ -136,7 +136,7 @@ def arrange(
         provenance.check(part, title, faces.names, faces.synthetic, data.name)
     half = rules.halves(faces)
     probe = rules.probes_of(faces, half, probes)
-    gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated.threshold)
+    gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated)
     tools = tools_of(cfg.metrics, device)
     lpips = OmegaConf.select(cfg, "metrics.lpips")
     return Setting(
@@ -164,6 +164,7 @@ def arrange(
             "chance": 1 / len(gallery.people),
             "background_pairs": calibrated.impostor_pairs,
             "far_background": calibrated.far,
+            **calibrated.interval(),
         },
         notes=[*notes, *provenance.notes()],
     )
@@ -267,15 +268,18 @@ def figures(values: Mapping[str, Tensor], setting: Setting) -> dict[str, Figure]
     """The figures of one defense, each with its interval over identities."""
     gallery, labels, bootstrap = setting.gallery, setting.labels, setting.bootstrap
 
-    def share(z: Tensor, limit: float) -> Figure:
-        hits = retrieval_hits(z, labels, gallery.averages, gallery.people, limit)
-        return bootstrap.mean(hits.double(), labels, share=True)
+    def share(z: Tensor, limit: float, levels: Tensor | None = None) -> Figure:
+        distance = retrieval_distances(z, labels, gallery.averages, gallery.people)
+        return bootstrap.below(distance, limit, levels, labels)
 
-    found = {"ID": share(values["z published"], gallery.threshold)}
+    found = {"ID": share(values["z published"], gallery.threshold, gallery.levels)}
     for attack in ("RA", "RA_adaptive"):
-        for name, limit in ((attack, gallery.threshold), (f"{attack}_rank1", float("inf"))):
-            z = values.get(f"z {attack}")
-            found[name] = Figure.absent("not trained") if z is None else share(z, limit)
+        z = values.get(f"z {attack}")
+        if z is None:
+            found |= dict.fromkeys((attack, f"{attack}_rank1"), Figure.absent("not trained"))
+            continue
+        found[attack] = share(z, gallery.threshold, gallery.levels)
+        found[f"{attack}_rank1"] = share(z, float("inf"))
     found["ssim"] = bootstrap.mean(values["ssim"], labels)
     for name in ("lpips", "feature_distance"):
         if name in values:

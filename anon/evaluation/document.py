@@ -133,7 +133,12 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Recognizer:
-    """A judge with its calibrated threshold, and on what it was calibrated."""
+    """A judge with its calibrated thresholds and their 95 % intervals, and on what they were calibrated.
+
+    ``threshold``: of probes against enrolled averages, as ID and RA compare; ``impostor_pairs``, ``far_achieved`` and
+    ``eer`` are of such pairs. ``picture_threshold``: of two pictures, as ``ID_per_image`` and ``deidentified`` compare.
+    None in results of versions that had one threshold, of pictures, for both.
+    """
 
     name: str
     metric: str
@@ -143,6 +148,11 @@ class Recognizer:
     impostor_pairs: int
     eer: float
     split: str = "background"
+    threshold_low: float | None = None
+    threshold_high: float | None = None
+    picture_threshold: float | None = None
+    picture_threshold_low: float | None = None
+    picture_threshold_high: float | None = None
 
 
 @dataclass(frozen=True)

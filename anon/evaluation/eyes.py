@@ -18,6 +18,7 @@ from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
 from anon.evaluation.judging import check_recognizes, kinship_notes
 from anon.evaluation.modes import Basis
+from anon.evaluation.thresholds import Calibrated, calibrated_probes
 from anon.faces.contract import FaceSet
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
@@ -60,16 +61,13 @@ class Eyes:
         return embeddings(self.store, pictures, self.by[who], self.rule.batch_size, self.device)
 
     def calibrate(self, who: str, faces: FaceSet) -> rules.Calibration:
-        """Thresholds on people who are evaluated nowhere.
+        """The threshold of pictures against each other (trackers), on people who are evaluated nowhere.
 
         Raises:
             UserError: see :func:`anon.evaluation.protocol.calibrate`.
         """
         indices = rules.some_of_each(faces, self.rule.calibration_images)
-        found = rules.calibrate(self.see(who, faces, indices), faces.labels[indices], self.rule.far, f"the {who}")
-        if who == JUDGE:
-            check_recognizes(found, self.by[JUDGE].recognizer, self.rule)
-        return found
+        return rules.calibrate(self.see(who, faces, indices), faces.labels[indices], self.rule.far, f"the {who}")
 
     def kinship(self, encoder: Encoder, faces: FaceSet, trained: str = "the generator") -> list[str]:
         """:func:`anon.evaluation.judging.kinship_notes` of the judge and an encoder on background ``faces``."""
@@ -78,6 +76,21 @@ class Eyes:
         z = embeddings(self.store, pictures, other, self.rule.batch_size, self.device)
         judge = self.by[JUDGE].recognizer
         return kinship_notes(judge, self.see(JUDGE, faces, indices), z, faces.labels[indices], trained)
+
+    def calibrate_probes(self, who: str, faces: FaceSet, seed: int) -> Calibrated:
+        """The threshold of probes against the enrolled, on people who are evaluated nowhere.
+
+        Raises:
+            UserError: see :func:`anon.evaluation.thresholds.calibrated_probes`.
+        """
+        roles = rules.calibrating(faces, self.rule.calibration_images)
+        every = roles.every
+        z, labels, videos = self.see(who, faces, every), faces.labels[every], faces.videos[every]
+        places, rule = roles.within(every), self.rule
+        made = calibrated_probes(z, labels, videos, places, rule.far, f"the {who}", rule.resamples, seed)
+        if who == JUDGE:
+            check_recognizes(made.found, self.by[JUDGE].recognizer, rule)
+        return made
 
     def anchors(self, faces: FaceSet, seed: int) -> Tensor:
         """(N, D) averages, by the encoder, of the people of ``faces`` whose mixes are fake identities."""
@@ -97,9 +110,9 @@ class Eyes:
             lambda: self.calibrate(ENCODER, data.faces("background")).threshold,
         )
 
-    def gallery(self, who: str, faces: FaceSet, enrol: Tensor, threshold: float) -> Gallery:
+    def gallery(self, who: str, faces: FaceSet, enrol: Tensor, found: rules.Calibration) -> Gallery:
         """The enrolled pictures with these indices."""
-        return Gallery.of(self.see(who, faces, enrol), faces.labels[enrol], threshold)
+        return Gallery.of(self.see(who, faces, enrol), faces.labels[enrol], faces.videos[enrol], found)
 
 
 def gather(generator: GeneratorLike, *recognizers: object) -> torch.device:

@@ -1,6 +1,6 @@
 """A figure of a table: its value, its 95 % interval, what it was measured on, or why there is none.
 
-``draws`` are there while figures are compared with each other (paired differences); no file holds them.
+``draws`` and ``each`` are there while figures are compared with each other (paired differences); no file holds them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class Figure:
     reason: str | None = None
     n: int = 0
     draws: Tensor | None = field(default=None, compare=False, repr=False)  # (R,) the value of each resample
+    each: Tensor | None = field(default=None, compare=False, repr=False)  # (K, I) of a share: each person's own value
 
     @staticmethod
     def absent(reason: str) -> Figure:

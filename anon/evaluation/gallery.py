@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from anon.evaluation.protocol import Calibration
 from anon.identity.policies import average
 
 
@@ -18,8 +20,31 @@ class Gallery:
     pictures: Tensor  # (E, D)
     owners: Tensor  # (E,)
     threshold: float
+    levels: Tensor | None = None  # (K,) the threshold's quantiles over resampled people; None: it is known
 
     @staticmethod
-    def of(z: Tensor, owners: Tensor, threshold: float) -> Gallery:
-        """Enrol pictures by their embeddings (E, D) and their owners (E,)."""
-        return Gallery(*average(z, owners), z, owners, threshold)
+    def of(z: Tensor, owners: Tensor, videos: Tensor, found: Calibration) -> Gallery:
+        """Enrol pictures by their embeddings (E, D), owners (E,) and clips (E,), -1 for stills."""
+        levels = torch.tensor(found.levels) if found.levels else None
+        return Gallery(*templates(z, owners, videos), z, owners, found.threshold, levels)
+
+
+def templates(z: Tensor, owners: Tensor, videos: Tensor) -> tuple[Tensor, Tensor]:
+    """One embedding of each person (G, D) and who that is (G,): a clip weighs as much as one still.
+
+    The frames of a clip are averaged first, then the clips with the stills.
+
+    Args:
+        z: (E, D) unit embeddings.
+        owners: (E,) whose they are.
+        videos: (E,) number of the clip among its owner's, -1 for stills.
+
+    >>> z = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]))
+    >>> templates(z, torch.tensor([7, 7, 7, 7]), torch.tensor([-1, 3, 3, 3]))[0]
+    tensor([[0.7071, 0.7071]])
+    """
+    if bool((videos < 0).all()):
+        return average(z, owners)
+    alone = torch.where(videos < 0, -1 - torch.arange(len(z)), videos)  # a still is a clip of its own
+    units, place = torch.stack([owners, alone], 1).unique(dim=0, return_inverse=True)
+    return average(average(z, place)[0], units[:, 0])

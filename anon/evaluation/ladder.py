@@ -52,13 +52,13 @@ from anon.evaluation.judging import check_cosine, check_recognizes, judge_notes
 from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdown
 from anon.evaluation.modes import four_rows
 from anon.evaluation.provenance import Provenance
-from anon.evaluation.thresholds import Calibrated, calibrated
+from anon.evaluation.thresholds import Calibrated, calibrated_probes
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
 from anon.faces.contract import FaceSet, check_made, published
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike, check_embeddings
 from anon.identity.encoder import Encoder
-from anon.metrics.retrieval import retrieval_hits
+from anon.metrics.retrieval import retrieval_distances
 
 Defense = DefenseLike | ParameterNoise
 Completed = Callable[[int], AttackLike]  # a number that seeds its randomness -> the attack, without memory
@@ -220,11 +220,12 @@ class Ground:
     ) -> None:
         self.judge, self.seen, self.seed = judge, seen, seed
         self.faces, self.enrol, self.background = faces, enrol, background
-        self.calibrating = rules.some_of_each(background, seen.rule.calibration_images)
-        z = seen.see(JUDGE, background, self.calibrating)
-        accepts = self._calibrated(z, "the judge")
+        roles = rules.calibrating(background, seen.rule.calibration_images)
+        self.calibrating = roles.every  # indices
+        self.roles = roles.within(self.calibrating)
+        accepts = self._calibrated(seen.see(JUDGE, background, self.calibrating), "the judge")
         check_recognizes(accepts.found, judge, seen.rule)
-        gallery = seen.gallery(JUDGE, faces, enrol, accepts.found.threshold)
+        gallery = seen.gallery(JUDGE, faces, enrol, accepts.found)
         self.known = Armed(Attack(), judge, gallery, accepts, anew=False)  # the adversary who does nothing
 
     def arm(self, who: str, make: Completed) -> Armed:
@@ -237,12 +238,13 @@ class Ground:
         z = self._embed(again, recognizer, self.background, self.calibrating, f"calibrating {who}")
         accepts = self._calibrated(z, f"the adversary '{who}'")
         z = self._embed(attack, recognizer, self.faces, self.enrol, f"enrolling for {who}")
-        gallery = Gallery.of(z, self.faces.labels[self.enrol], accepts.found.threshold)
+        gallery = Gallery.of(z, self.faces.labels[self.enrol], self.faces.videos[self.enrol], accepts.found)
         return Armed(attack, recognizer, gallery, accepts, anew=True)
 
     def _calibrated(self, z: Tensor, who: str) -> Calibrated:
-        rule = self.seen.rule
-        return calibrated(z, self.background.labels[self.calibrating], rule.far, who, rule.resamples, self.seed)
+        rule, faces, which = self.seen.rule, self.background, self.calibrating
+        labels, videos = faces.labels[which], faces.videos[which]
+        return calibrated_probes(z, labels, videos, self.roles, rule.far, who, rule.resamples, self.seed)
 
     def _embed(self, attack: AttackLike, recognizer: JudgeLike, faces: FaceSet, indices: Tensor, what: str) -> Tensor:
         def enrolled(images: Tensor) -> Tensor:
@@ -374,13 +376,10 @@ def _completed(
 
 
 def _figures(z: Tensor, labels: Tensor, one: Armed, bootstrap: Bootstrap) -> dict[str, Figure]:
-    def share(limit: float) -> Figure:
-        hits = retrieval_hits(z, labels, one.gallery.averages, one.gallery.people, limit)
-        return bootstrap.mean(hits.double(), labels, share=True)
-
+    distance = retrieval_distances(z, labels, one.gallery.averages, one.gallery.people)
     return {
-        "found": share(one.gallery.threshold),
-        "rank1": share(float("inf")),
+        "found": bootstrap.below(distance, one.gallery.threshold, one.gallery.levels, labels),
+        "rank1": bootstrap.below(distance, float("inf"), None, labels),
         "threshold": one.accepts.threshold,
         "eer": one.accepts.eer,
         "recalibrated": Figure(float(one.anew)),

@@ -19,12 +19,13 @@ from anon.faces.collections.photographs.lfw import LFW, Pair
 from anon.faces.contract import check_images, check_made, to_float
 from anon.faces.detection.contract import Detector
 from anon.faces.images import ImageError, read_image
-from anon.identity.verification import kfold_accuracy, threshold_at_far
-from anon.metrics.retrieval import retrieval_hits
+from anon.identity.verification import kfold_accuracy
+from anon.metrics.retrieval import retrieval_distances
 from anon.progress import track
 
 #: Where the five points of LFW's 250 x 250 deep-funneled photographs lie on average (YuNet, sets 1 to 4 of View 2).
 CENTRE = ((104.0, 112.9), (146.8, 112.3), (125.8, 137.6), (107.5, 157.7), (144.8, 157.2))
+RESAMPLED = 64  # thresholds of resampled people, over which the figures' intervals are taken
 
 
 class Validation(NamedTuple):
@@ -167,7 +168,7 @@ class Scale(NamedTuple):
     """What all rows share: embeddings of the unchanged photographs, the threshold, and the resampled people."""
 
     real: Tensor  # (F, D)
-    threshold: float
+    thresholds: Tensor  # (K + 1, folds) of the unchanged photographs, see :func:`fold_thresholds`
     far: float
     bootstrap: Bootstrap
 
@@ -177,8 +178,30 @@ def distances(real: Tensor, z: Tensor, pictures: PairSet) -> Tensor:
     return 1.0 - (real[pictures.first].double() * z[pictures.second].double()).sum(1)
 
 
+def fold_thresholds(distance: Tensor, pictures: PairSet, far: float, bootstrap: Bootstrap) -> Tensor:
+    """Thresholds (K + 1, folds) float64: for each fold the largest whose FAR on the *other* folds is at most ``far``.
+
+    The first row has every pair once; in the others (:data:`RESAMPLED` of them) a mismatched pair of persons i and j
+    counts ``w_i w_j`` times, as :class:`anon.evaluation.bootstrap.Bootstrap` draws people.
+
+    Args:
+        distance: (P,) of the pairs.
+    """
+    apart, order = distance[~pictures.same].double().sort()
+    fold, people = pictures.fold[~pictures.same][order], pictures.people[~pictures.same][order]
+    drawn = bootstrap.weights[:RESAMPLED]  # (K, I)
+    drawn = torch.cat([torch.ones_like(drawn[:1]), drawn])
+    first, second = (drawn[:, torch.searchsorted(bootstrap.people, part)] for part in people.T.contiguous())
+    found = []
+    for number in range(pictures.folds):
+        weights = (first * second)[:, fold != number].cumsum(1)  # (K + 1, pairs of the other folds)
+        place = (weights <= far * weights[:, -1:] + 1e-9).sum(1).clamp(max=weights.shape[1] - 1)
+        found.append(apart[fold != number][place])
+    return torch.stack(found, 1)
+
+
 def score_pairs(z: Tensor, pictures: PairSet, scale: Scale) -> dict[str, Figure]:
-    """The figures of one row.
+    """The figures of one row; every threshold is that of the other folds (:func:`fold_thresholds`).
 
     ``TPR``: matched pairs below the threshold of the *unchanged* mismatched pairs; ``FPR``: mismatched pairs below it,
     with the second changed. ``TPR_own``: with the threshold taken from the changed mismatched pairs, an adversary who
@@ -190,20 +213,23 @@ def score_pairs(z: Tensor, pictures: PairSet, scale: Scale) -> dict[str, Figure]
     """
     distance = distances(scale.real, z, pictures)
     same, person = pictures.same, pictures.people[:, 0]
-    own, _ = threshold_at_far(distance[~same], scale.far)
+    own = fold_thresholds(distance, pictures, scale.far, scale.bootstrap)
     folds = kfold_accuracy(2.0 * distance, same, pictures.folds)  # squared L2 of unit vectors: 2 (1 - cos)
     val = val_at_far(2.0 * distance, same, scale.far, pictures.folds)
 
-    def share(of: Tensor, threshold: float) -> Figure:
-        return scale.bootstrap.mean((distance[of] < threshold).double(), person[of], share=True)
+    def share(apart: Tensor, thresholds: Tensor, where: Tensor, who: Tensor) -> Figure:
+        levels = thresholds[:, where]  # (K + 1, N)
+        return scale.bootstrap.below(apart, levels[0], levels[1:], who)
 
     probes, owners, gallery, people = enrolled(pictures)
-    hits = retrieval_hits(z[probes], owners, scale.real[gallery], people, scale.threshold)
+    fold = torch.zeros(len(pictures.files), dtype=torch.long)
+    fold[pictures.second[same]] = pictures.fold[same]
+    nearest = retrieval_distances(z[probes], owners, scale.real[gallery], people).double()
     return {
-        "TPR": share(same, scale.threshold),
-        "FPR": share(~same, scale.threshold),
-        "TPR_own": share(same, own),
-        "ID": scale.bootstrap.mean(hits.double(), owners, share=True),
+        "TPR": share(distance[same], scale.thresholds, pictures.fold[same], person[same]),
+        "FPR": share(distance[~same], scale.thresholds, pictures.fold[~same], person[~same]),
+        "TPR_own": share(distance[same], own, pictures.fold[same], person[same]),
+        "ID": share(nearest, scale.thresholds, fold[probes], owners),
         "accuracy": Figure(folds.accuracy, n=len(distance)),
         "accuracy_deviation": Figure(folds.deviation, n=pictures.folds),
         "VAL": Figure(val.val, n=len(distance)),

@@ -2,7 +2,9 @@
 
 Each evaluation identity's pictures are split once, by a hash of their name, into an enrol and a probe half; galleries
 hold enrol pictures only, so also the row Real is a retrieval between different pictures. A person with one picture is
-enrolled only, as a distractor. Thresholds come from the *background* split, whose people are nowhere else.
+enrolled only, as a distractor. Thresholds come from the *background* split, whose people are nowhere else: that of
+probes against enrolled averages from background people who are enrolled and probed in the same way, that of pictures
+against each other from their pairs.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Protocol:
         far: false accept rate at which the thresholds are taken.
         resamples: of the bootstrap.
         clip_frames: N of eq. 7, frames taken evenly from each clip.
-        calibration_images: pictures of a person that calibrate thresholds and make anchors, at most.
+        calibration_images: pictures of a person that calibrate thresholds and make anchors, at most; those who are
+            enrolled for it are enrolled as everybody is.
         anchors: training people, at most, whose mixes are the fake identities.
         grid_faces: rows of the picture grids; 0: none.
         batch_size: faces at a time.
@@ -68,13 +71,42 @@ class Halves(NamedTuple):
     probe: Tensor
 
 
+class Calibrating(NamedTuple):
+    """Indices into a face set of what calibrates: pictures against each other, probes against the enrolled."""
+
+    pictures: Tensor
+    enrol: Tensor
+    probe: Tensor
+
+    @property
+    def every(self) -> Tensor:
+        """All of them, each once, rising."""
+        return torch.cat(self).unique()
+
+    def within(self, every: Tensor) -> Calibrating:
+        """The same as places in ``every``."""
+        return Calibrating(*(torch.searchsorted(every, part) for part in self))
+
+
 class Calibration(NamedTuple):
-    """A recognizer's thresholds on one set of people: at the wanted FAR with the achieved one, and of the EER."""
+    """A recognizer's threshold on one set of people at the wanted FAR, with the achieved one, and its EER.
+
+    ``low`` .. ``high`` is the threshold's 95 % interval and ``levels`` are quantiles of its resamples, evenly between
+    0 and 1, where they were made (:mod:`anon.evaluation.thresholds`).
+    """
 
     threshold: float
     far: float
     eer: float
     impostor_pairs: int
+    low: float | None = None
+    high: float | None = None
+    levels: tuple[float, ...] = ()
+
+    def interval(self) -> dict[str, float]:
+        """``threshold_low`` and ``threshold_high``, if they are known."""
+        ends = {"threshold_low": self.low, "threshold_high": self.high}
+        return {name: value for name, value in ends.items() if value is not None}
 
 
 def position(name: str, video: int, frame: int) -> int:
@@ -153,13 +185,28 @@ def some_of_each(faces: FaceSet, count: int) -> Tensor:
     return torch.tensor(sorted(chosen))
 
 
+def calibrating(faces: FaceSet, count: int) -> Calibrating:
+    """Who is enrolled and who probes as in the evaluation, ``count`` probes of each at most, and pictures of each."""
+    half = halves(faces)
+    probe = half.probe[first_of_each(faces.labels[half.probe], count)]
+    return Calibrating(some_of_each(faces, count), half.enrol, probe)
+
+
 def calibrate(z: Tensor, labels: Tensor, far: float, who: str) -> Calibration:
-    """Thresholds of a recognizer from its embeddings (N, D) of people (N,) who are evaluated nowhere.
+    """The threshold of *pictures against each other*, from embeddings (N, D) of people (N,) evaluated nowhere.
 
     Raises:
         UserError: too few pairs for the wanted FAR, or nobody with two pictures.
     """
-    genuine, impostor = pair_distances(z, labels)
+    return calibration(*pair_distances(z, labels), far, who)
+
+
+def calibration(genuine: Tensor, impostor: Tensor, far: float, who: str) -> Calibration:
+    """The threshold from distances (N,) within and between people.
+
+    Raises:
+        UserError: too few pairs for the wanted FAR.
+    """
     if len(impostor) * far < 1 or len(genuine) == 0:
         raise UserError(
             f"The background split gives {who} {len(impostor)} impostor and {len(genuine)} genuine pairs; a threshold "

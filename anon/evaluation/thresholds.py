@@ -5,8 +5,8 @@ A resample holds person i ``w_i`` times. A genuine pair of i then counts ``w_i``
 
     FRR(t) = 1 - sum_i w_i B_ii(t) / sum_i w_i P_ii        FAR(t) = sum_ij w_i w_j B_ij(t) / sum_ij w_i w_j P_ij
 
-with B_ij(t) of the P_ij pairs of i and j below t. Between the thresholds of a grid, which is fine where the rates
-matter, FAR and FRR are taken as straight.
+with B_ij(t) of the P_ij pairs of i and j below t: pictures of both, or probes of i against j's enrolled average.
+Between the thresholds of a grid, which is fine where the rates matter, FAR and FRR are taken as straight.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anon.evaluation.bootstrap import ALPHA, Bootstrap
+from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
-from anon.evaluation.protocol import Calibration, calibrate
+from anon.evaluation.gallery import templates
+from anon.evaluation.protocol import Calibrating, Calibration, calibrate, calibration
+from anon.evaluation.shares import spread_ends
 from anon.identity.verification import distances, equal_error_rate, pair_distances
 
 GRID = 48  # thresholds evenly over all distances, and as many again at small FARs
+LEVELS = 16  # quantiles of the resampled thresholds that a figure's interval is made of
 
 
 class Calibrated(NamedTuple):
@@ -34,7 +37,7 @@ class Calibrated(NamedTuple):
 
 
 def calibrated(z: Tensor, labels: Tensor, far: float, who: str, resamples: int = 1000, seed: int = 0) -> Calibrated:
-    """:func:`anon.evaluation.protocol.calibrate` with intervals.
+    """:func:`anon.evaluation.protocol.calibrate` with intervals: pictures against each other.
 
     Args:
         z: (N, D) unit embeddings of people (N,) who are evaluated nowhere.
@@ -48,20 +51,56 @@ def calibrated(z: Tensor, labels: Tensor, far: float, who: str, resamples: int =
     found = calibrate(z, labels, far, who)
     genuine, impostor = pair_distances(z, labels)
     grid = _grid(genuine, impostor, far, found.threshold)
-    below = _below(z, labels, grid)  # (T, I, I)
-    weights = Bootstrap(labels, resamples, seed).weights.to(below)  # (R, I)
+    people, place = labels.unique(return_inverse=True)
+    below = _below(z, place, z, place, grid, len(people), once=True)
+    return _resampled(found, below, grid, far, Bootstrap(labels, resamples, seed), len(labels))
+
+
+def calibrated_probes(
+    z: Tensor,
+    labels: Tensor,
+    videos: Tensor,
+    roles: Calibrating,
+    far: float,
+    who: str,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Calibrated:
+    """The threshold of *probes against enrolled averages*, as an evaluation compares them.
+
+    Args:
+        z: (N, D) unit embeddings of people (N,) who are evaluated nowhere, in clips (N,), -1 for stills.
+        roles: places among these: who is enrolled and who probes.
+        far, who, resamples, seed: see :func:`calibrated`.
+
+    Raises:
+        UserError: fewer probes against averages of other people than the FAR needs, or nobody who probes.
+    """
+    entries, owners = templates(z[roles.enrol], labels[roles.enrol], videos[roles.enrol])
+    probes, whose = z[roles.probe], labels[roles.probe]
+    apart, own = distances(probes, entries), whose[:, None] == owners[None]
+    found = calibration(apart[own], apart[~own], far, who)
+    grid = _grid(apart[own], apart[~own], far, found.threshold)
+    people = labels.unique()
+    rows, columns = (torch.searchsorted(people, part) for part in (whose, owners))
+    below = _below(probes, rows, entries, columns, grid, len(people))
+    return _resampled(found, below, grid, far, Bootstrap(labels, resamples, seed), len(whose))
+
+
+def _resampled(found: Calibration, below: Tensor, grid: Tensor, far: float, bootstrap: Bootstrap, n: int) -> Calibrated:
+    weights = bootstrap.weights.to(below)  # (R, I)
     own = below.diagonal(dim1=1, dim2=2)  # (T, I)
     rejected = 1.0 - (own @ weights.T) / (own[-1] @ weights.T)  # (T, R)
     accepted = torch.stack([((weights @ level) * weights).sum(1) for level in _between(below)])
     accepted = accepted / accepted[-1]
     rates = _cross(accepted - rejected, 0.0, accepted)
-    limits = _cross(accepted, far, grid.to(below)[:, None].expand_as(accepted))
-    people = len(own[0])
-    low, high = Bootstrap.interval(rates)
-    if found.eer == 0.0:  # nobody to resample: the exact bound, as in Bootstrap.ratio
-        low, high = 0.0, 1.0 - (ALPHA / 2) ** (1 / people)
-    eer = Figure(found.eer, low, high, n=len(labels))
-    return Calibrated(Figure(found.threshold, *Bootstrap.interval(limits), n=len(labels)), eer, found)
+    limits = _cross(accepted, far, grid.to(below)[:, None].expand_as(accepted)).double()
+    limits = limits[limits.isfinite()]
+    low, high = Bootstrap.interval(limits)
+    quantiles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
+    found = found._replace(low=low, high=high, levels=tuple(limits.quantile(quantiles).tolist()))
+    eer = Figure(found.eer, *spread_ends(found.eer, rates.double(), len(weights[0])), n=n)
+    return Calibrated(Figure(found.threshold, low, high, n=n), eer, found)
 
 
 def _grid(genuine: Tensor, impostor: Tensor, far: float, threshold: float) -> Tensor:
@@ -76,17 +115,31 @@ def _grid(genuine: Tensor, impostor: Tensor, far: float, threshold: float) -> Te
     return torch.cat([even, fine, points.clamp(max=top + 1e-6)]).unique()
 
 
-def _below(z: Tensor, labels: Tensor, grid: Tensor, block: int = 512) -> Tensor:
-    """B (T, I, I): pairs of pictures of persons i and j below each threshold, every pair once."""
-    people, place = labels.unique(return_inverse=True)
-    count, levels = len(people), len(grid)
+def _below(
+    z: Tensor,
+    people: Tensor,
+    others: Tensor,
+    owners: Tensor,
+    grid: Tensor,
+    count: int,
+    once: bool = False,
+    block: int = 512,
+) -> Tensor:
+    """B (T, I, I): pairs of rows of persons i and of others of persons j below each threshold.
+
+    Args:
+        z, people: (N, D) and their persons (N,), from 0 to ``count``.
+        others, owners: (M, D) and their persons (M,).
+        once: both are the same, and every pair counts once.
+    """
+    levels = len(grid)
     found = torch.zeros((levels + 1) * count * count)
-    columns = torch.arange(len(z))
-    for rows in columns.split(block):
-        level = torch.searchsorted(grid, distances(z[rows], z).double(), right=True)  # the first grid value above it
-        cell = (level * count + place[rows][:, None]) * count + place[None, :]
-        later = columns[None, :] > rows[:, None]
-        found += torch.bincount(cell[later], minlength=len(found))
+    places = torch.arange(len(others))
+    for rows in torch.arange(len(z)).split(block):
+        level = torch.searchsorted(grid, distances(z[rows], others).double(), right=True)  # the first grid value above
+        cell = (level * count + people[rows][:, None]) * count + owners[None, :]
+        chosen = cell[places[None, :] > rows[:, None]] if once else cell.flatten()
+        found += torch.bincount(chosen, minlength=len(found))
     return found.view(levels + 1, count, count)[:levels].cumsum_(0)
 
 

@@ -35,7 +35,7 @@ from anon.attacks.victim import title_of
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation import results as files
-from anon.evaluation.bootstrap import ALPHA, Bootstrap
+from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches
 from anon.evaluation.eyes import JUDGE, Embed, Eyes
 from anon.evaluation.figures import Figure, Row, short
@@ -43,13 +43,14 @@ from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.provenance import Provenance
+from anon.evaluation.shares import spread_ends
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, newest
 from anon.faces.contract import FaceSet, check_images, check_made, in_eight_bits, published
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.identity.verification import distance
 from anon.metrics.detection import THRESHOLD, equal_error, flagged, resampled_detection, resampled_median, roc_auc
-from anon.metrics.retrieval import retrieval_hits
+from anon.metrics.retrieval import retrieval_distances
 
 GENUINE, NO_ATTACK = "genuine", "none"
 MATRICES = {
@@ -123,7 +124,7 @@ def run(
     notes += _whom_they_learned(attacks, victims)
 
     seen = Eyes(None, judge, rule, device, cache_of(OmegaConf.select(cfg, "paths.cache")))
-    calibrated = seen.calibrate(JUDGE, data.faces("background"))
+    calibrated = seen.calibrate_probes(JUDGE, data.faces("background"), int(cfg.seed)).found
     for name, encoder in encoders.items():
         notes += seen.kinship(encoder, data.faces("background"), name)
     faces = data.faces("evaluation")
@@ -134,7 +135,7 @@ def run(
     half = rules.halves(faces)
     probe = rules.probes_of(faces, half, rule.probes)
     labels = faces.labels[probe]
-    gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated.threshold)
+    gallery = seen.gallery(JUDGE, faces, half.enrol, calibrated)
     z = look(victims, attacks, seen.embed[JUDGE], faces, probe, rule.batch_size, int(cfg.seed), device)
     bootstrap = Bootstrap(labels, rule.resamples, int(cfg.seed))
     distances = {
@@ -161,6 +162,7 @@ def run(
         "chance": 1 / people,
         "background_pairs": calibrated.impostor_pairs,
         "far_background": calibrated.far,
+        **calibrated.interval(),
         "detector_threshold": rule.threshold,
     }
     config = {"evaluation": files.plain(cfg), "attacks": found}
@@ -264,16 +266,11 @@ def _recognized(
     changed: Tensor, attacked: Tensor, labels: Tensor, gallery: Gallery, bootstrap: Bootstrap
 ) -> dict[str, Figure]:
     """Who is found: among what was published (ID), and among what the attack makes of it."""
-    asked = {
-        "ID": (changed, gallery.threshold),
-        "RA": (attacked, gallery.threshold),
-        "RA_rank1": (attacked, float("inf")),
-    }
+    published, undone = (retrieval_distances(z, labels, gallery.averages, gallery.people) for z in (changed, attacked))
     return {
-        name: bootstrap.mean(
-            retrieval_hits(z, labels, gallery.averages, gallery.people, limit).double(), labels, share=True
-        )
-        for name, (z, limit) in asked.items()
+        "ID": bootstrap.below(published, gallery.threshold, gallery.levels, labels),
+        "RA": bootstrap.below(undone, gallery.threshold, gallery.levels, labels),
+        "RA_rank1": bootstrap.below(undone, float("inf"), None, labels),
     }
 
 
@@ -282,8 +279,8 @@ def detected(
 ) -> dict[str, Figure]:
     """The detector's figures from the distances of genuine and changed probes, (P,) each, of people (P,).
 
-    Where the two do not overlap at all a resample cannot, either. Each person is then a trial that went well, and the
-    open end of AUC and EER is the bound of a share, see :mod:`anon.evaluation.bootstrap`.
+    Where the two do not overlap at all a resample cannot, either: AUC and EER have the ends of a share, see
+    :func:`anon.evaluation.shares.spread_ends`.
     """
     place = torch.searchsorted(bootstrap.people, labels)
     people, count = len(place.unique()), 2 * len(labels)
@@ -291,12 +288,7 @@ def detected(
     auc, eer = roc_auc(genuine, changed), equal_error(genuine, changed)
     figures = {}
     for name, value, spread in (("AUC", auc, resampled.auc), ("EER", eer, resampled.eer)):
-        low, high = bootstrap.interval(spread)
-        bound = (ALPHA / 2) ** (1 / people)
-        if value == 1.0:
-            low = min(low, bound)
-        if value == 0.0:
-            high = max(high, 1.0 - bound)
+        low, high = spread_ends(value, spread, people)
         figures[name] = Figure(value, low, high, n=count) if people > 1 else Figure(value, n=count)
     for what, values in (("genuine", genuine), ("changed", changed)):
         shares = flagged(values, threshold).double()

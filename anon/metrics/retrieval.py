@@ -33,6 +33,23 @@ def nearest(probes: Tensor, gallery: Tensor, block: int = 2048) -> tuple[Tensor,
     return torch.cat(values), torch.cat(places)
 
 
+def retrieval_distances(
+    probes: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor, negate: bool = False
+) -> Tensor:
+    """How near the probes come to their own person where that is the nearest, else infinity, (P,).
+
+    What is below a threshold is recognized at it. For the arguments see :func:`retrieval_hits`.
+
+    >>> gallery, people = torch.eye(2), torch.tensor([7, 8])
+    >>> retrieval_distances(torch.tensor([[0.75, 0.5], [0.5, 0.75]]), torch.tensor([7, 7]), gallery, people)
+    tensor([0.2500,    inf])
+    """
+    if len(probes) == 0:
+        return probes.new_zeros(0)
+    distance, place = nearest(-probes if negate else probes, gallery)
+    return torch.where(gallery_labels[place] == labels, distance, math.inf)
+
+
 def retrieval_hits(
     probes: Tensor,
     labels: Tensor,
@@ -56,10 +73,7 @@ def retrieval_hits(
     >>> retrieval_hits(probes, labels, gallery, people, threshold=0.3, negate=True)
     tensor([False,  True])
     """
-    if len(probes) == 0:
-        return torch.zeros(0, dtype=torch.bool, device=probes.device)
-    distance, place = nearest(-probes if negate else probes, gallery)
-    return (gallery_labels[place] == labels) & (distance < threshold)
+    return retrieval_distances(probes, labels, gallery, gallery_labels, negate) < threshold
 
 
 class RetrievalRate(Metric):

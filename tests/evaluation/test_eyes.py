@@ -11,7 +11,7 @@ from anon.evaluation.eyes import ENCODER, JUDGE, Eyes
 from anon.evaluation.harness.readers import eye
 from anon.evaluation.harness.subjects import keyed
 from anon.evaluation.judging import check_cosine, judge_notes
-from anon.evaluation.protocol import Protocol, some_of_each
+from anon.evaluation.protocol import Calibration, Protocol, some_of_each
 from anon.faces.contract import in_eight_bits
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
@@ -51,8 +51,9 @@ def test_what_the_harness_embedded_is_found(tmp_path):
     assert made.calibration("default", made.judge).threshold > 0
     mine = eyes(tmp_path)
     background = Data().faces("background")
-    assert mine.calibrate(JUDGE, background) == made.calibration("default", made.judge)
+    assert mine.calibrate_probes(JUDGE, background, 0).found == made.calibration("default", made.judge)
     assert mine.store.found == {"embeddings": 1} and not mine.store.made
+    assert mine.calibrate(JUDGE, background)[:4] == made.picture_calibration("default", made.judge)[:4]
     people = mine.basis(Data(), seed=0).people()
     assert torch.equal(people, made.workshop.basis("default", encoder(0)).people()) and people.shape == (6, 32)
 
@@ -60,11 +61,11 @@ def test_what_the_harness_embedded_is_found(tmp_path):
 def test_the_gallery_holds_averages_and_pictures():
     faces = People("evaluation", 4)
     enrol = some_of_each(faces, 2)
-    gallery = eyes().gallery(JUDGE, faces, enrol, 0.4)
+    gallery = eyes().gallery(JUDGE, faces, enrol, Calibration(0.4, 0.01, 0.1, 100, levels=(0.3, 0.5)))
     assert gallery.owners.tolist() == [0, 0, 1, 1, 2, 2, 3] and gallery.people.tolist() == [0, 1, 2, 3]
     pair = gallery.pictures[:2].sum(0)
     torch.testing.assert_close(gallery.averages[0], pair / pair.norm())
-    assert gallery.threshold == 0.4
+    assert gallery.threshold == 0.4 and gallery.levels.tolist() == pytest.approx([0.3, 0.5])
 
 
 def test_keys_tell_pictures_and_sets_apart():

@@ -19,13 +19,22 @@ from anon.anonymizers.composed import Unchanged
 from anon.errors import UserError
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.lfw import run
-from anon.evaluation.pairs import PairSet, Scale, distances, embed_pairs, enrolled, score_pairs, val_at_far
+from anon.evaluation.pairs import (
+    PairSet,
+    Scale,
+    distances,
+    embed_pairs,
+    enrolled,
+    fold_thresholds,
+    score_pairs,
+    val_at_far,
+)
 from anon.faces.collections.photographs.lfw import LFW
 from anon.faces.detection.contract import Detections
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.networks.mobilefacenet import MobileFaceNet
-from anon.identity.verification import kfold_accuracy, threshold_at_far
+from anon.identity.verification import kfold_accuracy
 from tests.evaluation.tiny_world import Data, Other, encoder, judge
 
 POLICY = {
@@ -114,7 +123,7 @@ def config(root: Path, **changes: object):
                 "root": str(root),
                 "points": str(root / "points.csv"),
             },
-            **{"size": 16, "far": 0.1, "resamples": 50, "anchors": 15, "batch_size": 7},
+            **{"size": 16, "far": 0.125, "resamples": 50, "anchors": 15, "batch_size": 7},
         },
         "policy": POLICY,
         "paths": {"cache": None},
@@ -137,7 +146,7 @@ def test_a_generator_from_end_to_end(tiny_lfw: Path, tmp_path: Path, capsys: pyt
     counts = content["counts"]
     assert (counts["pairs"], counts["genuine"], counts["impostor"], counts["folds"]) == (32, 16, 16, 2)
     assert (counts["identities"], counts["photographs"], counts["probes"], counts["enrolled"]) == (16, 32, 16, 16)
-    assert counts["far_achieved"] == 1 / 16 and counts["points_given"] == 32 and counts["training_identities"] == 0
+    assert counts["far_achieved"] < 0.5 and counts["points_given"] == 32 and counts["training_identities"] == 0
     printed = capsys.readouterr().out
     assert "paper: FIVA + ITM" in printed and "*paper: Gafni*" in printed and ".035" in printed
     assert printed.splitlines()[-1] == str(path) and not any(name in printed for name in PEOPLE)
@@ -149,7 +158,10 @@ def test_what_is_refused(tiny_lfw: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=match):
             run(Other(), encoder(0), judge(0x5EED), Data(), config(tiny_lfw, **changes), tmp_path)
 
-    refused(r"needs 1,000 mismatched pairs, and pairs\.txt has 16", **{"protocol.far": 1e-3})
+    refused(
+        r"needs 1,000 mismatched pairs outside of the fold that it judges, and pairs\.txt has 8",
+        **{"protocol.far": 1e-3},
+    )
     refused("32 of the 32 photographs have no points", **{"protocol.collection.points": "null"})
     (tmp_path / "one.txt").write_text("1\nP00\t1\t2\nP00\t1\tP01\t1\n")
     refused("one set of pairs", **{"protocol.collection.pairs": str(tmp_path / "one.txt")})
@@ -227,8 +239,9 @@ def test_blur_on_real_photographs(real: Path, tmp_path: Path, record_property) -
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     recognizer = Judge(Encoder(MobileFaceNet(), 112, mean, std, name="mobilefacenet", weights=file), flip=False)
     z = embed_pairs(pictures, {"Real": None, "blur": Blur()}, recognizer.embed)
-    threshold, _ = threshold_at_far(distances(z["Real"], z["Real"], pictures)[~pictures.same], 0.02)
-    scale = Scale(z["Real"], threshold, 0.02, Bootstrap(pictures.people.flatten(), 200))
+    bootstrap = Bootstrap(pictures.people.flatten(), 200)
+    thresholds = fold_thresholds(distances(z["Real"], z["Real"], pictures), pictures, 0.02, bootstrap)
+    scale = Scale(z["Real"], thresholds, 0.02, bootstrap)
     real_row, blurred = (score_pairs(z[name], pictures, scale) for name in ("Real", "blur"))
     record_property("lfw", f"TPR {real_row['TPR'].text()} -> {blurred['TPR'].text()}")
     assert real_row["accuracy"].value > 0.97 and real_row["TPR"].value > 0.97 and real_row["ID"].value > 0.95

@@ -26,7 +26,7 @@ def test_intervals_are_those_of_resamples_written_out() -> None:
     far, resamples, seed = 0.05, 60, 2
     found = calibrated(z, labels, far, "the judge", resamples, seed)
     exact = calibrate(z, labels, far, "the judge")
-    assert found.found == exact
+    assert found.found[:4] == exact[:4]
     assert (found.threshold.value, found.eer.value) == (exact.threshold, exact.eer)
 
     rates, limits = [], []

@@ -33,6 +33,7 @@ from anon.evaluation.harness.workshop import Attacker, Behind, Method, Needs, Wo
 from anon.evaluation.judging import check_cosine, check_recognizes, kinship_notes
 from anon.evaluation.modes import Basis
 from anon.evaluation.provenance import Provenance
+from anon.evaluation.thresholds import calibrated, calibrated_probes
 from anon.faces.contract import in_eight_bits, to_float
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -85,7 +86,7 @@ class Bench:
         self.provenance = Provenance(suite)
         self.workshop = Workshop(suite, judge, device, self._basis, self.known)
         self._subjects: dict[str, Subjects] = {}
-        self._calibrations: dict[tuple[str, str], rules.Calibration] = {}
+        self._calibrations: dict[tuple[str, str, str], rules.Calibration] = {}
         self._compared: set[tuple[str, str]] = set()
         self._conditioning: dict[int, Eye] = {}  # they hold their encoders, so that no id is used twice
         self._hashes: dict[int, tuple[object, str]] = {}
@@ -105,16 +106,32 @@ class Bench:
         return self._subjects[data]
 
     def calibration(self, data: str, by: Eye) -> rules.Calibration:
-        """A recognizer's thresholds from the background people."""
-        name = (data, by.key)
+        """A recognizer's threshold of probes against the enrolled, from the background people."""
+        name = (data, by.key, "probes")
         if name not in self._calibrations:
-            group = self.subjects(data).background
-            z = self.z(Originals(group), by)
-            found = rules.calibrate(z, group.labels, self.suite.far, by.recognizer.name)
+            z = self.z(Originals(self.subjects(data).background), by)
+            found = self._against_enrolled(data, z, by.recognizer.name)
             if by is self.judge:
                 check_recognizes(found, by.recognizer, self.suite)
             self._calibrations[name] = found
         return self._calibrations[name]
+
+    def picture_calibration(self, data: str, by: Eye) -> rules.Calibration:
+        """A recognizer's threshold of pictures against each other, from the background people."""
+        name = (data, by.key, "pictures")
+        if name not in self._calibrations:
+            people, suite = self.subjects(data), self.suite
+            which = people.calibrating.pictures
+            z, labels = self.z(Originals(people.background), by)[which], people.background.labels[which]
+            made = calibrated(z, labels, suite.far, by.recognizer.name, suite.resamples, self.seed)
+            self._calibrations[name] = made.found
+        return self._calibrations[name]
+
+    def _against_enrolled(self, data: str, z: Tensor, who: str) -> rules.Calibration:
+        people, suite = self.subjects(data), self.suite
+        group = people.background
+        roles = people.calibrating
+        return calibrated_probes(z, group.labels, group.videos, roles, suite.far, who, suite.resamples, self.seed).found
 
     def conditioning(self, encoder: Encoder) -> Eye:
         """The recognizer that conditions a generator, as it conditions; hashed once."""
@@ -135,7 +152,7 @@ class Bench:
     def gallery(self, data: str, by: Eye) -> Gallery:
         """The enrolled people as a recognizer sees them, with its threshold."""
         group = self.subjects(data).enrolled
-        return Gallery.of(self.z(Originals(group), by), group.labels, self.calibration(data, by).threshold)
+        return Gallery.of(self.z(Originals(group), by), group.labels, group.videos, self.calibration(data, by))
 
     def _basis(self, data: str, encoder: Encoder) -> Basis:
         by, people = self.conditioning(encoder), self.subjects(data)
@@ -144,9 +161,10 @@ class Bench:
             z = self.z(Originals(people.anchors), by)
             return rules.anchors(z, people.anchors.labels, self.suite.anchors, self.seed).to(self.device)
 
-        return Basis(
-            anchors, lambda: self.z(Originals(people.background), by), lambda: self.calibration(data, by).threshold
-        )
+        def threshold() -> float:
+            return self.picture_calibration(data, by).threshold
+
+        return Basis(anchors, lambda: self.z(Originals(people.background), by), threshold)
 
     def known(self, part: object, title: str, data: str) -> None:
         """See that no network in ``part`` knows the evaluation people of a data set.
@@ -323,8 +341,8 @@ class Bench:
     def armed(self, one: Combination, attacker: Attacker) -> Armed:
         """The gallery of the combination's adversary: the judge's, unless it enrols or recognizes for itself.
 
-        Then its threshold is taken anew, at the same false accept rate, on background people treated as it treats those
-        whom it enrols, by a second instance that remembers nobody of them.
+        Then its threshold is taken anew, at the same false accept rate of probes against the enrolled, on background
+        people treated as it treats those whom it enrols, by a second instance that remembers nobody of them.
         """
         attack = attacker.make(self.seed + 1)
         recognizer = attack.judge(self.judge.recognizer)
@@ -333,9 +351,9 @@ class Bench:
         check_cosine(recognizer, f"The recognizer of '{one.attack}'")
         people = self.subjects(one.data)
         z = self._enrolled(people.background, attacker, self.seed + 2, f"calibrating {one.attack}")
-        limit = rules.calibrate(z, people.background.labels, self.suite.far, f"the adversary '{one.attack}'").threshold
+        found = self._against_enrolled(one.data, z, f"the adversary '{one.attack}'")
         z = self._enrolled(people.enrolled, attacker, self.seed + 1, f"enrolling for {one.attack}")
-        return Armed(Gallery.of(z, people.enrolled.labels, limit), anew=True)
+        return Armed(Gallery.of(z, people.enrolled.labels, people.enrolled.videos, found), anew=True)
 
     def _enrolled(self, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
         @torch.no_grad()

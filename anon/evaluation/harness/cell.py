@@ -152,8 +152,13 @@ class Cell:
 
     @property
     def threshold(self) -> float:
-        """Cosine distance below which the judge takes two faces for one person."""
-        return self.bench.calibration(self.one.data, self.bench.judge).threshold
+        """Cosine distance below which the judge takes two *pictures* for one person; averages have the gallery's."""
+        return self.bench.picture_calibration(self.one.data, self.bench.judge).threshold
+
+    @property
+    def levels(self) -> Tensor:
+        """(K,) quantiles of that threshold over resampled background people."""
+        return torch.tensor(self.bench.picture_calibration(self.one.data, self.bench.judge).levels)
 
     def z(self, of: str) -> Tensor:
         """(R, D) unit embeddings by the judge; ``SEEN``: what the adversary compares with :attr:`gallery`."""
@@ -265,6 +270,10 @@ class Cell:
     def mean(self, values: Tensor, share: bool = False) -> Figure:
         """The mean of the rows' values (R,) with its interval over identities."""
         return self.bootstrap.mean(values, self.labels, share)
+
+    def below(self, distance: Tensor, threshold: float, levels: Tensor | None = None) -> Figure:
+        """The share of the rows' distances (R,) below a threshold, with its spread where that has quantiles (K,)."""
+        return self.bootstrap.below(distance, threshold, levels, self.labels)
 
     def known_mean(self, values: Tensor, share: bool = False) -> Figure:
         """The mean of the values that are known (not NaN)."""

@@ -22,7 +22,9 @@ from anon.evaluation.harness.cell import Cell, Measure
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.provenance import code, made_of
 
-_CODE = (Cell, Bench.armed, Bench.rows, Bootstrap, Gallery)  # what a measure can call
+# What a measure can call.
+_CODE = (Cell, Bench.armed, Bench.rows, Bench.calibration, Bench.picture_calibration, Bootstrap, Gallery)
+BESIDE = ("draws", "each")  # tensors of a figure
 
 
 def figures_of(measure: Measure, settings: Mapping[str, Any], cell: Cell) -> dict[str, Figure]:
@@ -36,7 +38,7 @@ def figures_of(measure: Measure, settings: Mapping[str, Any], cell: Cell) -> dic
 
 
 def _encoded(figures: Mapping[str, Figure]) -> Tensors:
-    """Names and reasons as bytes of JSON, numbers and draws as tensors."""
+    """Names and reasons as bytes of JSON, numbers, draws and people's values as tensors."""
     words = [[name, figure.reason, figure.n] for name, figure in figures.items()]
     numbers = [
         [math.nan if part is None else part for part in (figure.value, figure.low, figure.high)]
@@ -46,7 +48,8 @@ def _encoded(figures: Mapping[str, Figure]) -> Tensors:
         "words": torch.tensor(list(json.dumps(words).encode()), dtype=torch.uint8),
         "numbers": torch.tensor(numbers, dtype=torch.float64).view(-1, 3),
     }
-    return found | {f"draws {name}": figure.draws for name, figure in figures.items() if figure.draws is not None}
+    beside = ((f"{kind} {name}", getattr(figure, kind)) for kind in BESIDE for name, figure in figures.items())
+    return found | {name: tensor for name, tensor in beside if tensor is not None}
 
 
 def _decoded(kept: Tensors) -> dict[str, Figure]:
@@ -54,5 +57,5 @@ def _decoded(kept: Tensors) -> dict[str, Figure]:
     found = {}
     for (name, reason, n), row in zip(words, kept["numbers"].tolist(), strict=True):
         value, low, high = (None if math.isnan(part) else part for part in row)
-        found[name] = Figure(value, low, high, reason, n, kept.get(f"draws {name}"))
+        found[name] = Figure(value, low, high, reason, n, *(kept.get(f"{kind} {name}") for kind in BESIDE))
     return found

@@ -27,7 +27,7 @@ from torch import nn
 from anon.errors import Failed
 from anon.evaluation import report
 from anon.evaluation import results as files
-from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.bootstrap import apart
 from anon.evaluation.document import (
     Column,
     Curve,
@@ -229,10 +229,21 @@ def _once(shown: Sequence[Combination], found: Found) -> list[Combination]:
 
 
 def _judge(bench: Bench, data: str) -> Recognizer:
-    known = bench.calibration(data, bench.judge)
+    known, pictures = bench.calibration(data, bench.judge), bench.picture_calibration(data, bench.judge)
     judge = bench.judge.recognizer
     return Recognizer(
-        judge.name, judge.metric, known.threshold, bench.suite.far, known.far, known.impostor_pairs, known.eer
+        name=judge.name,
+        metric=judge.metric,
+        threshold=known.threshold,
+        far=bench.suite.far,
+        far_achieved=known.far,
+        impostor_pairs=known.impostor_pairs,
+        eer=known.eer,
+        threshold_low=known.low,
+        threshold_high=known.high,
+        picture_threshold=pictures.threshold,
+        picture_threshold_low=pictures.low,
+        picture_threshold_high=pictures.high,
     )
 
 
@@ -254,7 +265,7 @@ def _people(bench: Bench, data: str) -> People:
 
 
 def _differences(plan: Plan, found: Found, places: Mapping[Combination, int]) -> list[Difference]:
-    """Every line's columns minus the baseline's, on the same resamples of the same people."""
+    """Every line's columns minus the baseline's, on the same people."""
     base = plan.baseline
     if base is None:
         return []
@@ -264,11 +275,9 @@ def _differences(plan: Plan, found: Found, places: Mapping[Combination, int]) ->
             continue
         for column in plan.columns:
             own, other = (_figure(found, place, column) for place in (one, base))
-            if own is None or other is None or own.draws is None or other.draws is None:
-                continue
-            low, high = Bootstrap.interval(own.draws - other.draws)
-            apart = Figure(cast(float, own.value) - cast(float, other.value), low, high, n=min(own.n, other.n))
-            parts.append(Difference(plan.name, _named(column), places[one], places[base], apart))
+            found_apart = None if own is None or other is None else apart(own, other)
+            if found_apart is not None:
+                parts.append(Difference(plan.name, _named(column), places[one], places[base], found_apart))
     return parts
 
 
@@ -285,7 +294,7 @@ def _finished(document: Document, pictures: dict[str, str], seconds: float, devi
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     made = {"date": now, "seconds": round(seconds, 1), "device": str(device), "cores": os.cpu_count() or 0}
     lines = tuple(
-        replace(line, metrics={name: replace(figure, draws=None) for name, figure in line.metrics.items()})
+        replace(line, metrics={name: replace(figure, draws=None, each=None) for name, figure in line.metrics.items()})
         for line in document.lines
     )
     return replace(document, lines=lines, pictures=pictures, made=made)

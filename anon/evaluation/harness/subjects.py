@@ -35,6 +35,11 @@ class Group:
         """(N,) who they are."""
         return self.faces.labels[self.indices]
 
+    @property
+    def videos(self) -> Tensor:
+        """(N,) their clips, -1 for stills."""
+        return self.faces.videos[self.indices]
+
     def batches(self, size: int, what: str) -> Iterator[Sample]:
         """In order, with a bar that says ``what``."""
         return batches(self.faces, self.indices, size, what)
@@ -56,6 +61,7 @@ class Subjects:
     clips: Tensor  # (M, n) places among the items, frames in order
     enrolled: Group
     background: Group  # calibrates thresholds
+    calibrating: rules.Calibrating  # places among the background's pictures
     anchors: Group  # training people, whose mixtures are fake identities
     sources: Tensor  # (N,) index of a picture of another person for each item
     truth: dict[str, Tensor]  # (N, ...) what the data knows of the items
@@ -86,6 +92,8 @@ def subjects(data: rules.Data, rule: rules.Protocol, few: int, seed: int) -> Sub
     probes = torch.searchsorted(items, half.probe)
     chosen = rules.first_of_each(faces.labels[half.probe], few)
     group, truth = keyed(faces, items)
+    known = data.faces("background")
+    roles = rules.calibrating(known, rule.calibration_images)
     return Subjects(
         name=data.name,
         items=group,
@@ -93,8 +101,9 @@ def subjects(data: rules.Data, rule: rules.Protocol, few: int, seed: int) -> Sub
         few=probes[chosen],
         clips=torch.searchsorted(items, clips),
         enrolled=keyed(faces, half.enrol)[0],
-        background=_sample(data, "background", rule),
-        anchors=_sample(data, "train", rule),
+        background=keyed(known, roles.every)[0],
+        calibrating=roles.within(roles.every),
+        anchors=_anchors(data, rule),
         sources=_sources(faces, items, half.probe, seed),
         truth=truth,
         bootstrap=Bootstrap(faces.labels[items], rule.resamples, seed),
@@ -102,8 +111,8 @@ def subjects(data: rules.Data, rule: rules.Protocol, few: int, seed: int) -> Sub
     )
 
 
-def _sample(data: rules.Data, split: str, rule: rules.Protocol) -> Group:
-    faces = data.faces(split)
+def _anchors(data: rules.Data, rule: rules.Protocol) -> Group:
+    faces = data.faces("train")
     return keyed(faces, rules.some_of_each(faces, rule.calibration_images))[0]
 
 

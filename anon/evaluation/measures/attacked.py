@@ -14,7 +14,7 @@ from anon.evaluation.harness.cell import SEEN, TARGET, Cell
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.retrieval import by_rank
 from anon.metrics.preservation import ssim
-from anon.metrics.retrieval import retrieval_hits
+from anon.metrics.retrieval import retrieval_distances
 
 
 class Attacked:
@@ -32,8 +32,8 @@ class Attacked:
         if cell.one.attack == NONE:
             return {}
         gallery = cell.gallery
-        hits = retrieval_hits(cell.z(SEEN), cell.labels, gallery.averages, gallery.people, gallery.threshold)
-        figures = {"RA": cell.mean(hits.double(), share=True)} | by_rank(cell, "RA", self.ks)
+        found = retrieval_distances(cell.z(SEEN), cell.labels, gallery.averages, gallery.people)
+        figures = {"RA": cell.below(found, gallery.threshold, gallery.levels)} | by_rank(cell, "RA", self.ks)
         figures["recalibrated"] = Figure(float(cell.rethresholded), n=len(gallery.people))
         view = cell.view(SEEN)
         if view.pictures.kind != "attacked":  # he looks at the published faces themselves

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
-from anon.metrics.distances import deidentified, identity_distances
+from anon.metrics.distances import identity_distances
 
 
 class TargetDistance:
@@ -19,6 +19,6 @@ class TargetDistance:
         if cell.unchanged:
             return {}
         apart = identity_distances(cell.z(PUBLISHED), cell.z(TARGET))
-        far = deidentified(apart["cosine"], cell.threshold)
+        far = cell.below(-apart["cosine"], -cell.threshold, -cell.levels)  # above it, as `deidentified` has it
         figures = {"target_distance" if name == "cosine" else name: cell.mean(value) for name, value in apart.items()}
-        return figures | {"deidentified": cell.mean(far.double(), share=True)}
+        return figures | {"deidentified": far}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, Cell
 from anon.evaluation.harness.suite import NONE
-from anon.metrics.retrieval import retrieval_hits
+from anon.metrics.retrieval import retrieval_distances
 
 
 class EncoderRetrieval:
@@ -18,5 +18,5 @@ class EncoderRetrieval:
         if encoder is None or found is None:
             return {}
         z, gallery = found
-        hits = retrieval_hits(z, cell.labels, gallery.averages, gallery.people, gallery.threshold)
-        return {f"ID_{encoder.name}": cell.mean(hits.double(), share=True)}
+        distance = retrieval_distances(z, cell.labels, gallery.averages, gallery.people)
+        return {f"ID_{encoder.name}": cell.below(distance, gallery.threshold, gallery.levels)}

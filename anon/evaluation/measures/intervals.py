@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anon.evaluation.bootstrap import ALPHA, Bootstrap
+from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
+from anon.evaluation.shares import spread_ends
 
 
 def columns(bootstrap: Bootstrap, labels: Tensor) -> Tensor:
@@ -19,15 +20,12 @@ def resampled(value: float, draws: Tensor, labels: Tensor, share: bool = False) 
 
     Args:
         labels: (N,) who the faces or clips are that it was measured on; one person has nobody to resample.
-        share: the value is a share; at 0 or 1 the open end is the exact bound, as in :meth:`Bootstrap.ratio`.
+        share: the value lies in [0, 1], see :func:`anon.evaluation.shares.spread_ends`.
     """
     people = len(labels.unique())
     if people < 2:
         return Figure(value, n=len(labels))
-    low, high = Bootstrap.interval(draws)
-    if share and value in (0.0, 1.0):
-        bound = (ALPHA / 2) ** (1 / people)
-        low, high = (0.0, 1.0 - bound) if value == 0.0 else (bound, 1.0)
+    low, high = spread_ends(value, draws, people) if share else Bootstrap.interval(draws)
     return Figure(value, low, high, n=len(labels), draws=draws)
 
 

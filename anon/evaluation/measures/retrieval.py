@@ -3,7 +3,8 @@
     ID           share of the probes whose nearest enrolled person is their own, below the judge's threshold
     ID_rank<k>   the own person is among the k nearest, without a threshold        MRR   mean of 1 / rank
     negID        ID of -z, by which an anonymizer that only maximizes the distance is found again
-    ID_per_image every enrolled picture is an entry of its own, instead of each person's average
+    ID_per_image every enrolled picture is an entry of its own, instead of each person's average; the threshold is that
+                 of pictures against each other
 
 With an attack in the combination these are :mod:`anon.evaluation.measures.attacked`'s.
 """
@@ -17,7 +18,7 @@ from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import SEEN, Cell
 from anon.evaluation.harness.suite import NONE
 from anon.metrics.ranks import ranks
-from anon.metrics.retrieval import retrieval_hits
+from anon.metrics.retrieval import retrieval_distances
 
 
 class Retrieval:
@@ -36,15 +37,12 @@ class Retrieval:
             return {}
         z, gallery, labels = cell.z(SEEN), cell.gallery, cell.labels
         one, each = (gallery.averages, gallery.people), (gallery.pictures, gallery.owners)
-        asked = {
-            "ID": (one, gallery.threshold, False),
-            "negID": (one, gallery.threshold, True),
-            "negID_rank1": (one, math.inf, True),
-            "ID_per_image": (each, gallery.threshold, False),
-        }
+        found, negated = (retrieval_distances(z, labels, *one, negate) for negate in (False, True))
         figures = {
-            name: cell.mean(retrieval_hits(z, labels, *entries, threshold, negate).double(), share=True)
-            for name, (entries, threshold, negate) in asked.items()
+            "ID": cell.below(found, gallery.threshold, gallery.levels),
+            "negID": cell.below(negated, gallery.threshold, gallery.levels),
+            "negID_rank1": cell.below(negated, math.inf),
+            "ID_per_image": cell.below(retrieval_distances(z, labels, *each), cell.threshold, cell.levels),
         }
         reciprocal = 1.0 / ranks(z, labels, *one).double()
         return figures | by_rank(cell, "ID", self.ks) | {"MRR": cell.mean(reciprocal, share=True)}

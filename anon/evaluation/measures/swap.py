@@ -30,7 +30,7 @@ from anon.evaluation.measures.intervals import columns, resampled
 from anon.evaluation.measures.reading import read, unread
 from anon.identity.verification import distance
 from anon.metrics.comparisons import PAIRS
-from anon.metrics.retrieval import retrieval_hits
+from anon.metrics.retrieval import retrieval_distances
 from anon.metrics.shape import shape_distance
 
 
@@ -64,13 +64,13 @@ class Swap:
 
 def _whose(cell: Cell, gallery: Gallery, z: Tensor) -> dict[str, Figure]:
     asked = {
-        "swap_ID": (cell.source_labels, float("inf")),
-        "swap_ID_threshold": (cell.source_labels, gallery.threshold),
-        "swap_ID_target": (cell.labels, float("inf")),
+        "swap_ID": (cell.source_labels, float("inf"), None),
+        "swap_ID_threshold": (cell.source_labels, gallery.threshold, gallery.levels),
+        "swap_ID_target": (cell.labels, float("inf"), None),
     }
     return {
-        name: cell.mean(retrieval_hits(z, who, gallery.averages, gallery.people, limit).double(), share=True)
-        for name, (who, limit) in asked.items()
+        name: cell.below(retrieval_distances(z, who, gallery.averages, gallery.people), limit, levels)
+        for name, (who, limit, levels) in asked.items()
     }
 
 

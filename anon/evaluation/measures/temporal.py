@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import torch
 
-from anon.evaluation.bootstrap import ALPHA
 from anon.evaluation.document import Curve
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import CHANGED, Cell
 from anon.evaluation.measures.intervals import columns
+from anon.evaluation.shares import TAIL
 from anon.metrics.temporal import identity_invariance, temporal_consistency
 
 NAMES = ("M_tc_mu", "M_tc_sigma", "identity_invariance")
@@ -39,7 +39,7 @@ class Temporal:
         sums = torch.zeros(weights.shape[1], z.shape[1], dtype=torch.float64).index_add_(0, place, apart)  # (I, n)
         counts = torch.bincount(place, minlength=weights.shape[1]).double()
         draws = (weights @ sums) / (weights @ counts)[:, None]  # (R, n)
-        low, high = draws.nanquantile(torch.tensor([ALPHA / 2, 1 - ALPHA / 2], dtype=torch.float64), dim=0).tolist()
+        low, high = draws.nanquantile(torch.tensor([TAIL, 1 - TAIL], dtype=torch.float64), dim=0).tolist()
         frames = tuple(float(frame) for frame in range(z.shape[1]))
         return [Curve("temporal", label, line, frames, tuple(apart.mean(0).tolist()), tuple(low), tuple(high))]
 

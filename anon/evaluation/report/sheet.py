@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from anon.evaluation.document import Column, Difference, Document, Table
+from anon.evaluation.document import Column, Difference, Document, Recognizer, Table
 from anon.evaluation.figures import Figure, short
 from anon.evaluation.published import Published, published
 
@@ -149,7 +149,8 @@ def measured(document: Document) -> list[tuple[str, list[str]]]:
     facts: dict[str, list[str]] = {
         "judge": [judge.name if judge else "" for judge in judges],
         "distance": [judge.metric if judge else "" for judge in judges],
-        "threshold": [f"{judge.threshold:.4g}" if judge else "" for judge in judges],
+        "threshold": [_limit(judge, "threshold") for judge in judges],
+        "threshold of two pictures": [_limit(judge, "picture_threshold") for judge in judges],
         "FAR wanted": [f"{judge.far:g}" if judge else "" for judge in judges],
         "FAR achieved": [f"{judge.far_achieved:.2g}" if judge else "" for judge in judges],
         "calibrated on": [f"{judge.impostor_pairs:,} pairs, {judge.split}" if judge else "" for judge in judges],
@@ -164,6 +165,12 @@ def measured(document: Document) -> list[tuple[str, list[str]]]:
         "clips": [f"{who.clips:,}" if who else "" for who in people],
     }
     return [(name, values) for name, values in facts.items() if any(values)]
+
+
+def _limit(judge: Recognizer | None, name: str) -> str:
+    """A threshold with its interval."""
+    value, low, high = (getattr(judge, f"{name}{end}", None) for end in ("", "_low", "_high"))
+    return "" if value is None else f"{value:.4g}" if low is None else f"{value:.4g} [{low:.4g}, {high:.4g}]"
 
 
 def datasets(document: Document) -> list[str]:

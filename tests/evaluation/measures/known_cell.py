@@ -66,6 +66,10 @@ class KnownCell(Cell):
         return self.given_gallery.threshold
 
     @property
+    def levels(self) -> Tensor:
+        return torch.zeros(0)
+
+    @property
     def clip_labels(self) -> Tensor:
         return torch.tensor(self.given_clip_labels)
 
