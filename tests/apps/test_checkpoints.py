@@ -87,7 +87,7 @@ def test_a_checkpoint_may_build_what_conf_builds_and_nothing_else() -> None:
 
 def test_a_package_is_built_from_where_the_command_line_trusts_it(tmp_path: Path) -> None:
     path = written(tmp_path / "a.ckpt", {"_target_": "tests.apps.tiny.Tiny", "width": 3})
-    with pytest.raises(UserError, match=r"tests\.apps\.tiny\.Tiny.*say trust=tests\."):
+    with pytest.raises(UserError, match=r"tests\.apps\.tiny\.Tiny.*say trust=tests"):
         restore_module(path)
     for packages in ("tests", ["other", "tests.apps"]):
         with trusting(packages):
@@ -97,7 +97,7 @@ def test_a_package_is_built_from_where_the_command_line_trusts_it(tmp_path: Path
     hop = written(tmp_path / "b.ckpt", {"_target_": "tests.apps.tiny.os.system", "command": "true"})
     with trusting("tests"), pytest.raises(UserError, match=r"asks to run tests\.apps\.tiny\.os\.system"):
         restore_module(hop)
-    for name in ("anon", "anon.apps", "my package", "a..b"):
+    for name in ("anon", "anon.apps", "my package", "a..b", "os", "subprocess", "torch", "torch.hub", "hydra"):
         with pytest.raises(UserError, match="no name of a package of your own"), trusting(name):
             pass
 

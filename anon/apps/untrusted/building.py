@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,6 +34,21 @@ Built = TypeVar("Built")
 
 #: Hydra's own words in a configuration; the rest of a mapping with a target are the target's arguments.
 _WORDS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
+_NOBODYS = {
+    *(
+        "anon",
+        "cv2",
+        "hydra",
+        "lightning_fabric",
+        "numpy",
+        "omegaconf",
+        "onnx",
+        "onnxruntime",
+        "PIL",
+        "pytorch_lightning",
+    ),
+    *("safetensors", "torch", "torchvision", "wandb", "yaml"),
+}
 #: What comes of numbers and names that no part can be built of.
 _MISFITS = (
     *(HydraException, OmegaConfBaseException, ArithmeticError, AssertionError, AttributeError, LookupError),
@@ -55,7 +71,7 @@ def trusting(packages: str | Sequence[str] | None) -> Iterator[None]:
     """
     names = (packages,) if isinstance(packages, str) else tuple(packages or ())
     for name in names:
-        if not all(part.isidentifier() for part in str(name).split(".")) or name.split(".")[0] == "anon":
+        if not all(part.isidentifier() for part in str(name).split(".")) or not _ownable(str(name)):
             raise UserError(f"trust={name} is no name of a package of your own, such as trust=my_package.")
     token = _trusted.set(names)
     try:
@@ -129,7 +145,7 @@ def _check(content: dict[Any, Any], where: object, kind: Kind) -> None:
         if not isinstance(target, str) or not (target in allowed or _is_trusted(target)):
             target = str(target)[:80]
             own = target.partition(".")[0]
-            way = f"; if you know and trust it, say trust={own}" if own.isidentifier() and own != "anon" else ""
+            way = f"; if {own} is yours, say trust={own}" if own.isidentifier() and _ownable(own) else ""
             raise UserError(f"{where} asks to run {target}, which is no part of this project; it was not loaded{way}.")
     _check_words(content, where)
     if kind == "data" and (count := _rendered(content)) > MAX_RENDERED:
@@ -148,6 +164,12 @@ def _check_words(node: Any, where: object) -> None:
             if key == "size" and not (value is None or (isinstance(value, int) and 0 < value <= MAX_SIDE)):
                 raise UserError(f"{where} wants pictures of size={value}; sides are 1 to {MAX_SIDE} pixels.")
             _check_words(value, where)
+
+
+def _ownable(package: str) -> bool:
+    """Whether it may be somebody's own: Python's modules and what this project stands on hold more than models."""
+    own = package.partition(".")[0]
+    return own not in sys.stdlib_module_names and own not in _NOBODYS
 
 
 def _is_trusted(target: str) -> bool:
