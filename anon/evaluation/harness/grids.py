@@ -31,7 +31,7 @@ def write_grids(
     count: int,
     images: bool,
 ) -> dict[str, str]:
-    """Write grids of every table.
+    """Write grids of every table; none of one whose combinations an earlier table has shown already.
 
     Args:
         count: people of a grid; 0: none.
@@ -41,9 +41,12 @@ def write_grids(
         What each shows, by file name.
     """
     found: dict[str, str] = {}
+    shown: set[Combination] = set()
     for plan in tables if count > 0 else ():
         there = [one for one in plan.combinations if needs[one] is None and one.method != "real"]
         there = [one for one in there if cells[one].people.synthetic or images]
+        there = [] if shown.issuperset(there) else there
+        shown.update(there)
         groups: dict[tuple[object, ...], list[Combination]] = {}
         for one in there:  # what stands side by side shares its targets
             group = (one.data, one.input, one.policy == "source", one.method if one.dial is not None else None)

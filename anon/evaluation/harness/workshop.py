@@ -257,7 +257,7 @@ class Workshop:
         elif found is not None and found.stranger and _ships(settings, one.method):
             given = "attack.checkpoint" if "attack" in settings else f"+protocol.attacks.{name}.trained.{one.method}"
             return Needs(
-                f"needs an attack, no attack on {title_of(describe(method.pristine))} ships: "
+                f"needs an attack, no attack on {method.title} ships: "
                 f"{self._command(name, one)}, then {given}=<its checkpoint>"
             )
         else:
@@ -268,8 +268,7 @@ class Workshop:
             defense = None if behind is None else behind.defense
             note = check_victim(attack, method.pristine, f"The attack '{name}'", way_out, defense, adaptive)
         if note is not None:
-            policy = "" if one.policy in (NONE, "plain") else f" + {one.policy}"
-            self.tell(f"{name} on {method.title}{policy}: {note}.")
+            self.tell(f"{name} on {title_of(describe(method.pristine))}: {note}.")
         return note
 
     def _command(self, attack: str, one: Combination) -> str:

@@ -50,6 +50,12 @@ def keeps(table: Table) -> list[Column]:
     return [column for column in table.columns if column.better and not column.metric.startswith(_KINDRED)]
 
 
+def met_by_all(document: Document, table: Table) -> list[Column]:
+    """The adversaries whom every treatment of the table met: over others methods cannot be compared."""
+    found = points(document, table, leaks(table))
+    return [column for column in leaks(table) if not any(column.title in point.unknown for point in found)]
+
+
 def points(document: Document, table: Table, adversaries: Sequence[Column]) -> list[Point]:
     """The treatments of a table that at least one of the adversaries was measured on, in the table's order."""
     groups: dict[object, list[int]] = {}

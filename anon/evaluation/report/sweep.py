@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 from anon.evaluation.document import Column, Document, Table
 from anon.evaluation.figures import Figure
 from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, plainly, styles
-from anon.evaluation.report.privacy import Point, keeps, leaks, points
+from anon.evaluation.report.privacy import Point, keeps, leaks, met_by_all, points
 from anon.evaluation.report.sheet import ARROWS, datasets
 
 TIMES, LEAST = 5.0, 0.05
@@ -55,9 +55,15 @@ def limit(chance: float) -> float:
 
 
 def swept(document: Document, table: Table) -> list[Swept]:
-    """The methods of a sweep that have at least two settings."""
+    """The methods of a sweep that have at least two settings.
+
+    What stands side by side is the worst over the adversaries that all have met, while private is said of all that any
+    has met.
+    """
     series: dict[tuple[str, str], list[Point]] = {}
+    fair = {point.line: point.identified for point in points(document, table, met_by_all(document, table))}
     for point in points(document, table, leaks(table)):
+        point = replace(point, identified=fair.get(point.line, point.identified))
         line = document.lines[point.line]
         if line.dial is not None:
             series.setdefault((line.data, plainly(line)), []).append(point)
@@ -124,8 +130,9 @@ def sweeps(document: Document, table: Table) -> list[Plot]:
         ]
         dial = table.dial if alike else None
         paint = functools.partial(_paint, document=document, own=own, looks=looks, dial=dial)
-        worst = " and ".join(column.title for column in leaks(table))
-        worst = f"The largest of {worst}" if len(leaks(table)) > 1 else worst
+        met = met_by_all(document, table) or leaks(table)
+        worst = " and ".join(column.title for column in met)
+        worst = f"The largest of {worst}" if len(met) > 1 else worst
         caption = f"{worst}; dotted: the limit, {most:.3g}. Filled: private. Bands: 95 %."
         name = f"{table.name}-{data}-sweep"
         privacy = functools.partial(paint, column=None, most=most)

@@ -71,12 +71,12 @@ def test_another_method_is_refused_or_called_a_transfer():
         met("pixelate.ckpt", method="noise", policy="none")
     found, notes = met("pixelate.ckpt", transfer=True)
     assert isinstance(found, Attacker) and found.note == "transfer from Pixelate (blocks 2)"
-    assert notes == ["mine on Other + itm: transfer from Pixelate (blocks 2)."]
+    assert notes == ["mine on Other + ITM: transfer from Pixelate (blocks 2)."]
 
 
 def test_what_ships_is_no_attack_on_another_method():
     found, _ = met("shipped:pixelate")
-    assert isinstance(found, Needs) and found.why.startswith("needs an attack, no attack on Other + ITM ships: python ")
+    assert isinstance(found, Needs) and found.why.startswith("needs an attack, no attack on Other ships: python ")
     found, _ = met("shipped:pixelate", method="pixelate", policy="none")
     assert isinstance(found, Attacker) and found.note is None
 

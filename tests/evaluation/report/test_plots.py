@@ -109,6 +109,22 @@ def test_a_setting_that_an_adversary_was_not_tried_on_is_not_called_private() ->
     assert one.private == (False, False, True)
 
 
+def test_sweeps_compare_over_adversaries_whom_all_have_met() -> None:
+    """Kind: a worst case over unequal sets. A met an attack (.9) and B did not: both stand at their ID."""
+    columns = (Column("ID", "ID", "lower"), Column("RA", "RA", "lower", attack="x"), Column("ssim", "SSIM", "higher"))
+    rest = {"ssim": Figure(0.5)}
+    lines = tuple(
+        Line("d", name, dial=dial, metrics={"ID": Figure(0.1 * dial), **rest}) for name in "AB" for dial in (2.0, 1.0)
+    )
+    lines += tuple(Line("d", "A", dial=dial, attack="x", metrics={"RA": Figure(0.9)}) for dial in (2.0, 1.0))
+    table = Table("t", "T", columns, (0, 1, 2, 3), dial="px")
+    document = Document("d", 0, lines, (table,), {}, {})
+    for one in swept(document, table):
+        assert [point.value for point in one.points] == [0.2, 0.1]
+        assert one.private == (False, False)  # by the attack, or because nobody tried it
+    assert sweeps(document, table)[0].caption.startswith("ID; dotted")
+
+
 def test_many_points_have_numbers() -> None:
     lines = tuple(
         Line("d", f"method {i}", metrics={"ID": Figure(i / 20, 0.0, 1.0), "ssim": Figure(0.5 + i / 40)})
