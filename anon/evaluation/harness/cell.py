@@ -17,6 +17,7 @@ from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.suite import NONE, Combination
 from anon.evaluation.harness.workshop import Attacker, Method, Needs
 from anon.faces.contract import to_float
+from anon.identity.contract import check_embeddings
 from anon.provenance import code, made_of
 
 #: The four states of a face: as it was given, anonymized, behind the defense, and after the attack.
@@ -166,7 +167,8 @@ class Cell:
         if of != SEEN or self._attacker is None:
             return self.bench.z(view.pictures, self.bench.judge)[view.places]
         attack = self._attacker.make(self.bench.seed + 1)
-        return attack.probe(self.bench.z(view.pictures, self.bench.judge, attack)[view.places])
+        z = attack.probe(self.bench.z(view.pictures, self.bench.judge, attack)[view.places])
+        return check_embeddings(z, len(view), attack.judge(self.bench.judge.recognizer))
 
     def z_of_sources(self) -> Tensor:
         """(R, D) embeddings by the judge of the people who were swapped in."""

@@ -118,7 +118,8 @@ def test_what_was_evaluated(evaluated):
     """8 people, the last a distractor; 4 stills and 2 clips of 3 frames each: 2 stills and a clip probe."""
     document, _ = evaluated
     assert (document.seed, document.commit) == (3, "abc")
-    (note,) = document.notes  # there are six people to mix
+    shared, note = document.notes  # there are six people to mix
+    assert "are both a Projection" in shared
     assert "wanted cosine m=-0.5 is out of reach for 95% of the background faces" in note
     assert [(each.method, each.policy) for each in document.lines if each.attack == each.defense == "none"] == [
         ("Real", "none"),

@@ -128,10 +128,11 @@ def settings(**changes: Any) -> dict[str, Any]:
     return {**own, **changes}
 
 
-def bench(folder=None, data: Any = None, seed: int = 0, judge: int = 1, **changes: Any) -> Bench:
+def bench(folder=None, data: Any = None, seed: int = 0, judge: Any = 1, **changes: Any) -> Bench:
     """Built anew, as by another process; ``folder`` keeps what it makes."""
     made = tiny_world.Data(clips=2) if data is None else data
     reader = tiny_world.Read()
     tools = Tools(reader, "read")
     suite = Suite(**settings(**changes))
-    return Bench(suite, lambda name: made, tiny_world.judge(judge), tools, Store(folder), seed, torch.device("cpu"))
+    recognizer = tiny_world.judge(judge) if isinstance(judge, int) else judge
+    return Bench(suite, lambda name: made, recognizer, tools, Store(folder), seed, torch.device("cpu"))

@@ -1,0 +1,167 @@
+"""A failed measurement is no privacy.
+
+The kind: what could not be read compares as different, and different reads as private. NaN pictures became some colour,
+NaN distances were below no threshold, a judge that recognizes nobody found nobody. Each of these comes in by one door
+(``published``, ``embedded``, ``check_recognizes``). Other instances on the same doors: defenses, attacks, what an
+adversary enrols, key recovery, and the ladder, transfer, LFW and noise_share.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from anon.errors import Failed, UserError
+from anon.evaluation.embeddings import embedded
+from anon.evaluation.harness.cell import PUBLISHED, SEEN, Cell
+from anon.evaluation.harness.suite import Combination
+from anon.faces.contract import check_made, in_eight_bits, published, to_uint8
+from anon.identity.judge import Judge
+from tests.evaluation import tiny_world
+from tests.evaluation.harness.tiny_bench import Mirror, bench, settings
+
+HERE = "tests.evaluation.harness.test_failed"
+
+
+class Makes(nn.Module):
+    """A filter, a defense or an attack that makes ``what`` of every picture."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    def forward(self, images, target=None, rng=None, **given):
+        return {
+            "nan": torch.full_like(images, torch.nan),
+            "one nan": images.clone().index_put_((torch.tensor(0),) * 4, torch.tensor(torch.nan)),
+            "infinite": images / 0,
+            "loud": images.sign() * 1.5,
+            "small": images[..., :8, :8],
+            "grey": torch.zeros_like(images),
+            "bytes": to_uint8(images),
+        }[self.what]
+
+    def images(self, changed):
+        return self(changed)
+
+    def probe(self, z):
+        return z
+
+    def gallery(self, images):
+        return images
+
+    def judge(self, encoder):
+        return encoder
+
+
+BROKEN = ("nan", "one nan", "infinite", "loud", "small", "bytes")
+
+
+class Lost(Mirror):
+    """An attack that loses the probe."""
+
+    def probe(self, z):
+        return z * torch.nan
+
+
+class Reads(nn.Module):
+    """A judge whose embeddings are ``what``."""
+
+    name, metric, threshold, fingerprint = "reads", "cosine", None, "reads"
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what, self.inner = what, tiny_world.judge(1)
+
+    def embed(self, images):
+        z = self.inner.embed(images)
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(int(images.sum() * 1e4) % 2**31))
+        return {
+            "nan": z * torch.nan,
+            "long": z * 3,
+            "zero": z * 0,
+            "few": z[:-1],
+            "flat": z.flatten(),
+            "one": nn.functional.normalize(torch.ones_like(z)),
+            "random": nn.functional.normalize(noise),
+        }[self.what]
+
+
+def suite(**made: Any) -> dict[str, Any]:
+    """Names for everything that makes something broken."""
+    own = settings()
+    for what in (*BROKEN, "grey"):
+        node = {"_target_": f"{HERE}.Makes", "what": what}
+        own["methods"][what] = {"title": what, "anonymizer": node}
+        own["defenses"][what] = node
+        own["attacks"][what] = {"attack": node}
+    return {**own, **made}
+
+
+def cell(made, **place: Any) -> Cell:
+    return Cell(made, Combination(data="default", **place))
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_is_no_picture_has_no_figure(what: str) -> None:
+    """Of a method, a defense and an attack; it was eight bits of something before."""
+    made = bench(**suite())
+    for broken in (
+        cell(made, method=what),
+        cell(made, method="pixelate", defense=what),
+        cell(made, method="pixelate", attack=what),
+    ):
+        assert broken.needs() is None
+        with pytest.raises(Failed, match="measured"):
+            broken.z(SEEN if broken.one.attack != "none" else PUBLISHED)
+
+
+def test_a_picture_of_one_colour_is_a_result() -> None:
+    made = bench(**suite())
+    z = cell(made, method="grey").z(PUBLISHED)
+    assert z.shape[1] == 32 and bool(z.isfinite().all())
+
+
+@pytest.mark.parametrize("what", ["nan", "long", "zero", "few", "flat"])
+def test_what_is_no_embedding_is_refused(what: str) -> None:
+    with pytest.raises(Failed, match="The recognizer 'reads' gave"):
+        embedded(Reads(what), torch.zeros(3, 3, 16, 16))
+
+
+@pytest.mark.parametrize("what", ["one", "random"])
+def test_a_judge_that_recognizes_nobody_ends_the_run(what: str) -> None:
+    """All faces alike, or none: before a table is made, and before anything is drawn."""
+    made = bench(judge=Reads(what))
+    with pytest.raises(UserError, match="does not recognize unchanged faces"):
+        made.calibration("default", made.judge)
+
+
+def test_untrained_weights_recognize_nobody() -> None:
+    class Deaf(nn.Module):
+        dim = 32
+
+        def forward(self, x):
+            noise = torch.Generator().manual_seed(int(x.double().sum().abs() * 1e6) % 2**31)
+            return torch.randn(len(x), 32, generator=noise)
+
+    made = bench(judge=Judge(tiny_world.Encoder(Deaf(), 16, name="deaf"), flip=False))
+    with pytest.raises(UserError, match=r"'deaf' does not recognize .* mean and std"):
+        made.calibration("default", made.judge)
+
+
+def test_an_adversarys_probe_that_is_none_is_refused() -> None:
+    own = suite()
+    own["attacks"]["probe"] = {"attack": {"_target_": f"{HERE}.Lost"}}
+    with pytest.raises(Failed, match="NaN or infinite numbers"):
+        cell(bench(**own), method="pixelate", attack="probe").z(SEEN)
+
+
+def test_the_doors() -> None:
+    images = torch.rand(2, 3, 4, 4) * 2 - 1
+    assert torch.equal(published(images, images, "it"), in_eight_bits(images))
+    assert check_made(images * 1.005, images, "it").shape == images.shape  # rounding of a resampling
+    with pytest.raises(Failed, match="hold NaN"):
+        to_uint8(images * torch.nan)
