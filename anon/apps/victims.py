@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+import numpy as np
+import torch
 from omegaconf import DictConfig
 from torch import nn
 
@@ -19,7 +21,7 @@ from anon.anonymizers.contract import AnonymizerLike
 from anon.apps.checkpoints import restore_generator, restore_module, shipped_part
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
-from anon.defenses.contract import DefenseLike
+from anon.defenses.contract import DefenseLike, draws
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
@@ -27,7 +29,7 @@ from anon.evaluation.eyes import ENCODER, Eyes
 from anon.evaluation.harness.store import cache_of
 from anon.evaluation.modes import built_policies
 from anon.evaluation.protocol import Protocol
-from anon.faces.contract import FaceSet
+from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.datamodule import FaceData
 from anon.identity.contract import JudgeLike
 from anon.identity.judge import Judge
@@ -105,6 +107,36 @@ def defended(
     return made.eval() if isinstance(made, nn.Module) else made
 
 
+class AttackData(FaceData):
+    """An attacker's pairs; where ``software`` draws at random, training batches get new noise at every step.
+
+    A defense's draws are not the attacker's to know, so one that saw a single draw for each picture would learn these
+    and be weaker than it need be. The draws are a function of seed, step and rank, the same after a kill as without.
+
+    Args:
+        software: gives the anonymizer with its defense; None: pairs stay as they are.
+    """
+
+    def __init__(self, *args: Any, software: Callable[[], Defended | None], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.software = software
+
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Lightning's hook, on the device."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        trainer = self.trainer
+        software = self.software() if trainer is not None and trainer.training else None
+        if trainer is None or software is None:
+            return batch
+        image, changed = batch["image"], batch["changed"]  # type: ignore[typeddict-item]
+        place = (self.seed % 2**32, trainer.global_step, trainer.global_rank)
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        rng = torch.Generator(image.device).manual_seed(seed)
+        with torch.no_grad():
+            noisy = in_eight_bits(software.to(image.device).again(image.float(), changed.float(), rng))
+        return cast(Sample, {**batch, "changed": noisy.to(changed)})
+
+
 def attack_data(
     data: FaceData,
     victim: AnonymizerLike | Callable[..., AnonymizerLike],
@@ -119,7 +151,8 @@ def attack_data(
         data: the data of the experiment.
         victim: the anonymizer, or a function of ``data`` that makes it.
         pairs: how many the attacker owns; None: one for each picture of its people.
-        defense: behind the anonymizer: the attacker learns from defended pictures and adapts to them.
+        defense: behind the anonymizer: the attacker learns from defended pictures and adapts to them, with new noise at
+            every step where the defense draws any (:class:`AttackData`).
         against: checkpoint of the attack that a gradient defense works against.
         seed: which pictures, and the anonymizer's and the defense's own randomness.
 
@@ -131,10 +164,17 @@ def attack_data(
     def anonymizer() -> AnonymizerLike:
         return defended(data, victim, defense, against)
 
+    def software() -> Defended | None:
+        made = anonymizer() if defense is not None else None
+        return made if isinstance(made, Defended) and draws(made.defense) else None
+
     def sets(split: str) -> FaceSet:
         if split not in SPLITS:
             raise UserError(f"an attack has no split '{split}'.")
-        count = pairs if split == "train" else None
-        return cast(FaceSet, ChangedFaces(data.faces(SPLITS[split]), anonymizer(), count, seed))
+        train = split == "train"
+        drawing = software() if train else None
+        victim = anonymizer() if drawing is None else drawing.anonymizer
+        return cast(FaceSet, ChangedFaces(data.faces(SPLITS[split]), victim, pairs if train else None, seed))
 
-    return FaceData(sets, str(data.name), data.size, data.synthetic, data.batch_size, data.workers, data.seed)
+    own = (sets, str(data.name), data.size, data.synthetic, data.batch_size, data.workers, data.seed)
+    return AttackData(*own, software=software)

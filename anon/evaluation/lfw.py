@@ -3,9 +3,9 @@
     python evaluate.py experiment=fiva protocol=lfw protocol.collection.root=<lfw> protocol.collection.points=<csv>
 
 No pair is judged by a threshold that it helped to choose: that of a fold is taken at FAR 0.001 over the mismatched
-pairs of the *unchanged* photographs of the other folds, which the official list keeps apart by people. Brackets are 95 % over
-people, with the threshold's own spread. The row Real is the recognizer itself, with
-insightface's accuracy and VAL. Anchors and the tracker's threshold come from ``data``.
+pairs of the *unchanged* photographs of the other folds, which the official list keeps apart by people. Brackets are
+95 % over people, with the threshold's own spread. The row Real is the recognizer itself, with insightface's accuracy
+and VAL. Anchors and the tracker's threshold come from ``data``.
 """
 
 from __future__ import annotations
