@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -22,7 +24,7 @@ from anon.apps.checkpoints import restore_generator, restore_module, shipped_par
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
 from anon.attacks.victim import Record, describe
-from anon.defenses.contract import DefenseLike
+from anon.defenses.contract import DefenseLike, draws
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
@@ -31,7 +33,7 @@ from anon.evaluation.harness.store import cache_of
 from anon.evaluation.modes import reach_note, tracked
 from anon.evaluation.protocol import Data, Protocol
 from anon.evaluation.trained import check_victim
-from anon.faces.contract import FaceSet
+from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.datamodule import FaceData
 from anon.identity.contract import JudgeLike
 from anon.identity.judge import Judge
@@ -98,11 +100,36 @@ def record_of(config: DictConfig, key: str = "run.victim") -> Record | None:
 
 
 class AttackerData(FaceData):
-    """The attacker's data, which knows whom it shows: ``record`` gives the victim's."""
+    """An attacker's data, which knows whom it shows; where the victim draws at random, every step gets new draws.
 
-    def __init__(self, record: Callable[[], Record], *args: Any) -> None:
+    A defense's draws are not the attacker's to know, so one that saw a single draw for each picture would learn these
+    and be weaker than it need be. The draws are a function of seed, step and rank, the same after a kill as without.
+
+    Args:
+        record: gives the victim's.
+        software: gives the anonymizer with its defense; None: pairs stay as they are.
+    """
+
+    def __init__(
+        self, record: Callable[[], Record], *args: Any, software: Callable[[], Defended | None] = lambda: None
+    ) -> None:
         super().__init__(*args)
-        self.record = record
+        self.record, self.software = record, software
+
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Lightning's hook, on the device."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        trainer = self.trainer
+        software = self.software() if trainer is not None and trainer.training else None
+        if trainer is None or software is None:
+            return batch
+        image, changed = batch["image"], batch["changed"]  # type: ignore[typeddict-item]
+        place = (self.seed % 2**32, trainer.global_step, trainer.global_rank)
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        rng = torch.Generator(image.device).manual_seed(seed)
+        with torch.no_grad():
+            noisy = in_eight_bits(software.to(image.device).again(image.float(), changed.float(), rng))
+        return cast(Sample, {**batch, "changed": noisy.to(changed)})
 
 
 def defended(
@@ -152,7 +179,8 @@ def attack_data(
         data: the data of the experiment.
         victim: the anonymizer, or a function of ``data`` that makes it.
         pairs: how many the attacker owns; None: one for each picture of its people.
-        defense: behind the anonymizer: the attacker learns from defended pictures and adapts to them.
+        defense: behind the anonymizer: the attacker learns from defended pictures and adapts to them, with new noise at
+            every step where the defense draws any (:class:`AttackData`).
         against: checkpoint of the attack that a gradient defense works against.
         seed: which pictures, and the anonymizer's and the defense's own randomness.
 
@@ -164,11 +192,17 @@ def attack_data(
     def anonymizer() -> tuple[AnonymizerLike, Record]:
         return defended(data, victim, defense, against)
 
+    def software() -> Defended | None:
+        made = anonymizer()[0] if defense is not None else None
+        return made if isinstance(made, Defended) and draws(made.defense) else None
+
     def sets(split: str) -> FaceSet:
         if split not in SPLITS:
             raise UserError(f"an attack has no split '{split}'.")
-        count = pairs if split == "train" else None
-        return cast(FaceSet, ChangedFaces(data.faces(SPLITS[split]), anonymizer()[0], count, seed))
+        train = split == "train"
+        drawing = software() if train else None
+        shown = anonymizer()[0] if drawing is None else drawing.anonymizer
+        return cast(FaceSet, ChangedFaces(data.faces(SPLITS[split]), shown, pairs if train else None, seed))
 
     rest = (data.size, data.synthetic, data.batch_size, data.workers, data.seed)
-    return AttackerData(lambda: anonymizer()[1], sets, str(data.name), *rest)
+    return AttackerData(lambda: anonymizer()[1], sets, str(data.name), *rest, software=software)

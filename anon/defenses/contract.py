@@ -24,7 +24,8 @@ class DefenseLike(Protocol):
 
     ``target`` (B, 3, H, W) are the undistorted faces X_t, which the defender owns; gradient defenses ascend away from
     them. Random draws come only from ``rng`` and are moved to the images' device. A defense that does not use an
-    argument ignores it; one that needs it raises ``UserError`` when it is None.
+    argument ignores it; one that needs it raises ``UserError`` when it is None. One that draws nothing may say so by an
+    attribute ``draws = False``; then an attacker who learns from defended faces sees each of them once (:func:`draws`).
     """
 
     def __call__(
@@ -35,9 +36,16 @@ class DefenseLike(Protocol):
 class NoDefense(nn.Module):
     """The changed faces as they are."""
 
+    draws = False
+
     def forward(self, changed: Tensor, *, target: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
         """Returns ``changed``, checked."""
         return check_images(changed, "changed")
+
+
+def draws(defense: object) -> bool:
+    """Whether the same face is defended differently each time."""
+    return bool(getattr(defense, "draws", True))
 
 
 def within(owner: object, name: str, value: float, low: float, high: float = math.inf) -> float:

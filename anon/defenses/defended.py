@@ -15,7 +15,7 @@ from anon.errors import UserError
 
 
 class Defended(nn.Module):
-    """``forward`` anonymizes and defends; :class:`ParameterNoise` redraws with a noisy generator instead.
+    """``forward`` anonymizes and defends; :class:`ParameterNoise` redraws each face with a noisy generator of its own.
 
     Args:
         anonymizer: any; parameter noise needs one with a ``generator``.
@@ -42,9 +42,27 @@ class Defended(nn.Module):
     ) -> Tensor:
         """Faces (B, 3, H, W) in [-1, 1] -> changed and defended faces, the same form."""
         if isinstance(self.defense, ParameterNoise):
-            with self.defense.context(self.anonymizer.generator, drawing(self.defense, rng)):  # type: ignore[attr-defined]
-                return self.anonymizer(images, source=source, key=key, track=track, rng=rng)
+            given = {"source": source, "key": key, "track": track}
+            faces = []
+            for row in range(len(images)):
+                one = {
+                    name: part if part is None or len(part) == 1 else part[row, None] for name, part in given.items()
+                }
+                with self.defense.context(self.anonymizer.generator, drawing(self.defense, rng)):  # type: ignore[attr-defined]
+                    faces.append(self.anonymizer(images[row, None], **one, rng=rng))
+            return torch.cat(faces) if faces else images
         changed = self.anonymizer(images, source=source, key=key, track=track, rng=rng)
+        return self.defense(changed, target=images, rng=rng)
+
+    def again(self, images: Tensor, changed: Tensor, rng: torch.Generator) -> Tensor:
+        """What may be published of anonymized faces another time: new noise, one noisy generator for the batch.
+
+        Args:
+            images, changed: (B, 3, H, W) in [-1, 1], faces and what the anonymizer alone made of them.
+        """
+        if isinstance(self.defense, ParameterNoise):
+            with self.defense.context(self.anonymizer.generator, rng):  # type: ignore[attr-defined]
+                return self.anonymizer(images, rng=rng)
         return self.defense(changed, target=images, rng=rng)
 
 

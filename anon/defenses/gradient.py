@@ -57,7 +57,7 @@ class PGD(nn.Module):
         self.epsilon = within(self, "epsilon", epsilon, 0, 2)
         self.step = within(self, "step", step, 0)
         self.steps = whole_within(self, "steps", steps, 1)
-        self.random_start = random_start
+        self.random_start = self.draws = random_start
 
     def forward(self, changed: Tensor, *, target: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
         """Changed faces (B, 3, H, W) and their true faces ``target``, the same form -> defended faces.

@@ -40,6 +40,8 @@ def resized(images: Tensor, factor: float = 0.5) -> Tensor:
 class Jpeg(nn.Module):
     """Through a JPEG file of ``quality`` 1 (worst) to 100."""
 
+    draws = False
+
     def __init__(self, quality: int) -> None:
         super().__init__()
         self.quality = whole_within(self, "quality", quality, 1, 100)
@@ -51,6 +53,8 @@ class Jpeg(nn.Module):
 
 class Resample(nn.Module):
     """Shrunk to ``scale``, in (0, 1], of each side, at least one pixel, and enlarged again."""
+
+    draws = False
 
     def __init__(self, scale: float) -> None:
         super().__init__()

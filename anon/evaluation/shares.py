@@ -23,8 +23,6 @@ Several rows of values (those at resampled thresholds) are a mixture: their prob
 
 from __future__ import annotations
 
-import math
-
 import torch
 from scipy import special
 from torch import Tensor
@@ -91,9 +89,9 @@ def spread_ends(value: float, draws: Tensor, people: int) -> tuple[float, float]
 
 
 def _beta_end(value: float, variance: float, people: int) -> float:
-    found = value * value / variance if variance > 0 else math.inf if value > 0 else 0.0
-    most = min(people * variance / value, 1.0) if value > 0 else 0.0
-    v = 1.0 if found == 0.0 else most if found == math.inf else (1.0 + found * most) / (1.0 + found)
+    most = min((people * variance + value * value) / value, 1.0) if value > 0 else 1.0  # E x² / E x
+    found = people * value / most
+    v = (1.0 + found * most) / (1.0 + found)
     count = people + 1
     mean = (people * value + v) / count
     spread = variance * people / (people + 2) + people * (v - value) ** 2 / (count**2 * (people + 2))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from anon.anonymizers.filters import Pixelate
 from anon.apps.victims import attack_data
@@ -14,6 +16,7 @@ from anon.attacks.reconstruction import Reconstruction, ReconstructionNet
 from anon.defenses.defended import complete
 from anon.defenses.gradient import FGSM
 from anon.defenses.noise import UniformNoise
+from anon.defenses.processing import Resample
 from anon.errors import UserError
 from anon.faces.contract import to_float, to_uint8
 from anon.faces.datamodule import synthetic_data
@@ -75,13 +78,41 @@ def test_the_attack_learns_from_the_attackers_people_alone(data) -> None:
         attacked.faces("evaluation")
 
 
+def seen(attacked, step: int, rank: int = 0) -> torch.Tensor:
+    """The changed faces of the attacker's first two pictures, as that training step gets them."""
+    plugin = SimpleNamespace(convert_input=lambda batch: batch)
+    attacked.trainer = SimpleNamespace(training=True, global_step=step, global_rank=rank, precision_plugin=plugin)
+    batch = default_collate([attacked.faces("train")[index] for index in (0, 1)])
+    return attacked.on_after_batch_transfer(batch, 0)["changed"]
+
+
 def test_a_defended_victim(data) -> None:
-    plain, defended = (
-        attack_data(data, Pixelate(4), defense=defense).faces("train")[0]["changed"]
-        for defense in (None, UniformNoise(0.15))
-    )
-    apart = (plain - defended).abs()
+    """Noise is drawn anew at every step.
+
+    Kind: an adaptive attacker who learns one draw of the defense, and is weaker than it need be. Every defense that
+    draws had it: uniform and Gaussian noise, PGD from a random start, and noise on parameters, which was one network a
+    batch, too (tests/defenses/test_defended.py).
+    """
+    plain = attack_data(data, Pixelate(4)).faces("train")[0]["changed"]
+    noisy = attack_data(data, Pixelate(4), defense=UniformNoise(0.15))
+    first, again, other = (seen(noisy, step) for step in (0, 0, 1))
+    apart = (plain - first[0]).abs()
     assert 0.05 < float(apart.mean()) < 0.1 and float(apart.max()) <= 0.15 + 1.5 / 127.5
+    assert torch.equal(first, again)  # the same after a kill as without
+    assert 0.05 < float((first - other).abs().mean()) < 0.15  # two draws of U(-e, e) are 2 e / 3 apart on average
+    assert not torch.equal(first, seen(noisy, 0, rank=1))
+    known, clear = (
+        attack_data(data, Pixelate(4), defense=defense).faces("background")[0]["changed"]
+        for defense in (UniformNoise(0.15), None)
+    )
+    assert float((known - clear).abs().max()) > 0.1  # what is validated on is one publication
+
+
+def test_what_draws_nothing_is_defended_once(data) -> None:
+    shrunk = attack_data(data, Pixelate(8), defense=Resample(0.5))
+    assert torch.equal(seen(shrunk, 0), seen(shrunk, 1))
+    assert torch.equal(seen(shrunk, 0)[0], shrunk.faces("train")[0]["changed"])
+    assert not torch.equal(seen(shrunk, 0), seen(attack_data(data, Pixelate(8)), 0))
 
 
 def test_gradient_defenses_are_completed_with_the_attack() -> None:

