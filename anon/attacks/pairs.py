@@ -12,7 +12,7 @@ import torch
 
 from anon.anonymizers.contract import AnonymizerLike
 from anon.errors import UserError
-from anon.faces.contract import FaceSet, Sample, to_float, to_uint8
+from anon.faces.contract import FaceSet, Sample, check_made, to_float, to_uint8
 from anon.progress import track
 
 
@@ -59,7 +59,8 @@ class ChangedFaces:
             rows = chosen[start : start + batch_size].tolist()
             images = torch.stack([faces[row]["image"] for row in rows]).to(device)
             with torch.no_grad():
-                parts.append(to_uint8(victim(images, rng=own).float().cpu()))
+                made = check_made(victim(images, rng=own).float(), images, "The anonymizer that is attacked")
+            parts.append(to_uint8(made.cpu()))
         self.changed = torch.cat(parts)  # uint8 (N, H, W, 3)
 
     def __len__(self) -> int:

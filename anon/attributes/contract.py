@@ -13,12 +13,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
+
+from anon.errors import Failed
+
+FLOAT_MAX = torch.finfo(torch.float32).max
 
 #: All that an estimator may read.
 READABLE = ("pose", "expression", "gaze", "landmarks", "action_units", "age", "gender")
+
+#: What a reading can be at most, with some slack for networks that overshoot; the others have no bounds.
+BOUNDS = {
+    "pose": (-360.0, 360.0),
+    "gaze": (-360.0, 360.0),
+    "action_units": (-1.0, 6.0),
+    "age": (-20.0, 150.0),
+    "gender": (-0.01, 1.01),
+}
+
+
+def check_readings(found: Mapping[str, Tensor], count: int, who: str) -> dict[str, Tensor]:
+    """The door of readings: ``found`` if each has one row for each of ``count`` faces and lies within its bounds.
+
+    NaN passes: it says that nothing could be read off a face, and no measure takes it for a number.
+
+    Raises:
+        Failed: anything else.
+    """
+    for name, value in found.items():
+        if len(value) != count:
+            raise Failed(f"{who} gave {len(value)} readings of {name} for {count} faces.")
+        low, high = BOUNDS.get(name, (-FLOAT_MAX, FLOAT_MAX))
+        if bool(((value < low) | (value > high)).any()):
+            raise Failed(f"{who} read a {name} of {float(value[~value.isnan()].abs().max()):.3g}, which none has.")
+    return dict(found)
 
 
 @runtime_checkable

@@ -46,6 +46,11 @@ def check_cosine(recognizer: JudgeLike, who: str) -> None:
         raise UserError(f"{who} must compare by cosine distance; '{recognizer.name}' has {recognizer.metric}.")
 
 
+def recognizes(found: Calibration, rule: Protocol) -> bool:
+    """Whether a recognizer tells people apart, by its calibration on faces that nobody changed."""
+    return found.eer <= rule.max_eer and found.threshold > 0
+
+
 def check_recognizes(found: Calibration, judge: JudgeLike, rule: Protocol) -> None:
     """See that the judge tells people apart whose faces nobody changed.
 
@@ -54,7 +59,7 @@ def check_recognizes(found: Calibration, judge: JudgeLike, rule: Protocol) -> No
     Raises:
         UserError: its equal error rate on the background people is above ``rule.max_eer``, or it accepts no distance.
     """
-    if not (found.eer <= rule.max_eer and found.threshold > 0):
+    if not recognizes(found, rule):
         raise UserError(
             f"The judge '{judge.name}' does not recognize unchanged faces (equal error rate {found.eer:.1%} on the "
             f"background people, threshold {found.threshold:.3g}), so that it finds nobody in changed ones means "

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anon.errors import UserError
+from anon.errors import Failed, UserError
 from anon.faces.contract import FaceSet
 from anon.identity.contract import METRICS
 
@@ -56,6 +56,17 @@ def distances(a: Tensor, b: Tensor, metric: str = "cosine") -> Tensor:
     return 1.0 - a @ b.T
 
 
+def finite_distances(values: Tensor) -> Tensor:
+    """``values`` unless one is NaN or infinite: that is below no threshold, and would count as a stranger's.
+
+    Raises:
+        Failed: one is.
+    """
+    if not bool(values.isfinite().all()):
+        raise Failed("A distance between faces is NaN or infinite, so it says nothing about who they are.")
+    return values
+
+
 def _known(metric: str) -> str:
     if metric not in METRICS:
         raise UserError(f"No metric {metric!r}; known are {' and '.join(METRICS)}.")
@@ -67,13 +78,14 @@ def roc(genuine: Tensor, impostor: Tensor) -> Rates:
 
     Raises:
         UserError: no genuine or no impostor pair.
+        Failed: a distance is not finite.
     """
     if genuine.numel() == 0 or impostor.numel() == 0:
         raise UserError(
             f"Verification needs genuine and impostor pairs, got {genuine.numel()} and {impostor.numel()}: "
             "use at least two identities and two images of one."
         )
-    same, different = genuine.double().sort().values, impostor.double().sort().values
+    same, different = (finite_distances(part).double().sort().values for part in (genuine, impostor))
     steps = torch.cat([same, different]).unique()
     steps = torch.cat([steps, steps.new_tensor([math.inf])])
     far = torch.searchsorted(different, steps).double() / len(different)  # left side: count of distances < th
@@ -99,6 +111,7 @@ def threshold_at_far(impostor: Tensor, far: float = 1e-3) -> tuple[float, float]
 
     Raises:
         UserError: fewer than 1 / far impostor pairs, which cannot tell such a rate.
+        Failed: a distance is not finite.
     """
     if not 0.0 < far < 1.0:
         raise UserError(f"The false accept rate must lie between 0 and 1, got {far}.")
@@ -107,7 +120,7 @@ def threshold_at_far(impostor: Tensor, far: float = 1e-3) -> tuple[float, float]
         raise UserError(
             f"A threshold at FAR {far:g} needs at least {math.ceil(1 / far)} impostor pairs, got {impostor.numel()}."
         )
-    ordered = impostor.sort().values
+    ordered = finite_distances(impostor).sort().values
     threshold = ordered[allowed]  # at most `allowed` distances are smaller; any higher threshold accepts one more
     return float(threshold), float((ordered < threshold).double().mean())
 
@@ -115,7 +128,7 @@ def threshold_at_far(impostor: Tensor, far: float = 1e-3) -> tuple[float, float]
 def tar_at_far(genuine: Tensor, impostor: Tensor, far: float = 1e-3) -> float:
     """Share of genuine distances below :func:`threshold_at_far`."""
     threshold, _ = threshold_at_far(impostor, far)
-    return float((genuine < threshold).double().mean())
+    return float((finite_distances(genuine) < threshold).double().mean())
 
 
 def pair_distances(z: Tensor, labels: Tensor, block: int = 1024, metric: str = "cosine") -> tuple[Tensor, Tensor]:
@@ -165,7 +178,7 @@ def kfold_accuracy(squared: Tensor, same: Tensor, folds: int = 10) -> KFold:
     thresholds = (
         torch.arange(400, dtype=torch.float64) * 0.01
     )  # as NumPy has them; torch.arange(0, 4, .01) is an ulp off
-    right = (squared.double()[:, None] < thresholds) == same[:, None]  # (P, 400)
+    right = (finite_distances(squared).double()[:, None] < thresholds) == same[:, None]  # (P, 400)
     fold = torch.arange(len(squared)) * folds // len(squared)
     accuracies, chosen = [], []
     for number in range(folds):

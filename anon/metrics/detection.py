@@ -18,6 +18,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from anon.errors import UserError
+from anon.identity.verification import finite_distances
 
 THRESHOLD = 0.6  # cosine distance, FIVA, section 3.6
 
@@ -66,7 +67,7 @@ def flagged(distance: Tensor, threshold: float = THRESHOLD) -> Tensor:
     >>> flagged(torch.tensor([0.1, 0.6, 0.7]))
     tensor([False,  True,  True])
     """
-    return distance >= threshold
+    return finite_distances(distance) >= threshold
 
 
 def resampled_detection(

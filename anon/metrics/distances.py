@@ -19,7 +19,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from anon.errors import UserError
-from anon.identity.verification import distance, roc
+from anon.identity.verification import distance, finite_distances, roc
 from anon.metrics.preservation import FaceMean
 
 CONVENTIONS = ("cosine", "l2", "squared_l2", "l1")
@@ -53,7 +53,7 @@ def deidentified(distance: Tensor, threshold: float) -> Tensor:
     >>> deidentified(torch.tensor([0.5, 0.6, 0.7]), threshold=0.6)
     tensor([False, False,  True])
     """
-    return distance > threshold
+    return finite_distances(distance) > threshold
 
 
 def intersection_area(first: Tensor, second: Tensor, bins: int = 100) -> float:

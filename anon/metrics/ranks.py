@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from anon.errors import UserError
+from anon.errors import Failed, UserError
 from anon.identity.verification import distances
 
 BUDGET = 256 * 2**20  # bytes of a block's temporaries
@@ -73,7 +73,7 @@ def ranks(
     if len(gallery) == 0:
         raise UserError("The gallery is empty, so nobody has a rank in it; enrol at least one face.")
     if not bool(probes.sum().isfinite() & gallery.sum().isfinite()):  # a sum, for it needs no memory
-        raise UserError("An embedding holds NaN or infinity and has no rank; leave out the faces that have none.")
+        raise Failed("An embedding holds NaN or infinity and has no rank; leave out the faces that have none.")
     ordered, order = gallery_labels.sort(stable=True)  # a person's entries lie side by side, first ones first
     start = torch.searchsorted(ordered, labels)
     count = torch.searchsorted(ordered, labels, right=True) - start

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from anon.identity.verification import distance
+from anon.identity.verification import distance, finite_distances
 from anon.metrics.preservation import mean_difference, psnr, ssim
 
 _FIGURES = ("psnr", "ssim", "mae", "distance", "verified")
@@ -56,10 +56,10 @@ def key_recovery(
     """
     found = []
     for picture, z in ((right, z_right), (wrong, z_wrong)):
-        apart = distance(z, z_target, metric)
+        apart = finite_distances(distance(z, z_target, metric))
         found += [psnr(picture, target), ssim(picture, target), mean_difference(picture, target)]
         found += [apart, apart < threshold]
-    near = distance(z_wrong, z_changed, metric)
+    near = finite_distances(distance(z_wrong, z_changed, metric))
     return {name: values.float() for name, values in zip(NAMES, (*found, near, near < threshold), strict=True)}
 
 

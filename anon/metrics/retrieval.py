@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from anon.identity.verification import finite_distances
 from anon.metrics.ranks import closeness_blocks
 
 
@@ -24,13 +25,16 @@ def nearest(probes: Tensor, gallery: Tensor, block: int = 2048) -> tuple[Tensor,
         probes: (P, D) unit vectors.
         gallery: (G, D) unit vectors.
         block: probes compared at a time, at most (:data:`anon.metrics.ranks.BUDGET` bounds them too).
+
+    Raises:
+        Failed: an embedding is not finite, and would be found nowhere.
     """
     values, places = [], []
     for _, cosine in closeness_blocks(probes, gallery, rows=block):
         value, place = cosine.max(1)
         values.append(1.0 - value)
         places.append(place)
-    return torch.cat(values), torch.cat(places)
+    return finite_distances(torch.cat(values)), torch.cat(places)
 
 
 def retrieval_distances(

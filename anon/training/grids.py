@@ -28,7 +28,8 @@ def spread(faces: FaceSet, count: int, key: str = "image") -> Tensor:
 
 def sheet(columns: list[Tensor]) -> Tensor:
     """Image batches (B, 3, H, W), one a column, to one picture uint8 (B·H, columns·W, 3)."""
-    return to_uint8(torch.cat([torch.cat(list(column), 1) for column in columns], 2).float().cpu())
+    whole = torch.cat([torch.cat(list(column), 1) for column in columns], 2).float().cpu()
+    return to_uint8(whole.nan_to_num(0.0, 1.0, -1.0))  # NaN is grey: a grid shows a broken network, the guards tell
 
 
 class SampleGrids(Callback):

@@ -116,7 +116,8 @@ def tiny_lfw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_fold_chooses_its_own_threshold() -> None:
     """Kind: a threshold that the judged pairs chose. Two folds of four mismatched pairs, FAR 1/4: the second smallest
-    of the *other* fold. With person 0 drawn twice, person 1 never, the pair of 0 and 2 counts twice, that of 0 and 1 not.
+    of the *other* fold. With person 0 drawn twice, person 1 never, the pair of 0 and 2 counts twice, that of 0 and 1
+    not.
     """
     people = torch.tensor([[0, 1], [0, 2], [2, 3], [3, 4], [5, 6], [5, 7], [6, 7], [7, 8]])
     pictures = SimpleNamespace(same=torch.zeros(8, dtype=torch.bool), people=people, fold=torch.arange(8) // 4, folds=2)

@@ -10,7 +10,7 @@ memory of other units) with its own random generator, so it does not depend on t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -18,36 +18,29 @@ from torch import Tensor
 from anon.anonymizers.composed import Anonymizer, Unchanged
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import AttackLike, overrides
+from anon.attributes.contract import check_readings
 from anon.defenses.defended import Defended
 from anon.defenses.parameters import ParameterNoise
+from anon.errors import Failed
 from anon.evaluation import protocol as rules
-from anon.evaluation.embeddings import embedded
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.inputs import Turned
-from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, eight_bits
+from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn
 from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite
-from anon.evaluation.harness.workshop import Attacker, Behind, Method, Needs, Workshop
+from anon.evaluation.harness.workshop import Behind, Method, Needs, Workshop
 from anon.evaluation.judging import check_cosine, check_recognizes, kinship_notes
 from anon.evaluation.modes import Basis
 from anon.evaluation.provenance import Provenance
 from anon.evaluation.thresholds import calibrated, calibrated_probes
-from anon.faces.contract import in_eight_bits, to_float
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.metrics.detection_confidence import best_detections
 from anon.provenance import code, made_of
 
 NO_POSE = "needs attributes@metrics.attributes=<choice> (which faces are turned away is not known)"
-
-
-class Armed(NamedTuple):
-    """Whom an adversary enrolled, and where it accepts."""
-
-    gallery: Gallery
-    anew: bool  # the threshold is the adversary's own
 
 
 class Bench:
@@ -110,7 +103,7 @@ class Bench:
         name = (data, by.key, "probes")
         if name not in self._calibrations:
             z = self.z(Originals(self.subjects(data).background), by)
-            found = self._against_enrolled(data, z, by.recognizer.name)
+            found = self.against_enrolled(data, z, by.recognizer.name)
             if by is self.judge:
                 check_recognizes(found, by.recognizer, self.suite)
             self._calibrations[name] = found
@@ -127,7 +120,8 @@ class Bench:
             self._calibrations[name] = made.found
         return self._calibrations[name]
 
-    def _against_enrolled(self, data: str, z: Tensor, who: str) -> rules.Calibration:
+    def against_enrolled(self, data: str, z: Tensor, who: str) -> rules.Calibration:
+        """The threshold of probes against the enrolled from embeddings (N, D) of the background pictures."""
         people, suite = self.subjects(data), self.suite
         group = people.background
         roles = people.calibrating
@@ -214,7 +208,7 @@ class Bench:
 
         def make() -> Tensors:
             parts = few.batches(self.suite.batch_size, f"preparing {one.input} faces")
-            return {IMAGES: torch.cat([eight_bits(degraded(part)) for part in parts])}
+            return {IMAGES: torch.cat([drawn(degraded(part), part, f"The input '{one.input}'") for part in parts])}
 
         key = key_of(of=few.key, input=settings, code=code(Bench.targets, *READING))
         return Pictures(self.store, "targets", key, make, len(few))
@@ -338,45 +332,6 @@ class Bench:
         key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Bench.attacked, *READING))
         return Pictures(self.store, "attacked", key, make, len(places))
 
-    def armed(self, one: Combination, attacker: Attacker) -> Armed:
-        """The gallery of the combination's adversary: the judge's, unless it enrols or recognizes for itself.
-
-        Then its threshold is taken anew, at the same false accept rate of probes against the enrolled, on background
-        people treated as it treats those whom it enrols, by a second instance that remembers nobody of them.
-        """
-        attack = attacker.make(self.seed + 1)
-        recognizer = attack.judge(self.judge.recognizer)
-        if recognizer is self.judge.recognizer and not overrides(attack, "gallery"):
-            return Armed(self.gallery(one.data, self.judge), anew=False)
-        check_cosine(recognizer, f"The recognizer of '{one.attack}'")
-        people = self.subjects(one.data)
-        z = self._enrolled(people.background, attacker, self.seed + 2, f"calibrating {one.attack}")
-        found = self._against_enrolled(one.data, z, f"the adversary '{one.attack}'")
-        z = self._enrolled(people.enrolled, attacker, self.seed + 1, f"enrolling for {one.attack}")
-        return Armed(Gallery.of(z, people.enrolled.labels, people.enrolled.videos, found), anew=True)
-
-    def _enrolled(self, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
-        @torch.no_grad()
-        def make() -> Tensors:
-            attack = attacker.make(seed)
-            recognizer = attack.judge(self.judge.recognizer)
-            parts = []
-            for batch in group.batches(self.suite.batch_size, what):
-                known = in_eight_bits(batch["image"]).to(self.device)
-                seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(self.device)
-                parts.append(embedded(recognizer, seen).cpu())
-            return {"z": torch.cat(parts)}
-
-        key = key_of(
-            of=group.key,
-            attack=attacker.key,
-            judge=self.judge.key,
-            seed=seed,
-            batch=self.suite.batch_size,
-            code=code(Bench._enrolled, *READING),
-        )
-        return self.store.get("enrolled", key, make)["z"]
-
     # what is seen
 
     def z(self, pictures: Pictures, by: Eye, attack: AttackLike | None = None) -> Tensor:
@@ -395,7 +350,8 @@ class Bench:
         def make() -> Tensors:
             found = []
             for part in pictures.batches(self.suite.batch_size, "reading attributes"):
-                found.append({name: value.float().cpu() for name, value in estimator(part.to(self.device)).items()})
+                read = check_readings(estimator(part.to(self.device)), len(part), "The estimator of attributes")
+                found.append({name: value.float().cpu() for name, value in read.items()})
             return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
         key = key_of(of=pictures.key, by=self.tools.attributes_key, code=code(Bench.read, *READING))
@@ -410,6 +366,8 @@ class Bench:
                 for part in pictures.batches(self.suite.batch_size, f"detecting with {name}")
             ]
             scores, boxes = (torch.cat(parts).float().cpu() for parts in zip(*found, strict=True))
+            if len(scores) != len(pictures) or not bool(((scores >= 0) & (scores <= 1)).all()):
+                raise Failed(f"The detector '{name}' gave scores that are no confidences in [0, 1].")
             return {"scores": scores, "boxes": boxes}
 
         key = key_of(of=pictures.key, by=self.tools.detector_keys[name], code=code(Bench.detections, *READING))

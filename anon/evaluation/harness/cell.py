@@ -11,6 +11,7 @@ from torch import Tensor
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
 from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.arming import arm
 from anon.evaluation.harness.bench import Bench
 from anon.evaluation.harness.pictures import READING, Originals, Pictures, View
 from anon.evaluation.harness.store import Tensors, key_of
@@ -147,7 +148,7 @@ class Cell:
             if self._attacker is None:
                 self._gallery = self.bench.gallery(self.one.data, self.bench.judge)
             else:
-                armed = self.bench.armed(self.one, self._attacker)
+                armed = arm(self.bench, self.one, self._attacker)
                 self._gallery, self.rethresholded = armed.gallery, armed.anew
         return self._gallery
 

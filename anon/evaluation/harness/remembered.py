@@ -17,13 +17,14 @@ import torch
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
 from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.arming import arm
 from anon.evaluation.harness.bench import Bench
 from anon.evaluation.harness.cell import Cell, Measure
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.provenance import code, made_of
 
 # What a measure can call.
-_CODE = (Cell, Bench.armed, Bench.rows, Bench.calibration, Bench.picture_calibration, Bootstrap, Gallery)
+_CODE = (Cell, arm, Bench.rows, Bench.calibration, Bench.picture_calibration, Bootstrap, Gallery)
 BESIDE = ("draws", "each")  # tensors of a figure
 
 

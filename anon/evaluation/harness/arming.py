@@ -1,0 +1,81 @@
+"""Whom an adversary enrols, by which recognizer, and where it accepts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anon.attacks.contract import overrides
+from anon.errors import Failed
+from anon.evaluation.embeddings import embedded
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.bench import Bench
+from anon.evaluation.harness.pictures import READING, drawn
+from anon.evaluation.harness.readers import eye
+from anon.evaluation.harness.store import Tensors, key_of
+from anon.evaluation.harness.subjects import Group
+from anon.evaluation.harness.suite import Combination
+from anon.evaluation.harness.workshop import Attacker
+from anon.evaluation.judging import check_cosine, recognizes
+from anon.faces.contract import in_eight_bits, to_float
+from anon.provenance import code
+
+
+class Armed(NamedTuple):
+    """Whom an adversary enrolled, and where it accepts."""
+
+    gallery: Gallery
+    anew: bool  # the threshold is the adversary's own
+
+
+def arm(bench: Bench, one: Combination, attacker: Attacker) -> Armed:
+    """The gallery of the combination's adversary: the judge's, unless it enrols or recognizes for itself.
+
+    Then its threshold is taken anew, at the same false accept rate of probes against the enrolled, on background people
+    treated as it treats those whom it enrols, by a second instance that remembers nobody of them.
+
+    Raises:
+        Failed: its recognizer knows nobody, neither treated so (which may be the method's merit) nor unchanged.
+    """
+    attack = attacker.make(bench.seed + 1)
+    recognizer = attack.judge(bench.judge.recognizer)
+    if recognizer is bench.judge.recognizer and not overrides(attack, "gallery"):
+        return Armed(bench.gallery(one.data, bench.judge), anew=False)
+    check_cosine(recognizer, f"The recognizer of '{one.attack}'")
+    people, suite = bench.subjects(one.data), bench.suite
+    z = _enrolled(bench, people.background, attacker, bench.seed + 2, f"calibrating {one.attack}")
+    found = bench.against_enrolled(one.data, z, f"the adversary '{one.attack}'")
+    if recognizer is not bench.judge.recognizer and not recognizes(found, suite):
+        plain = bench.calibration(one.data, eye(recognizer))
+        if not recognizes(plain, suite):
+            raise Failed(
+                f"The recognizer of '{one.attack}' does not recognize unchanged faces (equal error rate "
+                f"{plain.eer:.1%} on the background people), so that it finds nobody means nothing."
+            )
+    z = _enrolled(bench, people.enrolled, attacker, bench.seed + 1, f"enrolling for {one.attack}")
+    return Armed(Gallery.of(z, people.enrolled.labels, people.enrolled.videos, found), anew=True)
+
+
+def _enrolled(bench: Bench, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
+    @torch.no_grad()
+    def make() -> Tensors:
+        attack = attacker.make(seed)
+        recognizer = attack.judge(bench.judge.recognizer)
+        parts = []
+        for batch in group.batches(bench.suite.batch_size, what):
+            known = in_eight_bits(batch["image"]).to(bench.device)
+            seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(bench.device)
+            parts.append(embedded(recognizer, seen).cpu())
+        return {"z": torch.cat(parts)}
+
+    key = key_of(
+        of=group.key,
+        attack=attacker.key,
+        judge=bench.judge.key,
+        seed=seed,
+        batch=bench.suite.batch_size,
+        code=code(_enrolled, *READING),
+    )
+    return bench.store.get("enrolled", key, make)["z"]
