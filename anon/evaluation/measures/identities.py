@@ -71,7 +71,7 @@ def _cosines(cell: Cell, wanted: Tensor) -> dict[str, Figure]:
     device = sampling.people.device
     missed = torch.cat([sampling.missed(part.to(device)).cpu() for part in z.split(cell.bench.suite.batch_size)])
     return {
-        "wanted_cosine": Figure(float(sampling.m)),
+        "wanted_cosine": Figure(float(sampling.m), n=len(cosine)),
         "achieved_cosine": cell.mean(cosine),
         "achieved_cosine_sd": Figure(float(cosine.std(correction=0)), n=len(cosine)),
         "extreme_anchor": cell.mean(missed.double(), share=True),
