@@ -18,7 +18,7 @@ import yaml
 from anon.errors import UserError
 
 MAX_YAML = 256 * 1024  # bytes; the configuration of a training has 10,000
-MAX_JSON = 256 * 1024**2  # bytes; an evaluation of all methods writes 3 million
+MAX_JSON = 32 * 1024**2  # bytes; an evaluation of all methods writes 1 million
 MAX_NODES = 20_000
 MAX_DEPTH = 32
 _MAX_SCALAR = 4096  # characters of a text without quotes, which may be read as a number
