@@ -116,8 +116,7 @@ def tiny_lfw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_fold_chooses_its_own_threshold() -> None:
     """Kind: a threshold that the judged pairs chose. Two folds of four mismatched pairs, FAR 1/4: the second smallest
-    of the *other* fold. With person 0 drawn twice, person 1 never, the pair of 0 and 2 counts twice, that of 0 and 1
-    not.
+    of the *other* fold. With person 0 drawn twice and 1 never, the pair of 0 and 2 counts twice, that of 0 and 1 not.
     """
     people = torch.tensor([[0, 1], [0, 2], [2, 3], [3, 4], [5, 6], [5, 7], [6, 7], [7, 8]])
     pictures = SimpleNamespace(same=torch.zeros(8, dtype=torch.bool), people=people, fold=torch.arange(8) // 4, folds=2)
@@ -127,7 +126,7 @@ def test_no_fold_chooses_its_own_threshold() -> None:
     bootstrap = SimpleNamespace(people=torch.arange(9), weights=weights)
     found = fold_thresholds(distance, pictures, 0.25, bootstrap)  # type: ignore[arg-type]
     torch.testing.assert_close(found[0], torch.tensor([0.6, 0.2], dtype=torch.float64))
-    # fold 1 learns from 0, 2, 1 and 1 copies of .1, .2, .3, .4: a quarter of four is one copy, and .2 has two
+    # fold 1 learns from 0, 2, 1 and 1 copies of .1, .2, .3 and .4: a quarter of four is one copy, and .2 has two
     torch.testing.assert_close(found[1], torch.tensor([0.6, 0.2], dtype=torch.float64))
     found = fold_thresholds(distance, pictures, 0.5, bootstrap)  # type: ignore[arg-type]
     torch.testing.assert_close(found, torch.tensor([[0.7, 0.3], [0.7, 0.3]], dtype=torch.float64))
