@@ -61,19 +61,36 @@ class Anonymizer(nn.Module):
     ) -> Redrawn:
         """Raw image and mask. ``source``: images (B, 3, H, W) or (1, 3, H, W) of other people, for swap policies."""
         check_images(images)
+        z_source = None if source is None else self.identify(check_images(source, "source"))
+        return self.draw(images, self.policy(self.identify(images), source=z_source, key=key, track=track, rng=rng))
+
+    def identify(self, images: Tensor) -> Tensor:
+        """Who the faces (B, 3, H, W) are, (B, D). A policy could make a fake of NaN that looks like any other.
+
+        Raises:
+            AnonymizationError: the encoder gave no embeddings.
+        """
         z = self.encoder(images).z
-        z_source = None if source is None else self.encoder(check_images(source, "source")).z
-        return self.draw(images, self.policy(z, source=z_source, key=key, track=track, rng=rng))
+        if z.ndim != 2 or len(z) != len(images) or not bool(z.isfinite().all()):
+            raise AnonymizationError("The encoder gave no embeddings (NaN, infinite, or of another shape).")
+        return z
 
     def draw(self, images: Tensor, wanted: Tensor) -> Redrawn:
         """Redraw ``images`` (B, 3, H, W) as the wanted identities (B, D), whatever the policy says."""
         if not bool(wanted.isfinite().all()):
             raise AnonymizationError("The wanted identity holds NaN or infinite numbers; the face was not changed.")
         redrawn = self.generator(images, self.generator.steers * wanted)
-        parts = [redrawn.image] if redrawn.mask is None else [redrawn.image, redrawn.mask]
-        if redrawn.image.shape != images.shape or not all(bool(part.isfinite().all()) for part in parts):
-            raise AnonymizationError("The generator gave no image (NaN, infinite, or of another shape).")
-        return Redrawn(redrawn.image.clamp(-1.0, 1.0), None if redrawn.mask is None else redrawn.mask.clamp(0.0, 1.0))
+        image, mask = redrawn
+        if not _fits(image, images.shape, -1.0, 1.0):
+            raise AnonymizationError("The generator gave no image (NaN, another shape, or outside [-1, 1]).")
+        if mask is not None and not _fits(mask, images[:, :1].shape, 0.0, 1.0):
+            raise AnonymizationError("The generator gave no mask (NaN, another shape, or outside [0, 1]).")
+        return Redrawn(image.clamp(-1.0, 1.0), None if mask is None else mask.clamp(0.0, 1.0))
+
+
+def _fits(values: Tensor, shape: torch.Size, low: float, high: float) -> bool:
+    """Finite, of that shape and within the bounds, with 0.01 of slack for rounding."""
+    return values.shape == shape and bool(((values >= low - 0.01) & (values <= high + 0.01)).all())
 
 
 class Unchanged(nn.Module):

@@ -7,12 +7,13 @@ fixed pictures are alike for a copy in half precision, an export to ONNX, or one
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from anon.errors import UserError
+from anon.errors import Failed, UserError
 from anon.evaluation.embeddings import embedded
 from anon.evaluation.protocol import Calibration, Protocol
 from anon.faces.contract import to_float
@@ -65,6 +66,37 @@ def check_recognizes(found: Calibration, judge: JudgeLike, rule: Protocol) -> No
             f"background people, threshold {found.threshold:.3g}), so that it finds nobody in changed ones means "
             "nothing; check its weights, its mean and std and how the faces are aligned, or raise protocol.max_eer "
             f"({rule.max_eer:g})."
+        )
+
+
+def check_adversary(
+    recognizer: JudgeLike,
+    encoder: Encoder | None,
+    rule: Protocol,
+    who: str,
+    treated: Calibration,
+    plain: Callable[[], Calibration],
+) -> None:
+    """The door of a recognizer that an adversary brings, to whom a good method may well leave nothing.
+
+    Args:
+        encoder: that conditioned the method; None: none did.
+        treated: its calibration on people treated as it treats those whom it enrols.
+        plain: the same on the people as they are.
+
+    Raises:
+        UserError: it is the encoder that the method learned to hide from, and the protocol does not allow that.
+        Failed: it recognizes nobody in either form, so that it finds nobody means nothing.
+    """
+    if encoder is not None and not rule.allow_training_encoder and is_one(recognizer, encoder):
+        raise UserError(
+            f"The recognizer of '{who}' is the encoder that the method was trained to deceive, which finds less than "
+            "any other; give the adversary another, or say protocol.allow_training_encoder=true."
+        )
+    if not recognizes(treated, rule) and not recognizes(found := plain(), rule):
+        raise Failed(
+            f"The recognizer of '{who}' does not recognize unchanged faces (equal error rate {found.eer:.1%} on the "
+            "background people), so that it finds nobody means nothing."
         )
 
 

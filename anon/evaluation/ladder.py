@@ -48,7 +48,7 @@ from anon.evaluation.eyes import JUDGE, Eyes, gather
 from anon.evaluation.figures import Figure, Row
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.store import cache_of
-from anon.evaluation.judging import check_cosine, check_recognizes, judge_notes
+from anon.evaluation.judging import check_adversary, check_cosine, check_recognizes, judge_notes
 from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdown
 from anon.evaluation.modes import four_rows
 from anon.evaluation.provenance import Provenance
@@ -163,7 +163,7 @@ def run(
     half = rules.halves(faces)
     probe = rules.probes_of(faces, half, rule.probes)
     labels = faces.labels[probe]
-    ground = Ground(judge, seen, faces, half.enrol, data.faces("background"), int(cfg.seed))
+    ground = Ground(judge, own, seen, faces, half.enrol, data.faces("background"), int(cfg.seed))
     attacks, moved, retrained = _attacks(rule, judge, device)
     provenance = Provenance(rule)
     again = {f"{RETRAINED} {key}": attack for key, attack in retrained.items()}
@@ -216,9 +216,16 @@ class Ground:
     """What all adversaries share: the judge, the people to enrol, and the background people for thresholds."""
 
     def __init__(
-        self, judge: JudgeLike, seen: Eyes, faces: FaceSet, enrol: Tensor, background: FaceSet, seed: int
+        self,
+        judge: JudgeLike,
+        encoder: Encoder | None,
+        seen: Eyes,
+        faces: FaceSet,
+        enrol: Tensor,
+        background: FaceSet,
+        seed: int,
     ) -> None:
-        self.judge, self.seen, self.seed = judge, seen, seed
+        self.judge, self.encoder, self.seen, self.seed = judge, encoder, seen, seed
         self.faces, self.enrol, self.background = faces, enrol, background
         roles = rules.calibrating(background, seen.rule.calibration_images)
         self.calibrating = roles.every  # indices
@@ -237,6 +244,13 @@ class Ground:
         check_cosine(recognizer, f"The recognizer of '{who}'")
         z = self._embed(again, recognizer, self.background, self.calibrating, f"calibrating {who}")
         accepts = self._calibrated(z, f"the adversary '{who}'")
+        if recognizer is not self.judge:
+
+            def plain() -> rules.Calibration:
+                z = self._embed(Attack(), recognizer, self.background, self.calibrating, f"checking {who}")
+                return self._calibrated(z, f"the adversary '{who}'").found
+
+            check_adversary(recognizer, self.encoder, self.seen.rule, who, accepts.found, plain)
         z = self._embed(attack, recognizer, self.faces, self.enrol, f"enrolling for {who}")
         gallery = Gallery.of(z, self.faces.labels[self.enrol], self.faces.videos[self.enrol], accepts.found)
         return Armed(attack, recognizer, gallery, accepts, anew=True)

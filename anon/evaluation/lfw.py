@@ -26,7 +26,7 @@ from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.eyes import JUDGE, Eyes, gather
 from anon.evaluation.figures import Row, short
 from anon.evaluation.harness.store import cache_of
-from anon.evaluation.judging import check_cosine, judge_notes
+from anon.evaluation.judging import check_cosine, check_recognizes, judge_notes
 from anon.evaluation.modes import four_rows
 from anon.evaluation.pairs import PairSet, Scale, distances, embed_pairs, enrolled, fold_thresholds, score_pairs
 from anon.evaluation.provenance import Provenance
@@ -37,6 +37,7 @@ from anon.faces.splits import person
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
+from anon.identity.verification import equal_error_rate
 
 COLUMNS = {"TPR": "TPR ↓", "TPR_own": "TPR, own threshold ↓", "ID": "ID ↓", "accuracy": "accuracy ↓", "VAL": "VAL ↓"}
 
@@ -123,6 +124,8 @@ def run(
     real = z["Real"]
     bootstrap = Bootstrap(pictures.people.flatten(), rule.resamples, int(cfg.seed))
     unchanged = distances(real, real, pictures)
+    eer, limit = equal_error_rate(unchanged[pictures.same], unchanged[~pictures.same])
+    check_recognizes(rules.Calibration(limit, eer, eer, mismatched), judge, rule)
     scale = Scale(real, fold_thresholds(unchanged, pictures, rule.far, bootstrap), rule.far, bootstrap)
     thresholds = scale.thresholds[0]  # (folds,)
     accepted = unchanged < thresholds[pictures.fold]

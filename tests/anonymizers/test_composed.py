@@ -57,12 +57,13 @@ def test_source_images_are_embedded():
     torch.testing.assert_close(out.image, -torch.ones(2, 3, 4, 4))
 
 
-def test_output_stays_in_range():
-    assert float(Anonymizer(Corner(), Negation(), Paint(1, 9.0))(faces(0.4)).abs().max()) <= 1.0
+def test_rounding_stays_in_range():
+    assert float(Anonymizer(Corner(), Negation(), Paint(1, 1.005))(faces(0.4)).abs().max()) <= 1.0
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 9.0, -255.0])
 def test_fails_closed(value):
+    """Out of range too: it was clamped to a white picture, which nobody recognizes."""
     with pytest.raises(AnonymizationError):
         Anonymizer(Corner(), Negation(), Paint(1, value))(faces(0.4))
 
@@ -81,3 +82,17 @@ def test_images_are_checked_at_the_door():
 
 def test_unchanged():
     assert torch.equal(Unchanged()(faces(0.4), source=faces(0.1)), faces(0.4))
+
+
+def test_an_encoder_that_gives_nan_makes_no_finite_fake():
+    """A policy with a fixed anchor would: the face looked anonymized, and nobody had looked at it."""
+
+    class Blind(Corner):
+        def forward(self, images, layers=()):
+            return Embedded(torch.full((len(images), 2), torch.nan), ())
+
+    def fixed(z, **given):
+        return torch.tensor([[1.0, 0.0]]).expand(len(z), 2)
+
+    with pytest.raises(AnonymizationError, match="encoder gave no embeddings"):
+        Anonymizer(Blind(), fixed, Paint(1))(faces(0.4))

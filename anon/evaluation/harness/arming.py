@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from anon.attacks.contract import overrides
-from anon.errors import Failed
 from anon.evaluation.embeddings import embedded
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.bench import Bench
@@ -17,8 +16,8 @@ from anon.evaluation.harness.readers import eye
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.subjects import Group
 from anon.evaluation.harness.suite import Combination
-from anon.evaluation.harness.workshop import Attacker
-from anon.evaluation.judging import check_cosine, recognizes
+from anon.evaluation.harness.workshop import Attacker, Method
+from anon.evaluation.judging import check_adversary, check_cosine
 from anon.faces.contract import in_eight_bits, to_float
 from anon.provenance import code
 
@@ -37,7 +36,7 @@ def arm(bench: Bench, one: Combination, attacker: Attacker) -> Armed:
     treated as it treats those whom it enrols, by a second instance that remembers nobody of them.
 
     Raises:
-        Failed: its recognizer knows nobody, neither treated so (which may be the method's merit) nor unchanged.
+        UserError, Failed: see :func:`anon.evaluation.judging.check_adversary`.
     """
     attack = attacker.make(bench.seed + 1)
     recognizer = attack.judge(bench.judge.recognizer)
@@ -47,13 +46,10 @@ def arm(bench: Bench, one: Combination, attacker: Attacker) -> Armed:
     people, suite = bench.subjects(one.data), bench.suite
     z = _enrolled(bench, people.background, attacker, bench.seed + 2, f"calibrating {one.attack}")
     found = bench.against_enrolled(one.data, z, f"the adversary '{one.attack}'")
-    if recognizer is not bench.judge.recognizer and not recognizes(found, suite):
-        plain = bench.calibration(one.data, eye(recognizer))
-        if not recognizes(plain, suite):
-            raise Failed(
-                f"The recognizer of '{one.attack}' does not recognize unchanged faces (equal error rate "
-                f"{plain.eer:.1%} on the background people), so that it finds nobody means nothing."
-            )
+    if recognizer is not bench.judge.recognizer:
+        method, own = bench.workshop.method(one), eye(recognizer)
+        encoder = method.encoder if isinstance(method, Method) else None
+        check_adversary(recognizer, encoder, suite, one.attack, found, lambda: bench.calibration(one.data, own))
     z = _enrolled(bench, people.enrolled, attacker, bench.seed + 1, f"enrolling for {one.attack}")
     return Armed(Gallery.of(z, people.enrolled.labels, people.enrolled.videos, found), anew=True)
 

@@ -260,8 +260,8 @@ class Bench:
             if not isinstance(anonymizer, Anonymizer):
                 parts.append({IMAGES: drawn(anonymizer(images, source=source, rng=rng), images, method.title)})
                 continue
-            z_source = None if source is None else anonymizer.encoder(source).z
-            wanted = anonymizer.policy(anonymizer.encoder(images).z, source=z_source, rng=rng)
+            z_source = None if source is None else anonymizer.identify(source)
+            wanted = anonymizer.policy(anonymizer.identify(images), source=z_source, rng=rng)
             redrawn = anonymizer.draw(images, wanted)
             part = {IMAGES: drawn(redrawn.blend(images).clamp(-1.0, 1.0), images, method.title), "wanted": wanted.cpu()}
             if redrawn.mask is not None:

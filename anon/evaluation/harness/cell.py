@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from anon.errors import Failed
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
 from anon.evaluation.gallery import Gallery
@@ -239,7 +240,10 @@ class Cell:
         def make() -> Tensors:
             size, device = self.bench.suite.batch_size, self.bench.device
             pairs = zip(first.eight_bits().split(size), second.eight_bits().split(size), strict=True)
-            return {"values": torch.cat([function(to_float(a).to(device), to_float(b).to(device)) for a, b in pairs])}
+            values = torch.cat([function(to_float(a).to(device), to_float(b).to(device)) for a, b in pairs])
+            if len(values) != len(first) or bool(values.isnan().any()):
+                raise Failed(f"The comparison '{name}' gave no number for a face.")
+            return {"values": values}
 
         made_by = [settings, made_of(function), code(Cell.compared, *READING)]
         key = key_of(what=name, of=first.key, against=second.key, made_by=made_by)

@@ -67,6 +67,20 @@ class Lost(Mirror):
         return z * torch.nan
 
 
+class Brings(Mirror):
+    """An attack that brings its own recognizer: projection ``seed``, or one that gives ``what``."""
+
+    def __init__(self, seed: int | None = None, what: str | None = None) -> None:
+        super().__init__()
+        self.own = Reads(str(what)) if seed is None else tiny_world.judge(seed)
+
+    def images(self, changed):
+        return changed
+
+    def judge(self, encoder):
+        return self.own
+
+
 class Reads(nn.Module):
     """A judge whose embeddings are ``what``."""
 
@@ -157,6 +171,24 @@ def test_an_adversarys_probe_that_is_none_is_refused() -> None:
     own["attacks"]["probe"] = {"attack": {"_target_": f"{HERE}.Lost"}}
     with pytest.raises(Failed, match="NaN or infinite numbers"):
         cell(bench(**own), method="pixelate", attack="probe").z(SEEN)
+
+
+@pytest.mark.parametrize(
+    ("brings", "error", "told"),
+    [
+        ({"what": "random"}, Failed, "does not recognize unchanged faces"),
+        ({"seed": 0}, UserError, "the encoder that the method was trained to deceive"),
+    ],
+)
+def test_a_recognizer_that_an_adversary_brings_has_a_door(brings: dict[str, Any], error: type, told: str) -> None:
+    """One that knows nobody found nobody; one that is the training encoder is the one that was fooled."""
+    own = suite()
+    for name, given in (("brings", brings), ("other", {"seed": 2})):
+        own["attacks"][name] = {"attack": {"_target_": f"{HERE}.Brings", **given}}
+    made = bench(**own)
+    assert len(cell(made, method="other", policy="plain", attack="other").gallery.people) == 8
+    with pytest.raises(error, match=told):
+        assert cell(made, method="other", policy="plain", attack="brings").gallery
 
 
 def test_the_doors() -> None:
