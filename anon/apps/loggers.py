@@ -89,7 +89,7 @@ def wandb_logger(save_dir: str, project: str, offline: bool | None = None, **res
         offline = not logged_in()
     name = Path(save_dir).name
     settings = {"silent": offline}  # it would print to sign up, after the run's last line
-    return WandbLogger(
+    logger = WandbLogger(
         save_dir=save_dir,
         project=project,
         name=name,
@@ -99,6 +99,9 @@ def wandb_logger(save_dir: str, project: str, offline: bool | None = None, **res
         settings=settings,
         **rest,
     )
+    if rest.get("anonymous") is None:  # Lightning passes it on all the same, and W&B warns of it in every run
+        logger._wandb_init.pop("anonymous", None)
+    return logger
 
 
 def built(section: DictConfig) -> list[Any]:

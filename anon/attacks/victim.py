@@ -88,7 +88,9 @@ def compare(record: Record | None, met: Record) -> Acquaintance:
     if not apart:
         return Acquaintance(False, None, behind)
     named = title_of(record) != title_of(met)
-    return Acquaintance(False, f"learned on {title_of(record)}{'' if named else f' with {_and(apart)}'}", behind)
+    return Acquaintance(
+        False, f"learned on {title_of(record)}{'' if named else f' whose policy had {_and(apart)}'}", behind
+    )
 
 
 def title_of(record: Record) -> str:

@@ -83,14 +83,14 @@ def test_an_attack_on_ones_own_generator_meets_it_and_nobody_else(train: Command
     attacked = {line["policy"]: line for line in content["lines"] if line["attack"] == "given"}
     assert attacked["itm"]["learned"] is None and attacked["itm"]["metrics"]["RA"]["value"] is not None
     assert attacked["plain"]["learned"] == attacked["sampling"]["learned"] == "learned on FIVA + ITM"
-    assert "given on FIVA + Sampling: learned on FIVA + ITM." in content["notes"]
+    assert "The attack 'given' on FIVA + Sampling: learned on FIVA + ITM." in content["notes"]
 
     other = ("experiment=fiva", "checkpoint=shipped:facedancer", "attack=reconstruction", *CHEAP)
     ended = evaluate(*other)
     assert ended.code == 0 and "attack.checkpoint shipped:reconstruction" in ended.out, ended.err
     content = json.loads(Path(ended.out.splitlines()[-1]).read_text())
     attacked = {line["policy"]: line for line in content["lines"] if line["attack"] == "given"}
-    needs = "no attack on FaceDancer ships: python train.py experiment=reconstruction anonymizer@attack.victim="
+    needs = "the one that ships learned FIVA + ITM: python train.py experiment=reconstruction anonymizer@attack.victim="
     assert needs + "facedancer_itm" in attacked["itm"]["needs"] and not attacked["itm"]["metrics"]
 
     ended = evaluate(*other, f"attack.checkpoint={attack}")

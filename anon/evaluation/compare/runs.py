@@ -215,7 +215,7 @@ def _read(folder: Path) -> Run:
         task=task,
         experiment=str(config.get("experiment", "")),
         config={key: _told(value, own) for key, value in values.items() if not key.startswith(_NO_SETTING)} or None,
-        versions=_versions(folder, problems) or (dict(document.versions) if document else {}),
+        versions=(dict(document.versions) if document else {}) | _versions(folder, problems),
         metrics=metrics,
         document=document,
         wanted=steps if isinstance(steps, int) else None,

@@ -200,7 +200,11 @@ def _document(
         notes=(*bench.workshop.notes, *bench.provenance.notes()),
         config=_kept_config(cfg),
         commit=commit,
-        versions={name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        versions={
+            **{name: metadata.version(name) for name in VERSIONS},
+            "python": platform.python_version(),
+            **bench.workshop.versions(),
+        },
     )
 
 

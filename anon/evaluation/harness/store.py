@@ -39,7 +39,7 @@ class Store:
     Args:
         folder: where they lie, one folder a kind; None keeps them in memory for this process.
 
-    ``made`` and ``found`` count by kind what this process had to make and what was there.
+    ``made`` and ``found`` count by kind what this process had to make and how often something of another run was used.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -47,6 +47,7 @@ class Store:
         self.made: Counter[str] = Counter()
         self.found: Counter[str] = Counter()
         self._memory: dict[str, Tensors] = {}
+        self._own: set[str] = set()
 
     def get(self, kind: str, key: str, make: Callable[[], Tensors]) -> Tensors:
         """What is kept under the key, or what ``make`` gives, which is then kept. A damaged file is made again.
@@ -58,10 +59,11 @@ class Store:
         file = None if self.folder is None else self.folder / f"{name}.safetensors"
         kept = self._memory.get(name) if file is None else _load(file, name)
         if kept is not None:
-            self.found[kind] += 1
+            self.found[kind] += name not in self._own
             return kept
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
         self.made[kind] += 1
+        self._own.add(name)
         if file is None:
             self._memory[name] = tensors
         else:

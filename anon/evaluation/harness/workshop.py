@@ -107,6 +107,14 @@ class Workshop:
             self._methods[key] = self._method(one)
         return self._methods[key]
 
+    def versions(self) -> dict[str, str]:
+        """A short key of each method's weights, settings and code: what tells two runs' methods of one name apart."""
+        keys: dict[str, list[str]] = {}
+        for (_, name, *_), method in self._methods.items():
+            if isinstance(method, Method):
+                keys.setdefault(name, []).append(method.key)
+        return {f"method {name}": key_of(keys=sorted(set(every)))[:12] for name, every in sorted(keys.items())}
+
     def check(self, method: str) -> None:
         """Read a method's weights, before any picture is read.
 
@@ -256,8 +264,9 @@ class Workshop:
             note = f"transfer from {title_of(learned_on(attack)[1] or {})}"
         elif found is not None and found.stranger and _ships(settings, one.method):
             given = "attack.checkpoint" if "attack" in settings else f"+protocol.attacks.{name}.trained.{one.method}"
+            learned = title_of(learned_on(attack)[1] or {})
             return Needs(
-                f"needs an attack, no attack on {method.title} ships: "
+                f"needs an attack on {method.title}, for the one that ships learned {learned}: "
                 f"{self._command(name, one)}, then {given}=<its checkpoint>"
             )
         else:
@@ -268,7 +277,7 @@ class Workshop:
             defense = None if behind is None else behind.defense
             note = check_victim(attack, method.pristine, f"The attack '{name}'", way_out, defense, adaptive)
         if note is not None:
-            self.tell(f"{name} on {title_of(describe(method.pristine))}: {note}.")
+            self.tell(f"The attack '{name}' on {title_of(describe(method.pristine))}: {note}.")
         return note
 
     def _command(self, attack: str, one: Combination) -> str:

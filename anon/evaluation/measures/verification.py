@@ -15,6 +15,7 @@ from torch import Tensor
 from anon.evaluation.document import Curve, Histogram
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import SEEN, TARGET, Cell
+from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.error_rates import resampled_errors
 from anon.evaluation.measures.intervals import columns, resampled
 from anon.identity.verification import distances, equal_error_rate, threshold_at_far
@@ -65,7 +66,7 @@ class Verification:
     def _densities(self, cell: Cell, genuine: Tensor, impostor: Tensor, label: str, line: int) -> Histogram:
         parts = {"other people": impostor}
         if cell.unchanged:
-            parts = {"same person, unchanged": genuine} | parts
+            parts = {f"same person, {'unchanged' if cell.one.attack == NONE else 'attacked'}": genuine} | parts
         else:
             if not cell.rethresholded:  # unchanged faces have no place in a gallery of the adversary's making
                 distance, own = _pairs(cell, TARGET)

@@ -262,4 +262,4 @@ def _marked(document: Document, table: Table, rows: Iterable[Row]) -> str:
         return ""
     baselines = {replace(document.lines[part.baseline], attack="none").label for part in differences(document, table)}
     than = f"from {baselines.pop()}" if len(baselines) == 1 else "from its baseline"
-    return f"* differs {than} on the same faces: the 95 % interval of the paired difference leaves 0 out."
+    return f"* differs {than} on the faces that both have: the 95 % interval of the paired difference leaves 0 out."

@@ -71,6 +71,16 @@ def test_settings_of_an_object_that_was_built_already(tmp_path):
     assert found[0][0] > 0.9 and found[1][0] < 0.3 and found[2] == (found[0][0], {})
 
 
+def test_results_tell_two_filters_of_one_name_apart(tmp_path):
+    """``anon.evaluation.compare`` printed "the same" for two runs whose filter differed in its code alone."""
+    told = []
+    for share in (0.0, 1.0, 0.0):
+        made = tiny_bench.bench(tmp_path, methods={"mine": {"title": "Mine", "anonymizer": Blend(share)}})
+        made.workshop.method(Combination("default", "mine"))
+        told.append(made.workshop.versions()["method mine"])
+    assert told[0] == told[2] != told[1]
+
+
 def test_a_functions_closure(tmp_path):
     def times(factor):
         return lambda a, b: (a - b).flatten(1).mean(1) * factor

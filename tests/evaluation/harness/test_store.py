@@ -28,6 +28,8 @@ def test_it_makes_once_and_finds_it_in_another_process(tmp_path):
     assert first.get("z", "key", make)["z"].tolist() == [3.0, 3.0]
     assert second.get("z", "key", make)["z"].tolist() == [3.0, 3.0]
     assert len(calls) == 1 and first.made == {"z": 1} and second.found == {"z": 1}
+    first.get("z", "key", make)
+    assert not first.found.total()  # its own: nothing of another run was used
 
 
 def test_only_the_owner_reads_it(tmp_path):

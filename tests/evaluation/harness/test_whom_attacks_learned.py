@@ -50,7 +50,7 @@ def met(checkpoint, method="other", policy="itm", defense="none", adaptive=False
     own = {"trained": trained, "train": "python train.py attack={victim}", "adaptive": adaptive, **flags}
     made = bench(attacks={**settings()["attacks"], "mine": own, "reconstruction": own})
     found = made.workshop.attack(Combination("default", method, policy, defense=defense, attack="mine"))
-    return found, [note for note in made.workshop.notes if note.startswith("mine")]
+    return found, [note for note in made.workshop.notes if note.startswith("The attack 'mine'")]
 
 
 def test_whom_it_learned():
@@ -61,7 +61,7 @@ def test_whom_it_learned():
 def test_another_policy_is_noted():
     found, notes = met("other.ckpt", policy="plain")
     assert isinstance(found, Attacker) and found.note == "learned on Other + ITM"
-    assert notes == ["mine on Other: learned on Other + ITM."]
+    assert notes == ["The attack 'mine' on Other: learned on Other + ITM."]
 
 
 def test_another_method_is_refused_or_called_a_transfer():
@@ -71,12 +71,14 @@ def test_another_method_is_refused_or_called_a_transfer():
         met("pixelate.ckpt", method="noise", policy="none")
     found, notes = met("pixelate.ckpt", transfer=True)
     assert isinstance(found, Attacker) and found.note == "transfer from Pixelate (blocks 2)"
-    assert notes == ["mine on Other + ITM: transfer from Pixelate (blocks 2)."]
+    assert notes == ["The attack 'mine' on Other + ITM: transfer from Pixelate (blocks 2)."]
 
 
 def test_what_ships_is_no_attack_on_another_method():
     found, _ = met("shipped:pixelate")
-    assert isinstance(found, Needs) and found.why.startswith("needs an attack, no attack on Other ships: python ")
+    assert isinstance(found, Needs) and found.why.startswith(
+        "needs an attack on Other, for the one that ships learned Pixelate"
+    )
     found, _ = met("shipped:pixelate", method="pixelate", policy="none")
     assert isinstance(found, Attacker) and found.note is None
 

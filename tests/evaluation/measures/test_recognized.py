@@ -151,6 +151,12 @@ def test_unchanged_faces_are_no_changed_ones():
     real = KnownCell(cell.labels.tolist(), z=cell.given_z, gallery=three_people(), method="real")
     (_, histogram) = Verification().plots(real, "Real", 0)
     assert list(histogram.densities) == ["same person, unchanged", "other people"]
+    (_, histogram) = Verification().plots(
+        KnownCell(cell.labels.tolist(), z=cell.given_z, gallery=three_people(), method="real", attack="given"),
+        "Real",
+        0,
+    )
+    assert list(histogram.densities) == ["same person, attacked", "other people"]
 
 
 def pairs(noise=0.35, people=12, strangers=3, seed=1):
