@@ -80,7 +80,8 @@ def test_another_policy_of_the_same_generator_is_noted():
     assert check_victim(known, fiva(), "mine", "do so") is None
     assert check_victim(known, fiva(Negation()), "mine", "do so") == "learned on Other + ITM"
     unmirrored = fiva(IdentityTracker(AnchorSampling(torch.eye(32)[:4], m=-0.5), 0.3))
-    assert check_victim(known, unmirrored, "mine", "do so") == "learned on Other + ITM whose policy had mirrored True (here False)"
+    told = "learned on Other + ITM whose policy had mirrored True (here False)"
+    assert check_victim(known, unmirrored, "mine", "do so") == told
 
 
 def test_an_attack_behind_a_defense():
