@@ -92,8 +92,8 @@ def _photograph(
         if not usable:
             account.rejected["no face where the annotation has one"] += 1
     elif usable and options.faces != "all":
-        best = chosen(found.boxes, usable, options.faces, frame)
-        account.alike = alike(found.boxes, usable, best, frame)
+        best = chosen(found, usable, options.faces, frame)
+        account.alike = alike(found, usable, best, frame)
         usable = [best]
     if source.box is not None:
         usable = usable[:1]
@@ -118,7 +118,7 @@ def _video(
             usable = _usable(found, options, account, frame)
             if not usable:
                 continue
-            index = chosen(found.boxes, usable, options.faces, frame)
+            index = chosen(found, usable, options.faces, frame)
             if box is not None:
                 shares = overlaps(found.boxes[usable], box)
                 if float(shares.max()) < _FOLLOW:

@@ -2,7 +2,7 @@
 
 The kind: a rule that is right on the pictures it was tried on. ``--faces largest`` took bystanders that the border cuts
 (equal error rate on LFW .83 %, central faces .50 %). Found beside it: videos, whose first frame chose in the same way;
-boxes that reach over the border by a hair; a whole face far in the background, which must not win over a cut one.
+boxes that end where the picture ends; a whole face far in the background, which must not win over a cut one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from anon.faces.alignment import align, template
+from anon.faces.contract import to_float
 from anon.faces.detection.contract import Detections
 from anon.faces.images import read_image
 from anon.faces.prepare.choosing import alike, chosen
@@ -24,36 +27,41 @@ from anon.faces.prepare.sources import of_folder
 FRAME = torch.zeros(100, 200, 3, dtype=torch.uint8)  # outer edges -0.5 to 199.5 and 99.5
 
 
+def faces(*crops: tuple[float, float, float]) -> Detections:
+    """Faces whose aligned crops have these outer edges: left, top, side. Boxes end at the border, as detectors' do."""
+    edges = torch.tensor(crops)
+    points = (template(112) + 0.5) * edges[:, None, 2:] / 112 + edges[:, None, :2]
+    low, high = edges[:, :2] + 0.15 * edges[:, 2:], edges[:, :2] + 0.85 * edges[:, 2:]
+    return Detections(torch.cat((low.clamp_min(0), high), 1), points, torch.ones(len(crops)))
+
+
 @pytest.mark.parametrize(
-    ("boxes", "largest", "central", "count"),
+    ("crops", "largest", "central", "count"),
     [
-        ([[10, 10, 50, 50], [120, 20, 150, 50]], 0, 1, 2),  # 1600 and 900: alike from 800
-        ([[10, 10, 50, 50], [120, 20, 147, 49]], 0, 1, 0),  # 783
-        ([[-1, 10, 49, 60], [120, 20, 160, 60]], 1, 1, 2),  # 2500 is cut, 1600 is more than half of it
-        ([[-1, 10, 49, 60], [120, 20, 150, 50]], 0, 1, 0),  # 900 is not: somebody far behind
-        ([[-0.5, -0.5, 40, 40], [150, 50, 199.5, 99.5]], 1, 1, 2),  # up to the edge is inside
-        ([[-5, 10, 45, 60], [170, 20, 210, 60]], 0, 0, 0),  # nobody is whole: the largest, nothing else is a rival
-        ([[60, 20, 100, 60]], 0, 0, 0),
+        ([(10, 10, 50), (120, 20, 36)], 0, 1, 2),  # areas 1225 and 635: alike from 612.5
+        ([(10, 10, 50), (120, 20, 35)], 0, 1, 0),  # 600
+        ([(-4, 10, 60), (120, 20, 50)], 1, 1, 2),  # 1764 is cut, though its box is not; 1225 is more than half of it
+        ([(-4, 10, 60), (120, 20, 40)], 0, 1, 0),  # 784 is not: somebody far behind
+        ([(-0.5, -0.5, 40), (149.5, 49.5, 50)], 1, 1, 2),  # up to the edge is inside
+        ([(-5, 10, 50), (170, 20, 40)], 0, 0, 0),  # nobody is whole: the largest, and the other is no rival
+        ([(60, 20, 40)], 0, 0, 0),
     ],
 )
-def test_by_hand(boxes: list[list[float]], largest: int, central: int, count: int) -> None:
-    table, usable = torch.tensor(boxes, dtype=torch.float32), list(range(len(boxes)))
-    assert chosen(table, usable, "largest", FRAME) == largest
-    assert chosen(table, usable, "central", FRAME) == central
-    assert alike(table, usable, largest, FRAME) == count
-    assert chosen(table, usable[::-1], "largest", FRAME) == largest
+def test_by_hand(crops: list[tuple[float, float, float]], largest: int, central: int, count: int) -> None:
+    found, usable = faces(*crops), list(range(len(crops)))
+    assert chosen(found, usable, "largest", FRAME) == largest
+    assert chosen(found, usable, "central", FRAME) == central
+    assert alike(found, usable, largest, FRAME) == count
+    assert chosen(found, usable[::-1], "largest", FRAME) == largest
 
 
 class Two:
     """A large face that the left border cuts, and a whole one."""
 
     name, has_points = "two", True
-    boxes = torch.tensor([[-10.0, 8.0, 54.0, 90.0], [100.0, 20.0, 152.0, 90.0]])
-    points = torch.tensor([[30.0, 40.0], [62.0, 40.0], [46.0, 56.0], [34.0, 74.0], [58.0, 74.0]])
 
     def detect(self, frame: Tensor) -> Detections:
-        points = torch.stack([self.points - torch.tensor([20.0, 0.0]), self.points + torch.tensor([80.0, 0.0])])
-        return Detections(self.boxes, points, torch.tensor([0.9, 0.8]))
+        return faces((-20, 5, 90), (100, 10, 80))._replace(scores=torch.tensor([0.9, 0.8]))
 
     def detect_batch(self, frames: list[Tensor]) -> list[Detections]:
         return [self.detect(frame) for frame in frames]
@@ -61,8 +69,6 @@ class Two:
 
 @pytest.mark.parametrize("name", ["0.png", "0.gif"])
 def test_a_photograph_and_a_video_show_the_whole_face(tmp_path: Path, name: str) -> None:
-    from PIL import Image
-
     (tmp_path / "root" / "a").mkdir(parents=True)
     Image.new("RGB", (200, 100)).save(tmp_path / "root" / "a" / name)
     (source,) = of_folder(tmp_path / "root", None)
@@ -75,8 +81,6 @@ def test_a_photograph_and_a_video_show_the_whole_face(tmp_path: Path, name: str)
 @pytest.mark.slow
 def test_equal_error_rate_on_lfw(real: Path, record_property) -> None:
     """2,400 pairs: the largest whole face is as good as the central one, the largest is not. Judge: EdgeFace."""
-    from anon.faces.alignment import align
-    from anon.faces.contract import to_float
     from anon.faces.detection.yunet import YuNet
     from anon.identity.encoder import Encoder
     from anon.identity.judge import Judge
@@ -101,8 +105,8 @@ def test_equal_error_rate_on_lfw(real: Path, record_property) -> None:
         usable = [i for i, box in enumerate(found.boxes) if float((box[2:] - box[:2]).min()) >= 32]
         areas = (found.boxes[usable, 2:] - found.boxes[usable, :2]).prod(1)
         choice["largest"][name] = usable[int(areas.argmax())]
-        choice["whole"][name] = chosen(found.boxes, usable, "largest", frame)
-        choice["central"][name] = chosen(found.boxes, usable, "central", frame)
+        choice["whole"][name] = chosen(found, usable, "largest", frame)
+        choice["central"][name] = chosen(found, usable, "central", frame)
         for index in {each[name] for each in choice.values()}:
             crops[name, index] = align(to_float(frame)[None], found.points[index][None], 112)[0]
     z = dict(
