@@ -107,8 +107,8 @@ class FolderFaces:
                 f"data.max_damaged={max_damaged:g} of them; mend or remove them, or raise data.max_damaged. "
                 f"{self.summary}"
             )
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-            _tell(self.summary)
+        if all(os.environ.get(name, "0") in ("", "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
+            (_tell if index["skipped"] or loose else log.info)(self.summary)
             if index["repeated"]:
                 listing = self.folder / "repeated.csv"
                 log.warning(
