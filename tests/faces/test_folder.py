@@ -57,9 +57,16 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_read_and_what_is_said(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Once, whatever the log level, and also of a set that is read from the cache."""
+def test_what_is_read_and_what_is_said(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, by the first rank, whatever the log level, and also of a set that is read from the cache."""
     (root / "loose.png").touch()
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.setenv(name, "1")
+        FolderFaces(root, "train", 32, cache=tmp_path / "cache", max_damaged=1)
+        monkeypatch.delenv(name)
+    assert capsys.readouterr().err == ""
     for _ in range(2):
         faces = FolderFaces(root, "train", 32, cache=tmp_path / "cache", max_damaged=1)
     assert isinstance(faces, FaceSet) and not faces.synthetic

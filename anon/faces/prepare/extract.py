@@ -118,8 +118,9 @@ def _video(
             usable = _usable(found, options, account, frame)
             if not usable:
                 continue
-            index = chosen(found, usable, options.faces, frame)
-            if box is not None:
+            if box is None:
+                index = chosen(found, usable, options.faces, frame)
+            else:
                 shares = overlaps(found.boxes[usable], box)
                 if float(shares.max()) < _FOLLOW:
                     account.rejected["another face than the one followed"] += 1

@@ -168,7 +168,8 @@ def digest(sources: Iterable[Source]) -> str:
     """SHA-256 over everything that is known of the inputs, but for the place of their root."""
     total = hashlib.sha256()
     for s in sources:
-        row = (s.file, s.identity, s.video, s.split, s.official, s.points, s.box, dict(s.labels), s.stamp, s.lacking)
+        who = (s.file, s.identity, s.alone, s.video, s.split, s.official)
+        row = (*who, s.points, s.lacking, s.box, dict(s.labels), s.stamp)
         total.update(json.dumps(row, sort_keys=True).encode())
     return total.hexdigest()
 
