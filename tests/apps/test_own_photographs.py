@@ -20,10 +20,13 @@ from PIL import Image
 from anon.faces.contract import to_float
 from anon.faces.packed import Pack
 from anon.faces.prepare.__main__ import main
+from anon.faces.splits import split_of
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.networks.edgeface import EdgeFace
 from tests.apps.conftest import Command, folder_of
+from tests.apps.test_exit_codes import refused
+from tests.apps.test_learned import folder, named
 from tests.faces.prepare.material import content
 
 SIDE = 200
@@ -127,6 +130,18 @@ def material(root: Path, people: dict[str, list[Image.Image]]) -> dict[str, str]
         wanted[name] = "kept"
     assert len(wanted) == 100
     return wanted
+
+
+def test_a_training_says_what_it_skips_and_refuses_much(train: Command, tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", named("Ann", {"train": 5, "background": 1}), 0)
+    pictures = sorted(path for path in root.rglob("*.png") if split_of(path.parent.name) == "train")
+    words = ("experiment=fiva", "steps=1", "data=folder", f"data.root={root}", "data.size=32", "data.batch_size=4")
+    for path in pictures[:3]:  # of 20
+        path.write_bytes(path.read_bytes()[:200])
+    refused(train(*words), "3 of 20 photographs cannot be used", "raise data.max_damaged", "3 damaged")
+    ended = train(*words, "data.max_damaged=0.15")
+    assert "root (train): 20 files, 17 faces of 5 people; skipped 3: 3 damaged (listed in " in ended.err
+    assert folder_of(ended).is_dir()
 
 
 @pytest.mark.slow

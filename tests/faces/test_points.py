@@ -13,6 +13,7 @@ import csv
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,13 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.alignment import misfit, share_inside, template
+from anon.faces.detection.contract import Detections
 from anon.faces.folder import FolderFaces
 from anon.faces.points import MIRRORED, NO_FACE, ORDER, OURS, OUTSIDE, SHARES, fault_in, faults, read_points
 from anon.faces.prepare.__main__ import main
+from anon.faces.prepare.extract import Account, extract
+from anon.faces.prepare.options import Options
+from anon.faces.prepare.sources import of_folder
 from anon.faces.splits import split_of
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.render import render
@@ -136,6 +141,41 @@ def test_a_table_of_which_much_is_wrong_is_refused(tmp_path: Path, name: str, to
     with pytest.raises(UserError) as refused:
         read_points(written(tmp_path / "points.csv", rows))
     assert f"{20 * share:.0f} of 20 rows" in str(refused.value) and told in str(refused.value)
+
+
+class Mirrors:
+    """A detector that finds these points in every frame."""
+
+    name, has_points = "mirrors", True
+
+    def __init__(self, *found: Tensor) -> None:
+        self.points = torch.stack(found)
+
+    def detect(self, frame: Tensor) -> Detections:
+        boxes = torch.tensor([[20.0, 20.0, 72.0, 90.0]]).repeat(len(self.points), 1)
+        return Detections(boxes, self.points, torch.full((len(self.points),), 0.9))
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ((WRONG["mirrored"][0],), MIRRORED),
+        ((WRONG["random"][0],), NO_FACE),
+        ((FACE + torch.tensor([60.0, 0.0]),), OUTSIDE),
+        ((WRONG["mirrored"][0], FACE), None),
+    ],
+)
+def test_points_of_detectors_and_annotations(tmp_path: Path, found: tuple[Tensor, ...], reason: str | None) -> None:
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    Image.new("RGB", (96, 96)).save(tmp_path / "root" / "a" / "0.png")
+    (source,) = of_folder(tmp_path / "root", None)
+    annotated = replace(source, points=tuple((float(x), float(y)) for x, y in found[-1]))
+    for each, detector in ((source, Mirrors(*found)), (annotated, None)):
+        account = Account()
+        faces = list(extract(each, Options(size=112), detector, account, lambda: None))
+        assert account.reason == reason and len(faces) == (reason is None)
+        if faces:
+            assert float((faces[0].landmarks - template(112)).abs().max()) < 5
 
 
 def test_little_that_is_wrong_is_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -127,13 +127,23 @@ def survey(
         raise UserError(
             f"None of the {len(names):,} files of {where} has an identity: they are {who.nobody}; see --identities."
         )
-    note = None
-    if identities is None and given == NONE:
-        note = (
+    note = _unasked(where, given, found) if identities is None else None
+    return Inputs(_numbered(found, table, where), aside, note)
+
+
+def _unasked(where: str, given: str, found: Sequence[_Found]) -> str | None:
+    """What is to be said about the identities that the default gives."""
+    if given == NONE:
+        return (
             f"{where} has no folders, so each of the {len(found):,} files is a person of its own (--identities none); "
             "folders of people, --identities pattern=... or csv=... say who is who."
         )
-    return Inputs(_numbered(found, table, where), aside, note)
+    if len({entry.identity for entry in found}) == 1 and sum(entry.file.count("/") > 1 for entry in found) > 1:
+        return (
+            f"All that {where} holds lies in one folder, so all of the {len(found):,} files are one person "
+            "(--identities folder); if the folders inside are the people, give that folder as --root."
+        )
+    return None
 
 
 def kind_of(name: str) -> str:

@@ -98,6 +98,17 @@ def test_albums_loose_and_hidden_files(tmp_path: Path) -> None:
     assert Pack(tmp_path / "out").columns["video"].tolist() == [-1] * 7
 
 
+def test_one_folder_around_all_of_them_is_said(tmp_path: Path) -> None:
+    """What an unpacked archive looks like: one person, unless somebody says otherwise."""
+    for seed, name in enumerate(["all/ann/0.png", "all/bob/0.png"]):
+        picture(tmp_path / "root" / name, seed)
+    inputs = survey(tmp_path / "root")
+    assert {source.identity for source in inputs.sources} == {"all"}
+    assert inputs.note is not None and "all of the 2 files are one person" in inputs.note
+    assert survey(tmp_path / "root", identities="folder").note is None
+    assert survey(tmp_path / "root" / "all").note is None
+
+
 def test_frames_where_it_is_said(tmp_path: Path) -> None:
     root = tmp_path / "root"
     for seed, name in enumerate(["ann/clip/1.png", "ann/clip/2.png", "ann/0.png"]):
