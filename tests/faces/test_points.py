@@ -84,7 +84,8 @@ def test_what_lies_outside_the_picture() -> None:
     assert share_inside(at, (112, 112)) == 1.0
     assert share_inside(at - torch.tensor([56.0, 0.0]), (112, 112)) == 0.5  # the left half is lost
     assert share_inside(at - torch.tensor([56.0, 28.0]), (112, 112)) == 0.375
-    assert fault_in(at - torch.tensor([60.0, 0.0]), (112, 112)) == OUTSIDE
+    assert fault_in(at - torch.tensor([15.0, 20.0]), (77, 77)) is None  # cut out along the face
+    assert fault_in(at - torch.tensor([70.0, 0.0]), (112, 112)) == OUTSIDE
     assert fault_in(2 * at, (112, 112)) == OUTSIDE  # points of a picture twice the size
 
 
@@ -161,7 +162,7 @@ class Mirrors:
     [
         ((WRONG["mirrored"][0],), MIRRORED),
         ((WRONG["random"][0],), NO_FACE),
-        ((FACE + torch.tensor([60.0, 0.0]),), OUTSIDE),
+        ((FACE + torch.tensor([70.0, 0.0]),), OUTSIDE),
         ((WRONG["mirrored"][0], FACE), None),
     ],
 )

@@ -17,7 +17,7 @@ from anon.faces.contract import to_float, to_uint8
 from anon.faces.detection.contract import Detections, Detector
 from anon.faces.images import ImageError, read_image
 from anon.faces.packed import view
-from anon.faces.points import OUTSIDE, fault_in
+from anon.faces.points import fault_in
 from anon.faces.prepare.choosing import alike, chosen, overlaps
 from anon.faces.prepare.options import Options
 from anon.faces.prepare.sources import Source
@@ -184,9 +184,6 @@ def _aligned(
         account.rejected["too small"] += 1
         return
     left, top, right, bottom = crop_box(matrix, options.size, (height, width))
-    if right <= left or bottom <= top:
-        account.rejected[OUTSIDE] += 1
-        return
     part = to_float(frame[top:bottom, left:right])[None].contiguous()  # most of a large picture stays uint8
     local = similarity((points - torch.tensor([left, top]))[None], target)
     image = to_uint8(warp(part + 1.0, local, (options.size, options.size))[0] - 1.0)
