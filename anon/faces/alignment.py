@@ -100,6 +100,28 @@ def similarity(points: Tensor, target: Tensor) -> Tensor:
     return torch.cat((linear, shift), -1).to(points.dtype)
 
 
+def misfit(points: Tensor, target: Tensor) -> Tensor:
+    """How badly points fit the target by the best proper similarity, whatever their scale (Procrustes distance).
+
+    With centred ``p`` and ``q`` the share of the spread that is left over is
+
+        1 - ((sum p . q)^2 + (sum p x q)^2) / (|p|^2 |q|^2)
+
+    Args:
+        points: ``(B, N, 2)``.
+        target: ``(N, 2)``.
+
+    Returns:
+        ``(B,)``: the square root of that share; 0 fits, 1 not at all, NaN where all points are one.
+    """
+    p, q = points.double(), target.double()
+    p, q = p - p.mean(-2, keepdim=True), q - q.mean(-2, keepdim=True)
+    along = (p * q).sum((-2, -1))
+    across = (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(-1)
+    explained = (along.square() + across.square()) / (p.square().sum((-2, -1)) * q.square().sum())
+    return (1.0 - explained).clamp_min(0.0).sqrt()
+
+
 def invert(matrix: Tensor) -> Tensor:
     """Analytic inverse of affine matrices ``(..., 2, 3)``: back from the crop to the image."""
     a, b, x, c, d, y = matrix.double().flatten(-2).unbind(-1)
@@ -233,3 +255,12 @@ def crop_box(matrix: Tensor, size: int, canvas: tuple[int, int], margin: int = 2
     left, top = (math.floor(v) - margin for v in box.amin(0).tolist())
     right, bottom = (math.ceil(v) + 1 + margin for v in box.amax(0).tolist())
     return max(left, 0), max(top, 0), min(right, canvas[1]), min(bottom, canvas[0])
+
+
+def share_inside(points: Tensor, canvas: tuple[int, int], size: int = 112) -> float:
+    """How much of the aligned crop of five ``points`` (5, 2) lies inside an image of ``canvas`` (H, W): 0 to 1."""
+    centres = (torch.arange(28, dtype=torch.float64) + 0.5) * size / 28 - 0.5
+    grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1).view(1, -1, 2)
+    matrix = similarity(points[None].double(), template(size))
+    x, y = transform(invert(matrix), grid)[0].unbind(-1)
+    return float(((x > -0.5) & (x < canvas[1] - 0.5) & (y > -0.5) & (y < canvas[0] - 0.5)).double().mean())

@@ -246,13 +246,21 @@ def folder_data(
     seed: int = 0,
     cache: str | Path | None = None,
     framing: str | None = None,
+    max_damaged: float = 0.1,
     name: str = "folder",
 ) -> FaceData:
     """``data=folder``: photographs of ``root/<identity>/<image>``, see :class:`anon.faces.folder.FolderFaces`."""
     if not root:
         raise UserError("data=folder needs data.root=<folder>.")
     sets = functools.partial(
-        FolderFaces, root, size=size, points=points, min_images=min_images, cache=cache, framing=framing
+        FolderFaces,
+        root,
+        size=size,
+        points=points,
+        min_images=min_images,
+        cache=cache,
+        framing=framing,
+        max_damaged=max_damaged,
     )
     return FaceData(sets, name, size, synthetic=False, batch_size=batch_size, workers=workers, seed=seed)
 

@@ -23,10 +23,13 @@ from torch import Tensor
 from anon.errors import UserError
 from anon.faces.alignment import Framing, align, crop_box, reframe, similarity, template, transform
 from anon.faces.contract import to_float, to_uint8
-from anon.faces.images import ImageError, read_image
+from anon.faces.images import NO_IMAGE, ImageError, is_photograph, read_image
+from anon.faces.points import WITHOUT, FivePoints, fault_in
+from anon.faces.video import is_video
 from anon.printable import as_csv
 from anon.progress import track
 
+VIDEO = "a video, which python -m anon.faces.prepare reads"
 _WORKERS = 2  # threads
 _AHEAD = 32  # decoded images that may wait: bounds the memory
 
@@ -45,7 +48,7 @@ def decode(
     part: Path,
     root: Path,
     files: list[Photograph],
-    table: dict[str, np.ndarray] | None,
+    table: FivePoints | None,
     size: int,
     framing: str | None = None,
 ) -> None:
@@ -75,11 +78,11 @@ def decode(
         elif file.name in table:
             points = torch.from_numpy(table[file.name])
         else:
-            return "without points"
+            return table.lacking(file.name)
         try:
             return _framed(read_image(root / file.name), points, size, framing)
         except ImageError as error:
-            return str(error)
+            return VIDEO if str(error) == NO_IMAGE and is_video(file.name) else str(error)
 
     with (
         open(part / "faces.npy", "wb") as output,
@@ -110,8 +113,10 @@ def decode(
         np.save(part / "landmarks.npy", np.array(landmarks, dtype=np.float32).reshape(-1, 5, 2))
     np.save(part / "digests.npy", np.array(digests, dtype=np.int64))
     reasons = collections.Counter(reason for _, reason in skipped)
+    damaged = sum(not _other(name, reason) for name, reason in skipped)
     same = repeated(digests, labels)
     index = {"files": len(files), "faces": len(labels), "skipped": dict(reasons.most_common()), "names": names}
+    index |= {"damaged": damaged}
     (part / "index.json").write_text(
         json.dumps(index | {"repeated": len(same), "reframed": reframed}), encoding="utf-8"
     )
@@ -121,6 +126,11 @@ def decode(
     ):
         with open(part / name, "w", encoding="utf-8", errors="backslashreplace", newline="") as listing:
             listing.write(as_csv([("file", head), *rows]))
+
+
+def _other(name: str, reason: str) -> bool:
+    """Whether a file that is not used is none that should have been: not asked for, or no photograph by its name."""
+    return reason in (WITHOUT, VIDEO) or (reason == NO_IMAGE and not is_photograph(name))
 
 
 def digest(content: bytes) -> int:
@@ -157,10 +167,10 @@ def _framed(frame: Tensor, points: Tensor | None, size: int, framing: str | None
         top, left = (height - side) // 2, (width - side) // 2
         shown = framing or (Framing.of(side).view if height == width else wanted)
         return frame[top : top + side, left : left + side].contiguous(), None, shown
+    if fault := fault_in(points, (height, width)):
+        raise ImageError(f"with {fault}")
     matrix = similarity(points[None], template(size))[0]
     left, top, right, bottom = crop_box(matrix, size, (height, width))
-    if right <= left or bottom <= top:
-        raise ImageError("with points outside the image")
     return frame[top:bottom, left:right].contiguous(), points - torch.tensor([left, top]), wanted
 
 

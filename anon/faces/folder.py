@@ -1,11 +1,11 @@
-"""``data=folder``: photographs in ``root/<identity>/<image>``, decoded and aligned once into a cache.
+"""``data=folder``: photographs in ``root/<identity>/``, at any depth, decoded and aligned once into a cache.
 
 Without points the images are taken for aligned crops: centre-cropped to a square and resampled with antialiasing to
 what crops of ``size`` show (:class:`anon.faces.alignment.Framing`); ``framing`` says what they show themselves. With
 ``points=<csv>`` (:mod:`anon.faces.points`) each face is warped onto the template (:mod:`anon.faces.alignment`).
-Only the files of the split that is asked for are read; those that cannot be used are counted in one line and listed in
-the cache's ``skipped.csv``, so nothing can fail in mid-epoch. Messages give counts, never names: folder and
-file names are often people's.
+Only the files of the split that is asked for are read; those that cannot be used are counted in one line on standard
+error and listed in the cache's ``skipped.csv``, so nothing can fail in mid-epoch; where they are many, the set is
+refused. Messages give counts, never names: folder and file names are often people's.
 
     python train.py experiment=fiva data=folder data.root=faces/lfw data.points=lfw_index.csv data.size=112
 """
@@ -13,12 +13,13 @@ file names are often people's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
 import logging
 import os
-import unicodedata
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -32,8 +33,9 @@ from anon.faces.cache import built_once, cache_folder
 from anon.faces.contents import contents
 from anon.faces.contract import Sample, to_float
 from anon.faces.decoding import Photograph, decode
-from anon.faces.points import file_key, read_points
+from anon.faces.points import FivePoints, file_key, read_points
 from anon.faces.splits import members, one_spelling
+from anon.faces.tree import files_below, spelled
 from anon.provenance import code
 
 log = logging.getLogger(__name__)
@@ -55,11 +57,13 @@ class FolderFaces:
         framing: what crops without points show, one of :data:`anon.faces.alignment.VIEWS`; None: each what crops of
             its side show, if it is square.
         min_images: identities with fewer usable images are left out.
+        max_damaged: largest share of the photographs that may be unusable. Files that ``points`` has no row for, and
+            those that neither are photographs nor are named so, count as none.
         cache: where decoded faces are kept, by the bytes of the photographs and the code that decodes them; None:
             :func:`anon.faces.cache.cache_root`.
 
     Raises:
-        UserError: missing or empty root, nothing usable, bad CSV, cache not writable.
+        UserError: missing or empty root, nothing usable or too little of it, bad CSV, cache not writable.
         EmptySplit: no identity of the root falls into ``split``.
     """
 
@@ -75,7 +79,10 @@ class FolderFaces:
         min_images: int = 1,
         cache: str | Path | None = None,
         framing: str | None = None,
+        max_damaged: float = 0.1,
     ) -> None:
+        if not 0 <= max_damaged <= 1:
+            raise UserError(f"data.max_damaged={max_damaged} must be 0 to 1: a share of the photographs.")
         if size < 16:
             raise UserError(f"data.size={size} is too small for a face; 64 or more is sensible.")
         if framing is not None and (framing not in VIEWS or points is not None):
@@ -83,7 +90,7 @@ class FolderFaces:
                 f"data.framing={framing} must be one of {', '.join(VIEWS)}, and is for crops without data.points."
             )
         self.root, self.split, self.size = Path(root).expanduser(), split, size
-        files = _list_files(self.root, split)
+        files, loose = _list_files(self.root, split)
         table = None if points is None else _points_of(files, Path(points).expanduser(), self.root)
         place = cache_folder(cache)
         key = _key(files, self._contents(files, place / "contents"), table, size, framing)
@@ -91,11 +98,17 @@ class FolderFaces:
             place / "folder" / key, lambda part: decode(part, self.root, files, table, size, framing)
         )
         index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
-        self.summary = _summary(f"{self.root.name} ({split})", index, self.folder / "skipped.csv")
+        self.summary = _summary(f"{self.root.name} ({split})", index, self.folder / "skipped.csv", loose)
         if not index["faces"]:
             raise UserError(f"Nothing usable in data.root='{self.root}'. {self.summary}")
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-            log.info(self.summary)
+        if index["damaged"] > max_damaged * (index["damaged"] + index["faces"]):
+            raise UserError(
+                f"{index['damaged']:,} of {index['damaged'] + index['faces']:,} photographs cannot be used, more than "
+                f"data.max_damaged={max_damaged:g} of them; mend or remove them, or raise data.max_damaged. "
+                f"{self.summary}"
+            )
+        if all(os.environ.get(name, "0") in ("", "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
+            (_tell if index["skipped"] or loose else log.info)(self.summary)
             if index["repeated"]:
                 listing = self.folder / "repeated.csv"
                 log.warning(
@@ -159,50 +172,50 @@ class FolderFaces:
         return {**self.__dict__, "_faces": None}
 
 
-def _list_files(root: Path, split: str) -> list[Photograph]:
-    """Every visible file of the split's identities, sorted; folders inside identity folders are not entered."""
+def _list_files(root: Path, split: str) -> tuple[list[Photograph], int]:
+    """Every visible file of the split's identities, by identity and name; and how many lie in nobody's folder."""
+    where = f"data.root='{root}'"
     try:
         with os.scandir(root) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise UserError(f"data.root='{root}' cannot be read: {error.strerror}.") from error
+        raise UserError(f"{where} cannot be read: {error.strerror}.") from error
     # os.path.isdir, as a directory entry's own is_dir() raises on a link to itself
     folders = [entry.name for entry in visible if os.path.isdir(entry.path)]
     if not folders:
         found = "files but no folders" if visible else "nothing"
-        raise UserError(f"data.root='{root}' holds {found}; data=folder reads <root>/<identity>/<image>.")
-    people = one_spelling(map(_spelled, folders), f"data.root='{root}'")
+        raise UserError(
+            f"{where} holds {found}; data=folder reads <root>/<identity>/<image>, and python -m anon.faces.prepare "
+            "packs any other arrangement."
+        )
+    people = one_spelling(map(spelled, folders), where)
     written: dict[str, list[str]] = {}
     for folder in sorted(folders):
-        written.setdefault(people[_spelled(folder)], []).append(folder)
+        written.setdefault(people[spelled(folder)], []).append(folder)
     identities = members(written, split)
     if not identities:
-        raise EmptySplit(
-            f"None of the {len(written):,} identities of data.root='{root}' falls into the split '{split}'."
-        )
-    files = []
-    for identity, folder in ((name, folder) for name in identities for folder in written[name]):
-        try:
-            with os.scandir(root / folder) as entries:
-                shown = [entry for entry in entries if not entry.name.startswith(".")]
-            found_here = [entry for entry in shown if not os.path.isdir(entry.path)]
-        except OSError as error:
-            raise UserError(f"A folder inside data.root='{root}' cannot be read: {error.strerror}.") from error
-        for entry in sorted(found_here, key=lambda entry: entry.name):
-            files.append(Photograph(identity, f"{folder}/{entry.name}"))
+        raise EmptySplit(f"None of the {len(written):,} identities of {where} falls into the split '{split}'.")
+    files = [
+        Photograph(identity, f"{folder}/{entry.name}")
+        for identity in identities
+        for folder in written[identity]
+        for entry in files_below(root / folder, f"a folder inside {where}")
+        if entry.aside is None
+    ]
     if not files:
-        raise UserError(f"The identity folders of data.root='{root}' in the split '{split}' hold no files.")
-    return files
+        raise UserError(f"The identity folders of {where} in the split '{split}' hold no files.")
+    return files, len(visible) - len(folders)
 
 
-def _spelled(name: str) -> str:
-    """An identity's name, the same on every machine: composed letters, bytes that are not UTF-8 escaped."""
-    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
-
-
-def _points_of(files: list[Photograph], path: Path, root: Path) -> dict[str, np.ndarray]:
-    table = read_points(path)
-    found = {file.name: table[key] for file in files if (key := file_key(file.name)) in table}
+def _points_of(files: list[Photograph], path: Path, root: Path) -> FivePoints:
+    """Those of ``files``, by their names."""
+    table, found = read_points(path), FivePoints()
+    for file in files:
+        key = file_key(file.name)
+        if key in table:
+            found[file.name] = table[key]
+        elif key in table.faulty:
+            found.faulty[file.name] = table.faulty[key]
     if not found:
         raise UserError(
             f"None of the {len(table):,} rows of data.points='{path}' names a file of data.root='{root}' in this "
@@ -211,23 +224,31 @@ def _points_of(files: list[Photograph], path: Path, root: Path) -> dict[str, np.
     return found
 
 
-def _key(
-    files: list[Photograph], hashes: list[str], table: dict[str, np.ndarray] | None, size: int, framing: str | None
-) -> str:
+def _key(files: list[Photograph], hashes: list[str], table: FivePoints | None, size: int, framing: str | None) -> str:
     digest = hashlib.sha256(f"{code(decode)} {size} {table is not None} {framing}".encode())
     for file, content in zip(files, hashes, strict=True):
         digest.update(repr((*file, content)).encode())
         if table is not None and file.name in table:
             digest.update(table[file.name].tobytes())
+        elif table is not None:
+            digest.update(table.lacking(file.name).encode())
     return digest.hexdigest()[:24]
 
 
-def _summary(name: str, index: dict, listing: Path) -> str:
+@functools.cache
+def _tell(text: str) -> None:
+    """On standard error, whatever the log level: a set that shrank in silence gives figures of another one."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _summary(name: str, index: dict, listing: Path, loose: int) -> str:
     people = len(set(np.load(listing.with_name("labels.npy")).tolist()))
     line = f"{name}: {index['files']:,} files, {index['faces']:,} faces of {people:,} people"
     if index["skipped"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in index["skipped"].items())
         line += f"; skipped {sum(index['skipped'].values()):,}: {reasons} (listed in {listing})"
+    if loose:
+        line += f"; {loose:,} in no identity's folder are not read"
     if index["reframed"]:
         line += f"; {index['reframed']:,} crops of another framing brought into that of data.size"
     return line + "."

@@ -11,11 +11,13 @@ What becomes of the kinds:
 * 16-bit colour: its high byte;
 * EXIF orientation: applied, so points refer to the picture as a viewer shows it;
 * animation: its first frame;
+* HEIC, as telephones write it: read where the package pillow-heif is installed, named as such where it is not;
 * 32-bit integer or float pixels without a known range, LAB: refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import stat
@@ -28,10 +30,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "HEIF")
+NO_IMAGE = "not an image"
+HEIC = "HEIC, for which pillow-heif is missing (pip install pillow-heif)"
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
 
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION = 0x0112  # EXIF tag
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,7 +78,7 @@ def read_image(path: str | Path) -> Tensor:
 
     Raises:
         ImageError: ``unreadable``, ``empty``, ``not a regular file``, ``not an image``, ``damaged``,
-            ``over 50 megapixels``, ``smaller than 16 px`` or ``of unknown pixel range``.
+            ``over 50 megapixels``, ``smaller than 16 px``, ``of unknown pixel range`` or :data:`HEIC`.
     """
     with _open_regular(path) as file:
         try:
@@ -81,7 +86,9 @@ def read_image(path: str | Path) -> Tensor:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ImageError(_too_large()) from error
         except _DECODER_ERRORS as error:
-            raise ImageError("not an image") from error
+            file.seek(0)
+            unread = "HEIF" not in _formats() and _is_heic(file.read(12))
+            raise ImageError(HEIC if unread else NO_IMAGE) from error
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ImageError(_too_large())
@@ -95,6 +102,27 @@ def read_image(path: str | Path) -> Tensor:
         except _DECODER_ERRORS as error:
             raise ImageError("damaged") from error
     return torch.from_numpy(pixels)
+
+
+def is_photograph(name: str | Path) -> bool:
+    """Whether the name is that of a photograph; one may have any other name, too.
+
+    >>> is_photograph("a/b.JPG"), is_photograph("c.heic"), is_photograph("notes.txt")
+    (True, True, False)
+    """
+    return os.path.splitext(name)[1].lower() in _suffixes()
+
+
+@functools.cache
+def _suffixes() -> frozenset[str]:
+    _formats()
+    named = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+    return frozenset(named | {".heic", ".heif", ".hif"})
+
+
+def _is_heic(start: bytes) -> bool:
+    """ISO 14496-12: a box ``ftyp`` with the major brand of a still or a sequence in HEVC."""
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
@@ -113,6 +141,10 @@ def _open_regular(path: str | Path) -> BinaryIO:
 @functools.cache
 def _formats() -> tuple[str, ...]:
     Image.init()
+    with contextlib.suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 

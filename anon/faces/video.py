@@ -25,9 +25,10 @@ from torch import Tensor
 
 from anon.faces.images import MIN_SIDE, ImageError, read_image
 
-SUFFIXES = frozenset({".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".gif"})
+_SUFFIXES = "mp4 m4v mov 3gp 3g2 avi mkv webm gif ts mts m2ts mpg mpeg vob wmv asf flv ogv"
+SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 #: FFmpeg's names of the containers that are read.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,asf,flv,ogg"
 MAX_FRAMES = 20_000
 MAX_PIXELS = 40_000_000  # a frame; 8K has 33 million
 _FEW = 0.95  # of the frames that the header states: fewer is a truncated file

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import logging
 import multiprocessing
 import os
 from pathlib import Path
@@ -58,19 +57,28 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_read_and_what_is_said(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        faces = FolderFaces(root, "train", 32, cache=tmp_path / "cache")
+def test_what_is_read_and_what_is_said(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, by the first rank, whatever the log level, and also of a set that is read from the cache."""
+    (root / "loose.png").touch()
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.setenv(name, "1")
+        FolderFaces(root, "train", 32, cache=tmp_path / "cache", max_damaged=1)
+        monkeypatch.delenv(name)
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        faces = FolderFaces(root, "train", 32, cache=tmp_path / "cache", max_damaged=1)
     assert isinstance(faces, FaceSet) and not faces.synthetic
-    assert faces.names == people("train", 2) and faces.labels.tolist() == [0, 0, 1]
-    assert faces.videos.tolist() == [-1, -1, -1] and faces.frames.tolist() == [0, 1, 0]
-    assert len(caplog.messages) == 1
-    (line,) = caplog.messages
-    assert line.startswith("photos (train): 8 files, 3 faces of 2 people; skipped 5: ")
+    assert faces.names == people("train", 2) and faces.labels.tolist() == [0, 0, 1, 1]
+    assert faces.videos.tolist() == [-1] * 4 and faces.frames.tolist() == [0, 1, 0, 1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("photos (train): 9 files, 4 faces of 2 people; skipped 5: ")
+    assert line.endswith("; 1 in no identity's folder are not read.")
     for reason in ("1 smaller than 16 px", "1 not an image", "1 damaged", "1 empty", "1 not a regular file"):
         assert reason in line
     assert not any(name in line for name in (*faces.names, "tiny", "broken"))
-    listing = Path(line.split("listed in ")[1].removesuffix(")."))
+    listing = Path(line.split("listed in ")[1].split(")")[0])
     with open(listing, newline="") as file:
         assert {Path(row["file"]).name for row in csv.DictReader(file)} == {
             *("tiny.png", "notes.txt", "broken.png", "empty.jpg", "pipe.jpg")
@@ -78,7 +86,7 @@ def test_what_is_read_and_what_is_said(root: Path, tmp_path: Path, caplog: pytes
 
 
 def test_samples(root: Path, tmp_path: Path) -> None:
-    faces = FolderFaces(root, "train", 32, cache=tmp_path / "cache")
+    faces = FolderFaces(root, "train", 32, cache=tmp_path / "cache", max_damaged=1)
     sample = faces[2]
     assert set(sample) == {"image", "identity", "video", "frame"}
     assert sample["image"].shape == (3, 32, 32) and sample["image"].dtype == torch.float32
@@ -109,10 +117,11 @@ def test_splits_are_disjoint_and_complete(tmp_path: Path) -> None:
 
 
 def test_min_images(root: Path, tmp_path: Path) -> None:
-    faces = FolderFaces(root, "train", 32, min_images=2, cache=tmp_path / "cache")
+    (root / people("train", 2)[1] / "nested" / "d.png").unlink()
+    faces = FolderFaces(root, "train", 32, min_images=2, cache=tmp_path / "cache", max_damaged=1)
     assert faces.names == people("train", 1) and faces.labels.tolist() == [0, 0] and faces.frames.tolist() == [0, 1]
     with pytest.raises(UserError, match="min_images=3"):
-        FolderFaces(root, "train", 32, min_images=3, cache=tmp_path / "cache")
+        FolderFaces(root, "train", 32, min_images=3, cache=tmp_path / "cache", max_damaged=1)
 
 
 def test_decoded_once_until_a_file_changes(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,15 +131,15 @@ def test_decoded_once_until_a_file_changes(root: Path, tmp_path: Path, monkeypat
     read_image = decoding.read_image
     monkeypatch.setattr(decoding, "read_image", lambda path: (reads.append(path), read_image(path))[1])
     for _ in range(2):
-        FolderFaces(root, "train", 32, cache=tmp_path / "cache")
-    assert len(reads) == 8 and not any(path.name == "e.png" for path in reads)  # nothing of other splits
+        FolderFaces(root, "train", 32, cache=tmp_path / "cache", max_damaged=1)
+    assert len(reads) == 9 and not any(path.name == "e.png" for path in reads)  # nothing of other splits
     save(root / people("train", 1)[0] / "a.png", (0, 255, 0), (50, 50))
-    changed = FolderFaces(root, "train", 32, cache=tmp_path / "cache")
-    assert len(reads) == 16 and changed[0]["image"][:, 3, 3].tolist() == [-1, 1, -1]
+    changed = FolderFaces(root, "train", 32, cache=tmp_path / "cache", max_damaged=1)
+    assert len(reads) == 18 and changed[0]["image"][:, 3, 3].tolist() == [-1, 1, -1]
 
 
 def _open(root: Path, cache: Path, results: multiprocessing.Queue) -> None:
-    results.put(FolderFaces(root, "train", 32, cache=cache)[0]["image"].sum().item())
+    results.put(FolderFaces(root, "train", 32, cache=cache, max_damaged=1)[0]["image"].sum().item())
 
 
 def test_two_processes_at_once(root: Path, tmp_path: Path) -> None:
@@ -202,7 +211,7 @@ def test_points_align_on_load(root: Path, tmp_path: Path, header: str) -> None:
         tmp_path / "p.csv", header, f"{first}/a.png,{row}", f"./{first}\\b.jpg,1,2,3", f"{second}/c.bmp,{row[:-4]}nan"
     )
     faces = FolderFaces(root, "train", 112, points=points, cache=tmp_path / "cache")
-    assert faces.names == [first] and "7 without points" in faces.summary
+    assert faces.names == [first] and "8 without points" in faces.summary
     sample = faces[0]
     assert set(sample) == {"image", "identity", "video", "frame", "landmarks"}
     eyes = sample["landmarks"][:2]
@@ -217,10 +226,10 @@ def test_points_that_cannot_be_used(root: Path, tmp_path: Path) -> None:
     cases = {
         tmp_path / "missing.csv": "No such file",
         tmp_path / "binary.csv": "not a UTF-8 CSV",
-        table(tmp_path / "columns.csv", "file,x1,y1", "a/b.png,1,2"): "needs the columns",
-        table(tmp_path / "rows.csv", OURS): "no row with",
-        table(tmp_path / "text.csv", OURS, "a/b.png" + ",?" * 10): "no row with",
-        table(tmp_path / "one.csv", OURS, "a/b.png" + ",5" * 10): "no row with",
+        table(tmp_path / "columns.csv", "file,x1,y1", "a/b.png,1,2"): "need the columns",
+        table(tmp_path / "rows.csv", OURS): "no row with a file",
+        table(tmp_path / "text.csv", OURS, "a/b.png" + ",?" * 10): "no row with a file",
+        table(tmp_path / "one.csv", OURS, "a/b.png" + ",5" * 10): "no row with a file",
         table(tmp_path / "swapped.csv", OURS, f"a/b.png,{mirrored}"): "left and right are swapped",
         table(tmp_path / "strangers.csv", OURS, f"a/b.png,{row}"): "None of the 1 rows",
     }
@@ -266,5 +275,5 @@ def test_links_to_themselves_refuse_nothing(tmp_path):
     save(tmp_path / "r" / name / "1.png", (9, 9, 9))
     (tmp_path / "r" / "loop").symlink_to("loop")
     (tmp_path / "r" / name / "2.png").symlink_to("2.png")
-    faces = FolderFaces(tmp_path / "r", "train", 32, cache=tmp_path / "c")
+    faces = FolderFaces(tmp_path / "r", "train", 32, cache=tmp_path / "c", max_damaged=0.5)
     assert len(faces) == 1 and "1 unreadable" in faces.summary

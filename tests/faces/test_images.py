@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anon.faces.images import ImageError, read_image
+from anon.faces.images import ImageError, is_photograph, read_image
 
 RED, BLUE = (200, 20, 30), (10, 40, 220)
 
@@ -102,6 +102,17 @@ def test_exif_orientation(tmp_path: Path, orientation: int, side: str, suffix: s
 def test_damaged_exif_keeps_the_picture(tmp_path: Path) -> None:
     left_red().save(tmp_path / "face.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f", quality=95)
     assert read_image(tmp_path / "face.jpg").shape == (24, 32, 3)
+
+
+def test_heic(tmp_path: Path) -> None:
+    """What telephones write; lossless in no setting, so a mean error of a level or two."""
+    pytest.importorskip("pillow_heif", reason="needs the extra heic")
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
+    pixels = np.stack(np.broadcast_arrays(ramp[None, :], ramp[:, None], np.uint8(90)), -1)
+    assert is_photograph("face.heic")  # from here on Pillow knows the format
+    Image.fromarray(pixels).save(tmp_path / "face.heic", quality=95)
+    found = read_image(tmp_path / "face.heic").numpy().astype(int)
+    assert found.shape == (64, 64, 3) and np.abs(found - pixels).mean() < 2
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:

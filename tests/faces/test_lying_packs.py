@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from anon.apps.failures import guarded
 from anon.faces.packed import Pack, PackedFaces
-from anon.faces.prepare.options import VERSION
+from anon.faces.packed_index import VERSION
 from anon.faces.splits import SPLITS
 
 FACES = 6

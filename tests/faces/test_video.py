@@ -39,9 +39,19 @@ def read(path: Path, **options: int) -> tuple[list[torch.Tensor], str | None]:
     return frames, None
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi"])
-def test_frames_in_order(tmp_path: Path, suffix: str) -> None:
-    frames, ended = read(clip(tmp_path / f"clip.{suffix}"))
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        *(("mp4", "mpeg4"), ("mov", "mpeg4"), ("mkv", "mpeg4"), ("avi", "mpeg4"), ("3gp", "mpeg4"), ("3g2", "mpeg4")),
+        *(("ts", "mpeg2video"), ("mts", "mpeg4"), ("mpg", "mpeg1video"), ("mpeg", "mpeg2video"), ("vob", "mpeg2video")),
+        *(("wmv", "wmv2"), ("asf", "mpeg4"), ("flv", "flv"), ("webm", "libvpx"), ("ogv", "libtheora")),
+    ],
+)
+def test_frames_in_order(tmp_path: Path, suffix: str, codec: str) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this FFmpeg does not write {codec}")
+    assert is_video(f"clip.{suffix}")
+    frames, ended = read(clip(tmp_path / f"clip.{suffix}", codec=codec))
     assert ended is None and len(frames) == 12 and frames[0].dtype == torch.uint8
     for i, frame in enumerate(frames):
         assert frame.shape == (48, 64, 3)

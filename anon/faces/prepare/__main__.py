@@ -1,6 +1,7 @@
 """Photographs and videos to a packed data set of aligned faces, which ``data=packed`` reads.
 
     python -m anon.faces.prepare --root photos --detector yunet --weights yunet.onnx --out packed/mine
+    python -m anon.faces.prepare --root snaps --identities "pattern=(?P<identity>.+)_[0-9]+[.]jpg" ...
     python -m anon.faces.prepare --collection lfw --root lfw --points lfw.csv --size 112 --out packed/lfw
     sbatch --array=0-15 slurm/prepare.sh ...
     python -m anon.faces.prepare --verify --out packed/mine        # is every file as it was written?
@@ -27,8 +28,9 @@ from anon.faces.prepare.options import (
     detector_conf,
     fingerprint,
 )
+from anon.faces.prepare.report import told
 from anon.faces.prepare.run import LIMITS, prepare
-from anon.faces.prepare.sources import Source, of_collection, of_folder
+from anon.faces.prepare.sources import Inputs, of_collection, survey
 from anon.faces.prepare.verify import verify
 from anon.faces.prepare.workers import Limits
 from anon.printable import flat
@@ -74,10 +76,12 @@ def _run(given: argparse.Namespace) -> None:
         weights="" if detector is None else fingerprint(detector),
         unit=given.unit,
     )
-    sources, name = _sources(given)
+    inputs, name = _inputs(given)
+    if inputs.note is not None:
+        print(flat(inputs.note), file=sys.stderr)
     task, tasks = array_task()
     report = prepare(
-        sources,
+        inputs.sources,
         given.name or name,
         Path(given.out).expanduser(),
         options,
@@ -86,24 +90,24 @@ def _run(given: argparse.Namespace) -> None:
         task=task,
         tasks=tasks,
         contact_sheet=given.contact_sheet,
+        aside=inputs.aside,
     )
     if report is None:
         print("This task's share is packed; the task that finishes last writes the index.")
     else:
-        rejected = sum(report["rejected inputs"].values())
-        print(
-            f"{report['faces']:,} faces of {report['people']:,} people from {report['inputs']:,} inputs, "
-            f"{rejected:,} rejected; see {Path(given.out) / 'report.md'}"
-        )
+        print(f"{told(report)}\nEvery file has its line in {Path(given.out) / 'files.csv'}.")
 
 
-def _sources(given: argparse.Namespace) -> tuple[list[Source], str]:
+def _inputs(given: argparse.Namespace) -> tuple[Inputs, str]:
     table = None if given.points is None else read_points(Path(given.points).expanduser())
     if given.collection is not None:
+        if given.identities is not None or given.frames:
+            raise UserError("--collection says who is who and what is a video: leave out --identities and --frames.")
         collection = build(conf_file("collection", given.collection), root=given.root)
-        return of_collection(collection, table), collection.name
+        return Inputs(of_collection(collection, table), [], None), collection.name
     root = Path(given.root).expanduser()
-    return of_folder(root, table), root.name
+    inputs = survey(root, table, given.identities, given.frames, Path(given.out).expanduser())
+    return inputs, root.name or root.resolve().name
 
 
 def array_task() -> tuple[int, int]:
@@ -121,7 +125,15 @@ def array_task() -> tuple[int, int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m anon.faces.prepare", description=str(__doc__).split("\n")[0])
     add = parser.add_argument
-    add("--root", help="folder with <identity>/<photograph, video or folder of frames>")
+    add("--root", help="folder with photographs and videos, at any depth")
+    add(
+        "--identities",
+        metavar="RULE",
+        help="who is who: folder (the first below --root; the default), none (each file is a person of its own; the "
+        "default where there are no folders), pattern=<regular expression with a group (?P<identity>...) on the path>, "
+        "csv=<file with the columns file,identity>",
+    )
+    add("--frames", action="store_true", help="a folder inside a person's is one video, and holds its frames")
     add("--collection", help="a published data set in --root instead: the name of a file in conf/collection")
     add("--out", required=True, help="folder of the packed data set")
     add("--verify", action="store_true", help="compare what lies in --out with its checksums, and pack nothing")

@@ -17,6 +17,8 @@ from anon.faces.contract import to_float, to_uint8
 from anon.faces.detection.contract import Detections, Detector
 from anon.faces.images import ImageError, read_image
 from anon.faces.packed import view
+from anon.faces.points import fault_in
+from anon.faces.prepare.choosing import alike, chosen, overlaps
 from anon.faces.prepare.options import Options
 from anon.faces.prepare.sources import Source
 from anon.faces.video import VideoError, read_video
@@ -45,7 +47,9 @@ class Account:
     reason: str | None = None
     remark: str | None = None
     rejected: Counter[str] = field(default_factory=Counter)  # frames without a usable face, by why
+    found: int = 0  # faces that the detector saw
     others: int = 0  # faces beside the chosen one
+    alike: int = 0  # faces of a photograph that could be the one as well, the chosen one included; 0: no other
 
 
 def extract(
@@ -65,7 +69,7 @@ def _photograph(
     source: Source, options: Options, detector: Detector | None, account: Account, alive: Callable[[], None]
 ) -> Iterator[Face]:
     if source.points is None and detector is None:
-        account.reason = "without points"
+        account.reason = source.lacking
         return
     try:
         frame = read_image(source.path)
@@ -74,21 +78,23 @@ def _photograph(
         return
     account.frames = 1
     if source.points is not None:
+        account.found = 1
         yield from _aligned(frame, torch.tensor(source.points), None, 0, source.labels, options, account)
         return
     assert detector is not None
     alive()
     found = detector.detect(frame)
-    usable = _usable(found, options, account)
+    account.found = len(found.scores)
+    usable = _usable(found, options, account, frame)
     if source.box is not None and usable:
-        overlaps = _overlaps(found.boxes[usable], torch.tensor(source.box))
-        usable = [
-            usable[i] for i in overlaps.argsort(descending=True, stable=True).tolist() if overlaps[i] > _ANNOTATED
-        ]
+        shares = overlaps(found.boxes[usable], torch.tensor(source.box))
+        usable = [usable[i] for i in shares.argsort(descending=True, stable=True).tolist() if shares[i] > _ANNOTATED]
         if not usable:
             account.rejected["no face where the annotation has one"] += 1
     elif usable and options.faces != "all":
-        usable = [_chosen(found, usable, options.faces, frame)]
+        best = chosen(found, usable, options.faces, frame)
+        account.alike = alike(found, usable, best, frame)
+        usable = [best]
     if source.box is not None:
         usable = usable[:1]
     account.others += max(len(found.scores) - len(usable), 0)
@@ -108,16 +114,18 @@ def _video(
         for frame, found in zip(group, detector.detect_batch(group), strict=True):
             number = account.frames * options.every
             account.frames += 1
-            usable = _usable(found, options, account)
+            account.found += len(found.scores)
+            usable = _usable(found, options, account, frame)
             if not usable:
                 continue
-            index = _chosen(found, usable, options.faces, frame)
-            if box is not None:
-                overlaps = _overlaps(found.boxes[usable], box)
-                if float(overlaps.max()) < _FOLLOW:
+            if box is None:
+                index = chosen(found, usable, options.faces, frame)
+            else:
+                shares = overlaps(found.boxes[usable], box)
+                if float(shares.max()) < _FOLLOW:
                     account.rejected["another face than the one followed"] += 1
                     continue
-                index = usable[int(overlaps.argmax())]
+                index = usable[int(shares.argmax())]
             box = found.boxes[index]
             account.others += len(found.scores) - 1
             score = float(found.scores[index])
@@ -139,8 +147,8 @@ def _noting(frames: Iterator[Tensor], account: Account) -> Iterator[Tensor]:
             account.remark = str(error)
 
 
-def _usable(found: Detections, options: Options, account: Account) -> list[int]:
-    """Indices of the faces that are good and large enough, best first; notes why there are none."""
+def _usable(found: Detections, options: Options, account: Account, frame: Tensor) -> list[int]:
+    """Indices of the faces that are good, large enough and faces by their points; notes why there are none."""
     if not len(found.scores):
         account.rejected["no face"] += 1
         return []
@@ -148,22 +156,12 @@ def _usable(found: Detections, options: Options, account: Account) -> list[int]:
     large = (found.boxes[:, 2:] - found.boxes[:, :2]).amin(1) >= options.min_size
     if not bool((good & large).any()):
         account.rejected["too small" if bool(good.any()) else "low score"] += 1
-    return (good & large).nonzero().flatten().tolist()
-
-
-def _chosen(found: Detections, usable: list[int], which: str, frame: Tensor) -> int:
-    boxes = found.boxes[usable]
-    if which == "central":
-        middle = torch.tensor([frame.shape[1] - 1, frame.shape[0] - 1]) / 2
-        return usable[int(((boxes[:, :2] + boxes[:, 2:]) / 2 - middle).square().sum(1).argmin())]
-    return usable[int((boxes[:, 2:] - boxes[:, :2]).prod(1).argmax())]
-
-
-def _overlaps(boxes: Tensor, box: Tensor) -> Tensor:
-    """Intersection over union of ``(N, 4)`` boxes with one."""
-    shared = (torch.minimum(boxes[:, 2:], box[2:]) - torch.maximum(boxes[:, :2], box[:2])).clamp_min(0).prod(1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
-    return shared / (areas - shared).clamp_min(1e-6)
+        return []
+    canvas = (frame.shape[0], frame.shape[1])
+    faults = {i: fault_in(found.points[i], canvas) for i in (good & large).nonzero().flatten().tolist()}
+    if all(faults.values()):
+        account.rejected[next(filter(None, faults.values()))] += 1
+    return [i for i, fault in faults.items() if fault is None]
 
 
 def _aligned(
@@ -178,18 +176,14 @@ def _aligned(
     """The face, or a note of why not."""
     height, width, _ = frame.shape
     target = view(Framing.of(options.size), options.margin)
-    try:
-        matrix = similarity(points[None], target)[0]
-    except ValueError:
-        account.rejected["points coincide"] += 1
+    if score is None and (fault := fault_in(points, (height, width))):  # a detector's were looked at before
+        account.rejected[fault] += 1
         return
+    matrix = similarity(points[None], target)[0]
     if score is None and _BOX * _side(points) < options.min_size:
         account.rejected["too small"] += 1
         return
     left, top, right, bottom = crop_box(matrix, options.size, (height, width))
-    if right <= left or bottom <= top:
-        account.rejected["points outside the image"] += 1
-        return
     part = to_float(frame[top:bottom, left:right])[None].contiguous()  # most of a large picture stays uint8
     local = similarity((points - torch.tensor([left, top]))[None], target)
     image = to_uint8(warp(part + 1.0, local, (options.size, options.size))[0] - 1.0)

@@ -8,7 +8,6 @@ import io
 import json
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,18 @@ from safetensors.numpy import save
 
 from anon import checksums
 from anon.errors import UserError
+from anon.faces import packed_index
 from anon.faces.alignment import Framing
 from anon.faces.cache import owners_only
 from anon.faces.decoding import repeated
 from anon.faces.packed import Pack
-from anon.faces.prepare.options import VERSION, Options
-from anon.faces.prepare.sources import Source, mixed
+from anon.faces.prepare.options import Options
+from anon.faces.prepare.report import lines, markdown, summary
+from anon.faces.prepare.shard import identity
+from anon.faces.prepare.sources import Aside, Source
 from anon.faces.prepare.verify import SUMS, listing
 from anon.faces.splits import SPLITS
-from anon.printable import as_csv, flat
+from anon.printable import as_csv
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ def read_unit(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         rows, faces = content["results"], content["faces"]
         numbers = [content["bytes"], *(row["input"] for row in rows)]
-        numbers += [row[key] for row in faces for key in ("input", "offset", "length", "video", "frame")]
+        numbers += [row[key] for row in rows for key in ("frames", "found", "others", "alike")]
+        numbers += [row[key] for row in faces for key in ("input", "place", "offset", "length", "video", "frame")]
         if isinstance(rows, list) and isinstance(faces, list) and all(type(n) is int for n in numbers):
             return dict(content)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -74,7 +77,13 @@ def read_unit(path: Path) -> dict[str, Any]:
 
 
 def write(
-    out: Path, name: str, sources: Sequence[Source], count: int, options: Options, contact_sheet: bool
+    out: Path,
+    name: str,
+    sources: Sequence[Source],
+    aside: Sequence[Aside],
+    count: int,
+    options: Options,
+    contact_sheet: bool,
 ) -> dict[str, Any]:
     """Write index and report of ``count`` units; the index's JSON comes last, it is what the loader looks for.
 
@@ -85,10 +94,10 @@ def write(
         UserError: no unit has a face.
     """
     same = _repeated(out, sources, count)
-    report = _report(out, sources, count, len(same))
+    report = summary(_units(out, count), sources, aside, len(same))
     write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
-    write_text(out / "report.md", _markdown(name, report))
-    write_text(out / "rejected.csv", _rejected(out, sources, count))
+    write_text(out / "report.md", markdown(name, report))
+    write_text(out / "files.csv", as_csv(lines(_units(out, count), sources, aside)))
     write_text(out / "repeated.csv", as_csv([("file", "picture"), *same]))
     if same:
         log.warning(
@@ -97,7 +106,7 @@ def write(
         )
     if not report["faces"]:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in report["rejected inputs"].items())
-        raise UserError(f"None of the {len(sources):,} inputs gave a face: {reasons}.")
+        raise UserError(f"None of the {len(sources):,} inputs gave a face: {reasons}; see '{out / 'files.csv'}'.")
     for part in out.glob(".shard-*.part"):  # of killed runs
         part.unlink(missing_ok=True)
     _index(out, name, sources, count, options)
@@ -106,23 +115,22 @@ def write(
     return report
 
 
-def _units(out: Path, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number in range(count):
-        yield number, read_unit(out / "units" / f"{number:06d}.json")
+def _units(out: Path, count: int) -> Iterator[dict[str, Any]]:
+    return (read_unit(out / "units" / f"{number:06d}.json") for number in range(count))
 
 
 def _index(out: Path, name: str, sources: Sequence[Source], count: int, options: Options) -> None:
     columns: dict[str, list[Any]] = collections.defaultdict(list)
     labels: dict[str, list[Any]] = {}
     sizes, sums = {}, {}
-    for number, unit in _units(out, count):
+    for number, unit in enumerate(_units(out, count)):
         if unit["faces"]:
             shard = shard_name(number)
             sizes[shard] = unit["bytes"]
-            sums[shard] = unit.get("sha256") or checksums.of_file(out / shard)  # units of older versions have none
+            sums[shard] = unit["sha256"]
         for row in unit["faces"]:
             source = sources[row["input"]]
-            columns["identity"].append(source.identity)
+            columns["identity"].append(identity(source, row))
             columns["split"].append(SPLITS.index(source.split))
             columns["shard"].append(len(sizes) - 1)
             for field in ("input", "offset", "length", "video", "frame", "landmarks"):
@@ -146,7 +154,7 @@ def _index(out: Path, name: str, sources: Sequence[Source], count: int, options:
     write_bytes(out / "index.safetensors", save(arrays))
     write_text(out / "files.jsonl", "".join(json.dumps(source.file) + "\n" for source in sources))
     content = {
-        "version": VERSION,
+        "version": packed_index.VERSION,
         "name": name,
         "size": options.size,
         "framing": Framing.of(options.size).view,
@@ -188,71 +196,11 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def _repeated(out: Path, sources: Sequence[Source], count: int) -> list[tuple[str, str]]:
-    """File and picture of the faces that several people have byte for byte; units of old have no digests."""
-    rows = [row for _, unit in _units(out, count) for row in unit["faces"] if "digest" in row]
+    """File and picture of the faces that several people have byte for byte."""
+    rows = [row for unit in _units(out, count) for row in unit["faces"]]
     digests = [row["digest"] for row in rows]
-    found = repeated(digests, [sources[row["input"]].identity for row in rows])
+    found = repeated(digests, [identity(sources[row["input"]], row) for row in rows])
     return [(sources[rows[place]["input"]].file, f"{digests[place] % 2**64:016x}") for place in found]
-
-
-def _report(out: Path, sources: Sequence[Source], count: int, same: int) -> dict[str, Any]:
-    inputs: Counter[str] = Counter()
-    remarks: Counter[str] = Counter()
-    rejected: Counter[str] = Counter()
-    totals: Counter[str] = Counter()
-    splits: Counter[str] = Counter()
-    people = set()
-    for _, unit in _units(out, count):
-        for result in unit["results"]:
-            totals["frames"] += result["frames"]
-            totals["others"] += result["others"]
-            if result["reason"] is not None:
-                inputs[result["reason"]] += 1
-            if result["remark"] is not None:
-                remarks[result["remark"]] += 1
-            if sources[result["input"]].video:
-                rejected.update(result["rejected"])
-        for row in unit["faces"]:
-            people.add(sources[row["input"]].identity)
-            splits[sources[row["input"]].split] += 1
-    return {
-        "inputs": len(sources),
-        "videos": sum(source.video for source in sources),
-        "pictures and frames read": totals["frames"],
-        "faces": sum(splits.values()),
-        "people": len(people),
-        "faces of each split": {split: splits[split] for split in SPLITS},
-        "rejected inputs": _sorted(inputs),
-        "videos that ended early": _sorted(remarks),
-        "video frames without a face": _sorted(rejected),
-        "faces beside the chosen one": totals["others"],
-        "people in several official splits": len(mixed(sources)),
-        "faces that several people have": same,
-    }
-
-
-def _sorted(counts: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _markdown(name: str, report: dict[str, Any]) -> str:
-    lines = [f"# {flat(name)}", "", "| | |", "|---|---|"]
-    for key, value in report.items():
-        if isinstance(value, dict):
-            lines += [f"| {key} | {sum(value.values()):,} |"]
-            lines += [f"| - {flat(reason)} | {number:,} |" for reason, number in value.items()]
-        else:
-            lines += [f"| {key} | {value:,} |"]
-    return "\n".join(lines) + "\n"
-
-
-def _rejected(out: Path, sources: Sequence[Source], count: int) -> str:
-    rows: list[tuple[str, str]] = [("file", "reason")]
-    for _, unit in _units(out, count):
-        for result in unit["results"]:
-            if result["reason"] is not None:
-                rows.append((sources[result["input"]].file, result["reason"]))
-    return as_csv(rows)
 
 
 def _sheet(out: Path, options: Options) -> None:

@@ -18,7 +18,7 @@ import anon
 from anon.errors import UserError
 from anon.faces.detection.contract import Detector
 
-VERSION = 1  # raise it with every change that alters a byte of a shard
+VERSION = 2  # raise it with every change that alters a byte of a shard
 #: Codec to its Pillow format and options. Measured on 150 LFW faces at 256 px, docs/data.md.
 CODECS: dict[str, tuple[str, dict[str, Any]]] = {
     "jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -35,8 +35,8 @@ class Options:
     Attributes:
         size: side of the faces in pixels.
         codec: one of :data:`CODECS`.
-        faces: which faces of a photograph; of a video the largest (or central) one of its first frame with a face is
-            followed, whatever is asked for.
+        faces: which faces of a photograph (:mod:`anon.faces.prepare.choosing`); of a video the largest (or central) one
+            of its first frame with a face is followed, whatever is asked for.
         every: every how many frames of a video.
         max_frames: of a video that are read at most.
         min_size: least shorter side of a face's box, in pixels of the picture.

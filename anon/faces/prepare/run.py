@@ -7,7 +7,7 @@
     shard-000000.tar        its faces; no file where it has none
     index.json, index.safetensors, files.jsonl       what the loader reads (anon.faces.packed)
     SHA256SUMS              checksums of all that, which prepare --verify compares (anon.faces.prepare.verify)
-    report.json, report.md, rejected.csv             counts; which inputs gave no face, and why
+    report.json, report.md, files.csv                counts; what became of every file (anon.faces.prepare.report)
     repeated.csv            faces that are those of several people, byte for byte
 
 A folder that prepare makes, and all that it writes, is its owner's only: it holds faces and names.
@@ -29,7 +29,7 @@ from anon import checksums
 from anon.errors import UserError
 from anon.faces.prepare import finish
 from anon.faces.prepare.options import Options
-from anon.faces.prepare.sources import Source, digest, units
+from anon.faces.prepare.sources import Aside, Source, digest, units
 from anon.faces.prepare.workers import Limits, Unit, pack
 from anon.progress import track
 
@@ -46,6 +46,7 @@ def prepare(
     task: int = 0,
     tasks: int = 1,
     contact_sheet: bool = False,
+    aside: Sequence[Aside] = (),
 ) -> dict[str, Any] | None:
     """Pack ``sources`` into ``out``.
 
@@ -54,6 +55,7 @@ def prepare(
         workers: processes.
         task, tasks: this task of an array of them; unit i is task i % tasks's.
         contact_sheet: also write ``contact-sheet.png``; it shows the people.
+        aside: files that are in the report only.
 
     Returns:
         The report, or None where other tasks have units to finish.
@@ -72,7 +74,7 @@ def prepare(
         _claim(out, sources, options)
         lock = FileLock(out / f".task-{task}-of-{tasks}.lock")
         with lock.acquire(timeout=0):
-            return _prepare(sources, name, out, options, workers, limits, task, tasks, contact_sheet)
+            return _prepare(sources, aside, name, out, options, workers, limits, task, tasks, contact_sheet)
     except Timeout as error:
         raise UserError(f"Another prepare is filling '{out}'; wait for it or choose another --out.") from error
     except OSError as error:
@@ -81,6 +83,7 @@ def prepare(
 
 def _prepare(
     sources: Sequence[Source],
+    aside: Sequence[Aside],
     name: str,
     out: Path,
     options: Options,
@@ -104,7 +107,7 @@ def _prepare(
     if not all(finished(out, number, inputs) for number, inputs in enumerate(ranges)):
         return None
     with FileLock(out / ".index.lock"):
-        return finish.write(out, name, sources, len(ranges), options, contact_sheet)
+        return finish.write(out, name, sources, aside, len(ranges), options, contact_sheet)
 
 
 def _packed(out: Path, events: Iterator[Unit | None]) -> Iterator[None]:
@@ -157,4 +160,7 @@ def _claim(out: Path, sources: Sequence[Source], options: Options) -> None:
             f"--out '{out}' was begun with other options ({', '.join(differing)}); give those again or another --out."
         )
     if not same_inputs:
-        raise UserError(f"--out '{out}' was begun with other inputs, or they changed since; choose another --out.")
+        raise UserError(
+            f"--out '{out}' was begun with other inputs, --identities, --points or --frames, or they changed since; "
+            "choose another --out."
+        )

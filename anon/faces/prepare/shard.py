@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -38,15 +39,22 @@ def append(file: BinaryIO, source: Source, face: Face, options: Options, place: 
         "score": None if face.score is None else round(face.score, 4),
         "labels": face.labels,
     }
-    written = {"identity": source.identity, "split": source.split, "official": source.official, "file": source.file}
+    who = identity(source, {"place": place})
+    written = {"identity": who, "split": source.split, "official": source.official, "file": source.file}
     encoded = io.BytesIO()
     name, settings = CODECS[options.codec]
     Image.fromarray(face.image.numpy()).save(encoded, name, **settings)
     content = encoded.getvalue()
     offset = _member(file, f"{key}.{options.codec}", content)
     _member(file, f"{key}.json", json.dumps(written | row, sort_keys=True).encode())
-    found = {"input": source.number, "offset": offset, "length": len(content), "digest": digest(content)}
-    return found | row
+    found = {"input": source.number, "place": place, "offset": offset, "length": len(content)}
+    return found | row | {"digest": digest(content)}
+
+
+def identity(source: Source, row: Mapping[str, Any]) -> str:
+    """Who a face is, from its row in the index."""
+    another = source.alone and not source.video and row["place"]
+    return f"{source.identity}#{row['place'] + 1}" if another else source.identity
 
 
 def finish(file: BinaryIO) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from anon.errors import UserError
 from anon.faces.collections.contract import Collection
-from anon.faces.points import file_key
+from anon.faces.images import is_photograph
+from anon.faces.points import WITHOUT, FivePoints, file_key
+from anon.faces.prepare.identities import FOLDER, NONE, rule
 from anon.faces.splits import assign, one_spelling
+from anon.faces.tree import HIDDEN, files_below, spelled
 from anon.faces.video import is_video
 
 VIDEO_WEIGHT = 64  # photographs' worth of work in a video
@@ -41,44 +41,121 @@ class Source:
     box: tuple[float, float, float, float] | None
     labels: Mapping[str, Any]
     stamp: tuple[int, int]  # bytes, modified in ns
+    lacking: str  # why it has no points
+    alone: bool  # each of its faces is a person of its own
+
+
+class Aside(NamedTuple):
+    """A file that is not opened, or a folder that is not entered."""
+
+    file: str
+    kind: str
+    reason: str
+
+
+class Inputs(NamedTuple):
+    """What a folder holds; together all of its files."""
+
+    sources: list[Source]
+    aside: list[Aside]
+    note: str | None  # who is taken for whom, where nobody said so
 
 
 class _Found:
     """What a listing says of one input."""
 
-    __slots__ = ("box", "file", "identity", "labels", "official", "path", "points", "video")
+    __slots__ = ("alone", "box", "file", "identity", "labels", "official", "path", "points", "video")
 
     def __init__(self, path: str, file: str, identity: str, video: bool) -> None:
         self.path, self.file, self.identity, self.video = path, file, identity, video
+        self.alone = False
         self.official: str | None = None
         self.points: Points | None = None
         self.box: tuple[float, float, float, float] | None = None
         self.labels: Mapping[str, Any] = {}
 
 
-def of_folder(root: Path, table: Mapping[str, np.ndarray] | None) -> list[Source]:
-    """``root/<identity>/<photograph, video, or folder of frames>``; names that begin with a dot are left out.
+def of_folder(root: Path, table: FivePoints | None) -> list[Source]:
+    """The photographs and videos of :func:`survey`, by its defaults."""
+    return survey(root, table).sources
+
+
+def survey(
+    root: Path,
+    table: FivePoints | None = None,
+    identities: str | None = None,
+    frames: bool = False,
+    out: Path | None = None,
+) -> Inputs:
+    """Everything below ``root``, at any depth.
+
+    Args:
+        table: five points of photographs.
+        identities: who is seen where, see :mod:`anon.faces.prepare.identities`; None: ``folder``, or ``none`` where
+            all files lie in the root itself.
+        frames: a folder inside a person's holds the frames of one video.
+        out: where the packed set goes; it is no input.
 
     Raises:
-        UserError: unreadable, or nothing in it.
+        UserError: unreadable, nothing in it, or nobody that ``identities`` names.
     """
-    found = []
-    for identity in _visible(root, root):
-        if not os.path.isdir(identity.path):
-            continue
-        for entry in _visible(Path(identity.path), root):
-            video = os.path.isdir(entry.path) or is_video(entry.name)  # a link to itself is neither
-            found.append(_Found(entry.path, _spelled(f"{identity.name}/{entry.name}"), _spelled(identity.name), video))
+    where = f"--root '{root}'"
+    entries = list(files_below(root, where, out))
+    visible = [entry for entry in entries if entry.aside is None]
+    if not visible:
+        raise UserError(f"{where} holds nothing to read: it needs photographs or videos, in folders or not.")
+    given = identities or (FOLDER if any("/" in entry.name for entry in visible) else NONE)
+    if frames and given != FOLDER:
+        raise UserError("--frames reads <root>/<person>/<folder of frames>; it needs --identities folder.")
+    names = [entry.file for entry in visible]
+    who = rule(given, names)
+    found: list[_Found] = []
+    aside = [Aside(e.file, HIDDEN if e.aside == HIDDEN else "folder", e.aside) for e in entries if e.aside is not None]
+    clips: set[str] = set()
+    for entry, name in zip(visible, names, strict=True):
+        parts = entry.name.split("/")
+        if frames and len(parts) > 2:
+            if (clip := "/".join(parts[:2])) not in clips:
+                clips.add(clip)
+                found.append(_Found(os.path.join(root, clip), spelled(clip), spelled(parts[0]), True))
+        elif (identity := who.of(name)) is None:
+            aside.append(Aside(name, kind_of(name), who.nobody))
+        else:
+            found.append(_Found(entry.path, name, identity, is_video(name)))
+            found[-1].alone = who.alone
     if not found:
-        raise UserError(f"--root '{root}' holds nothing to read; it needs <root>/<identity>/<photograph or video>.")
-    return _numbered(found, table, f"--root '{root}'")
+        raise UserError(
+            f"None of the {len(names):,} files of {where} has an identity: they are {who.nobody}; see --identities."
+        )
+    note = _unasked(where, given, found) if identities is None else None
+    return Inputs(_numbered(found, table, where), aside, note)
 
 
-def of_collection(collection: Collection, table: Mapping[str, np.ndarray] | None) -> list[Source]:
+def _unasked(where: str, given: str, found: Sequence[_Found]) -> str | None:
+    """What is to be said about the identities that the default gives."""
+    if given == NONE:
+        return (
+            f"{where} has no folders, so each of the {len(found):,} files is a person of its own (--identities none); "
+            "folders of people, --identities pattern=... or csv=... say who is who."
+        )
+    if len({entry.identity for entry in found}) == 1 and sum(entry.file.count("/") > 1 for entry in found) > 1:
+        return (
+            f"All that {where} holds lies in one folder, so all of the {len(found):,} files are one person "
+            "(--identities folder); if the folders inside are the people, give that folder as --root."
+        )
+    return None
+
+
+def kind_of(name: str) -> str:
+    """By the name: ``video``, ``photograph``, or the ``other``, which is tried as a photograph."""
+    return "video" if is_video(name) else "photograph" if is_photograph(name) else "other"
+
+
+def of_collection(collection: Collection, table: FivePoints | None) -> list[Source]:
     """The items of a published data set."""
     found = []
     for item in collection.items():
-        entry = _Found(os.path.join(collection.root, item.file), _spelled(item.file), item.identity, item.video)
+        entry = _Found(os.path.join(collection.root, item.file), spelled(item.file), item.identity, item.video)
         entry.official, entry.points, entry.box, entry.labels = item.official, item.points, item.box, item.labels
         found.append(entry)
     if not found:
@@ -101,7 +178,8 @@ def digest(sources: Iterable[Source]) -> str:
     """SHA-256 over everything that is known of the inputs, but for the place of their root."""
     total = hashlib.sha256()
     for s in sources:
-        row = (s.file, s.identity, s.video, s.split, s.official, s.points, s.box, dict(s.labels), s.stamp)
+        who = (s.file, s.identity, s.alone, s.video, s.split, s.official)
+        row = (*who, s.points, s.lacking, s.box, dict(s.labels), s.stamp)
         total.update(json.dumps(row, sort_keys=True).encode())
     return total.hexdigest()
 
@@ -114,7 +192,7 @@ def mixed(found: Iterable[Any]) -> dict[str, str | None]:
     return {name: min(several, key=_STRICTEST.index) for name, several in officials.items() if len(several) > 1}
 
 
-def _numbered(found: Sequence[_Found], table: Mapping[str, np.ndarray] | None, where: str) -> list[Source]:
+def _numbered(found: Sequence[_Found], table: FivePoints | None, where: str) -> list[Source]:
     people = one_spelling((entry.identity for entry in found), where)
     for entry in found:
         entry.identity = people[entry.identity]
@@ -123,10 +201,11 @@ def _numbered(found: Sequence[_Found], table: Mapping[str, np.ndarray] | None, w
     shared = mixed(found)
     sources = []
     for number, entry in enumerate(found):
-        points = entry.points
+        points, lacking = entry.points, WITHOUT
         if table is not None and not entry.video:
             row = table.get(file_key(entry.file))
             points = None if row is None else tuple((float(x), float(y)) for x, y in row)
+            lacking = table.lacking(entry.file)
         who = (entry.identity, entry.video)
         split = assign(entry.identity, shared.get(entry.identity, entry.official), has_val)
         sources.append(
@@ -143,24 +222,17 @@ def _numbered(found: Sequence[_Found], table: Mapping[str, np.ndarray] | None, w
                 box=entry.box,
                 labels=entry.labels,
                 stamp=_stamp(entry.path),
+                lacking=lacking,
+                alone=entry.alone,
             )
         )
         ordinals[who] += 1
     if table is not None and not any(source.points for source in sources):
         raise UserError(
             f"None of the {len(table):,} rows of --points names one of the {len(sources):,} inputs; its column 'file' "
-            "must hold <identity>/<photograph>, relative to the root."
+            "must hold paths relative to the root."
         )
     return sources
-
-
-def _visible(folder: Path, root: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: _spelled(e.name))
-    except OSError as error:
-        where = f"--root '{root}'" if folder == root else f"A folder inside --root '{root}'"
-        raise UserError(f"{where} cannot be read: {error.strerror}.") from error
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -169,8 +241,3 @@ def _stamp(path: str) -> tuple[int, int]:
     except (OSError, ValueError):  # a broken link: counted as unreadable when it is opened
         return -1, -1
     return status.st_size, status.st_mtime_ns
-
-
-def _spelled(name: str) -> str:
-    """The same on every machine: composed letters, bytes that are not UTF-8 escaped."""
-    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anon.errors import UserError
+from anon.faces.prepare.extract import Account, extract
 from anon.faces.prepare.options import Options
 from anon.faces.prepare.sources import Source
 
@@ -135,10 +136,7 @@ def _replace(crew: list[_Worker], worker: _Worker, waiting: deque[Unit], reason:
             raise UserError("A worker process ended, or hung, before it was ready; try --workers 1 or more memory.")
         return
     if unit.done < len(unit.sources):
-        number = unit.sources[unit.done].number
-        unit.results.append(
-            {"input": number, "frames": 0, "reason": reason, "remark": None, "rejected": {}, "others": 0}
-        )
+        unit.results.append(_result(unit.sources[unit.done], Account(reason=reason)))
         unit.done += 1
         yield None
     waiting.appendleft(unit)
@@ -181,7 +179,6 @@ def _fill(
     connection: Connection, sources: Sequence[Source], part: Path, offset: int, options: Options, detector: Any
 ) -> None:
     from anon.faces.cache import owners_only
-    from anon.faces.prepare.extract import Account, extract
     from anon.faces.prepare.shard import append, finish
 
     with open(part, "r+b" if offset else "wb", opener=owners_only) as file:
@@ -192,19 +189,16 @@ def _fill(
             for face in extract(source, options, detector, account, lambda: connection.send(("alive", None))):
                 rows.append(append(file, source, face, options, len(rows)))
             file.flush()
-            result = {
-                "input": source.number,
-                "frames": account.frames,
-                "reason": account.reason,
-                "remark": account.remark,
-                "rejected": dict(account.rejected),
-                "others": account.others,
-            }
-            connection.send(("input", (result, rows, file.tell())))
+            connection.send(("input", (_result(source, account), rows, file.tell())))
         finish(file)
         file.flush()
         os.fsync(file.fileno())
     connection.send(("whole", None))
+
+
+def _result(source: Source, account: Account) -> dict[str, Any]:
+    """What became of an input, as JSON."""
+    return {"input": source.number, **vars(account), "rejected": dict(account.rejected)}
 
 
 def _end_with_parent() -> None:

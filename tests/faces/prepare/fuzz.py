@@ -140,10 +140,12 @@ def _text(folder: Path, stem: str, rng: random.Random, picture: Image.Image) -> 
 
 
 def _folder(folder: Path, stem: str, rng: random.Random, picture: Image.Image) -> tuple[str, bool | None]:
+    """What lies in a folder counts, the folder does not."""
     (folder / f"{stem}.jpg").mkdir()
     if rng.random() < 0.5:
-        (folder / f"{stem}.jpg" / "notes.txt").write_text("no frame")
-    return f"{stem}.jpg", False
+        (folder / f"{stem}.jpg" / "notes.txt").write_text("no picture")
+        return f"{stem}.jpg/notes.txt", False
+    return f"{stem}.jpg/{_put(folder / f'{stem}.jpg' / '0.png', _encoded(picture, 'PNG', rng))}", True
 
 
 def _link(folder: Path, stem: str, rng: random.Random, picture: Image.Image) -> tuple[str, bool | None]:

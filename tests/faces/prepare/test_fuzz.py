@@ -52,8 +52,11 @@ def test_detector(tmp_path: Path, real: Path, count: int) -> None:
 
 def _check(place: Path, expected: dict[str, bool | None]) -> None:
     packed = set(Pack(place / "out").files())
-    with open(place / "out" / "rejected.csv", newline="") as file:
-        rejected = {row["file"]: row["reason"] for row in csv.DictReader(file)}
-    assert packed | set(rejected) == set(expected) and not packed & set(rejected)  # every input is accounted for
+    with open(place / "out" / "files.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    outcomes = {row["file"].removeprefix("'"): row["outcome"] for row in rows}
+    rejected = {file: outcome for file, outcome in outcomes.items() if outcome != "kept"}
+    assert set(outcomes) == set(expected) and len(rows) == len(expected)  # every file has its line
+    assert packed == set(outcomes) - set(rejected)
     wrong = [name for name, usable in expected.items() if usable is not None and usable != (name in packed)]
     assert not wrong, [(name, rejected.get(name, "packed")) for name in wrong]

@@ -178,8 +178,15 @@ def test_a_crash_and_a_hang_cost_one_input_each(tmp_path: Path) -> None:
     report = prepare(of_folder(root, None), "x", tmp_path / "out", options, workers=2, limits=LIMITS)
     assert report is not None and report["faces"] == 4
     assert report["rejected inputs"] == {"crashed": 1, "no face": 1, "timeout": 1}
-    assert (tmp_path / "out" / "rejected.csv").read_text().split() == [
-        *("file,reason", "somebody/1.png,crashed", "somebody/3.png,timeout", "somebody/4.png,no", "face")
+    assert (tmp_path / "out" / "files.csv").read_text().splitlines() == [
+        "file,identity,kind,outcome,kept,found,note",
+        "else/0.png,else,photograph,kept,1,1,",
+        "somebody/0.png,somebody,photograph,kept,1,1,",
+        "somebody/1.png,somebody,photograph,crashed,0,0,",
+        "somebody/2.png,somebody,photograph,kept,1,1,",
+        "somebody/3.png,somebody,photograph,timeout,0,0,",
+        "somebody/4.png,somebody,photograph,no face,0,0,",
+        "somebody/5.png,somebody,photograph,kept,1,1,",
     ]
     pack = Pack(tmp_path / "out")
     assert [name[-5] for name in pack.files()] == ["0", "0", "2", "5"]
@@ -267,7 +274,7 @@ def test_nothing_usable_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixtu
     )
     given = ("--root", tmp_path / "root", "--points", tmp_path / "points.csv", "--out", tmp_path / "out")
     assert _run(*given, "--workers", 1) == 2
-    assert "None of the 1 inputs gave a face: 1 not an image." in capsys.readouterr().err
+    assert "None of the 1 inputs gave a face: 1 not an image; see " in capsys.readouterr().err
 
 
 def test_clips_show_one_person_each(real: Path, tmp_path: Path) -> None:

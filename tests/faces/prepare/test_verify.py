@@ -101,18 +101,18 @@ def test_lists_that_do_not_fit(packed: Path, tmp_path: Path, capsys: pytest.Capt
     assert verified(tmp_path, capsys)[1].startswith(f"error: '{tmp_path}' is no finished packed data set;")
 
 
-def test_units_of_older_versions_are_summed_when_they_are_finished_again(
+def test_a_set_that_an_older_version_began_is_not_continued(
     packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Its faces were chosen otherwise, so the whole would be neither; what it finished is read all the same."""
     out = tmp_path / "out"
     shutil.copytree(packed, out)
-    for path in (out / "units").iterdir():
-        unit = json.loads(path.read_text())
-        unit.pop("sha256")
-        path.write_text(json.dumps(unit))
-    (out / "SHA256SUMS").unlink()
-    assert main([*arguments(packed.parent / "root", out), "--workers", "1"]) == 0
-    assert (out / "SHA256SUMS").read_bytes() == (packed / "SHA256SUMS").read_bytes()
+    begun = json.loads((out / "prepare.json").read_text())
+    begun["options"]["version"] = 1
+    (out / "prepare.json").write_text(json.dumps(begun))
+    assert main([*arguments(packed.parent / "root", out), "--workers", "1"]) == 2
+    assert "was begun with other options (version)" in capsys.readouterr().err
+    assert Pack(out).count == Pack(packed).count
 
 
 def test_packing_still_needs_a_root(capsys: pytest.CaptureFixture[str]) -> None:
