@@ -4,8 +4,9 @@ Files are as hostile as photographs (:mod:`anon.faces.images`): only regular fil
 :data:`CONTAINERS` are tried (no playlists, which could name other files or hosts), the size is taken from the header
 before a frame is decoded, and the decoder is told the same bound for streams whose header lies.
 
-Frames come upright (rotation in the metadata applied), alpha composited on black. What ends a video early is raised
-*after* the frames before it, so a caller may keep those: ``truncated`` and ``over N frames``.
+Frames come as a player shows them: with square pixels (a sample aspect ratio enlarges the side that it stretches),
+turned and mirrored by the display matrix, alpha composited on black. What ends a video early is raised *after* the
+frames before it, so a caller may keep those: ``truncated`` and ``over N frames``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +24,7 @@ import av
 import av.error
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from anon.faces.images import MIN_SIDE, ImageError, read_image
@@ -54,7 +58,7 @@ def read_video(
         max_pixels: of a frame.
 
     Yields:
-        uint8 ``(H, W, 3)`` RGB, upright, both sides at least 16 px.
+        uint8 ``(H, W, 3)`` RGB, upright, of square pixels, both sides at least 16 px.
 
     Raises:
         VideoError: before any frame ``unreadable``, ``empty``, ``not a regular file``, ``not a video``,
@@ -123,6 +127,7 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
     decoder.thread_count = 1  # the same frames of a damaged file every time
     decoder.options = {"max_pixels": str(max_pixels)}
     count, stated = 0, stream.frames
+    aspect = stream.sample_aspect_ratio or Fraction(1)  # the container's, else the codec's
     last: Tensor | None = None  # held back: the frame before the damage may be half of one
     frames = container.decode(stream)
     while True:
@@ -131,7 +136,7 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
             if frame is not None and frame.is_corrupt:
                 raise VideoError("damaged")
             wanted = frame is not None and count % every == 0
-            pixels = _rgb(frame, max_pixels) if wanted else None
+            pixels = _shown(frame, aspect, max_pixels) if wanted else None
         except VideoError as error:
             raise VideoError("truncated" if count else str(error)) from error
         except _DECODER_ERRORS as error:
@@ -155,15 +160,33 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise VideoError(f"smaller than {MIN_SIDE} px" if min(width, height) > 0 else "damaged")
 
 
-def _rgb(frame: Any, max_pixels: int) -> Tensor:
+def _shown(frame: Any, aspect: Fraction, max_pixels: int) -> Tensor:
+    """The picture of a frame whose stored pixels are ``aspect`` times as wide as high."""
     _check_size(frame.width, frame.height, max_pixels)
     if any(component.is_alpha for component in frame.format.components):
         values = frame.to_ndarray(format="rgba").astype(np.uint16)
         pixels = ((values[..., :3] * values[..., 3:] + 127) // 255).astype(np.uint8)
     else:
         pixels = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4  # counterclockwise
-    return torch.from_numpy(np.ascontiguousarray(np.rot90(pixels, turns)))
+    width, height = round(frame.width * max(aspect, 1)), round(frame.height * max(1 / aspect, 1))
+    if (width, height) != (frame.width, frame.height):
+        _check_size(width, height, max_pixels)
+        pixels = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+    return torch.from_numpy(np.ascontiguousarray(_upright(pixels, frame)))
+
+
+def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
+    """Turned by quarters and mirrored, as is nearest to the frame's display matrix."""
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # beside it are data of a kind that PyAV does not know; the turn alone is told otherwise
+        return np.rot90(pixels, round(frame.rotation / 90) % 4)  # counterclockwise
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])  # (x, y) is shown at (ax + cy, bx + dy)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
