@@ -48,8 +48,8 @@ class FolderFaces:
 
     Args:
         root: folder of identity folders; links are followed, names that begin with a dot ignored.
-        split: one of :data:`anon.faces.splits.SPLITS`; identities belong to it by their folder's name. Folders whose
-            names spell one person in several ways are one identity.
+        split: one of :data:`anon.faces.splits.SPLITS`, or ``everyone``; identities belong to it by their folder's name.
+            Folders whose names spell one person in several ways are one identity.
         size: side of the images in pixels.
         points: CSV of five points a file; None: the images are aligned crops already.
         framing: what crops without points show, one of :data:`anon.faces.alignment.VIEWS`; None: each what crops of
@@ -178,7 +178,8 @@ def _list_files(root: Path, split: str) -> list[Photograph]:
     identities = members(written, split)
     if not identities:
         raise EmptySplit(
-            f"None of the {len(written):,} identities of data.root='{root}' falls into the split '{split}'."
+            f"None of the {len(written):,} identities of data.root='{root}' falls into the split '{split}'; "
+            "data.everyone=true evaluates all of them."
         )
     files = []
     for identity, folder in ((name, folder) for name in identities for folder in written[name]):
