@@ -2,12 +2,14 @@
 
 The kind: geometry that stands beside the pixels was ignored or half read. A face squeezed by 4:3 pixels had a cosine of
 .835 to itself, and a display matrix that mirrors was taken for a half turn. Other instances: mirrored matrices with
-quarter turns, both together, sizes that a header stretches beyond every bound. Photographs had all eight of their
-orientations, in every format; four corners now tell them apart where the sides of a half did not.
+quarter turns, both together, cropping that the container alone states, sizes that a header stretches beyond every
+bound. Photographs had all eight of their orientations, in every format; four corners now tell them apart where the
+sides of a half did not.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -152,6 +154,48 @@ def test_cropping_of_the_codec(tmp_path: Path) -> None:
     """H.264 codes blocks of 16: 90 x 70 is 96 x 80 with what is over cut off."""
     path = written(tmp_path / "clip.mp4", [corners(90, 70)] * 2, codec="libx264")
     assert error(next(read_video(path)), corners(90, 70)) < 4.0
+
+
+def cropped(path: Path, picture: np.ndarray, width: int, height: int, x: int, y: int, aspect: str = "1") -> Path:
+    """An MP4 with a ``clap`` box: that size, about a centre moved by x, y (ISO 14496-12, 12.1.4); or remuxed to MKV."""
+    made = written(path.with_suffix(".mp4"), [picture] * 2, Fraction(aspect))
+    content = bytearray(made.read_bytes())
+    box = struct.pack(">I4s8i", 40, b"clap", width, 1, height, 1, x, 1, y, 1)
+    assert content.index(b"mdat") < content.index(b"moov")  # no offset changes
+    end = 0
+    for name in (b"mp4v", b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        place = content.index(name) - 4
+        (size,) = struct.unpack(">I", content[place : place + 4])
+        content[place : place + 4] = struct.pack(">I", size + len(box))
+        end = place + size if name == b"mp4v" else end
+    content[end:end] = box
+    made.write_bytes(content)
+    if path != made:
+        with av.open(str(made)) as source, av.open(str(path), "w") as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("aspect", ["1", "4/3"])
+def test_cropping_of_the_container(tmp_path: Path, suffix: str, aspect: str) -> None:
+    """By hand: 48 x 40 of 96 x 64, its centre at (48 - 14, 32 + 3): columns 10 to 58 and rows 15 to 55."""
+    stored = corners(96, 64)
+    path = cropped(tmp_path / f"clip.{suffix}", stored, 48, 40, -14, 3, aspect)
+    wanted = stored[15:55, 10:58]
+    if aspect != "1":
+        wanted = np.array(Image.fromarray(wanted).resize((64, 40), Image.Resampling.BICUBIC))
+    for frame in read_video(path):
+        assert error(frame, wanted) < 3.0
+
+
+def test_a_crop_that_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="smaller than 16 px"):
+        next(read_video(cropped(tmp_path / "clip.mp4", corners(96, 64), 8, 8, 0, 0)))
 
 
 def test_interlaced_frames_keep_their_lines(tmp_path: Path) -> None:
