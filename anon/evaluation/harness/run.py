@@ -172,6 +172,7 @@ def _line(cell: Cell, one: Combination, figures: dict[str, Figure], needs: str |
         attack=one.attack,
         input=one.input,
         dial=one.dial,
+        split=split_of(cell.people),
         metrics=figures,
         needs=needs,
         learned=cell.learned,

@@ -19,6 +19,7 @@ import torch
 from omegaconf import open_dict
 
 from anon.errors import UserError
+from anon.evaluation.compare.tables import unlike
 from anon.evaluation.document import Document, as_json, from_json, read
 from anon.evaluation.gallery import templates
 from anon.evaluation.harness.run import run
@@ -98,6 +99,7 @@ def test_a_given_distance_judges_everyone(tmp_path: Path) -> None:
         (),
     )
     assert (known.source, known.split, known.impostor_pairs) == ("given and taken as exact", "everyone", 7 * 7)
+    assert {each.split for each in document.lines} == {"everyone"}
     half = halves(Whole().people)
     for policy, negative in (("none", False), ("plain", True)):
         figure = line(document, "Real" if policy == "none" else "FIVA", policy)["ID"]
@@ -169,6 +171,9 @@ def test_results_of_versions_that_kept_no_judge(tmp_path: Path, large: Path) -> 
         del content["people"]["fake"][name]
     (tmp_path / "results.json").write_text(json.dumps(content))
     assert read(tmp_path).judges["fake"].threshold == read(large).judges["fake"].threshold
+    assert unlike(read(tmp_path), read(large), "fake") == ""  # what nobody kept is no difference
+    other = replace(read(large).judges["fake"], fingerprint="another")
+    assert unlike(replace(read(large), judges={"fake": other}), read(large), "fake") == "other judge"
     assert "did not keep which judge" in refusal(tmp_path / "a", f"protocol.threshold={tmp_path}")
 
 
