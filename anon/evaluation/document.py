@@ -136,8 +136,11 @@ class Recognizer:
     """A judge with its calibrated thresholds and their 95 % intervals, and on what they were calibrated.
 
     ``threshold``: of probes against enrolled averages, as ID and RA compare; ``impostor_pairs``, ``far_achieved`` and
-    ``eer`` are of such pairs. ``picture_threshold``: of two pictures, as ``ID_per_image`` and ``deidentified`` compare.
-    None in results of versions that had one threshold, of pictures, for both.
+    ``eer`` are of such pairs. ``picture_threshold``: of two pictures, as ``ID_per_image`` and ``deidentified`` have
+    it; None in results of versions that had one threshold, of pictures, for both. ``..._levels`` are quantiles of each
+    over resampled people. ``source``: where a threshold that was given came from; then FAR and EER are those on the
+    ``split`` that is evaluated, the EER None where a picture is compared with itself. ``fingerprint``: of the judge's
+    weights and settings.
     """
 
     name: str
@@ -146,18 +149,27 @@ class Recognizer:
     far: float  # wanted
     far_achieved: float
     impostor_pairs: int
-    eer: float
+    eer: float | None
     split: str = "background"
     threshold_low: float | None = None
     threshold_high: float | None = None
     picture_threshold: float | None = None
     picture_threshold_low: float | None = None
     picture_threshold_high: float | None = None
+    threshold_levels: tuple[float, ...] = ()
+    picture_threshold_levels: tuple[float, ...] = ()
+    source: str | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
 class People:
-    """Who was evaluated: how many, and what chance would give."""
+    """Who was evaluated: how many, and what chance would give.
+
+    ``split``: ``everyone`` where all people of the data are evaluated. ``enrolment``: ``same`` where one picture of
+    each is enrolled, and what becomes of the same picture probes. ``reference``: other data that calibrates and gives
+    anchors.
+    """
 
     name: str
     split: str
@@ -167,6 +179,8 @@ class People:
     clips: int
     impostor_pairs: int
     synthetic: bool
+    enrolment: str = "apart"
+    reference: str | None = None
 
     @property
     def chance(self) -> float:
@@ -241,7 +255,7 @@ def from_json(text: str, where: str | Path = "results.json") -> Document:
                 **content,
                 "lines": tuple(Line(**{**line, "metrics": _figures(line["metrics"])}) for line in content["lines"]),
                 "tables": tuple(_table(table) for table in content["tables"]),
-                "judges": {name: Recognizer(**judge) for name, judge in content["judges"].items()},
+                "judges": {name: Recognizer(**_tuples(judge)) for name, judge in content["judges"].items()},
                 "people": {name: People(**people) for name, people in content["people"].items()},
                 "differences": tuple(
                     Difference(**{**part, "figure": Figure(**part["figure"])}) for part in content["differences"]

@@ -7,6 +7,7 @@ fixed pictures are alike for a copy in half precision, an export to ONNX, or one
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
 from typing import cast
 
@@ -189,6 +190,16 @@ def fixed_pictures() -> Tensor:
         for part in people
     ]
     return to_float(torch.cat(shown))
+
+
+def settings_of(judge: JudgeLike) -> str:
+    """SHA-256 of a judge's weights and of how it is shown a picture: a threshold holds for these alone."""
+    inner = getattr(judge, "encoder", judge)
+    shown = [getattr(judge, "flip", None), getattr(inner, "size", None), getattr(inner, "bgr", None)]
+    for name in ("mean", "std"):
+        value = getattr(inner, name, None)
+        shown.append([round(part, 5) for part in value.flatten().tolist()] if isinstance(value, Tensor) else value)
+    return hashlib.sha256(repr([judge.fingerprint, judge.metric, *shown]).encode()).hexdigest()
 
 
 def architecture(recognizer: object) -> str | None:

@@ -132,6 +132,12 @@ def halves(faces: FaceSet) -> Halves:
     return Halves(enrolled.nonzero()[:, 0], (~enrolled).nonzero()[:, 0])
 
 
+def one_of_each(faces: FaceSet) -> Halves:
+    """One picture of each person, the first in hash order: enrolled, and searched for with what becomes of it."""
+    first = some_of_each(faces, 1)
+    return Halves(first, first)
+
+
 def probes_of(faces: FaceSet, half: Halves, count: int) -> Tensor:
     """The first ``count`` probes of each person, at most: indices into the faces, rising.
 
@@ -185,11 +191,18 @@ def some_of_each(faces: FaceSet, count: int) -> Tensor:
     return torch.tensor(sorted(chosen))
 
 
-def calibrating(faces: FaceSet, count: int) -> Calibrating:
-    """Who is enrolled and who probes as in the evaluation, ``count`` probes of each at most, and pictures of each."""
-    half = halves(faces)
+def calibrating(faces: FaceSet, count: int, one: bool = False) -> Calibrating:
+    """Who is enrolled and who probes as in the evaluation, ``count`` probes of each at most, and pictures of each.
+
+    Args:
+        one: people are enrolled with one picture; others of theirs probe, for a picture is no distance from itself.
+    """
+    half, pictures = halves(faces), some_of_each(faces, count)
+    if one:
+        first = one_of_each(faces).enrol
+        return Calibrating(pictures, first, pictures[~torch.isin(pictures, first)])
     probe = half.probe[first_of_each(faces.labels[half.probe], count)]
-    return Calibrating(some_of_each(faces, count), half.enrol, probe)
+    return Calibrating(pictures, half.enrol, probe)
 
 
 def calibrate(z: Tensor, labels: Tensor, far: float, who: str) -> Calibration:
@@ -210,7 +223,8 @@ def calibration(genuine: Tensor, impostor: Tensor, far: float, who: str) -> Cali
     if len(impostor) * far < 1 or len(genuine) == 0:
         raise UserError(
             f"The background split gives {who} {len(impostor)} impostor and {len(genuine)} genuine pairs; a threshold "
-            f"at FAR {far:g} needs {math.ceil(1 / far)} and 1: use more people or a higher protocol.far."
+            f"at FAR {far:g} needs {math.ceil(1 / far)} and 1: use more people or a higher protocol.far, or take it "
+            "from elsewhere (of a suite: protocol.threshold=<distance or results.json>, protocol.reference=<data>)."
         )
     threshold, achieved = threshold_at_far(impostor, far)
     eer, _ = equal_error_rate(genuine, impostor)

@@ -31,6 +31,7 @@ from anon.errors import UserError
 from anon.faces.contract import FaceSet, Sample, float_batch, is_raw
 from anon.faces.folder import EmptySplit, FolderFaces
 from anon.faces.packed import Pack, PackedFaces
+from anon.faces.splits import EVERYONE
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.faces.transit import ARRIVED, Orders, RawBatches, Slots, sent
 
@@ -135,6 +136,7 @@ class FaceData(pl.LightningDataModule):
         batch_size: faces a process and step.
         workers: loader processes; 0 reads in the training process.
         seed: order of the training faces.
+        everyone: all people are evaluated, and none of the data is for anything else.
     """
 
     def __init__(
@@ -146,20 +148,30 @@ class FaceData(pl.LightningDataModule):
         batch_size: int,
         workers: int = 0,
         seed: int = 0,
+        everyone: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise UserError(f"data.batch_size={batch_size} must be at least 1.")
         self.sets, self.name, self.size, self.synthetic = sets, name, size, synthetic
-        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.batch_size, self.workers, self.seed, self.everyone = batch_size, workers, seed, everyone
         self._faces: dict[str, FaceSet] = {}
         self._stream: BatchStream | None = None
         self._position: dict[str, int] | None = None
 
     def faces(self, split: str) -> FaceSet:
-        """One split, built at the first call."""
+        """One split, built at the first call.
+
+        Raises:
+            UserError: a split other than the evaluation's where everyone is evaluated.
+        """
+        if self.everyone and split != "evaluation":
+            raise UserError(
+                f"data.everyone=true evaluates all people of {self.name}, so nobody is left for '{split}': nothing "
+                "is trained or tuned on them; drop it, or evaluate a suite, whose protocol.reference names other data."
+            )
         if split not in self._faces:
-            faces = self.sets(split=split)
+            faces = self.sets(split=EVERYONE if self.everyone else split)
             for other, known in self._faces.items():
                 _tell_shared(str(self.name), faces, split, known, other)
             self._faces[split] = faces
@@ -248,6 +260,7 @@ def folder_data(
     framing: str | None = None,
     max_damaged: float = 0.1,
     name: str = "folder",
+    everyone: bool = False,
 ) -> FaceData:
     """``data=folder``: photographs of ``root/<identity>/<image>``, see :class:`anon.faces.folder.FolderFaces`."""
     if not root:
@@ -262,7 +275,7 @@ def folder_data(
         framing=framing,
         max_damaged=max_damaged,
     )
-    return FaceData(sets, name, size, synthetic=False, batch_size=batch_size, workers=workers, seed=seed)
+    return FaceData(sets, name, size, False, batch_size, workers, seed, everyone)
 
 
 def packed_data(
@@ -274,13 +287,14 @@ def packed_data(
     threads: int = 1,
     seed: int = 0,
     name: str = "packed",
+    everyone: bool = False,
 ) -> FaceData:
     """``data=packed``: what ``python -m anon.faces.prepare`` wrote, see :class:`anon.faces.packed.PackedFaces`."""
     if not root:
         raise UserError("data=packed needs data.root=<folder that python -m anon.faces.prepare wrote>.")
     side = size or int(Pack(root).info["size"])
     sets = functools.partial(PackedFaces, root, size=side, min_images=min_images, threads=threads)
-    return FaceData(sets, name, side, synthetic=False, batch_size=batch_size, workers=workers, seed=seed)
+    return FaceData(sets, name, side, False, batch_size, workers, seed, everyone)
 
 
 def synthetic_data(

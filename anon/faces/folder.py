@@ -50,8 +50,8 @@ class FolderFaces:
 
     Args:
         root: folder of identity folders; links are followed, names that begin with a dot ignored.
-        split: one of :data:`anon.faces.splits.SPLITS`; identities belong to it by their folder's name. Folders whose
-            names spell one person in several ways are one identity.
+        split: one of :data:`anon.faces.splits.SPLITS`, or ``everyone``; identities belong to it by their folder's name.
+            Folders whose names spell one person in several ways are one identity.
         size: side of the images in pixels.
         points: CSV of five points a file; None: the images are aligned crops already.
         framing: what crops without points show, one of :data:`anon.faces.alignment.VIEWS`; None: each what crops of
@@ -194,7 +194,10 @@ def _list_files(root: Path, split: str) -> tuple[list[Photograph], int]:
         written.setdefault(people[spelled(folder)], []).append(folder)
     identities = members(written, split)
     if not identities:
-        raise EmptySplit(f"None of the {len(written):,} identities of {where} falls into the split '{split}'.")
+        raise EmptySplit(
+            f"None of the {len(written):,} identities of {where} falls into the split '{split}'; "
+            "data.everyone=true evaluates all of them."
+        )
     files = [
         Photograph(identity, f"{folder}/{entry.name}")
         for identity in identities

@@ -29,7 +29,7 @@ from anon.faces.alignment import Framing, reframe, reframing, similarity, templa
 from anon.faces.contract import Sample, to_float
 from anon.faces.folder import EmptySplit
 from anon.faces.packed_index import FORMATS, fault_of_columns, fault_of_info
-from anon.faces.splits import SPLITS
+from anon.faces.splits import EVERYONE, SPLITS
 
 INDEX, COLUMNS = "index.json", "index.safetensors"
 _MAX_INDEX = 4 << 30  # bytes
@@ -177,7 +177,7 @@ class PackedFaces:
 
     Args:
         root: folder that prepare wrote.
-        split: one of :data:`anon.faces.splits.SPLITS`.
+        split: one of :data:`anon.faces.splits.SPLITS`, or ``everyone``.
         size: side of the images in pixels; None: as packed. Whatever was packed, margin included, they show what crops
             of that size show (:class:`anon.faces.alignment.Framing`).
         min_images: identities with fewer images are left out.
@@ -193,7 +193,7 @@ class PackedFaces:
     def __init__(
         self, root: str | Path, split: str, size: int | None = None, min_images: int = 1, threads: int = 1
     ) -> None:
-        if split not in SPLITS:
+        if split not in (*SPLITS, EVERYONE):
             raise UserError(f"Unknown split '{split}'; choose one of {', '.join(SPLITS)}.")
         self.pack = Pack(root)
         self.split, self.size, self.threads = split, size or int(self.pack.info["size"]), threads
@@ -201,13 +201,17 @@ class PackedFaces:
             raise UserError(f"data.size={self.size} must be at least 16 and data.threads={threads} at least 1.")
         column = self.pack.columns
         everyone = column["label"]
-        images = np.bincount(everyone[column["split"] == SPLITS.index(split)], minlength=len(self.pack.info["names"]))
-        chosen = (column["split"] == SPLITS.index(split)) & (images[everyone] >= max(min_images, 1))
+        inside = np.ones(len(everyone), bool) if split == EVERYONE else column["split"] == SPLITS.index(split)
+        images = np.bincount(everyone[inside], minlength=len(self.pack.info["names"]))
+        chosen = inside & (images[everyone] >= max(min_images, 1))
         rows = np.flatnonzero(chosen)
         self._rows = rows[np.argsort(everyone[rows], kind="stable")]  # by person, as packed within
         if not len(self._rows):
             fewer = f" with {min_images} images or more" if min_images > 1 else ""
-            raise EmptySplit(f"No identity{fewer} of data.root='{root}' falls into the split '{split}'.")
+            raise EmptySplit(
+                f"No identity{fewer} of data.root='{root}' falls into the split '{split}'; data.everyone=true "
+                "evaluates all of them."
+            )
         present, labels = np.unique(everyone[self._rows], return_inverse=True)
         self.names: list[str] = [self.pack.info["names"][label] for label in present.tolist()]
         self.labels = torch.from_numpy(labels.astype(np.int64))

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: other calibration. ``attacker``: the people whose pairs an attacker owns. ``evaluation``: figures only.
 SHARES: dict[str, float] = {"train": 0.5, "background": 0.1, "attacker": 0.2, "evaluation": 0.2}
 SPLITS: tuple[str, ...] = tuple(SHARES)
+#: In the place of a split's name: all identities, of data that is evaluated whole (``data.everyone=true``).
+EVERYONE = "everyone"
 _OFFICIAL = {"val": "background", "test": "evaluation"}
 
 
@@ -84,11 +86,13 @@ def _share_out(identity: str, shares: Mapping[str, float]) -> str:
 
 
 def members(identities: Iterable[str], split: str) -> list[str]:
-    """The identities of one split, sorted by name.
+    """The identities of one split, or :data:`EVERYONE`, sorted by name.
 
     Raises:
         UserError: unknown split.
     """
+    if split == EVERYONE:
+        return sorted(identities)
     if split not in SHARES:
         raise UserError(f"Unknown split '{split}'; choose one of {', '.join(SPLITS)}.")
     return sorted(name for name in identities if split_of(name) == split)

@@ -4,8 +4,9 @@ Files are as hostile as photographs (:mod:`anon.faces.images`): only regular fil
 :data:`CONTAINERS` are tried (no playlists, which could name other files or hosts), the size is taken from the header
 before a frame is decoded, and the decoder is told the same bound for streams whose header lies.
 
-Frames come upright (rotation in the metadata applied), alpha composited on black. What ends a video early is raised
-*after* the frames before it, so a caller may keep those: ``truncated`` and ``over N frames``.
+Frames come as a player shows them: cropped as codec and container say, with square pixels (a sample aspect ratio
+enlarges the side that it stretches), turned and mirrored by the display matrix, alpha composited on black. What ends a
+video early is raised *after* the frames before it, so a caller may keep those: ``truncated`` and ``over N frames``.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
 import av.error
+import av.logging
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from anon.faces.images import MIN_SIDE, ImageError, read_image
@@ -31,6 +36,7 @@ SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,asf,flv,ogg"
 MAX_FRAMES = 20_000
 MAX_PIXELS = 40_000_000  # a frame; 8K has 33 million
+_CROPPING = re.compile(r"^\s+Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)$", re.MULTILINE | re.IGNORECASE)
 _FEW = 0.95  # of the frames that the header states: fewer is a truncated file
 # What PyAV raises on damaged input: FFmpeg's errors, and its own on values that make no sense.
 _DECODER_ERRORS = (av.error.FFmpegError, OSError, ValueError, OverflowError, MemoryError, EOFError, RuntimeError)
@@ -55,7 +61,7 @@ def read_video(
         max_pixels: of a frame.
 
     Yields:
-        uint8 ``(H, W, 3)`` RGB, upright, both sides at least 16 px.
+        uint8 ``(H, W, 3)`` RGB, upright, of square pixels, both sides at least 16 px.
 
     Raises:
         VideoError: before any frame ``unreadable``, ``empty``, ``not a regular file``, ``not a video``,
@@ -124,6 +130,8 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
     decoder.thread_count = 1  # the same frames of a damaged file every time
     decoder.options = {"max_pixels": str(max_pixels)}
     count, stated = 0, stream.frames
+    aspect = stream.sample_aspect_ratio or Fraction(1)  # the container's, else the codec's
+    edges = _cropping(container, stream)
     last: Tensor | None = None  # held back: the frame before the damage may be half of one
     frames = container.decode(stream)
     while True:
@@ -132,7 +140,7 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
             if frame is not None and frame.is_corrupt:
                 raise VideoError("damaged")
             wanted = frame is not None and count % every == 0
-            pixels = _rgb(frame, max_pixels) if wanted else None
+            pixels = _shown(frame, edges, aspect, max_pixels) if wanted else None
         except VideoError as error:
             raise VideoError("truncated" if count else str(error)) from error
         except _DECODER_ERRORS as error:
@@ -156,15 +164,51 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise VideoError(f"smaller than {MIN_SIDE} px" if min(width, height) > 0 else "damaged")
 
 
-def _rgb(frame: Any, max_pixels: int) -> Tensor:
+def _cropping(container: Any, stream: Any) -> tuple[int, int, int, int]:
+    """What the container crops, left, right, top and bottom (``clap``, ``PixelCrop``): PyAV tells it in words only."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        told = str(container.dumps_format())
+    finally:
+        av.logging.set_level(level)
+    _, _, own = told.partition(f"  Stream #0:{stream.index}")
+    found = _CROPPING.search(own.partition("  Stream #0:")[0])
+    left, right, top, bottom = map(int, found.groups()) if found else (0, 0, 0, 0)
+    return left, right, top, bottom
+
+
+def _shown(frame: Any, edges: tuple[int, int, int, int], aspect: Fraction, max_pixels: int) -> Tensor:
+    """The picture of a frame without its edges, whose stored pixels are ``aspect`` times as wide as high."""
     _check_size(frame.width, frame.height, max_pixels)
     if any(component.is_alpha for component in frame.format.components):
         values = frame.to_ndarray(format="rgba").astype(np.uint16)
         pixels = ((values[..., :3] * values[..., 3:] + 127) // 255).astype(np.uint8)
     else:
         pixels = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4  # counterclockwise
-    return torch.from_numpy(np.ascontiguousarray(np.rot90(pixels, turns)))
+    left, right, top, bottom = edges
+    pixels = pixels[top : max(frame.height - bottom, top), left : max(frame.width - right, left)]
+    rows, columns, _ = pixels.shape
+    _check_size(columns, rows, max_pixels)
+    width, height = round(columns * max(aspect, 1)), round(rows * max(1 / aspect, 1))
+    if (width, height) != (columns, rows):
+        _check_size(width, height, max_pixels)
+        pixels = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+    return torch.from_numpy(np.ascontiguousarray(_upright(pixels, frame)))
+
+
+def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
+    """Turned by quarters and mirrored, as is nearest to the frame's display matrix."""
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # beside it are data of a kind that PyAV does not know; the turn alone is told otherwise
+        return np.rot90(pixels, round(frame.rotation / 90) % 4)  # counterclockwise
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])  # (x, y) is shown at (ax + cy, bx + dy)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _open_regular(path: str | Path) -> BinaryIO:

@@ -1,18 +1,24 @@
 """The graph of a recognition ONNX file as a torch network: made simple first, then handed to onnx2torch.
 
 onnx2torch wants constants where exporters put aliases of them, and keeps a batch that an export has fixed. So constants
-become initializers, their aliases go, nodes get plain names, and reshapes keep the batch that comes.
+become initializers, their aliases go, nodes get plain names, and reshapes keep the batch that comes. It knows
+operations as they were up to opset :data:`OPSET`; a graph of a newer one is written in that one's operations first.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from anon.errors import UserError
 from anon.identity.onnx_file import Recognizer
+from anon.weights.onnx import opset_of
+
+OPSET = 17
+_FAILURES = (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError)
 
 
 def convert(simple: onnx.ModelProto, recognizer: Recognizer) -> nn.Module:
@@ -23,13 +29,29 @@ def convert(simple: onnx.ModelProto, recognizer: Recognizer) -> nn.Module:
     """
     import onnx2torch  # slow to import
 
+    file = recognizer.path
     try:
-        return onnx2torch.convert(simple)
+        return onnx2torch.convert(_in_known_operations(simple))
     except NotImplementedError as error:
         reason = str(error).splitlines()[0][:200]
-        raise UserError(f"'{recognizer.path}' has an operation without a torch twin ({reason}).") from error
-    except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
-        raise UserError(f"'{recognizer.path}' cannot be converted to torch; use it as a judge only.") from error
+        newer = f" of opset {opset_of(simple)}: export it with opset_version={OPSET}, or"
+        way = newer if opset_of(simple) > OPSET else ";"
+        raise UserError(
+            f"'{file}' has an operation without a torch twin ({reason}){way} use it as a judge only (judge=onnx "
+            f"judge.path={file})."
+        ) from error
+    except _FAILURES as error:
+        raise UserError(f"'{file}' cannot be converted to torch; use it as a judge only.") from error
+
+
+def _in_known_operations(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph at opset :data:`OPSET` where it is of a newer one and onnx can write it so; else as it is."""
+    if opset_of(model) <= OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OPSET)
+    except (onnx.version_converter.ConvertError, *_FAILURES):
+        return model  # each operation may still be one that did not change
 
 
 def simplify(recognizer: Recognizer) -> onnx.ModelProto:

@@ -143,6 +143,12 @@ def _describe(found: OnnxFile, size: int | None) -> Recognizer:
         raise UserError(f"'{file}' is not a face recognition model: it has {len(inputs)} inputs, not one image.")
     kind = inputs[0].type.tensor_type
     sides = [side.dim_value if side.HasField("dim_value") else 0 for side in kind.shape.dim]  # 0: free
+    if kind.elem_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        half = TensorProto.DataType.Name(kind.elem_type).lower()
+        raise UserError(
+            f"The input of '{file}' is no float32 batch (N, 3, S, S) but {half};"
+            " convert it again with keep_io_types=True (onnxconverter_common.float16), or take the float32 file."
+        )
     if kind.elem_type != TensorProto.FLOAT or len(sides) != 4 or sides[1] not in (0, 3):
         raise UserError(f"'{file}' is not a face recognition model: its input is no float32 batch (N, 3, S, S).")
     height, width = (side or size or 112 for side in sides[2:])

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import re
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -35,18 +37,24 @@ DAMAGED = (
     *(zipfile.BadZipFile, zlib.error),
 )
 _MODULES = ("torch", "torch.storage")
+_SCHEMES = ("per_tensor_affine", "per_channel_affine", "per_channel_affine_float_qparams")
 _NAMES = {
     *("collections OrderedDict", "torch Size", "torch device", "torch.nn.parameter Parameter"),
     *(f"torch._utils {name}" for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")),
+    *("torch._utils _rebuild_qtensor", *(f"torch {name}" for name in _SCHEMES)),
 }
+_QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)
 
 
 class HoldsCode(UserError):
     """The pickle names something that is no part of a tensor."""
 
 
-def read(file: Path, max_bytes: int) -> Any:
+def read(file: Path, max_bytes: int, quantized: bool = False) -> Any:
     """The content of a file of ``torch.save``: tensors on the CPU, dicts, lists, texts and numbers.
+
+    Args:
+        quantized: let it hold tensors of eight or 32 quantized bits, whose values take at most four times their bytes.
 
     Raises:
         UserError: larger than ``max_bytes``, damaged, TorchScript, larger than it looks.
@@ -61,8 +69,11 @@ def read(file: Path, max_bytes: int) -> Any:
                 _check_zip(file, size)
             else:
                 _check_legacy(stream, file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-        _check_content(content, file, size)
+            stream.seek(0)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*(quantize|TypedStorage)")  # PyTorch, of its own reader
+                content = torch.load(stream, map_location="cpu", weights_only=True)  # by its bytes, not its name
+        _check_content(content, file, size, quantized)
         return content
     except UserError:
         raise
@@ -74,10 +85,14 @@ def read(file: Path, max_bytes: int) -> Any:
         raise UserError(f"'{file}' is truncated or not a PyTorch weight file; fetch it again.") from error
 
 
-def _code(file: Path) -> str:
+def _code(file: Path, named: str = "") -> str:
+    """The sentence; ``named`` is what the pickle would make, as ``module name``."""
+    made = named.replace(" ", ".") if re.fullmatch(r"[\w.]{1,80} [\w.]{1,80}", named, re.ASCII) else ""
     return (
-        f"'{file}' is not a plain file of tensors (it is damaged, or holds code, which is never run); "
-        "save its state_dict() alone, as safetensors."
+        f"'{file}' is not a plain file of tensors (it is damaged, or holds code, which is never run"
+        f"{f': it would make a {made}' * bool(made)}); where you trust it, save its state_dict() alone: "
+        f"python -c \"import torch; found = torch.load('{file}', map_location='cpu', weights_only=False); "
+        "torch.save(found.state_dict(), 'w.pt')\" (of a dict, the entry with the weights)."
     )
 
 
@@ -86,7 +101,15 @@ def _check_zip(file: Path, size: int) -> None:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if any(member.filename.endswith("constants.pkl") for member in members):
-            raise UserError(f"'{file}' is a TorchScript program; save its state_dict() alone, as safetensors.")
+            raise UserError(
+                f"'{file}' is a TorchScript program, which is never run; where you trust it, save its state_dict() "
+                f"alone: python -c \"import torch; torch.save(torch.jit.load('{file}', 'cpu').state_dict(), 'w.pt')\"."
+            )
+        if any(member.filename.endswith("archive_format") for member in members):
+            raise UserError(
+                f"'{file}' is a program of torch.export, which is never run; where you trust it, save its state_dict "
+                f"alone: python -c \"import torch; torch.save(dict(torch.export.load('{file}').state_dict), 'w.pt')\"."
+            )
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise UserError(f"'{file}' is compressed, which torch.save never does; it unpacks to more than it has.")
         if sum(member.file_size for member in members) > size:
@@ -122,7 +145,7 @@ def _check_pickle(stream: IO[bytes], file: Path) -> None:
             plain = module in _MODULES and attribute.endswith("Storage")
             plain |= module == "torch" and isinstance(getattr(torch, attribute, None), torch.dtype)
             if name != "GLOBAL" or not (plain or argument in _NAMES):
-                raise HoldsCode(_code(file))
+                raise HoldsCode(_code(file, str(argument) if name in ("GLOBAL", "INST") else ""))
         if name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
             kept[len(kept) if argument is None else argument] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET", "GET"):
@@ -152,16 +175,21 @@ def _to_mark(stack: list[int]) -> list[int]:
     return taken
 
 
-def _check_content(content: Any, file: Path, size: int) -> None:
+def _check_content(content: Any, file: Path, size: int, quantized: bool) -> None:
     """Every tensor is dense, on the CPU, and has its numbers in the file; what holds them is plain."""
     seen: set[int] = set()
     storages: dict[int, int] = {}
+    packed = 0  # numbers of quantized tensors: several on one storage would become many
     waiting = [content]
     while waiting:
         value = waiting.pop()
         if isinstance(value, Tensor):
-            if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
-                raise UserError(f"'{file}' holds a tensor that is sparse, quantized or without values.")
+            if value.layout != torch.strided or value.device.type != "cpu":
+                raise UserError(f"'{file}' holds a tensor that is sparse or without values.")
+            if value.is_quantized:
+                if not quantized or value.dtype not in _QUANTIZED:
+                    raise UserError(f"'{file}' holds a quantized tensor ({value.dtype}); take the float weights.")
+                packed += value.numel()
             storage = value.untyped_storage()
             if value.nbytes > storage.nbytes():
                 raise UserError(f"'{file}' holds a tensor of {value.nbytes} bytes in {storage.nbytes()}.")
@@ -172,5 +200,5 @@ def _check_content(content: Any, file: Path, size: int) -> None:
             waiting += [*value.keys(), *value.values()] if isinstance(value, dict) else list(value)
             if isinstance(value, OrderedDict) and vars(value):
                 waiting.append(vars(value))
-    if sum(storages.values()) > size:
+    if sum(storages.values()) > size or packed > size:
         raise UserError(f"'{file}' holds tensors of more than its {size} bytes.")

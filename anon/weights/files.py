@@ -1,14 +1,18 @@
 """Reading recognizer weights safely, from files that may be anything.
 
-Only tensors are ever read: safetensors, or ``torch.load(weights_only=True)``, which refuses code. The common wrappings
-(``state_dict``, ``model``, ... around it, ``module.`` or ``model.`` before every key) are taken off. Every failure is a
-``UserError`` of one sentence. ``shipped:<name>`` means a file that comes with this package.
+Only tensors are ever read: safetensors, or ``torch.load(weights_only=True)``, which refuses code; which of them a file
+is, its first bytes say. The common wrappings are taken off: ``state_dict``, ``model``, ... around it, ``module.`` or
+another prefix before the network's keys, beside which a training's head may stand. Quantized weights
+(``torch.ao.quantization``, packed or not) become floats. Every failure is a ``UserError`` of one sentence.
+``shipped:<name>`` means a file that comes with this package.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,6 +27,8 @@ SHIPPED = "shipped:"
 MAX_BYTES = 2 * 1024**3
 _WRAPPERS = ("state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone", "net")
 _PREFIXES = ("module.", "model.", "backbone.")
+_COUNTER = "num_batches_tracked"
+_PACKED = re.compile(r"(.*\.|)_packed_params\.(_packed_params|dtype)")  # of a quantized linear layer
 
 
 def resolve(weights: str | Path) -> Path:
@@ -45,28 +51,49 @@ def read(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, Tensor]:
     size = file.stat().st_size
     if size == 0 or size > max_bytes:
         raise UserError(f"The weight file '{file}' has {size} bytes; expected 1 to {max_bytes}.")
-    if file.suffix == ".safetensors":
+    if _is_safetensors(file):
         try:
             return load_file(file)
         except (SafetensorError, *archives.DAMAGED) as error:
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
             raise UserError(f"'{file}' is not a readable safetensors file ({reason}); fetch it again.") from error
-    return _tensors(archives.read(file, max_bytes), file)
+    return _tensors(archives.read(file, max_bytes, quantized=True), file)
+
+
+def _is_safetensors(file: Path) -> bool:
+    """By the first bytes: a length and ``{``; by the name where they are those of no format.
+
+    Raises:
+        UserError: the file cannot be read, or is an ONNX graph.
+    """
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(9)
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be read ({error.strerror}).") from error
+    if head.startswith((b"PK", b"\x80")):
+        return False
+    if file.suffix == ".onnx":
+        raise UserError(
+            f"'{file}' is an ONNX file, which encoder=onnx encoder.weights=<file> converts and judge=onnx "
+            "judge.path=<file> runs; this network needs a PyTorch or safetensors file."
+        )
+    return head[8:] == b"{" or file.suffix == ".safetensors"
 
 
 def load_into(module: nn.Module, path: str | Path) -> None:
     """Fill ``module`` from a weight file, in place; half precision is widened to the module's own type.
 
     Raises:
-        UserError: see :func:`read`; or the file is of another architecture (the first few differences are named).
+        UserError: see :func:`read`; or the file is of another architecture (the first few differences are named), or
+            holds integers where the network has fractions.
     """
-    state = read(path)
     wanted = module.state_dict()
-    state = _strip(state, wanted)
+    state = _within(read(path), wanted, resolve(path))
     unused = getattr(module, "unused", ())  # a class attribute: what its published files hold beyond the network
     state = {key: value for key, value in state.items() if not key.startswith(tuple(unused))}
     for key, value in wanted.items():  # files written before PyTorch 0.4.1 lack this counter, which nothing here uses
-        if key.endswith("num_batches_tracked"):
+        if key.endswith(_COUNTER):
             state.setdefault(key, value)
     missing = [key for key in wanted if key not in state]
     extra = [key for key in state if key not in wanted]
@@ -85,6 +112,12 @@ def load_into(module: nn.Module, path: str | Path) -> None:
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise UserError(f"'{resolve(path)}' holds NaN or infinite numbers, first in {broken[0]}.")
+    whole = [key for key, value in state.items() if wanted[key].is_floating_point() and not value.is_floating_point()]
+    if whole:
+        kinds = f"{state[whole[0]].dtype} for {whole[0]}, which is {wanted[whole[0]].dtype} here"
+        raise UserError(
+            f"'{resolve(path)}' holds {kinds}: it is quantized in a form that is not read; take the float weights."
+        )
     module.load_state_dict(state)
     if str(path).startswith(SHIPPED):
         module.__dict__["shipped"] = str(path).removeprefix(SHIPPED)  # tells what it learned from, see the index
@@ -100,15 +133,53 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def _tensors(content: object, file: Path) -> dict[str, Tensor]:
-    """The state dict inside ``content``, unwrapped."""
+    """The state dict inside ``content``, unwrapped, as it was before it was quantized."""
     while isinstance(content, dict):
-        if content and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
-            return dict(content)
+        state = _unpacked(content)
+        if state and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+            return {key: value.dequantize() if value.is_quantized else value for key, value in state.items()}
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None:
             break
         content = inner
     raise UserError(f"'{file}' holds no state dict (names with tensors).")
+
+
+def _unpacked(content: dict[Any, Any]) -> dict[Any, Any]:
+    """Weight and bias of quantized layers under their usual names, without what quantizes the activations."""
+    state: dict[Any, Any] = {}
+    layers: set[str] = set()
+    for key, value in content.items():
+        packed = _PACKED.fullmatch(key) if isinstance(key, str) else None
+        if packed is None:
+            state[key] = value
+            if isinstance(value, Tensor) and value.is_quantized:
+                layers.add(str(key).removesuffix("weight"))
+        elif isinstance(value, tuple) and len(value) == 2:
+            layers.add(packed[1])
+            state |= {
+                f"{packed[1]}{name}": part
+                for name, part in zip(("weight", "bias"), value, strict=True)
+                if part is not None
+            }
+    dropped = {f"{layer}{name}" for layer in layers for name in ("scale", "zero_point")}
+    return {key: value for key, value in state.items() if key not in dropped}
+
+
+def _within(state: dict[str, Tensor], wanted: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """The part of a state dict that has all the names of the network, behind one prefix; all of it where none has.
+
+    Raises:
+        UserError: several parts have them.
+    """
+    names = [key for key in wanted if not key.endswith(_COUNTER)]
+    ends = [key.removesuffix(names[0]) for key in state if names and key.endswith(f".{names[0]}")]
+    found = [prefix for prefix in ends if all(f"{prefix}{name}" in state for name in names)]
+    if not found or set(names) <= set(state):
+        return _strip(state, wanted)
+    if len(found) > 1:
+        raise UserError(f"'{file}' holds the network {len(found)} times ({', '.join(found)}); save one of them alone.")
+    return {key.removeprefix(found[0]): value for key, value in state.items() if key.startswith(found[0])}
 
 
 def _strip(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -94,7 +94,18 @@ def session(file: OnnxFile, origin: str) -> onnxruntime.InferenceSession:
         content = file.model.SerializeToString()
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except (*RUNTIME_ERRORS, ValueError) as error:
+        if any(word in str(error) for word in ("opset", "IR version")):
+            raise UserError(
+                f"'{file.path}' is of opset {opset_of(file.model)} (IR version {file.model.ir_version}), which the "
+                f"installed onnxruntime {onnxruntime.__version__} does not know: upgrade it, or export the file with "
+                "opset_version=17."
+            ) from error
         raise UserError(f"'{file.path}' is not an ONNX model that onnxruntime can run; {origin}.") from error
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operations that a graph is written in."""
+    return max((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), default=0)
 
 
 def image_input(opened: onnxruntime.InferenceSession) -> list[int | None]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from anon.evaluation.compare.runs import Run, Series, of_task
-from anon.evaluation.document import Document, Line
+from anon.evaluation.document import Document, Line, Recognizer
 from anon.evaluation.figures import Figure
 from anon.evaluation.report.sheet import ARROWS, Cell
 
@@ -217,9 +217,19 @@ def unlike(document: Document, first: Document, data: str) -> str:
     reasons = {
         "seed": document.seed == first.seed,
         "people": document.people.get(data) == first.people.get(data),
-        "judge": document.judges.get(data) == first.judges.get(data),
+        "judge": _is_one(document.judges.get(data), first.judges.get(data)),
     }
     return ", ".join(f"other {name}" for name, same in reasons.items() if not same)
+
+
+def _is_one(judge: Recognizer | None, other: Recognizer | None) -> bool:
+    """Whether two judges are alike in what both documents know of them: older ones kept no fingerprint."""
+    if judge is None or other is None or (judge.fingerprint is None) == (other.fingerprint is None):
+        return judge == other
+    one, two = (
+        replace(each, fingerprint=None, threshold_levels=(), picture_threshold_levels=()) for each in (judge, other)
+    )
+    return one == two
 
 
 def _conditions(head: tuple[str, ...], documents: Sequence[Document], strange: Mapping[str, Sequence[str]]) -> Grid:

@@ -23,13 +23,14 @@ from anon.defenses.defended import Defended
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import Failed
 from anon.evaluation import protocol as rules
-from anon.evaluation.gallery import Gallery
+from anon.evaluation.gallery import Gallery, templates
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn
 from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
+from anon.evaluation.harness.small_sets import Given, given_threshold, looked_at, reference_of
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
-from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite
+from anon.evaluation.harness.suite import CLEAN, NONE, SAME, Combination, Suite
 from anon.evaluation.harness.workshop import Behind, Method, Needs, Workshop
 from anon.evaluation.judging import check_cosine, check_recognizes, kinship_notes
 from anon.evaluation.modes import Basis
@@ -37,6 +38,7 @@ from anon.evaluation.provenance import Provenance
 from anon.evaluation.thresholds import calibrated, calibrated_probes
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
+from anon.identity.verification import distances
 from anon.metrics.detection_confidence import best_detections
 from anon.provenance import code, made_of
 
@@ -76,6 +78,7 @@ class Bench:
             device,
         )
         self.judge = eye(judge)
+        self.given = given_threshold(suite, judge)
         self.provenance = Provenance(suite)
         self.workshop = Workshop(suite, judge, device, self._basis, self.known)
         self._subjects: dict[str, Subjects] = {}
@@ -95,13 +98,19 @@ class Bench:
     def subjects(self, data: str) -> Subjects:
         """The people of a data set."""
         if data not in self._subjects:
-            self._subjects[data] = subjects(self.datasets(data), self.suite, self.suite.few, self.seed)
+            suite, made = self.suite, self.datasets(data)
+            other = reference_of(suite, made, self.given)
+            basis = None if other is None else self.datasets(other)
+            self._subjects[data] = subjects(made, suite, suite.few, self.seed, basis, suite.enrolment == SAME)
         return self._subjects[data]
 
     def calibration(self, data: str, by: Eye) -> rules.Calibration:
-        """A recognizer's threshold of probes against the enrolled, from the background people."""
+        """A recognizer's threshold of probes against the enrolled: from background people, or the judge's given one."""
         name = (data, by.key, "probes")
         if name not in self._calibrations:
+            if by is self.judge and self.given is not None:
+                self._calibrations[name] = self._given(data, self.given)
+                return self._calibrations[name]
             z = self.z(Originals(self.subjects(data).background), by)
             found = self.against_enrolled(data, z, by.recognizer.name)
             if by is self.judge:
@@ -109,8 +118,18 @@ class Bench:
             self._calibrations[name] = found
         return self._calibrations[name]
 
+    def _given(self, data: str, given: Given) -> rules.Calibration:
+        people = self.subjects(data)
+        probes = self.z(Originals(people.items), self.judge)[people.probes]
+        z = self.z(Originals(people.enrolled), self.judge)
+        entries, owners = templates(z, people.enrolled.labels, people.enrolled.videos)
+        own = people.items.labels[people.probes][:, None] == owners[None]
+        return looked_at(given, distances(probes, entries), own, self.judge.recognizer, self.suite, people.name)
+
     def picture_calibration(self, data: str, by: Eye) -> rules.Calibration:
-        """A recognizer's threshold of pictures against each other, from the background people."""
+        """A recognizer's threshold of two pictures: from the background people, or the judge's given one."""
+        if by is self.judge and self.given is not None:
+            return self.given.pictures
         name = (data, by.key, "pictures")
         if name not in self._calibrations:
             people, suite = self.subjects(data), self.suite

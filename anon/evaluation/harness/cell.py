@@ -73,7 +73,7 @@ class Cell:
             "groups": [group.key for group in groups],
             "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips, self.people.sources)]),
             "readers": [bench.judge.key, bench.tools.attributes_key, dict(bench.tools.detector_keys)],
-            "rule": [suite.far, suite.resamples, suite.batch_size, bench.seed],
+            "rule": [suite.far, suite.resamples, suite.batch_size, bench.seed, suite.enrolment, bench.given],
         }
 
     @property

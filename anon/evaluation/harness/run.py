@@ -9,6 +9,7 @@ the configuration is said before any work. A run that was killed is simply run a
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import platform
 import sys
@@ -46,8 +47,10 @@ from anon.evaluation.harness.cell import Cell, Measure
 from anon.evaluation.harness.grids import write_grids
 from anon.evaluation.harness.readers import tools_of
 from anon.evaluation.harness.remembered import figures_of
+from anon.evaluation.harness.small_sets import set_notes, split_of
 from anon.evaluation.harness.store import Store, cache_of
 from anon.evaluation.harness.suite import PLAIN, Combination, Plan, Suite, as_plain, check_attacks, plans
+from anon.evaluation.judging import settings_of
 from anon.evaluation.protocol import Data
 from anon.identity.contract import JudgeLike
 
@@ -169,6 +172,7 @@ def _line(cell: Cell, one: Combination, figures: dict[str, Figure], needs: str |
         attack=one.attack,
         input=one.input,
         dial=one.dial,
+        split=split_of(cell.people),
         metrics=figures,
         needs=needs,
         learned=cell.learned,
@@ -197,7 +201,11 @@ def _document(
         differences=tuple(part for plan in tables for part in _differences(plan, found, places)),
         curves=tuple(plot for plot in plots if isinstance(plot, Curve)),
         histograms=tuple(plot for plot in plots if isinstance(plot, Histogram)),
-        notes=(*bench.workshop.notes, *bench.provenance.notes()),
+        notes=(
+            *(note for name in datasets for note in _set_notes(bench, name)),
+            *bench.workshop.notes,
+            *bench.provenance.notes(),
+        ),
         config=_kept_config(cfg),
         commit=commit,
         versions={
@@ -212,8 +220,9 @@ def _kept_config(cfg: DictConfig) -> dict[str, Any]:
     """What the figures depend on: not where the files lie."""
     kept = ("data", "judge", "protocol", "metrics", "seed")
     found = {name: files.plain(cfg[name]) for name in kept if name in cfg}
-    if isinstance(found.get("data"), dict):
-        found["data"].pop("cache", None)
+    for data in (found.get("data"), *(found["protocol"].get("datasets") or {}).values()):
+        if isinstance(data, dict):
+            data.pop("cache", None)
     return found
 
 
@@ -234,7 +243,7 @@ def _once(shown: Sequence[Combination], found: Found) -> list[Combination]:
 
 def _judge(bench: Bench, data: str) -> Recognizer:
     known, pictures = bench.calibration(data, bench.judge), bench.picture_calibration(data, bench.judge)
-    judge = bench.judge.recognizer
+    judge, people = bench.judge.recognizer, bench.subjects(data)
     return Recognizer(
         name=judge.name,
         metric=judge.metric,
@@ -242,12 +251,17 @@ def _judge(bench: Bench, data: str) -> Recognizer:
         far=bench.suite.far,
         far_achieved=known.far,
         impostor_pairs=known.impostor_pairs,
-        eer=known.eer,
+        eer=None if math.isnan(known.eer) else known.eer,
+        split="background" if bench.given is None else split_of(people),
         threshold_low=known.low,
         threshold_high=known.high,
         picture_threshold=pictures.threshold,
         picture_threshold_low=pictures.low,
         picture_threshold_high=pictures.high,
+        threshold_levels=known.levels,
+        picture_threshold_levels=pictures.levels,
+        source=None if bench.given is None else bench.given.source,
+        fingerprint=settings_of(judge),
     )
 
 
@@ -258,14 +272,21 @@ def _people(bench: Bench, data: str) -> People:
     impostors = int((counts.sum() ** 2 - counts.square().sum()) / 2)
     return People(
         name=people.name,
-        split="evaluation",
+        split=split_of(people),
         identities=len(labels.unique()),
         probes=len(labels),
         gallery=len(people.enrolled.labels.unique()),
         clips=len(people.clips),
         impostor_pairs=impostors,
         synthetic=people.synthetic,
+        enrolment=bench.suite.enrolment,
+        reference=people.reference,
     )
+
+
+def _set_notes(bench: Bench, data: str) -> list[str]:
+    judge = bench.judge
+    return set_notes(bench.subjects(data), bench.suite, judge.recognizer, bench.given, bench.calibration(data, judge))
 
 
 def _differences(plan: Plan, found: Found, places: Mapping[Combination, int]) -> list[Difference]:

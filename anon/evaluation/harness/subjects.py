@@ -15,6 +15,7 @@ from anon.evaluation import protocol as rules
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches, read_batch
 from anon.faces.contract import FaceSet, Sample, in_eight_bits
+from anon.faces.splits import person
 
 KNOWN = ("pose", "expression", "gaze", "landmarks")  # truths that a data set may have
 
@@ -58,7 +59,7 @@ class Subjects:
     items: Group  # N
     probes: Tensor  # (P,) places among the items
     few: Tensor  # (F,) places among the items
-    clips: Tensor  # (M, n) places among the items, frames in order
+    clips: Tensor  # (M, n) places among the items, frames in order; none where one picture is enrolled and searched for
     enrolled: Group
     background: Group  # calibrates thresholds
     calibrating: rules.Calibrating  # places among the background's pictures
@@ -67,6 +68,8 @@ class Subjects:
     truth: dict[str, Tensor]  # (N, ...) what the data knows of the items
     bootstrap: Bootstrap
     synthetic: bool
+    everyone: bool = False  # all people of the data, and none of them for anything else
+    reference: str | None = None  # the other data set that the background and the anchors are of
 
     @property
     def source_labels(self) -> Tensor:
@@ -74,26 +77,43 @@ class Subjects:
         return self.items.faces.labels[self.sources]
 
 
-def subjects(data: rules.Data, rule: rules.Protocol, few: int, seed: int) -> Subjects:
+def subjects(
+    data: rules.Data,
+    rule: rules.Protocol,
+    few: int,
+    seed: int,
+    reference: rules.Data | None = None,
+    one_picture: bool = False,
+) -> Subjects:
     """Choose probes, clips and sources; reads every picture once, for its bytes belong to all keys.
 
     Args:
         few: probes of a person, at most, in what costs most.
+        reference: whose background people calibrate, and whose training people are anchors; None: ``data``'s.
+        one_picture: one picture of each person is enrolled, and what becomes of the same picture probes.
 
     Raises:
-        UserError: nobody can be enrolled and probed.
+        UserError: nobody can be enrolled and probed, or people are in both data sets.
     """
     faces = data.faces("evaluation")
-    half = rules.halves(faces)
+    half = rules.one_of_each(faces) if one_picture else rules.halves(faces)
     if len(half.probe) == 0:
-        raise UserError(f"Nobody in the evaluation split of {data.name} has two pictures: enrol one, probe the other.")
+        raise UserError(
+            f"Nobody in the evaluation split of {data.name} has two pictures: enrol one, probe the other. Or say "
+            "protocol.enrolment=same: one picture of each is enrolled, and searched for with what becomes of it."
+        )
     clips = _clips(faces, half.probe, rule.clip_frames)
+    if one_picture:
+        clips = clips[:0]
+    basis = data if reference is None else reference
     items = torch.cat([half.probe, clips.flatten()]).unique()
     probes = torch.searchsorted(items, half.probe)
     chosen = rules.first_of_each(faces.labels[half.probe], few)
     group, truth = keyed(faces, items)
-    known = data.faces("background")
-    roles = rules.calibrating(known, rule.calibration_images)
+    known = basis.faces("background")
+    for other in (known, basis.faces("train")) if reference is not None else ():
+        _check_apart(faces, data.name, other, basis.name)
+    roles = rules.calibrating(known, rule.calibration_images, one_picture)
     return Subjects(
         name=data.name,
         items=group,
@@ -103,12 +123,25 @@ def subjects(data: rules.Data, rule: rules.Protocol, few: int, seed: int) -> Sub
         enrolled=keyed(faces, half.enrol)[0],
         background=keyed(known, roles.every)[0],
         calibrating=roles.within(roles.every),
-        anchors=_anchors(data, rule),
+        anchors=_anchors(basis, rule),
         sources=_sources(faces, items, half.probe, seed),
         truth=truth,
         bootstrap=Bootstrap(faces.labels[items], rule.resamples, seed),
         synthetic=bool(faces.synthetic),
+        everyone=getattr(data, "everyone", False),
+        reference=None if reference is None else basis.name,
     )
+
+
+def _check_apart(faces: FaceSet, name: str, other: FaceSet, reference: str) -> None:
+    """Nobody who is evaluated may calibrate or be an anchor; names without letters say nothing of who it is."""
+    known = set(map(person, other.names))
+    both = [each for each in faces.names if person(each) in known and any(letter.isalpha() for letter in each)]
+    if both:
+        raise UserError(
+            f"{len(both):,} of the {len(faces.names):,} evaluated people of {name} are in protocol.reference, "
+            f"{reference}, too, so thresholds or anchors would be made of whom they judge; name other data."
+        )
 
 
 def _anchors(data: rules.Data, rule: rules.Protocol) -> Group:

@@ -22,6 +22,8 @@ from anon.evaluation.document import Column
 from anon.evaluation.trained import newest
 
 NONE, CLEAN, PLAIN = "none", "clean", "default"
+APART, SAME = "apart", "same"  # enrolments
+RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Suite(rules.Protocol):
         measures: configurations by name.
         datasets: further data modules by name; ``default`` is the evaluation's ``data``.
         few: probes of a person, at most, that are defended, attacked, degraded or swept.
+        threshold: of the judge, from elsewhere (:mod:`anon.evaluation.harness.small_sets`); None: from the background.
+        reference: name of the data set whose background people calibrate and whose training people are anchors; None:
+            the evaluated one, or ``synthetic`` where ``data.everyone`` leaves nobody.
+        enrolment: ``apart``, some pictures of a person are enrolled and others probe; ``same``, one picture of each is
+            enrolled, and what becomes of the same picture probes.
     """
 
     needs_generator: ClassVar[bool] = False  # methods name their own checkpoints
@@ -55,6 +62,9 @@ class Suite(rules.Protocol):
     measures: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Any] = field(default_factory=dict)
     few: int = 4
+    threshold: float | str | None = None
+    reference: str | None = None
+    enrolment: str = APART
 
 
 @dataclass(frozen=True, order=True)
@@ -97,6 +107,10 @@ def plans(suite: Suite) -> list[Plan]:
     Raises:
         UserError: no tables, or a name that means nothing, with the nearest that does.
     """
+    if suite.enrolment not in (APART, SAME):
+        raise UserError(f"protocol.enrolment={suite.enrolment} must be {APART} or {SAME}.")
+    if suite.reference is not None:
+        _known(suite.datasets, suite.reference, "protocol.reference", "datasets")
     found = [_plan(suite, name, dict(table)) for name, table in suite.tables.items() if table is not None]
     if not found:
         raise UserError("protocol.tables names no table; choose experiment=table1, ..., or experiment=all.")

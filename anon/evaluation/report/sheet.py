@@ -14,6 +14,7 @@ from anon.evaluation.document import Column, Difference, Document, Recognizer, T
 from anon.evaluation.figures import Figure, short
 from anon.evaluation.published import Published, published
 
+_ENROLMENT = {"apart": "other pictures than the probes", "same": "the one picture that probes, unchanged"}
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 UNCHANGED = ("Real", "unchanged")  # methods that do nothing: they are never the best
 INLINE = 18  # longest reason in a cell; a longer one is a footnote
@@ -151,11 +152,14 @@ def measured(document: Document) -> list[tuple[str, list[str]]]:
         "distance": [judge.metric if judge else "" for judge in judges],
         "threshold": [_limit(judge, "threshold") for judge in judges],
         "threshold of two pictures": [_limit(judge, "picture_threshold") for judge in judges],
-        "FAR wanted": [f"{judge.far:g}" if judge else "" for judge in judges],
+        "threshold from": [(judge.source or f"{judge.split} people") if judge else "" for judge in judges],
+        "FAR wanted": [f"{judge.far:g}" if judge and not judge.source else "" for judge in judges],
         "FAR achieved": [f"{judge.far_achieved:.2g}" if judge else "" for judge in judges],
-        "calibrated on": [f"{judge.impostor_pairs:,} pairs, {judge.split}" if judge else "" for judge in judges],
-        "EER there": [f"{judge.eer:.2%}" if judge else "" for judge in judges],
+        "FAR and EER on": [f"{judge.impostor_pairs:,} pairs, {judge.split}" if judge else "" for judge in judges],
+        "EER there": [f"{judge.eer:.2%}" if judge and judge.eer is not None else "" for judge in judges],
         "evaluated split": [who.split if who else "" for who in people],
+        "enrolment": [_ENROLMENT[who.enrolment] if who else "" for who in people],
+        "anchors and other thresholds from": [(who.reference or "") if who else "" for who in people],
         "faces": [("rendered" if who.synthetic else "photographs") if who else "" for who in people],
         "identities": [f"{who.identities:,}" if who else "" for who in people],
         "probes": [f"{who.probes:,}" if who else "" for who in people],
