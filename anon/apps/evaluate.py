@@ -30,7 +30,8 @@ from anon.apps.config import run_app
 from anon.apps.failures import explain
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.newest import name_newest
-from anon.apps.runs import LAST, commit, last_run, run_folder
+from anon.apps.past import last_run
+from anon.apps.runs import LAST, commit, run_folder
 from anon.apps.untrusted import trusting
 from anon.apps.victims import record_of
 from anon.errors import UserError
