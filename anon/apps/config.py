@@ -78,8 +78,16 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
         return answers[0] if answers else None
 
     entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)
-    code = guarded(entry, show_traceback)
-    sys.exit(failures() or code if code in (0, 2) else code)
+    try:
+        code = guarded(entry, show_traceback)
+    except Exception as error:  # Optuna ends a search without a single answer in an error of its own
+        failed = failures()
+        if not failed:
+            raise
+        print(f"error: nothing came of this multirun ({type(error).__name__}: {error})", file=sys.stderr)
+        sys.exit(failed)
+    failed = failures()
+    sys.exit(code or failed)
 
 
 def check_values(config: DictConfig) -> None:

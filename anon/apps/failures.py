@@ -12,7 +12,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf.errors import OmegaConfBaseException
 
 from anon.errors import UserError
@@ -63,6 +69,9 @@ def explain(error: BaseException) -> str | None:
         return _unbuilt(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _missing(error)
+    if isinstance(error, OverrideParseException):
+        key, _, value = str(error.override).partition("=")
+        return f"{error.override} cannot be read; a value with other than plain letters is quoted: \"{key}='{value}'\"."
     only_measures = re.match(r"In 'experiment/(\w+)': Could not override 'protocol'", str(error))
     if only_measures:  # train.py has no protocol
         name = only_measures[1]

@@ -109,7 +109,7 @@ def _apply_groups(kept: dict[Any, Any], own: dict[Any, Any], now: dict[Any, Any]
             continue
         if content is None:
             _put(kept, place, copy.deepcopy(node))
-        for key, _ in _leaves(content or {}):
+        for key, _ in _leaves(content) if content else ():
             if key[0] not in (*_OF_THE_START, "defaults", "hydra") and _at(now, key) is not _GONE:
                 _put(kept, key, copy.deepcopy(_at(now, key)))
         lines.append(f"{name} {recorded.get(name, 'another')} -> {choice}, given on the command line")

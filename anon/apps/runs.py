@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -62,6 +62,15 @@ def slurm_job() -> str | None:
     return "_".join(array) if all(array) else os.environ.get("SLURM_JOB_ID") or None
 
 
+def started_by_srun() -> bool:
+    """Whether SLURM started this process as a task of a step; a script of sbatch or a shell of salloc is none.
+
+    The numbers of tasks and ranks in the environment are then those of the allocation, and nobody else has them.
+    """
+    step = os.environ.get("SLURM_STEP_ID", os.environ.get("SLURM_STEPID", ""))
+    return step.isdigit() and int(step) < 2**32 - 16  # above are the batch script's and its like
+
+
 def requeued() -> bool:
     """Whether this SLURM job ran before: preempted, out of time or on a node that failed."""
     return os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
@@ -98,10 +107,11 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
     plain_yaml(config)  # a wrong configuration makes no folder
     folder, made = _make(at, shelf)
     config.run.dir = str(folder)
-    pointer, held = _meeting_point(shelf), None
+    pointer, held, before = _meeting_point(shelf), None, None
     try:
         held = _hold(folder)
         _clear(folder)
+        before = _trained(folder)
         _write_records(folder, plain_yaml(config), continued=at is not None and (folder / CONFIG).is_file())
         if pointer is not None:
             _replace_text(pointer, str(folder))
@@ -113,6 +123,8 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
         raise
     finally:
         os.environ.pop(HANDED_DOWN, None)
+        if before is not None:
+            _take_back(folder, *before)
         if pointer is not None:
             pointer.unlink(missing_ok=True)
         if held is not None:
@@ -203,6 +215,22 @@ def _clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _trained(folder: Path) -> tuple[int, dict[str, bytes]] | None:
+    """When a run was last saved, and the settings that it was trained with until then; None: never saved."""
+    if not (folder / LAST).is_file():
+        return None
+    kept = {name: (folder / name).read_bytes() for name in (CONFIG, STARTED) if (folder / name).is_file()}
+    return (folder / LAST).stat().st_mtime_ns, kept
+
+
+def _take_back(folder: Path, saved: int, kept: dict[str, bytes]) -> None:
+    """A run of which nothing new was saved keeps the settings that it was trained with."""
+    with suppress(OSError):  # the disk is full, or the folder is gone
+        if (folder / LAST).stat().st_mtime_ns == saved:
+            for name, content in kept.items():
+                _replace(folder / name, content)
+
+
 def _nothing_came_of(folder: Path, mistake: bool) -> bool:
     """No checkpoint and no batch at which it diverged; of what is a bug, also no figures and no other file."""
     kept = any(next(folder.glob(pattern), None) for pattern in (str(LAST), DIVERGED))
@@ -243,8 +271,12 @@ def _remove(made: list[Path]) -> None:
 
 
 def _replace_text(path: Path, text: str) -> None:
+    _replace(path, text.encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text)
+    beside.write_bytes(content)
     beside.replace(path)
 
 
@@ -255,7 +287,7 @@ def _meeting_point(shelf: Path) -> Path | None:
     """
     env = os.environ
     parts: list[str]
-    if int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env:
+    if int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env and started_by_srun():
         parts = [env.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")]
     elif "TORCHELASTIC_RUN_ID" in env and int(env.get("WORLD_SIZE", "1")) > 1:
         names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")

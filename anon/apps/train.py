@@ -10,15 +10,19 @@ began, whatever ``ckpt_path`` is (:mod:`anon.apps.preemption`, docs/slurm.md).
 from __future__ import annotations
 
 import errno
+import os
+import re
 import signal
+import subprocess
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -33,17 +37,21 @@ from anon.apps.past import begun_by_this_job, last_run, matching_runs
 from anon.apps.preemption import Preempted, Preemption
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.resume import continued
-from anon.apps.runs import LAST, rank, requeued, run_folder
+from anon.apps.runs import LAST, rank, requeued, run_folder, started_by_srun
 from anon.apps.untrusted import trusting
 from anon.apps.victims import AttackerData
 from anon.errors import UserError
 from anon.faces.cache import caching
 from anon.faces.datamodule import FaceData
 from anon.faces.learned import Learned
+from anon.faces.transit import MORE_ROOM
 from anon.training.given import GivenSettings
 from anon.training.guards import DIVERGED
+from anon.training.steps import LastCheckpoint
 
 LATEST, AUTO = "last", "auto"  # values of ckpt_path that are no files
+_CLOSED = re.compile(r"[Cc]onnection (?:closed|reset|was|aborted)|[Bb]roken pipe|gloo|NCCL|ncclRemoteError")
+_SHARED = re.compile(r"Bus error|shared memory|/torch_\d+")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -130,7 +138,7 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
         _fit(trainer, module, data, checkpoint)
     except (OSError, RuntimeError) as error:
         if preemption.caught and isinstance(error, RuntimeError):  # it has ended loader workers or ranks too
-            preemption.leave(preemption.caught, "stopped at the last checkpoint, for this batch cannot be finished")
+            preemption.leave(preemption.caught, "stopped in a batch that cannot be finished")
         explained = _explained(error, folder)
         if explained is None:
             raise
@@ -191,7 +199,13 @@ def _trainer(config: DictConfig, folder: Path, own: list[pl.Callback], learned: 
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # told on every machine with SLURM
     plugins: list[Any] = [CheckpointFiles(plain_yaml(config), learned)]
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
-        plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.preemption
+        if started_by_srun():
+            plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.preemption
+        else:  # Lightning would wait for the allocation's other tasks, which nobody starts
+            plugins.append(LightningEnvironment())
+            tasks = os.environ.get("SLURM_NTASKS", "1")
+            if tasks != "1":
+                _say(f"this allocation has {tasks} tasks, but no srun started them: this process trains alone.")
     callbacks = [*built(config.callbacks), *own]
     try:
         return instantiate(
@@ -211,6 +225,9 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         ended = False
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        lost = _lost_rank(trainer, error)
+        if lost is not None:
+            raise lost from error
         if checkpoint is None or restored.begun or isinstance(error, UserError):
             raise
         told = (str(error).splitlines() or [""])[0]
@@ -233,11 +250,29 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
                 launcher.procs.clear()  # Lightning kills this one as well when it sees one of them dead
 
 
+def _lost_rank(trainer: pl.Trainer, error: Exception) -> UserError | None:
+    """What another process that ended comes to in this one; None for any other error, and for a bug of that process."""
+    if trainer.world_size == 1 or not isinstance(error, RuntimeError) or not _CLOSED.search(str(error)):
+        return None
+    launcher, ended = trainer.strategy.launcher, "one on another machine, or rank 0"
+    for number, process in enumerate(launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else (), 1):
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(2.0)
+            if code == 1:  # it has shown its traceback
+                return None
+            ended = f"rank {number}, by signal {-code}" if code < 0 else f"rank {number}, with exit code {code}"
+    saved = any(isinstance(each, LastCheckpoint) and each.path.is_file() for each in trainer.callbacks)  # type: ignore[attr-defined]
+    rest = "the last checkpoint is intact, ckpt_path=last continues" if saved else "no checkpoint was saved before"
+    return UserError(f"another process of this training has ended ({ended}); {rest}.")
+
+
 def _explained(error: BaseException, folder: Path) -> UserError | None:
     """What a full or read-only disk or a removed folder comes to; None for any other, which may be the data's."""
     link: BaseException | None = error
     if not folder.is_dir():
         return UserError(f"the run folder {folder} was removed while it was in use; nothing more can be saved in it.")
+    if isinstance(error, RuntimeError) and _SHARED.search(str(error)):
+        return UserError(f"the loader's workers found no room in shared memory; {MORE_ROOM}.")
     while link is not None:  # torch.save wraps it
         if isinstance(link, OSError):
             where = Path(str(link.filename)) if link.filename else folder
