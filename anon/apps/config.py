@@ -27,6 +27,9 @@ from anon.apps.multirun import attempt, failures, in_multirun
 from anon.errors import UserError
 
 
+_OURS = "ANON_FULL_ERROR"  # in the environment where HYDRA_FULL_ERROR is this project's and not the user's
+
+
 def config_dir() -> Path:
     """``anon/conf`` in an installed wheel, ``conf`` beside the package in a checkout."""
     package = Path(anon.__file__).resolve().parent
@@ -60,8 +63,9 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
     Hydra prints its own errors and exits with 1; its variable ``HYDRA_FULL_ERROR`` makes it raise them instead.
     """
     keep_freed_memory()
-    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" and _OURS not in os.environ
+    if not show_traceback:
+        os.environ[_OURS] = os.environ["HYDRA_FULL_ERROR"] = "1"  # other ranks inherit both
 
     @functools.wraps(task)
     def job(config: DictConfig) -> object:
@@ -86,6 +90,8 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
             raise
         print(f"error: nothing came of this multirun ({type(error).__name__}: {error})", file=sys.stderr)
         sys.exit(failed)
+    finally:
+        os.environ.pop(_OURS, None)
     failed = failures()
     sys.exit(code or failed)
 

@@ -28,7 +28,11 @@ _MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 STOPPED = 130  # 128 + SIGINT, as a shell reports it
 _ARGUMENTS = re.compile(r"unexpected keyword argument|required (?:positional|keyword-only) argument")
 _LONGEST = 1000  # characters of a sentence
-_EXTRAS = (("hydra/sweeper/", "the searches", "sweep"), ("hydra/launcher/submitit", "its launchers", "slurm"))
+_EXTRAS = (
+    ("hydra/sweeper/", "the searches", "sweep"),
+    ("hydra/launcher/submitit", "its launchers", "slurm"),
+    ("hydra/launcher/joblib", "its jobs side by side", "parallel"),
+)
 
 
 def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:

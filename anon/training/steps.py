@@ -98,6 +98,14 @@ class LastCheckpoint(Checkpoint):
             self._saved_at = steps_done(trainer) if path == self.path else self._saved_at
             trainer.save_checkpoint(path, weights_only=False)
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.validating:  # as at the end of the batch, or a run continued at the end of an epoch skips one
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            for counts in (progress["total"], progress["current"]):
+                counts["completed"] = counts["processed"] - 1
+
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:

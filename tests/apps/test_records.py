@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from anon.apps import checkpoints, loggers, runs
 from anon.apps.config import check_values
@@ -68,14 +69,14 @@ SAVED = (checkpoints.CheckpointFiles, "save_checkpoint")
         # saves between two validations
         (("trainer.limit_val_batches=1.0", "trainer.val_check_interval=3"), [(*SAVED, 1), (*SAVED, 3)]),
         # no validation: the last row of a checkpoint is logged after it, by Lightning
-        ((), [(*SAVED, 2), (*SAVED, 5), (loggers._Writer, "save", 5)]),
+        ((), [(*SAVED, 4), (*SAVED, 5), (loggers._Writer, "save", 5)]),
     ],
 )
 def test_figures_of_a_killed_run(train: Command, tmp_path: Path, options: Any, moments: Any) -> None:
     words = ("experiment=tiny", "steps=20", "checkpoint_every=4", "trainer.log_every_n_steps=2", *options)
     whole = folder_of(train(*words, f"paths.runs={tmp_path / 'whole'}"))
     rows = (whole / "metrics.csv").read_text()
-    assert len(re.findall(r",\d+$", rows, re.MULTILINE)) >= 10
+    assert len(rows.splitlines()) > 10
     for owner, name, call in moments:
         shelf = f"paths.runs={tmp_path / f'{name}{call}'}"
         killed(lambda shelf=shelf: train(*words, shelf), owner, name, call)
@@ -165,9 +166,9 @@ def test_words_where_numbers_are(train: Command, tmp_path: Path) -> None:
     """Whatever key: those of data and model too."""
     refused(train("experiment=fiva", "data.batch_size=many"), "data.batch_size=many is no number; by default it is 24")
     refused(train("experiment=fiva", "model.lr=1e-4x"), "model.lr=1e-4x is no number")
-    check_values({"steps": None})  # type: ignore[arg-type]
+    check_values(OmegaConf.create({"steps": None}))
     with pytest.raises(UserError, match="steps=-1 is no number of batches"):
-        check_values({"steps": -1})  # type: ignore[arg-type]
+        check_values(OmegaConf.create({"steps": -1}))
 
 
 def test_an_allocation_without_srun(tmp_path: Path) -> None:

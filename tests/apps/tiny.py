@@ -98,7 +98,7 @@ class _Continued(DataLoader):
     given = 0
 
     def __iter__(self) -> Any:
-        self.given, self.start = self.start, 0
+        self.given, self.start = self.start % len(self), 0  # a checkpoint of an epoch's end begins the next
         for index, batch in enumerate(super().__iter__()):
             if index >= self.given:
                 self.given += 1
