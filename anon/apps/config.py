@@ -26,7 +26,6 @@ from anon.apps.memory import keep_freed_memory
 from anon.apps.multirun import attempt, failures, in_multirun
 from anon.errors import UserError
 
-
 _OURS = "ANON_FULL_ERROR"  # in the environment where HYDRA_FULL_ERROR is this project's and not the user's
 
 
