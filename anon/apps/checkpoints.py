@@ -46,7 +46,7 @@ class CheckpointFiles(TorchCheckpointIO):
     ) -> None:
         """Write ``checkpoint`` with the run's configuration and whom it learned from added."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(exist_ok=True)  # not the run folder: one that was removed does not come back by half
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             with beside.open("wb") as file:

@@ -20,6 +20,7 @@ from typing import cast
 
 import pytorch_lightning as pl
 import torch
+import wandb
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -30,7 +31,8 @@ from anon.apps.config import run_app
 from anon.apps.failures import explain
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.newest import name_newest
-from anon.apps.runs import LAST, commit, last_run, run_folder
+from anon.apps.past import last_run
+from anon.apps.runs import LAST, commit, run_folder
 from anon.apps.untrusted import trusting
 from anon.apps.victims import record_of
 from anon.errors import UserError
@@ -41,6 +43,7 @@ from anon.evaluation.harness.suite import Suite
 from anon.evaluation.protocol import Protocol
 from anon.evaluation.report import wandb_tables
 from anon.faces.cache import caching
+from anon.printable import flat
 from anon.weights.files import fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
@@ -127,7 +130,14 @@ def _unwrapped() -> Iterator[None]:
 
 
 def _log(config: DictConfig, table: ModuleType, folder: Path) -> None:
-    """What was written, to W&B; only now, so that a mistake leaves no run there."""
+    """What was written, to W&B; only now, so that a mistake leaves no run there. What W&B does not take is told."""
+    try:
+        _send(config, table, folder)
+    except wandb.Error as error:
+        print(f"the results are in {folder}, but W&B did not take them: {flat(str(error))}", flush=True)
+
+
+def _send(config: DictConfig, table: ModuleType, folder: Path) -> None:
     loggers = built(config.logger)
     try:
         log_config(loggers, config)

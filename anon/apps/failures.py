@@ -12,22 +12,34 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf.errors import OmegaConfBaseException
 
 from anon.errors import UserError
 from anon.printable import flat
 
+_MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 STOPPED = 130  # 128 + SIGINT, as a shell reports it
+_ARGUMENTS = re.compile(r"unexpected keyword argument|required (?:positional|keyword-only) argument")
 _LONGEST = 1000  # characters of a sentence
-_EXTRAS = (("hydra/sweeper/", "the searches", "sweep"), ("hydra/launcher/submitit", "its launchers", "slurm"))
+_EXTRAS = (
+    ("hydra/sweeper/", "the searches", "sweep"),
+    ("hydra/launcher/submitit", "its launchers", "slurm"),
+    ("hydra/launcher/joblib", "its jobs side by side", "parallel"),
+)
 
 
 def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
     """Run ``task`` and return the exit code; a mendable mistake is told in one sentence on stderr."""
     try:
         task()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except _MISTAKES as error:
         sentence = explain(error)
         if sentence is None:
             raise
@@ -39,6 +51,11 @@ def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
         print("stopped.", file=sys.stderr)
         return STOPPED
     return 0
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether the user can mend it: :func:`explain` has a sentence for it."""
+    return isinstance(error, _MISTAKES) and explain(error) is not None
 
 
 def shortened(sentence: str) -> str:
@@ -53,9 +70,12 @@ def explain(error: BaseException) -> str | None:
         if isinstance(link, UserError):
             return flat(str(link)).strip()
     if isinstance(error, InstantiationException):
-        return None
+        return _unbuilt(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _missing(error)
+    if isinstance(error, OverrideParseException):
+        key, _, value = str(error.override).partition("=")
+        return f"{error.override} cannot be read; a value with other than plain letters is quoted: \"{key}='{value}'\"."
     only_measures = re.match(r"In 'experiment/(\w+)': Could not override 'protocol'", str(error))
     if only_measures:  # train.py has no protocol
         name = only_measures[1]
@@ -64,6 +84,22 @@ def explain(error: BaseException) -> str | None:
         told, cause = _first_sentence(error), _first_sentence(error.__cause__)
         return f"{told} ({cause})" if str(error) else f"the configuration does not compose: {cause}"
     return _first_sentence(error)
+
+
+def _unbuilt(error: InstantiationException) -> str | None:
+    """A name that is not to be found, or an argument that its part does not have; anything else is a bug."""
+    lines, cause = [line.strip() for line in str(error).splitlines()], error.__cause__
+    key = next((line.partition(":")[2].strip() for line in lines if line.startswith("full_key:")), "")
+    target = re.match(r"Error (?:locating|in call to) target '([^']+)'", lines[0] if lines else "")
+    if target is None or cause is None:
+        return None
+    if lines[0].startswith("Error locating"):
+        told = _first_sentence(list(causes(cause))[-1]).rstrip(".")
+        return f"{f'{key}.' if key else ''}_target_={target[1]} is not to be found ({told})."
+    raised_inside = cause.__traceback__ is not None and cause.__traceback__.tb_next is not None
+    if isinstance(cause, TypeError) and not raised_inside and _ARGUMENTS.search(str(cause)):
+        return f"{key or target[1]} cannot be built: {_first_sentence(cause).rstrip('.')}."
+    return None
 
 
 def _missing(error: MissingConfigException) -> str:

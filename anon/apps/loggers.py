@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import netrc
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from anon.evaluation.results import write
 
+_LONGEST = 64  # characters of a name or an id
 Columns = tuple[list[str], list[list[object]]]  # names, rows
 
 
@@ -36,7 +39,7 @@ class _Writer(ExperimentWriter):
         if not path.is_file():
             return
         names, rows = _read(path)
-        rows = [row for row in rows if int(row["step"]) < step]
+        rows = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) < step]
         if rows:
             self.metrics_keys = [name for name in names if any(row[name] != "" for row in rows)]
             _write(path, self.metrics_keys, rows)
@@ -49,6 +52,26 @@ class _Writer(ExperimentWriter):
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)
         _write(path, fieldnames, _read(path)[1])
+
+
+class _Once:
+    """Takes what is logged twice in a row, with the same step, once: see :func:`anon.training.steps.log_now`."""
+
+    _told = ""
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        told = repr((step, sorted(metrics.items())))
+        if told != self._told:
+            self._told = told
+            super().log_metrics(metrics, step)  # type: ignore[misc]
+
+
+class _Csv(_Once, CSVLogger):
+    """Lightning's, by its own name."""
+
+
+class _Wandb(_Once, WandbLogger):
+    """Lightning's, by its own name."""
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -67,7 +90,7 @@ def _write(path: Path, names: Sequence[str], rows: Sequence[Mapping[str, str]]) 
 
 def csv_logger(save_dir: str, every: int = 20, resumed_at: int | None = None) -> CSVLogger:
     """``metrics.csv`` in the run folder; a resumed run keeps the rows from before the step it resumes at."""
-    logger = CSVLogger(save_dir, name="", version="", flush_logs_every_n_steps=every)
+    logger = _Csv(save_dir, name="", version="", flush_logs_every_n_steps=every)
     _continue(logger, resumed_at or 0)
     return logger
 
@@ -89,11 +112,11 @@ def wandb_logger(save_dir: str, project: str, offline: bool | None = None, **res
         offline = not logged_in()
     name = Path(save_dir).name
     settings = {"silent": offline}  # it would print to sign up, after the run's last line
-    logger = WandbLogger(
+    logger = _Wandb(
         save_dir=save_dir,
         project=project,
-        name=name,
-        id=name,
+        name=name[:_LONGEST],
+        id=wandb_id(name),
         offline=offline,
         resume="allow",
         settings=settings,
@@ -102,6 +125,18 @@ def wandb_logger(save_dir: str, project: str, offline: bool | None = None, **res
     if rest.get("anonymous") is None:  # Lightning passes it on all the same, and W&B warns of it in every run
         logger._wandb_init.pop("anonymous", None)
     return logger
+
+
+def wandb_id(name: str) -> str:
+    """A folder's name as an id that W&B takes: short, of plain letters, and another one for every name.
+
+    >>> wandb_id("2026-11-28_20-14-07_41"), wandb_id("Sören 1")
+    ('2026-11-28_20-14-07_41', 'S-ren-1-07bde68b')
+    """
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+    if plain == name and len(name) <= _LONGEST:
+        return name
+    return f"{plain[:40]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def built(section: DictConfig) -> list[Any]:

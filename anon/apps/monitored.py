@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from hydra.core.hydra_config import HydraConfig
 from torch import Tensor
 
-from anon.errors import UserError
+from anon.apps.multirun import ForAllJobs
 
 OPTUNA = "OptunaSweeper"
 
@@ -22,10 +22,10 @@ def check_monitor(monitor: str | Sequence[str] | None) -> None:
     """Refuse, before the first of many trainings, a search that would be told nothing.
 
     Raises:
-        UserError: Optuna started this training, and ``monitor`` names no figure.
+        ForAllJobs: Optuna started this training, and ``monitor`` names no figure.
     """
     if not monitor and HydraConfig.initialized() and str(HydraConfig.get().sweeper.get("_target_")).endswith(OPTUNA):
-        raise UserError("a search needs monitor=<figure of metrics.csv>, such as monitor=val/l1.")
+        raise ForAllJobs("a search needs monitor=<figure of metrics.csv>, such as monitor=val/l1.")
 
 
 def monitored(figures: Mapping[str, Tensor | float], monitor: str | Sequence[str] | None) -> float | list[float] | None:
@@ -39,7 +39,7 @@ def monitored(figures: Mapping[str, Tensor | float], monitor: str | Sequence[str
         None where a figure is not finite: Optuna notes such a trial as failed and goes on.
 
     Raises:
-        UserError: a figure that was not logged.
+        ForAllJobs: a figure that was not logged.
 
     >>> monitored({"val/l1": 0.25, "val/cos_own": 0.5}, ["val/cos_own", "val/l1"])
     [0.5, 0.25]
@@ -49,7 +49,7 @@ def monitored(figures: Mapping[str, Tensor | float], monitor: str | Sequence[str
     names = [monitor] if isinstance(monitor, str) else list(monitor)
     for name in names:
         if name not in figures:
-            raise UserError(f"monitor={name} was not logged; there are: {', '.join(sorted(figures)) or 'no figures'}.")
+            raise ForAllJobs(f"monitor={name} was not logged; there are: {', '.join(sorted(figures)) or 'no figures'}.")
     values = [float(figures[name]) for name in names]
     if not all(math.isfinite(value) for value in values):
         return None

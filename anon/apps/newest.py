@@ -13,7 +13,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from anon import weights
-from anon.apps.runs import LAST, data_key, matching_runs, rank
+from anon.apps.past import data_key, matching_runs
+from anon.apps.runs import LAST, rank
 from anon.errors import UserError
 from anon.weights.files import SHIPPED
 

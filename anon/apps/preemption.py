@@ -4,7 +4,7 @@ A batch system warns before it kills: SLURM with the signal of ``sbatch --signal
 with SIGTERM where another job wants the machine, submitit with SIGUSR2, others with SIGTERM. After one of the three the
 run ends with exit code 128 + signal (138, 140, 143), and ``ckpt_path=last`` continues it to the weights of an unbroken
 run. Under SLURM the running job is put back into the queue (``scontrol requeue``), and started again it finds its own
-folder (:func:`anon.apps.runs.begun_by_this_job`). A job that ``scancel`` ended stays ended, and one that SLURM itself
+folder (:func:`anon.apps.past.begun_by_this_job`). A job that ``scancel`` ended stays ended, and one that SLURM itself
 preempted is requeued by SLURM.
 
 Lightning has a handler of its own for these signals (``SLURMEnvironment(auto_requeue=True)``). It writes a second kind
@@ -27,7 +27,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from anon.apps.runs import rank, slurm_job
-from anon.training.steps import steps_done
+from anon.training.steps import log_now, steps_done, validates_now
 
 #: What asks a training to stop; systems without one of them do without it.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGTERM") if hasattr(signal, name))
@@ -57,6 +57,7 @@ class Preemption(Checkpoint):
         self.caught = 0  # number of the signal, 0: none
         self.path: Path | None = None
         self._training = False
+        self._leaving = 0  # the signal after which the validation at hand is the last
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -81,8 +82,23 @@ class Preemption(Checkpoint):
         number = self._agreed(trainer)
         if not number or trainer.should_stop:  # the last batch: the run ends by itself, and is saved
             return
+        log_now(trainer)
+        self._save(trainer)
+        if validates_now(trainer):  # its figures belong to the checkpoint, if there is time for them
+            self._leaving = number
+        else:
+            self._leave_saved(trainer, number)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._leaving:
+            self._save(trainer)
+            self._leave_saved(trainer, self._leaving)
+
+    def _save(self, trainer: pl.Trainer) -> None:
         assert self.path is not None
         trainer.save_checkpoint(self.path, weights_only=False)
+
+    def _leave_saved(self, trainer: pl.Trainer, number: int) -> None:
         self.leave(number, f"saved {self.path} after {steps_done(trainer)} batches")
 
     def leave(self, number: int, saved: str) -> None:
@@ -94,7 +110,9 @@ class Preemption(Checkpoint):
         if rank() == 0:
             name = signal.Signals(number).name
             job = slurm_job()
-            rest = "ckpt_path=last continues" if job is None else requeue(job)
+            begun = self.path is not None and self.path.is_file()
+            again = "ckpt_path=last continues" if begun else "there is no checkpoint yet to continue from"
+            rest = again if job is None else requeue(job)
             print(f"{name}: {saved}; {rest}.", flush=True)
         raise Preempted(number)
 

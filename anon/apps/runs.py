@@ -2,8 +2,8 @@
 
 Rank 0 makes the folder and hands it to the other ranks: by environment to the processes that Lightning starts
 afterwards, by a small file to those that torchrun or SLURM started at the same moment. A SLURM job that was requeued
-goes on in the folder that it began, which it knows by its number in ``slurm_jobs.txt``. Two processes never train in
-one folder: the first holds a lock on it.
+goes on in the folder that it began, which it knows by its number in ``slurm_jobs.txt`` (:mod:`anon.apps.past`). Two
+processes never train in one folder: the first holds a lock on it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import secrets
 import shlex
 import shutil
@@ -21,25 +22,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import anon
 from anon.apps.config import plain_yaml
+from anon.apps.failures import is_mistake
 from anon.apps.ranks import CONFIG
-from anon.apps.untrusted import read_config
+from anon.apps.started import STARTED, start_text
 from anon.errors import UserError
-from anon.plain import MAX_YAML, read_text
 from anon.training.guards import DIVERGED
 
 HANDED_DOWN = "ANON_RUN_DIR"
 JOBS = "slurm_jobs.txt"  # the SLURM jobs that trained in the folder, a line each
 LAST = Path("checkpoints") / "last.ckpt"
 MULTIRUN = "runs.txt"  # in the folder of a multirun: its jobs' run folders, a line each
+_RECORDS = {JOBS, CONFIG, STARTED, "versions.json", "command.txt"}
+_LEFT = re.compile(r"\..+\.\d+|\.probe_\d+")  # written beside a file, by a process of that number
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "kornia", "torchmetrics", "wandb")
 
 
@@ -57,6 +60,15 @@ def slurm_job() -> str | None:
     """The SLURM job that this process belongs to, as scontrol names it: ``41``, or ``40_7`` in an array."""
     array = [os.environ.get(name, "") for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")]
     return "_".join(array) if all(array) else os.environ.get("SLURM_JOB_ID") or None
+
+
+def started_by_srun() -> bool:
+    """Whether SLURM started this process as a task of a step; a script of sbatch or a shell of salloc is none.
+
+    The numbers of tasks and ranks in the environment are then those of the allocation, and nobody else has them.
+    """
+    step = os.environ.get("SLURM_STEP_ID", os.environ.get("SLURM_STEPID", ""))
+    return step.isdigit() and int(step) < 2**32 - 16  # above are the batch script's and its like
 
 
 def requeued() -> bool:
@@ -79,7 +91,7 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
         at: this folder: that of the run that is continued, or one that the user chose; None: a new one.
 
     A mistake of the user's inside the block removes a new folder again, unless it holds a checkpoint: nothing
-    half-written.
+    half-written. Any other error does where it holds nothing but the records. A job that is told to stop keeps its own.
 
     Raises:
         UserError: when the folder cannot be made or written, or another process works in it.
@@ -95,85 +107,28 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
     plain_yaml(config)  # a wrong configuration makes no folder
     folder, made = _make(at, shelf)
     config.run.dir = str(folder)
-    pointer, held = _meeting_point(shelf), None
+    pointer, held, before = _meeting_point(shelf), None, None
     try:
         held = _hold(folder)
-        _write_records(folder, plain_yaml(config))
+        _clear(folder)
+        before = _trained(folder)
+        _write_records(folder, plain_yaml(config), continued=at is not None and (folder / CONFIG).is_file())
         if pointer is not None:
             _replace_text(pointer, str(folder))
         os.environ[HANDED_DOWN] = str(folder)
         yield folder
-    except UserError:
-        if made and not any(next(folder.glob(kept), None) for kept in (str(LAST), DIVERGED)):
+    except (Exception, KeyboardInterrupt) as error:
+        if made and _nothing_came_of(folder, is_mistake(error)):
             _remove(made)
         raise
     finally:
         os.environ.pop(HANDED_DOWN, None)
+        if before is not None:
+            _take_back(folder, *before)
         if pointer is not None:
             pointer.unlink(missing_ok=True)
         if held is not None:
             os.close(held)
-
-
-def begun_by_this_job(config: DictConfig) -> Path | None:
-    """The run folder that this SLURM job trained in before it was requeued, None where it did not get that far.
-
-    Tasks of an array may have equal configurations, and a job may train several: the folder has the job's number and
-    this configuration.
-    """
-    job = slurm_job()
-    if job is None or not requeued():
-        return None
-    for folder, past in past_runs(Path(config.paths.runs).expanduser().absolute(), "train", str(config.experiment)):
-        record = folder / JOBS
-        if record.is_file() and job in record.read_text().split():
-            here = config.copy()
-            here.run = past.run  # the paths of the records are below it
-            if plain_yaml(here) == OmegaConf.to_yaml(past):
-                return folder
-    return None
-
-
-def past_runs(root: Path, task: str, experiment: str) -> list[tuple[Path, DictConfig]]:
-    """Run folders and their configurations, newest first.
-
-    Raises:
-        UserError: one is not what a run writes: see :func:`anon.apps.untrusted.read_config`.
-    """
-    paths = sorted((root / task / experiment).glob(f"*/{CONFIG}"), reverse=True)
-    return [(path.parent, read_config(read_text(path, MAX_YAML), path)) for path in paths]
-
-
-def matching_runs(config: DictConfig, task: str = "train") -> Iterator[Path]:
-    """Run folders, finished or broken, of the same task, experiment, scale and data, newest first."""
-    wanted = (str(config.scale), data_key(config))
-    for folder, past in past_runs(Path(config.paths.runs).expanduser().absolute(), task, str(config.experiment)):
-        if (str(OmegaConf.select(past, "scale")), data_key(past)) == wanted:
-            yield folder
-
-
-def last_run(config: DictConfig, task: str = "train") -> Path:
-    """Newest of :func:`matching_runs`.
-
-    Raises:
-        UserError: when there is none, or when it holds no checkpoint yet.
-    """
-    folder = next(matching_runs(config, task), None)
-    if folder is None:
-        raise UserError(
-            f"there is no run of experiment={config.experiment} with scale={config.scale} and data="
-            f"{data_key(config)[0]} in {Path(config.paths.runs).expanduser().absolute() / task}; train one first: "
-            f"python train.py experiment={config.experiment}."
-        )
-    if not (folder / LAST).is_file():
-        raise UserError(f"the newest matching run, {folder}, holds no checkpoint; name an older one by path.")
-    return folder
-
-
-def data_key(config: DictConfig) -> tuple[str, str]:
-    """What makes two runs' data the same: the data module's name and, for data on disk, its root."""
-    root = OmegaConf.select(config, "data.root")
-    return str(OmegaConf.select(config, "data.name")), str(Path(str(root)).expanduser().resolve()) if root else ""
 
 
 def commit() -> str | None:
@@ -201,12 +156,13 @@ def _git(top: Path, *words: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def _write_records(folder: Path, config_text: str) -> None:
+def _write_records(folder: Path, config_text: str, continued: bool) -> None:
     job = slurm_job()
     try:
         if job is not None:  # first, so that a requeued job finds whatever it began
             with (folder / JOBS).open("a") as lines:
                 lines.write(f"{job}\n")
+        _replace_text(folder / STARTED, start_text(folder, continued))
         _replace_text(folder / CONFIG, config_text)
         _replace_text(folder / "versions.json", json.dumps({"commit": commit(), **versions()}, indent=2) + "\n")
         with (folder / "command.txt").open("a") as lines:
@@ -228,8 +184,9 @@ def _make(at: Path | None, shelf: Path) -> tuple[Path, list[Path]]:
     """
     while True:
         folder = at or shelf / new_name()
-        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        made: list[Path] = []
         try:
+            made = [path for path in (folder, *folder.parents) if not path.exists()]
             folder.mkdir(parents=True, exist_ok=at is not None)
             probe = folder / f".probe_{os.getpid()}"
             probe.touch()
@@ -237,17 +194,48 @@ def _make(at: Path | None, shelf: Path) -> tuple[Path, list[Path]]:
             return folder, made
         except FileExistsError:
             if not folder.is_dir():  # a file is in its place
-                raise _unwritable(folder, "there is a file of that name") from None
+                raise _unwritable(folder, "there is a file of that name", at) from None
             time.sleep(0.3)  # another run of the same job has begun in this second
         except OSError as error:
             for path in made:
                 if path.is_dir():
                     path.rmdir()
-            raise _unwritable(folder, error.strerror) from error
+            raise _unwritable(folder, error.strerror, at) from error
 
 
-def _unwritable(folder: Path, reason: str | None) -> UserError:
-    return UserError(f"the run folder {folder} cannot be written ({reason}); set paths.runs.")
+def _unwritable(folder: Path, reason: str | None, chosen: Path | None = None) -> UserError:
+    way = "set paths.runs" if chosen is None else "choose another"
+    return UserError(f"the run folder {folder} cannot be written ({reason}); {way}.")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a process that was killed left beside the files that it was writing."""
+    for path in folder.rglob(".*"):
+        if _LEFT.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _trained(folder: Path) -> tuple[int, dict[str, bytes]] | None:
+    """When a run was last saved, and the settings that it was trained with until then; None: never saved."""
+    if not (folder / LAST).is_file():
+        return None
+    kept = {name: (folder / name).read_bytes() for name in (CONFIG, STARTED) if (folder / name).is_file()}
+    return (folder / LAST).stat().st_mtime_ns, kept
+
+
+def _take_back(folder: Path, saved: int, kept: dict[str, bytes]) -> None:
+    """A run of which nothing new was saved keeps the settings that it was trained with."""
+    with suppress(OSError):  # the disk is full, or the folder is gone
+        if (folder / LAST).stat().st_mtime_ns == saved:
+            for name, content in kept.items():
+                _replace(folder / name, content)
+
+
+def _nothing_came_of(folder: Path, mistake: bool) -> bool:
+    """No checkpoint and no batch at which it diverged; of what is a bug, also no figures and no other file."""
+    kept = any(next(folder.glob(pattern), None) for pattern in (str(LAST), DIVERGED))
+    others = any(path.is_file() and path.name not in _RECORDS for path in folder.rglob("*"))
+    return not kept and (mistake or not others)
 
 
 def _hold(folder: Path, seconds: float = 20.0) -> int:
@@ -276,14 +264,19 @@ def _hold(folder: Path, seconds: float = 20.0) -> int:
 def _remove(made: list[Path]) -> None:
     shutil.rmtree(made[0], ignore_errors=True)
     for path in made[1:]:
-        if any(path.iterdir()):
-            return
-        path.rmdir()
+        if path.is_dir():
+            if any(path.iterdir()):
+                return
+            path.rmdir()
 
 
 def _replace_text(path: Path, text: str) -> None:
+    _replace(path, text.encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text)
+    beside.write_bytes(content)
     beside.replace(path)
 
 
@@ -294,7 +287,7 @@ def _meeting_point(shelf: Path) -> Path | None:
     """
     env = os.environ
     parts: list[str]
-    if int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env:
+    if int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env and started_by_srun():
         parts = [env.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")]
     elif "TORCHELASTIC_RUN_ID" in env and int(env.get("WORLD_SIZE", "1")) > 1:
         names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")

@@ -1,24 +1,29 @@
 """Train any experiment: ``python train.py experiment=fiva``, or ``python -m anon.apps.train experiment=fiva``.
 
 Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run
-of the same experiment, scale and data, in its folder; ``ckpt_path=auto`` does so where there is one to continue, and
-ends at once where that one is finished; ``ckpt_path=<file>`` starts a new folder from that checkpoint. A requeued SLURM
-job continues the run that it began, whatever ``ckpt_path`` is (:mod:`anon.apps.preemption`, docs/slurm.md).
+of the same experiment, scale and data, in its folder and with its own configuration but for what the command line gives
+(:mod:`anon.apps.resume`); ``ckpt_path=auto`` does so where there is one to continue, and ends at once where that one is
+finished; ``ckpt_path=<file>`` starts a new folder from that checkpoint. A requeued SLURM job continues the run that it
+began, whatever ``ckpt_path`` is (:mod:`anon.apps.preemption`, docs/slurm.md).
 """
 
 from __future__ import annotations
 
 import errno
+import os
+import re
 import signal
+import subprocess
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from omegaconf import DictConfig
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -28,18 +33,25 @@ from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
 from anon.apps.newest import name_newest
 from anon.apps.paper import lacking
+from anon.apps.past import begun_by_this_job, last_run, matching_runs
 from anon.apps.preemption import Preempted, Preemption
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
-from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
+from anon.apps.resume import continued
+from anon.apps.runs import LAST, rank, requeued, run_folder, started_by_srun
 from anon.apps.untrusted import trusting
 from anon.apps.victims import AttackerData
 from anon.errors import UserError
 from anon.faces.cache import caching
 from anon.faces.datamodule import FaceData
 from anon.faces.learned import Learned
+from anon.faces.transit import MORE_ROOM
+from anon.training.given import GivenSettings
 from anon.training.guards import DIVERGED
+from anon.training.steps import LastCheckpoint
 
 LATEST, AUTO = "last", "auto"  # values of ckpt_path that are no files
+_CLOSED = re.compile(r"[Cc]onnection (?:closed|reset|was|aborted)|[Bb]roken pipe|gloo|NCCL|ncclRemoteError")
+_SHARED = re.compile(r"Bus error|shared memory|/torch_\d+")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -62,11 +74,19 @@ def train(config: DictConfig) -> float | list[float] | None:
     if config.model is None or config.data is None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
     check_monitor(config.monitor)
-    check_strategy(config.trainer)
     with trusting(config.trust), Preemption() as preemption, caching(config.get("cache")):
         resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
+        differs: list[str] = []
+        if resumed is not None:
+            config, differs = continued(config, resumed)
+        check_strategy(config.trainer)
         with run_folder(config, at=resumed) as folder:
+            if rank() != 0 and (config.ckpt_path in (LATEST, AUTO) or requeued()):  # rank 0 has found the run
+                config, differs = continued(config, folder)
+                config.run.dir = str(folder)
             _say(f"{'continues in' if resumed else 'run folder'} {folder}")
+            for line in differs:
+                _say(line)
             for sentence in lacking(config):
                 _say(f"not the paper's: {sentence}")
             try:
@@ -83,35 +103,43 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
     checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else Path(config.ckpt_path)
     if (config.ckpt_path in (LATEST, AUTO) or requeued()) and (folder / LAST).is_file():
         checkpoint = folder / LAST
-    if config.ckpt_path == AUTO and checkpoint is not None and _finished(checkpoint, config.steps):
-        _say(f"finished already: {checkpoint}")
-        return None
+    given = before = None
+    if checkpoint is not None:
+        content, before = read_checkpoint(checkpoint)
+        done = _batches(content, checkpoint)
+        if config.ckpt_path == AUTO and config.steps is not None and done >= config.steps:
+            _say(f"finished already: {checkpoint}")
+            return None
+        if config.steps is not None and done > config.steps:
+            raise UserError(f"steps={config.steps} is less than the {done} batches that {checkpoint} was trained for.")
+        given = _changed(before, config)
+        del content  # the trainer reads it again
     pl.seed_everything(config.seed, workers=True, verbose=False)
     if config.attack is not None:
         goes_on = checkpoint is not None and checkpoint == folder / LAST
-        name_newest(config, "attack", read_checkpoint(checkpoint)[1] if goes_on and checkpoint else None)
+        name_newest(config, "attack", before if goes_on else None)
     data = instantiate(config.data)
     if config.attack is not None:  # its pairs are made of that data
         data = instantiate(config.attack, data=data)
     module = instantiate(config.model)
-    before = learned = None
+    known = learned = None
     if checkpoint is not None:
-        config.run.resumed_at, before = _check_resumable(module, checkpoint)
+        config.run.resumed_at, known = _check_resumable(module, checkpoint)
     if rank() == 0:  # before other ranks start: what is wrong with the data is told once
         data.prepare_data()
         if isinstance(data, FaceData):
-            learned = Learned.of(data.faces("train").names, data.synthetic, before)
+            learned = Learned.of(data.faces("train").names, data.synthetic, known)
         if isinstance(data, AttackerData):
             config.run.victim = data.record()
         _cut_half_row(folder / "metrics.csv")
     preemption.path = folder / LAST
     try:
-        trainer = _trainer(config, folder, preemption, learned)
+        trainer = _trainer(config, folder, [each for each in (given, preemption) if each is not None], learned)
         _fit(trainer, module, data, checkpoint)
     except (OSError, RuntimeError) as error:
         if preemption.caught and isinstance(error, RuntimeError):  # it has ended loader workers or ranks too
-            preemption.leave(preemption.caught, "stopped at the last checkpoint, for this batch cannot be finished")
-        explained = _no_room(error, folder)
+            preemption.leave(preemption.caught, "stopped in a batch that cannot be finished")
+        explained = _explained(error, folder)
         if explained is None:
             raise
         raise explained from error
@@ -129,8 +157,15 @@ def _to_continue(config: DictConfig) -> Path | None:
     return None
 
 
-def _finished(checkpoint: Path, steps: int | None) -> bool:
-    return steps is not None and _batches(read_checkpoint(checkpoint)[0], checkpoint) >= steps
+def _changed(before: DictConfig, config: DictConfig) -> GivenSettings | None:
+    """What takes the settings of the optimizers from the configuration, where the checkpoint was made with others."""
+    parts = ("model", "steps", "seed", "trainer")
+    past, now = ({part: _plain(each.get(part)) for part in parts} for each in (before, config))
+    return None if past == now else GivenSettings(seed=past["seed"] != now["seed"])
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def _check_resumable(module: pl.LightningModule, checkpoint: Path) -> tuple[int, Learned | None]:
@@ -158,14 +193,20 @@ class _Begun(pl.Callback):
     on_train_start = on_sanity_check_start
 
 
-def _trainer(config: DictConfig, folder: Path, preemption: Preemption, learned: Learned | None) -> pl.Trainer:
+def _trainer(config: DictConfig, folder: Path, own: list[pl.Callback], learned: Learned | None) -> pl.Trainer:
     loggers = built(config.logger)
     log_config(loggers, config)
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # told on every machine with SLURM
     plugins: list[Any] = [CheckpointFiles(plain_yaml(config), learned)]
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
-        plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.preemption
-    callbacks = [*built(config.callbacks), preemption]
+        if started_by_srun():
+            plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.preemption
+        else:  # Lightning would wait for the allocation's other tasks, which nobody starts
+            plugins.append(LightningEnvironment())
+            tasks = os.environ.get("SLURM_NTASKS", "1")
+            if tasks != "1":
+                _say(f"this allocation has {tasks} tasks, but no srun started them: this process trains alone.")
+    callbacks = [*built(config.callbacks), *own]
     try:
         return instantiate(
             config.trainer, callbacks=callbacks, logger=loggers, plugins=plugins, default_root_dir=str(folder)
@@ -184,6 +225,9 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         ended = False
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        lost = _lost_rank(trainer, error)
+        if lost is not None:
+            raise lost from error
         if checkpoint is None or restored.begun or isinstance(error, UserError):
             raise
         told = (str(error).splitlines() or [""])[0]
@@ -206,9 +250,29 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
                 launcher.procs.clear()  # Lightning kills this one as well when it sees one of them dead
 
 
-def _no_room(error: BaseException, folder: Path) -> UserError | None:
-    """What a full or read-only disk comes to; None for any other error, which may be one of the data's files."""
+def _lost_rank(trainer: pl.Trainer, error: Exception) -> UserError | None:
+    """What another process that ended comes to in this one; None for any other error, and for a bug of that process."""
+    if trainer.world_size == 1 or not isinstance(error, RuntimeError) or not _CLOSED.search(str(error)):
+        return None
+    launcher, ended = trainer.strategy.launcher, "one on another machine, or rank 0"
+    for number, process in enumerate(launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else (), 1):
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(2.0)
+            if code == 1:  # it has shown its traceback
+                return None
+            ended = f"rank {number}, by signal {-code}" if code < 0 else f"rank {number}, with exit code {code}"
+    saved = any(isinstance(each, LastCheckpoint) and each.path.is_file() for each in trainer.callbacks)  # type: ignore[attr-defined]
+    rest = "the last checkpoint is intact, ckpt_path=last continues" if saved else "no checkpoint was saved before"
+    return UserError(f"another process of this training has ended ({ended}); {rest}.")
+
+
+def _explained(error: BaseException, folder: Path) -> UserError | None:
+    """What a full or read-only disk or a removed folder comes to; None for any other, which may be the data's."""
     link: BaseException | None = error
+    if not folder.is_dir():
+        return UserError(f"the run folder {folder} was removed while it was in use; nothing more can be saved in it.")
+    if isinstance(error, RuntimeError) and _SHARED.search(str(error)):
+        return UserError(f"the loader's workers found no room in shared memory; {MORE_ROOM}.")
     while link is not None:  # torch.save wraps it
         if isinstance(link, OSError):
             where = Path(str(link.filename)) if link.filename else folder

@@ -33,7 +33,7 @@ from anon.faces.folder import EmptySplit, FolderFaces
 from anon.faces.packed import Pack, PackedFaces
 from anon.faces.splits import EVERYONE
 from anon.faces.synthetic.dataset import SyntheticFaces
-from anon.faces.transit import ARRIVED, Orders, RawBatches, Slots, sent
+from anon.faces.transit import ARRIVED, Orders, RawBatches, Slots, check_room, sent
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +191,9 @@ class FaceData(pl.LightningDataModule):
         rank, world = (0, 1)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        if self.workers > 0:  # those of training and those of validation
+            batch = self.batch_size * 3 * self.size**2 * (1 if is_raw(faces) else 4)
+            check_room(2 * AHEAD * self.workers + ARRIVED, batch)
         self._stream = BatchStream(
             faces, StepSampler(len(faces), self.batch_size, self.seed, rank, world), self.workers
         )

@@ -9,7 +9,9 @@ use, as when batches are collected in a list, a batch travels PyTorch's way.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
@@ -18,12 +20,34 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler, get_worker_info
 
+from anon.errors import UserError
 from anon.faces.contract import RawFaces, Sample
 
 #: Bytes up to which a tensor travels in the message; a pipe holds 64 KiB at a time.
 IN_MESSAGE = 1 << 16
 #: Slots for batches that have arrived: the step at hand, Lightning's next one, the thread that pins.
 ARRIVED = 4
+
+
+#: What a user can do about it.
+MORE_ROOM = "give data.workers=0 or a smaller data.batch_size, or the container more (docker run --shm-size=1g)"
+
+
+def check_room(batches: int, size: int, folder: str = "/dev/shm") -> None:
+    """Before a training begins: that so many batches of ``size`` bytes fit into shared memory, which may be 64 MB.
+
+    A process that writes beyond its end is killed (bus error).
+
+    Raises:
+        UserError: they do not.
+    """
+    with contextlib.suppress(OSError):  # a system without one
+        free = shutil.disk_usage(folder).free
+        if batches * size > free:
+            raise UserError(
+                f"the loader's workers need {batches * size / 1e6:,.0f} MB of shared memory, and {folder} has "
+                f"{free / 1e6:,.0f} MB free; {MORE_ROOM}."
+            )
 
 
 class Slots:

@@ -70,7 +70,7 @@ class SampleGrids(Callback):
             return
         picture = Image.fromarray(sheet(self.columns(pl_module, self._targets.to(pl_module.device))).numpy())
         picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)  # not the run folder, if that has been removed
         opener = None if data.synthetic else owners_only
         with open(self.folder / f"{step:07d}.png", "wb", opener=opener) as file:
             picture.save(file, "PNG")

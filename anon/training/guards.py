@@ -26,7 +26,7 @@ from torch.utils.hooks import RemovableHandle
 
 from anon.errors import UserError
 from anon.training.objective import Objective
-from anon.training.steps import steps_done
+from anon.training.steps import LastCheckpoint, steps_done
 
 DIVERGED = "diverged_*.pt"  # the batch at which a training diverged, in its run folder
 
@@ -68,6 +68,7 @@ class FiniteLosses(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         objectives = [part for part in pl_module.modules() if isinstance(part, Objective)]
+        self.folder.mkdir(parents=True, exist_ok=True)  # one that is removed later does not come back
         self._hooks = [part.register_forward_hook(self._note_terms) for part in objectives]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -111,7 +112,7 @@ class FiniteLosses(Callback):
         if not all(whole):
             raise UserError(
                 f"training diverged by step {steps_done(trainer)}: {list(weights)[whole.index(False)]} is not finite "
-                "any more; lower model.lr or set model.clip. The last checkpoint is intact."
+                f"any more; lower model.lr or set model.clip.{_what_is_left(trainer)}"
             )
 
     @staticmethod
@@ -144,7 +145,7 @@ class FiniteLosses(Callback):
         self._unread.clear()
         raise UserError(
             f"training diverged at step {step.number}: the loss '{bad}' is not finite; lower model.lr, set model.clip, "
-            f"or use trainer.precision=32-true. {kept}The last checkpoint is intact."
+            f"or use trainer.precision=32-true. {kept}{_what_is_left(trainer).strip()}".strip()
         )
 
     def _keep(self, trainer: pl.Trainer, step: _Step, losses: Mapping[str, Tensor]) -> str:
@@ -161,7 +162,6 @@ class FiniteLosses(Callback):
         path = self.folder / DIVERGED.replace("*", f"{step.number:07d}")
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 torch.save({**content, "batch": batch}, file)
             beside.replace(path)
@@ -174,3 +174,9 @@ class FiniteLosses(Callback):
 
 def _broken(loss: Tensor) -> bool:
     return not bool(loss.isfinite().all())
+
+
+def _what_is_left(trainer: pl.Trainer) -> str:
+    """A sentence about the last checkpoint, where there is one."""
+    saved = any(isinstance(each, LastCheckpoint) and each.path.is_file() for each in trainer.callbacks)  # type: ignore[attr-defined]
+    return " The last checkpoint is intact." if saved else " No checkpoint was saved before."

@@ -21,6 +21,23 @@ def steps_done(trainer: pl.Trainer) -> int:
     return trainer.fit_loop.total_batch_idx + 1
 
 
+def validates_now(trainer: pl.Trainer) -> bool:
+    """At the end of a batch: whether a validation follows it."""
+    epoch, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+    if fetcher is None or not epoch._should_check_val_fx(fetcher):
+        return False
+    epoch.val_loop.setup_data()  # at the first time; it knows of no batches before
+    return not epoch.val_loop.skip
+
+
+def log_now(trainer: pl.Trainer) -> None:
+    """Log the figures of the batch at hand, which Lightning does once more after the callbacks of its end.
+
+    The loggers of :mod:`anon.apps.loggers` take equal figures of a step once.
+    """
+    trainer._logger_connector.update_train_step_metrics()
+
+
 class StopAfter(Callback):
     """Stops training after ``steps`` batches, however many optimizers; None: at the trainer's own limits."""
 
@@ -41,8 +58,10 @@ class LastCheckpoint(Checkpoint):
 
     With ``keep_every``, copies named ``step_0001000.ckpt`` stay beside it, to evaluate a training over its time.
 
-    It also holds the state of the random generators (rank 0's), so that a resumed run draws what the unbroken one would
-    have drawn. Lightning runs ``Checkpoint`` callbacks after all others.
+    A checkpoint stands for all that came before it, figures included: the batch's are logged first, and where its
+    validation is due, that is done first. So a run that is killed at any moment and continued logs what the unbroken
+    one logs. It also holds the state of the random generators (rank 0's), so that it draws what that would have drawn.
+    Lightning runs ``Checkpoint`` callbacks after all others.
     """
 
     def __init__(self, path: str, every: int, keep_every: int | None = None) -> None:
@@ -50,29 +69,54 @@ class LastCheckpoint(Checkpoint):
         self.every, self.keep_every = every, keep_every
         self._random: dict[str, Any] | None = None
         self._saved_at = -1
+        self._due: list[Path] = []
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.should_stop or steps_done(trainer) % self.every == 0:
+        done = steps_done(trainer)
+        if trainer.should_stop or done % self.every == 0:
+            self._due.append(self.path)
+        if self.keep_every is not None and done % self.keep_every == 0:
+            self._due.append(self.path.with_name(f"step_{done:07d}.ckpt"))
+        if self._due and not validates_now(trainer):
+            log_now(trainer)
             self._save(trainer)
-        if self.keep_every is not None and steps_done(trainer) % self.keep_every == 0:
-            kept = self.path.with_name(f"step_{steps_done(trainer):07d}.ckpt")
-            trainer.save_checkpoint(kept, weights_only=False)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._saved_at != steps_done(trainer):  # stopped by the trainer's own limits
+            self._due.append(self.path)
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        self._saved_at = steps_done(trainer)
-        trainer.save_checkpoint(self.path, weights_only=False)
+        due, self._due = self._due, []
+        for path in due:
+            self._saved_at = steps_done(trainer) if path == self.path else self._saved_at
+            trainer.save_checkpoint(path, weights_only=False)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.validating:  # as at the end of the batch, or a run continued at the end of an epoch skips one
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            for counts in (progress["total"], progress["current"]):
+                counts["completed"] = counts["processed"] - 1
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        # Lightning counts batches for its loggers apart, and differently after each way of being restarted.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.fit_loop.total_batch_idx
         if self._random is not None and trainer.is_global_zero:
             _set_random_state(self._random)
+        self._random = None
+
+    def forget_random_state(self) -> None:
+        """Of the checkpoint that was restored: the generators go on as they are."""
         self._random = None
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""SIGKILL at random moments and the same command again: weights and optimizers bitwise those of the unbroken run."""
+"""SIGKILL at random moments and the same command again: weights, optimizers and figures are the unbroken run's."""
 
 from __future__ import annotations
 
+import csv
 import os
 import random
 import signal
@@ -90,8 +91,15 @@ def same(one: object, other: object, where: str = "") -> int:
     return 0
 
 
+def figures(checkpoint: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv without what a clock says."""
+    with (checkpoint.parent.parent / "metrics.csv").open(newline="") as file:
+        return [{key: row[key] for key in row if key != "train/images_per_s"} for row in csv.DictReader(file)]
+
+
 def same_training(one: Path, other: Path) -> None:
     first, second = content(one), content(other)
+    assert figures(one) == figures(other) and len(figures(one)) > 10
     for part, fewest in (("state_dict", 60), ("optimizer_states", 60), ("lr_schedulers", 0)):
         assert same(first[part], second[part], part) >= fewest
     names = first["state_dict"]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +17,8 @@ from omegaconf import OmegaConf
 
 from anon.apps import runs
 from anon.apps.config import choices, config_dir
-from tests.apps.conftest import Command
+from tests.apps.conftest import HERE, Command
+from tests.conftest import ROOT
 
 SMALL = [
     "experiment=reconstruction",
@@ -63,3 +70,76 @@ def test_the_ladder_goes_on_where_it_was_stopped(train: Command, tmp_path: Path,
     assert configs["none"].attack.defense._target_.endswith("NoDefense")
     assert configs["jpeg"].attack.defense._target_.endswith("Jpeg")
     assert train(*words, "+defense@attack.defense=none,jpeg").out.count("finished already") == 2
+
+
+def jobs_of(tmp_path: Path) -> set[int]:
+    """Steps of the jobs that left a checkpoint."""
+    files = (tmp_path / "runs").rglob("last.ckpt")
+    return {OmegaConf.create(torch.load(file, weights_only=True)["config"]).steps for file in files}
+
+
+def test_one_failing_job_of_six(train: Command, tmp_path: Path) -> None:
+    """Kind: one job ended all. Other instances: a bug of one, a value that is no number, a search's every trial."""
+    sweep = ("-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", "experiment=tiny")
+    mistake = train(*sweep, "steps=1,2,abc,4,5,6")
+    assert mistake.code == 2 and jobs_of(tmp_path) == {1, 2, 4, 5, 6}
+    sentence = "job 2 (experiment=tiny steps=abc paths.runs={}) failed: steps=abc is no number; by default it is 6"
+    sentence = sentence.format(tmp_path / "runs")
+    assert mistake.err.splitlines() == [
+        f"error: {sentence}; the multirun goes on.",
+        "1 job of this multirun failed:",
+        f"  {sentence}",
+    ]
+    bug = train(*sweep, "+model.width=3,7", "steps=8,9")  # rows of width 3 do not fit 7
+    assert bug.code == 1 and jobs_of(tmp_path) == {1, 2, 4, 5, 6, 8, 9}
+    assert bug.err.count("Traceback") == 2 and "2 jobs of this multirun failed:" in bug.err
+    assert len(list((tmp_path / "runs" / "train" / "tiny").iterdir())) == 7  # those that failed left no folder
+
+
+def test_ctrl_c_ends_a_multirun(train: Command, tmp_path: Path) -> None:
+    ended = train("-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", "experiment=tiny", "steps=1,2", "+model.stop_at=0")
+    assert ended.code == 130 and ended.err == "stopped.\n"
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "plugin"), [("parallel", "hydra_joblib_launcher"), ("submitit_local", "hydra_submitit_launcher")]
+)
+def test_two_jobs_at_a_time(tmp_path: Path, launcher: str, plugin: str) -> None:
+    """The jobs' times overlap; the one that fails is named at the end, though another process ran it."""
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason="needs the extra 'parallel' or 'slurm'")
+    words = ["-m", f"hydra/launcher={launcher}", "experiment=tiny", "steps=4,5,abc", "+model.nap=0.5"]
+    ended = multirun(tmp_path, *words)
+    assert ended.returncode == 2 and jobs_of(tmp_path) == {4, 5}
+    assert "1 job of this multirun failed:\n  job 2 (" in ended.stderr
+    assert overlap(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_search_runs_two_trials_at_a_time(tmp_path: Path) -> None:
+    for plugin in ("hydra_optuna_sweeper", "hydra_joblib_launcher"):
+        pytest.importorskip(f"hydra_plugins.{plugin}", reason="needs the extras 'sweep' and 'parallel'")
+    words = ["+sweep=optuna", "hydra/launcher=parallel", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4"]
+    ended = multirun(tmp_path, *words, "experiment=tiny", "monitor=loss", "steps=range(5,60)", "+model.nap=0.05")
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert len(jobs_of(tmp_path)) == 4 or len(list((tmp_path / "runs").rglob("last.ckpt"))) == 4
+    assert overlap(tmp_path)
+    assert (tmp_path / "sweep" / "optimization_results.yaml").is_file()
+
+
+def multirun(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    shelf = [f"paths.runs={tmp_path / 'runs'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    command = [sys.executable, "train.py", "--config-dir", str(HERE / "conf"), *words, *shelf]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def overlap(tmp_path: Path) -> bool:
+    """Whether some two runs trained at the same time, by when they started and when they last wrote."""
+    times = []
+    for file in (tmp_path / "runs").rglob("started.json"):
+        began = datetime.fromisoformat(json.loads(file.read_text())["time"]).timestamp()
+        times.append((began, (file.parent / "checkpoints" / "last.ckpt").stat().st_mtime))
+    times.sort()
+    return any(second[0] < first[1] for first, second in itertools.pairwise(times))

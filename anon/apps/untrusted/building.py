@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -140,16 +140,33 @@ def mendable(what: str) -> Iterator[None]:
 
 
 def _check(content: dict[Any, Any], where: object, kind: Kind) -> None:
-    allowed = parts(kind)
+    _check_targets(content, where, parts(kind))
+    _check_words(content, where)
+    if kind == "data" and (count := _rendered(content)) > MAX_RENDERED:
+        raise UserError(f"{where} asks for {count / 2**30:,.0f} GiB of rendered pictures; it was not loaded.")
+
+
+def check_targets(content: Any, where: object, known: Iterable[Any]) -> None:
+    """Refuse the configuration of a whole run that names parts which no configuration of this command names.
+
+    Args:
+        known: plain data with the targets that it may name, beside those of models and data.
+
+    Raises:
+        UserError: it names another, or has words or sizes that none here has.
+    """
+    allowed = {*parts("model"), *parts("data"), *(target for node in known for target in targets(node))}
+    _check_targets(content, where, allowed)
+    _check_words(content, where)
+
+
+def _check_targets(content: Any, where: object, allowed: Collection[str]) -> None:
     for target in targets(content):
         if not isinstance(target, str) or not (target in allowed or _is_trusted(target)):
             target = str(target)[:80]
             own = target.partition(".")[0]
             way = f"; if {own} is yours, say trust={own}" if own.isidentifier() and _ownable(own) else ""
             raise UserError(f"{where} asks to run {target}, which is no part of this project; it was not loaded{way}.")
-    _check_words(content, where)
-    if kind == "data" and (count := _rendered(content)) > MAX_RENDERED:
-        raise UserError(f"{where} asks for {count / 2**30:,.0f} GiB of rendered pictures; it was not loaded.")
 
 
 def _check_words(node: Any, where: object) -> None:

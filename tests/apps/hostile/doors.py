@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import OmegaConf
 
-from anon.apps import ifsr, parrots, runs, ship, victims
+from anon.apps import ifsr, parrots, past, runs, ship, victims
 from anon.apps.checkpoints import CONFIG_KEY, restore_generator
 from anon.apps.train import _check_resumable
 from anon.evaluation.document import read
@@ -39,7 +39,7 @@ def _evaluate(*words: str) -> list[str]:
 
 def _past(folder: Path) -> object:
     config = {"experiment": "fiva", "scale": "default", "paths": {"runs": str(folder)}, "data": {"name": "synthetic"}}
-    return runs.last_run(OmegaConf.create(config))
+    return past.last_run(OmegaConf.create(config))
 
 
 DOORS = {

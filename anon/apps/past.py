@@ -1,0 +1,133 @@
+"""Runs that lie in the folder of runs: which of them is the ``last``, and which one a requeued job began.
+
+A run is as old as its first start, which is on record in its folder, however that is called. What else lies among the
+runs, or cannot be read, is passed over with a line.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from anon.apps.config import plain_yaml
+from anon.apps.ranks import CONFIG
+from anon.apps.runs import JOBS, LAST, requeued, slurm_job
+from anon.apps.started import overrides, start_record, started_at
+from anon.apps.untrusted import read_config
+from anon.errors import UserError
+from anon.plain import MAX_YAML, read_text
+from anon.printable import flat
+
+
+def past_runs(root: Path, task: str, experiment: str) -> tuple[list[tuple[Path, DictConfig]], list[str]]:
+    """Run folders with their configurations, newest first, and a sentence for each folder that cannot be read."""
+    runs, odd = [], []
+    for path in (root / task / experiment).glob(f"*/{CONFIG}"):
+        try:
+            runs.append((path.parent, read_config(read_text(path, MAX_YAML), path)))
+        except UserError as error:
+            odd.append(f"passed over {path.parent}: {error}")
+    for sentence in sorted(odd):
+        _tell(sentence)
+    return sorted(runs, key=lambda run: (started_at(run[0]), run[0].name), reverse=True), odd
+
+
+def matching_runs(config: DictConfig, task: str = "train", moved: bool = False) -> Iterator[Path]:
+    """Run folders, finished or broken, of the same task, experiment, scale and data, newest first.
+
+    Where the command line gives ``data.root``, runs of the same name of data come after those, if that root is gone.
+
+    Args:
+        config: needs ``experiment``, ``scale``, ``data`` and ``paths.runs``.
+        moved: these runs too if their root is still there.
+    """
+    scale, (name, place) = str(config.scale), data_key(config)
+    elsewhere = []
+    for folder, past in past_runs(_root(config), task, str(config.experiment))[0]:
+        past_scale, past_name, past_place = _key(past)
+        if (past_scale, past_name) != (scale, name):
+            continue
+        if past_place == place:
+            yield folder
+        elif past_place and (moved or not os.path.exists(past_place)):
+            elsewhere.append(folder)
+    if any(word.lstrip("+").startswith("data.root=") for word in overrides()):
+        yield from elsewhere
+
+
+def last_run(config: DictConfig, task: str = "train") -> Path:
+    """Newest of :func:`matching_runs` that holds a checkpoint; newer ones without are passed over with a line.
+
+    Raises:
+        UserError: when there is none.
+    """
+    empty: list[Path] = []
+    for folder in matching_runs(config, task, moved=True):
+        if (folder / LAST).is_file():
+            for other in empty:
+                _tell(f"passed over {other}: it holds no checkpoint")
+            return folder
+        empty.append(folder)
+    if empty:
+        raise UserError(f"the newest matching run, {empty[0]}, holds no checkpoint, and no older one does.")
+    odd = past_runs(_root(config), task, str(config.experiment))[1]
+    raise UserError(
+        f"there is no run of experiment={config.experiment} with scale={config.scale} and data="
+        f"{data_key(config)[0]} in {_root(config) / task}; train one first: "
+        f"python train.py experiment={config.experiment}.{f' ({odd[0]})' if odd else ''}"
+    )
+
+
+def begun_by_this_job(config: DictConfig) -> Path | None:
+    """The run folder that this SLURM job trained in before it was requeued, None where it did not get that far.
+
+    Tasks of an array may have equal configurations, and a job may train several: the folder has the job's number and
+    was started by the same overrides (an older one, which does not record them: with this configuration).
+    """
+    job = slurm_job()
+    if job is None or not requeued():
+        return None
+    for folder, past in past_runs(_root(config), "train", str(config.experiment))[0]:
+        with suppress(UserError):  # no record of jobs
+            if job in read_text(folder / JOBS, MAX_YAML).split() and _started_like_this(config, folder, past):
+                return folder
+    return None
+
+
+def data_key(config: DictConfig) -> tuple[str, str]:
+    """What makes two runs' data the same: the data module's name and, for data on disk, its root."""
+    root = OmegaConf.select(config, "data.root")
+    return str(OmegaConf.select(config, "data.name")), str(Path(str(root)).expanduser().resolve()) if root else ""
+
+
+def _key(past: DictConfig) -> tuple[str, str, str]:
+    """Scale, name and root of the data; what a run does not write is like no run's."""
+    try:
+        return str(OmegaConf.select(past, "scale")), *data_key(past)
+    except (OmegaConfBaseException, OSError, RuntimeError, ValueError):
+        return "", "", ""
+
+
+def _started_like_this(config: DictConfig, folder: Path, past: DictConfig) -> bool:
+    record = start_record(folder)
+    if "overrides" in record:
+        return record["overrides"] == overrides()
+    here = config.copy()
+    here.run = past.get("run")  # the paths of the records are below it
+    return plain_yaml(here) == OmegaConf.to_yaml(past)
+
+
+def _root(config: DictConfig) -> Path:
+    return Path(config.paths.runs).expanduser().absolute()
+
+
+@functools.cache
+def _tell(sentence: str) -> None:
+    """Once a process."""
+    print(flat(sentence), flush=True)

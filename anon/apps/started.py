@@ -1,0 +1,69 @@
+"""``started.json`` in a run folder: when it was first started, by which overrides, its choices of groups.
+
+{"time": "2026-11-28T20:14:07.331450+00:00", "overrides": ["experiment=fiva"], "choices": {"data": "packed"}}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from anon.apps.ranks import CONFIG
+from anon.errors import UserError
+from anon.plain import MAX_YAML, read_json, read_text
+
+STARTED = "started.json"
+_NAME = "%Y-%m-%d_%H-%M-%S"  # how the name of a run folder begins
+_COMMAND = "%Y-%m-%d %H:%M:%S"  # how a line of command.txt begins
+
+
+def overrides() -> list[str]:
+    """What the command line of this start, or its sweeper, changes of the configuration."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def choices() -> dict[str, Any]:
+    """What this start takes of each group, such as ``anonymizer@attack.victim``."""
+    chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {str(group): choice for group, choice in chosen.items() if not str(group).startswith("hydra/")}
+
+
+def start_record(folder: Path) -> dict[str, Any]:
+    """What ``started.json`` holds; empty where it is not there, or not readable."""
+    with suppress(UserError):
+        content = read_json(folder / STARTED, MAX_YAML)
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def started_at(folder: Path) -> float:
+    """When a run was first started, in seconds since 1970: by its records, by its name, or else by its files."""
+    with suppress(KeyError, ValueError, TypeError, OverflowError):
+        moment = datetime.fromisoformat(start_record(folder)["time"])
+        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
+    with suppress(UserError, ValueError, OverflowError):
+        return time.mktime(time.strptime(read_text(folder / "command.txt", MAX_YAML)[:19], _COMMAND))
+    with suppress(ValueError, OverflowError):
+        return time.mktime(time.strptime(folder.name[:19], _NAME))
+    with suppress(OSError):
+        return (folder / CONFIG).stat().st_mtime
+    return 0.0
+
+
+def start_text(folder: Path, continued: bool) -> str:
+    """What to write into ``started.json`` now; a run that is continued keeps its time and overrides."""
+    if not continued:
+        now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+        return json.dumps({"time": now, "overrides": overrides(), "choices": choices()}, indent=2) + "\n"
+    record, given = start_record(folder), {word.lstrip("+~").partition("=")[0] for word in overrides()}
+    known = record.get("choices")
+    record["time"] = datetime.fromtimestamp(started_at(folder), timezone.utc).isoformat(timespec="microseconds")
+    record["choices"] = known if isinstance(known, dict) else {}
+    record["choices"] |= {group: choice for group, choice in choices().items() if group in given}
+    return json.dumps(record, indent=2) + "\n"
