@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import anon
+from anon.apps.door.words import readable
 from anon.apps.failures import guarded
 from anon.apps.memory import keep_freed_memory
 from anon.errors import UserError
@@ -65,7 +66,10 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
             sys.exit(code)
         return answers[0]
 
-    entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)
+    def entry() -> None:
+        sys.argv[1:] = readable(sys.argv[1:])
+        hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
+
     sys.exit(guarded(entry, show_traceback))
 
 

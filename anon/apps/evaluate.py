@@ -27,6 +27,7 @@ from torch import nn
 
 from anon.apps.checkpoints import read_checkpoint, restore_generator
 from anon.apps.config import run_app
+from anon.apps.door.config import check_config
 from anon.apps.failures import explain
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.newest import name_newest
@@ -44,8 +45,8 @@ from anon.faces.cache import caching
 from anon.weights.files import fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
-_SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
-_SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
+SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
+SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
 
 _TABLES: dict[type[Protocol], ModuleType] = {
     ladder.LadderProtocol: ladder,
@@ -69,10 +70,11 @@ def evaluate(config: DictConfig) -> None:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
     with caching(OmegaConf.select(config, "cache")):
-        _evaluate(OmegaConf.masked_copy(config, _SECTIONS))
+        _evaluate(OmegaConf.masked_copy(config, SECTIONS))
 
 
 def _evaluate(config: DictConfig) -> None:
+    check_config(config)
     kind = _kind(config)
     table = _TABLES[kind]
     restores = kind.needs_generator or OmegaConf.select(config, "protocol.methods.checkpoint") is not None

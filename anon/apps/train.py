@@ -24,6 +24,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, learned_from, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
+from anon.apps.door.config import check_config
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
 from anon.apps.newest import name_newest
@@ -61,6 +62,7 @@ def train(config: DictConfig) -> float | list[float] | None:
     """
     if config.model is None or config.data is None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
+    check_config(config)
     check_monitor(config.monitor)
     check_strategy(config.trainer)
     with trusting(config.trust), Preemption() as preemption, caching(config.get("cache")):
