@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from anon.errors import UserError
@@ -94,6 +95,14 @@ def whole(least: int, most: float = math.inf) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def path(text: str) -> Path:
+    """A ``type`` of :class:`Parser`: a path, with ``~`` in the place of a home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such home folder") from error
 
 
 def _between(least: float, most: float) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -57,9 +58,12 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
+    begun: list[bool] = []
+
     @functools.wraps(task)
     def job(config: DictConfig) -> object:
         _quiet()
+        begun.append(True)
         answers: list[object] = []  # what a sweeper is told
         code = guarded(lambda: answers.append(task(config)), show_traceback)
         if code:  # past Hydra, which would print the overrides before the sentence
@@ -67,8 +71,14 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
         return answers[0]
 
     def entry() -> None:
-        sys.argv[1:] = readable(sys.argv[1:])
-        hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
+        sys.argv[1:] = readable(sys.argv[1:], lambda name: bool(name) and (config_dir() / name).is_dir())
+        try:
+            hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
+        except OSError as error:
+            if begun or isinstance(error, HydraException):
+                raise
+            what = f"{error.filename or 'a file'}: {error.strerror}"
+            raise UserError(f"Hydra cannot begin ({what}); see hydra.run.dir and hydra.sweep.dir.") from error
 
     sys.exit(guarded(entry, show_traceback))
 

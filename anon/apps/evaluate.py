@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 import pytorch_lightning as pl
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -28,12 +26,13 @@ from torch import nn
 from anon.apps.checkpoints import read_checkpoint, restore_generator
 from anon.apps.config import run_app
 from anon.apps.door.config import check_config
-from anon.apps.failures import explain
+from anon.apps.failures import unwrapped
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.newest import name_newest
 from anon.apps.runs import LAST, commit, last_run, run_folder
 from anon.apps.untrusted import trusting
 from anon.apps.victims import record_of
+from anon.commands import in_utf8
 from anon.errors import UserError
 from anon.evaluation import ladder, lfw, noise_share, transfer
 from anon.evaluation.document import read
@@ -75,6 +74,8 @@ def evaluate(config: DictConfig) -> None:
 
 def _evaluate(config: DictConfig) -> None:
     check_config(config)
+    if OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None:
+        raise UserError("an evaluation needs data=<choice> and judge=<choice>, such as judge=synthetic_b.")
     kind = _kind(config)
     table = _TABLES[kind]
     restores = kind.needs_generator or OmegaConf.select(config, "protocol.methods.checkpoint") is not None
@@ -84,7 +85,7 @@ def _evaluate(config: DictConfig) -> None:
     with trusting(config.trust):
         name_newest(config, "protocol")
         name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
-    with trusting(config.trust), run_folder(config, at=place) as folder, _unwrapped():
+    with trusting(config.trust), run_folder(config, at=place) as folder, unwrapped():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
@@ -114,18 +115,6 @@ def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
         return record is not None and record.get("defense") is None and record.get("weights") == generator()
 
     return fits
-
-
-@contextmanager
-def _unwrapped() -> Iterator[None]:
-    """A mistake that Hydra wrapped when it built a part is raised as it is, so that its run folder is removed."""
-    try:
-        yield
-    except InstantiationException as error:
-        sentence = explain(error)
-        if sentence is None:
-            raise
-        raise UserError(sentence) from error
 
 
 def _log(config: DictConfig, table: ModuleType, folder: Path) -> None:
@@ -165,4 +154,5 @@ def _written(folder: Path) -> Columns:
 
 
 if __name__ == "__main__":
+    in_utf8()
     main()

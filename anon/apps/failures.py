@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -44,6 +45,18 @@ def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
             raise UserError(sentence) from error
 
     return ended(told)
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """A mistake that Hydra wrapped when it built a part is raised as it is, so that its run folder is removed."""
+    try:
+        yield
+    except InstantiationException as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        raise UserError(sentence) from error
 
 
 def explain(error: BaseException) -> str | None:

@@ -9,12 +9,15 @@ job continues the run that it began, whatever ``ckpt_path`` is (:mod:`anon.apps.
 from __future__ import annotations
 
 import errno
+import shlex
 import signal
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
@@ -25,6 +28,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from anon.apps.checkpoints import CheckpointFiles, check_fits, learned_from, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
 from anon.apps.door.config import check_config
+from anon.apps.door.threads import convolution, crowded
+from anon.apps.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
 from anon.apps.newest import name_newest
@@ -34,11 +39,14 @@ from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.runs import LAST, begun_by_this_job, last_run, matching_runs, rank, requeued, run_folder
 from anon.apps.untrusted import trusting
 from anon.apps.victims import AttackerData
+from anon.commands import in_utf8
 from anon.errors import UserError
 from anon.faces.cache import caching
 from anon.faces.datamodule import FaceData
 from anon.faces.learned import Learned
 from anon.training.guards import DIVERGED
+from anon.training.sizes import check_size
+from anon.training.target_oriented import TargetOriented
 
 LATEST, AUTO = "last", "auto"  # values of ckpt_path that are no files
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -71,6 +79,7 @@ def train(config: DictConfig) -> float | list[float] | None:
             _say(f"{'continues in' if resumed else 'run folder'} {folder}")
             for sentence in lacking(config):
                 _say(f"not the paper's: {sentence}")
+            _tell_of_threads()
             try:
                 with own_ranks(folder):
                     return _train(config, folder, preemption)
@@ -81,6 +90,7 @@ def train(config: DictConfig) -> float | list[float] | None:
                 return None
 
 
+@unwrapped()
 def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | list[float] | None:
     checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else Path(config.ckpt_path)
     if (config.ckpt_path in (LATEST, AUTO) or requeued()) and (folder / LAST).is_file():
@@ -100,6 +110,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
     if checkpoint is not None:
         config.run.resumed_at, before = _check_resumable(module, checkpoint)
     if rank() == 0:  # before other ranks start: what is wrong with the data is told once
+        if isinstance(module, TargetOriented):
+            check_size(module, data.size)
         data.prepare_data()
         if isinstance(data, FaceData):
             learned = Learned.of(data.faces("train").names, data.synthetic, before)
@@ -232,10 +244,19 @@ def _cut_half_row(path: Path) -> None:
             beside.replace(path)
 
 
+def _tell_of_threads() -> None:
+    """One line on stderr where several threads hinder each other; a GPU's training hardly uses them."""
+    if rank() == 0 and not torch.cuda.is_available():
+        told = crowded(torch.get_num_threads(), convolution, f"train.py {shlex.join(sys.argv[1:])}")
+        if told is not None:
+            print(told, file=sys.stderr, flush=True)
+
+
 def _say(text: str) -> None:
     if rank() == 0:
         print(text, flush=True)
 
 
 if __name__ == "__main__":
+    in_utf8()
     main()

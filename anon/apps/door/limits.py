@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import translate
 from typing import Any, NamedTuple
 
+import pytorch_lightning as pl
+
 from anon.apps.door.parts import fits, misfit
+from anon.attributes.contract import Estimator
+from anon.evaluation.protocol import Data
+from anon.faces.detection.contract import Detector
+from anon.identity.contract import JudgeLike
 
 #: Intervals as in mathematics, ``whole`` before those of whole numbers -> keys, in which * stands for anything.
 RANGES = {
@@ -38,10 +45,10 @@ RANGES = {
     "[-100, 100]": "*.mean",
     # training
     "whole [1, inf)": "steps model.steps callbacks.*.steps *.defense.steps protocol.defenses.*.steps checkpoint_every "
-    "callbacks.*every *.active *.accumulate *.decay_every *.r1_every *.views *.pairs attack.runs *.loss.last *.patch "
-    "*.window",
+    "callbacks.*every *.active *.accumulate *.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last "
+    "*.patch *.window",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.counts *.resumed_at",
-    "(0, inf)": "*lr *.clip *.step *.sigma *.loss.scale *.threshold",
+    "(0, inf)": "trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale *.threshold",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far",
     "(0, 1]": "model.decay *.view.scale *.defense.scale protocol.defenses.*.scale",
@@ -54,7 +61,7 @@ RANGES = {
     "[-1, 1]": "*.m *.colour",
     "(-inf, inf)": "*.weight *.dial.values",
     # evaluation
-    "whole [2, 65536]": "*.most *.anchors *.points",
+    "whole [2, 65536]": "*.most *.anchors protocol.measures.verification.points",
     "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.few *.probes",
     "whole [1, 1000000000]": "*.keys",
     "whole [0, 1000]": "*.grid_faces",
@@ -75,10 +82,17 @@ TYPES: dict[str, Any] = {
     "monitor": str | list[str] | None,
     "cache": str | bool | None,
     "logger.images": bool,
+    "metrics.detectors": Mapping[str, Detector | None] | None,
+    "metrics.attributes": Estimator | None,
     "lacks": list[dict],
     **dict.fromkeys(("run", "paths", "logger", "callbacks", "metrics"), dict),
 }
-BUILT = ("model", "data", "trainer")
+BUILT: dict[str, Any] = {
+    "model": pl.LightningModule,
+    "data": pl.LightningDataModule | Data,
+    "trainer": pl.Trainer,
+    "judge": JudgeLike | None,
+}
 
 
 class Limit(NamedTuple):
@@ -157,10 +171,21 @@ def of_other_types(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"{key}='{found}' must be a name that a folder can have, without '/'."
         elif key == "paths.runs" and found == "":
             yield key, "paths.runs is empty; name a folder, such as paths.runs=runs."
-    for key in BUILT:
+    for key, value in _texts(content):
+        if value.startswith("~") and re.match(r"~[\w.-]*(/|$)", value) and os.path.expanduser(value) == value:
+            yield key, f"{key}={value}: there is no such home folder."
+    for key, hint in BUILT.items():
         found = content.get(key, _ABSENT)
-        if found is not _ABSENT and found != "???" and not (isinstance(found, Mapping) and "_target_" in found):
-            yield key, f"{key} is nothing that can be built (it has no _target_); choose one of conf/{key}."
+        if found is not _ABSENT and found != "???" and not fits(found, hint):
+            yield key, f"{misfit(key, found, hint).rstrip('.')}; conf/{key} has some."
+
+
+def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(node, str):
+        yield path, node
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
+        yield from _texts(value, f"{path}.{name}" if path else str(name))
 
 
 _ABSENT = object()

@@ -160,7 +160,7 @@ def fits(value: Any, hint: Any) -> bool:
         return kind is type(None)
     if isinstance(value, dict):
         if "_target_" in value:
-            return kind not in (bool, int, float, str, type(None))
+            return _made_fits(value, kind)
         mapping = kind is DictConfig or issubclass(kind, Mapping) or typing.is_typeddict(kind)
         return mapping and (len(inner) < 2 or all(fits(each, inner[1]) for each in value.values()))
     if isinstance(value, list):
@@ -170,6 +170,29 @@ def fits(value: Any, hint: Any) -> bool:
             return len(value) == len(inner) and all(map(fits, value, inner))
         return not inner or all(fits(each, inner[0]) for each in value)
     return _scalar_fits(value, kind)
+
+
+def _made_fits(part: Mapping[str, Any], kind: type) -> bool:
+    """Whether what will be built of a part may be such a thing, as far as its class, or what it returns, says."""
+    if kind in (bool, int, float, str, type(None)):
+        return False
+    if part.get("_partial_") or part["_target_"] == MISSING or kind is DictConfig or issubclass(kind, Mapping):
+        return True  # completed, or built, by code of ours
+    try:
+        found = located(part["_target_"], "")
+    except UserError:  # which is told where it stands
+        return True
+    made = found if isinstance(found, type) else _hints(found).get("return")
+    if not isinstance(made, type):
+        return True
+    if getattr(kind, "_is_protocol", False):
+        methods = [
+            name
+            for name, each in vars(kind).items()
+            if (callable(each) and not name.startswith("_")) or name == "__call__"
+        ]
+        return all(hasattr(made, name) for name in methods)
+    return issubclass(made, kind) or getattr(made, "_is_protocol", False)
 
 
 def _scalar_fits(value: Any, kind: type) -> bool:
@@ -183,9 +206,15 @@ def _scalar_fits(value: Any, kind: type) -> bool:
 
 
 def misfit(key: str, value: Any, hint: Any) -> str:
+    for each in typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,):
+        inner = typing.get_args(each)
+        if isinstance(value, dict) and "_target_" not in value and len(inner) == 2:  # a mapping of things
+            wrong = next((name for name, item in value.items() if not fits(item, inner[1])), None)
+            if wrong is not None:
+                return misfit(f"{key}.{wrong}", value[wrong], inner[1])
     shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
     if isinstance(value, dict):
-        shown = "{...}"
+        shown = value.get("_target_", "{...}")
     sentence = f"{key}={shown} must be {_words(hint)}"
     group = key.rpartition(".")[2]
     if isinstance(value, str) and value in choices(group):
@@ -216,4 +245,4 @@ def _words(hint: Any) -> str:
         if issubclass(kind, tuple) and inner and inner[-1] is not ...:
             return f"a list of {len(inner)}, each {_words(inner[0])}"
         return f"a list [...]{f', each {_words(inner[0])}' if inner else ''}"
-    return f"built of a _target_ (a {kind.__name__})"
+    return f"a part (_target_) that is a {kind.__name__}"

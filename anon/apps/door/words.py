@@ -7,9 +7,10 @@ bracket, a parenthesis or a quote has a meaning, so such a text needs quotes, an
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
 from hydra._internal.utils import get_args_parser
@@ -24,16 +25,21 @@ _TAKES_A_WORD = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir",
 _TAKES_A_WORD |= {"--experimental-rerun", "--cfg", "-c", "--info", "-i"}
 
 
-def readable(words: Sequence[str]) -> list[str]:
+def readable(words: Sequence[str], is_group: Callable[[str], bool] = lambda name: False) -> list[str]:
     """The words with quotes around the values that Hydra cannot read without.
 
-    >>> readable(["data.root=~/Zoë", "steps=4", "model.betas=[0.5,0.9]"])
-    ['data.root="~/Zoë"', 'steps=4', 'model.betas=[0.5,0.9]']
+    Args:
+        is_group: whether a name is that of a group of choices.
+
+    >>> readable(["data.root=/faces/Zoë", "steps=4", "model.betas=[0.5,0.9]"])
+    ['data.root="/faces/Zoë"', 'steps=4', 'model.betas=[0.5,0.9]']
 
     Raises:
-        UserError: an option that there is none of, or bytes that are no text.
+        UserError: an option that there is none of, bytes that are no text, or a choice that is no name.
     """
     for word in words:
+        if word.startswith("="):
+            raise UserError(f"'{word}' is no setting; write <key>=<value>, such as steps=100.")
         if re.search("[\ud800-\udfff]", word):
             raise UserError(f"'{word}' is not UTF-8 text; rename the file or the folder, or name it by a link.")
     _, unknown = get_args_parser().parse_known_args(list(words))
@@ -41,14 +47,19 @@ def readable(words: Sequence[str]) -> list[str]:
         name = unknown[0].lstrip("-").partition("=")[0] or "steps"
         raise UserError(f"{unknown[0]} is no option; settings are written without dashes, as in {name}=<value>.")
     taken = [False, *(word in _TAKES_A_WORD for word in words)]
-    return [word if skip or word.startswith("-") else _quoted(word) for word, skip in zip(words, taken, strict=False)]
+    found = [word if skip or word.startswith("-") else _quoted(word) for word, skip in zip(words, taken, strict=False)]
+    for word in found:
+        group = word.partition("=")[0].partition("@")[0].lstrip("+")
+        if "=" in word and is_group(group) and _reads(word) and not _chooses(word):
+            raise UserError(f"{word} is no choice; a name of conf/{group} is, and '~{group}' leaves the group out.")
+    return found
 
 
 def _quoted(word: str) -> str:
     found = _SETTING.fullmatch(word)
     if found is None or set(found[2]) & _MEANING or "${" in found[2] or _reads(word):
         return word
-    quoted = in_quotes(word)
+    quoted = in_quotes(f"{found[1]}={os.path.expanduser(found[2])}")  # a shell leaves the ~ behind a = as it is
     return quoted if _reads(quoted) else word
 
 
@@ -58,6 +69,11 @@ def _reads(word: str) -> bool:
     except HydraException:
         return False
     return True
+
+
+def _chooses(word: str) -> bool:
+    override = OverridesParser.create().parse_override(word)
+    return override.is_sweep_override() or isinstance(override.value(), (str, list))
 
 
 def in_quotes(word: str) -> str:

@@ -50,6 +50,7 @@ from anon.evaluation.harness.store import Store, cache_of
 from anon.evaluation.harness.suite import PLAIN, Combination, Plan, Suite, as_plain, check_attacks, plans
 from anon.evaluation.protocol import Data
 from anon.identity.contract import JudgeLike
+from anon.plugs import check_call
 
 VERSIONS = ("torch", "torchmetrics", "numpy", "pytorch-lightning", "hydra-core")
 
@@ -95,6 +96,8 @@ def run(
 
     bench = Bench(suite, datasets, judge, tools, store, int(cfg.seed), torch.device(device))
     measures = {name: instantiate(suite.measures[name]) for plan in tables for name in plan.measures}
+    for name, measure in measures.items():
+        check_call(measure, f"protocol.measures.{name}", "measure(cell)", "cell")
     asked: dict[Combination, dict[str, None]] = {}
     for plan in tables:
         for one in plan.combinations:
