@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import os
 import sys
@@ -16,6 +17,9 @@ from typing import NoReturn
 from anon.errors import UserError
 from anon.printable import flat
 
+#: What is the matter with a place that the user named.
+_PLACES = {errno.EACCES, errno.EDQUOT, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC}
+_PLACES |= {errno.ENOTDIR, errno.EPERM, errno.EROFS}
 STOPPED = 130  # 128 + SIGINT, as a shell reports it
 _LONGEST = 1000  # characters of a sentence
 
@@ -36,11 +40,18 @@ def in_utf8() -> None:
 
 
 def ended(task: Callable[[], object], stopped: str = "stopped.") -> int:
-    """Run ``task`` and return the exit code; a mistake is told in one sentence on stderr."""
+    """Run ``task`` and return the exit code; a mistake is told in one sentence on stderr.
+
+    A place that cannot be read or written is one, whoever met it.
+    """
     try:
         task()
     except UserError as error:
         return refused(str(error))
+    except OSError as error:
+        if error.filename is None or error.errno not in _PLACES:
+            raise
+        return refused(f"'{error.filename}' cannot be used ({error.strerror}).")
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return STOPPED

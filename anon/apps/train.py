@@ -114,6 +114,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
             check_size(module, data.size)
         data.prepare_data()
         if isinstance(data, FaceData):
+            if len(data.faces("train").names) < 2:
+                raise UserError("a training needs two people or more in its split, and the data have one; add some.")
             learned = Learned.of(data.faces("train").names, data.synthetic, before)
         if isinstance(data, AttackerData):
             config.run.victim = data.record()

@@ -43,6 +43,8 @@ def readable(words: Sequence[str], is_group: Callable[[str], bool] = lambda name
         if re.search("[\ud800-\udfff]", word):
             raise UserError(f"'{word}' is not UTF-8 text; rename the file or the folder, or name it by a link.")
     _, unknown = get_args_parser().parse_known_args(list(words))
+    if unknown and not unknown[0].startswith("-"):
+        raise UserError(f"{unknown[0]} stands apart from the other settings; write the options before all of them.")
     if unknown:
         name = unknown[0].lstrip("-").partition("=")[0] or "steps"
         raise UserError(f"{unknown[0]} is no option; settings are written without dashes, as in {name}=<value>.")
