@@ -12,15 +12,12 @@ from functools import partial
 from pathlib import Path
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
-from hydra.types import RunMode
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import anon
+from anon.apps.door.words import readable
 from anon.apps.failures import guarded
 from anon.apps.memory import keep_freed_memory
 from anon.apps.multirun import attempt, failures, in_multirun
@@ -66,13 +63,15 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
     if not show_traceback:
         os.environ[_OURS] = os.environ["HYDRA_FULL_ERROR"] = "1"  # other ranks inherit both
 
+    begun: list[bool] = []
+
     @functools.wraps(task)
     def job(config: DictConfig) -> object:
         _quiet()
+        begun.append(True)
         answers: list[object] = []  # what a sweeper is told
 
         def answer() -> None:
-            check_values(config)
             answers.append(task(config))
 
         code = guarded(partial(attempt, answer, show_traceback) if in_multirun() else answer, show_traceback)
@@ -80,7 +79,16 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
             sys.exit(code)
         return answers[0] if answers else None
 
-    entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)
+    def entry() -> None:
+        sys.argv[1:] = readable(sys.argv[1:], lambda name: bool(name) and (config_dir() / name).is_dir())
+        try:
+            hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
+        except OSError as error:
+            if begun or isinstance(error, HydraException):
+                raise
+            what = f"{error.filename or 'a file'}: {error.strerror}"
+            raise UserError(f"Hydra cannot begin ({what}); see hydra.run.dir and hydra.sweep.dir.") from error
+
     try:
         code = guarded(entry, show_traceback)
     except Exception as error:  # Optuna ends a search without a single answer in an error of its own
@@ -93,39 +101,6 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
         os.environ.pop(_OURS, None)
     failed = failures()
     sys.exit(code or failed)
-
-
-def check_values(config: DictConfig) -> None:
-    """Refuse words where the configuration has numbers, such as ``steps=abc``, before anything is made.
-
-    Raises:
-        UserError: the command line gives such a value, or one that no training can have.
-    """
-    composer = GlobalHydra.instance().hydra
-    if HydraConfig.initialized() and composer is not None:
-        given = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-        groups = HydraConfig.get().runtime.choices
-        words = [
-            each
-            for each in given
-            if each.type == OverrideType.CHANGE and each.key_or_group not in groups and _is_word(each.value())
-        ]
-        if words:
-            rest = [str(each.input_line) for each in given if each not in words]
-            name = str(HydraConfig.get().job.config_name)
-            usual = composer.compose_config(name, rest, RunMode.RUN, with_log_configuration=False)
-            for each in words:
-                number = OmegaConf.select(usual, each.key_or_group, throw_on_resolution_failure=False)
-                if isinstance(number, int | float):
-                    raise UserError(f"{each.input_line} is no number; by default it is {number}.")
-    for key, least in (("steps", 0), ("checkpoint_every", 1)):
-        value = OmegaConf.select(config, key)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise UserError(f"{key}={value} is no number of batches; give a whole number from {least} on.")
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and "${" not in value
 
 
 def _quiet() -> None:

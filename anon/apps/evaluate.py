@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -21,20 +20,21 @@ from typing import cast
 import pytorch_lightning as pl
 import torch
 import wandb
-from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anon.apps.checkpoints import read_checkpoint, restore_generator
 from anon.apps.config import run_app
-from anon.apps.failures import explain
+from anon.apps.door.config import check_config
+from anon.apps.failures import unwrapped
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.newest import name_newest
 from anon.apps.past import last_run
 from anon.apps.runs import LAST, commit, run_folder
 from anon.apps.untrusted import trusting
 from anon.apps.victims import record_of
+from anon.commands import in_utf8
 from anon.errors import UserError
 from anon.evaluation import ladder, lfw, noise_share, transfer
 from anon.evaluation.document import read
@@ -47,8 +47,8 @@ from anon.printable import flat
 from anon.weights.files import fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
-_SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
-_SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
+SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
+SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
 
 _TABLES: dict[type[Protocol], ModuleType] = {
     ladder.LadderProtocol: ladder,
@@ -72,10 +72,13 @@ def evaluate(config: DictConfig) -> None:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
     with caching(OmegaConf.select(config, "cache")):
-        _evaluate(OmegaConf.masked_copy(config, _SECTIONS))
+        _evaluate(OmegaConf.masked_copy(config, SECTIONS))
 
 
 def _evaluate(config: DictConfig) -> None:
+    check_config(config)
+    if OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None:
+        raise UserError("an evaluation needs data=<choice> and judge=<choice>, such as judge=synthetic_b.")
     kind = _kind(config)
     table = _TABLES[kind]
     restores = kind.needs_generator or OmegaConf.select(config, "protocol.methods.checkpoint") is not None
@@ -85,7 +88,7 @@ def _evaluate(config: DictConfig) -> None:
     with trusting(config.trust):
         name_newest(config, "protocol")
         name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
-    with trusting(config.trust), run_folder(config, at=place) as folder, _unwrapped():
+    with trusting(config.trust), run_folder(config, at=place) as folder, unwrapped():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
@@ -115,18 +118,6 @@ def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
         return record is not None and record.get("defense") is None and record.get("weights") == generator()
 
     return fits
-
-
-@contextmanager
-def _unwrapped() -> Iterator[None]:
-    """A mistake that Hydra wrapped when it built a part is raised as it is, so that its run folder is removed."""
-    try:
-        yield
-    except InstantiationException as error:
-        sentence = explain(error)
-        if sentence is None:
-            raise
-        raise UserError(sentence) from error
 
 
 def _log(config: DictConfig, table: ModuleType, folder: Path) -> None:
@@ -173,4 +164,5 @@ def _written(folder: Path) -> Columns:
 
 
 if __name__ == "__main__":
+    in_utf8()
     main()

@@ -8,9 +8,9 @@ traceback of a mistake as well.
 from __future__ import annotations
 
 import re
-import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -19,15 +19,16 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from anon.apps.door.words import did_you_mean, several, unreadable
+from anon.commands import ended
 from anon.errors import UserError
 from anon.printable import flat
 
 _MISTAKES = (UserError, HydraException, OmegaConfBaseException)
-STOPPED = 130  # 128 + SIGINT, as a shell reports it
 _ARGUMENTS = re.compile(r"unexpected keyword argument|required (?:positional|keyword-only) argument")
-_LONGEST = 1000  # characters of a sentence
 _EXTRAS = (
     ("hydra/sweeper/", "the searches", "sweep"),
     ("hydra/launcher/submitit", "its launchers", "slurm"),
@@ -37,31 +38,36 @@ _EXTRAS = (
 
 def guarded(task: Callable[[], object], show_traceback: bool = False) -> int:
     """Run ``task`` and return the exit code; a mendable mistake is told in one sentence on stderr."""
+
+    def told() -> None:
+        try:
+            task()
+        except _MISTAKES as error:
+            sentence = explain(error)
+            if sentence is None:
+                raise
+            if show_traceback:
+                traceback.print_exc()
+            raise UserError(sentence) from error
+
+    return ended(told)
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """A mistake that Hydra wrapped when it built a part is raised as it is, so that its run folder is removed."""
     try:
-        task()
-    except _MISTAKES as error:
+        yield
+    except InstantiationException as error:
         sentence = explain(error)
         if sentence is None:
             raise
-        if show_traceback:
-            traceback.print_exc()
-        print(f"error: {shortened(sentence)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return STOPPED
-    return 0
+        raise UserError(sentence) from error
 
 
 def is_mistake(error: BaseException) -> bool:
     """Whether the user can mend it: :func:`explain` has a sentence for it."""
     return isinstance(error, _MISTAKES) and explain(error) is not None
-
-
-def shortened(sentence: str) -> str:
-    """One line of at most 1,000 characters for a terminal, for it may quote a file's words."""
-    line = flat(sentence)
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 
 def explain(error: BaseException) -> str | None:
@@ -74,16 +80,28 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _missing(error)
     if isinstance(error, OverrideParseException):
-        key, _, value = str(error.override).partition("=")
-        return f"{error.override} cannot be read; a value with other than plain letters is quoted: \"{key}='{value}'\"."
-    only_measures = re.match(r"In 'experiment/(\w+)': Could not override 'protocol'", str(error))
+        return unreadable(error.override)
+    return _composing(error) or _first_sentence(error)
+
+
+def _composing(error: BaseException) -> str | None:
+    """What is wrong with a setting or a choice that is there, or is not; None for anything else."""
+    text, cause = str(error), error.__cause__
+    only_measures = re.match(r"In 'experiment/(\w+)': Could not override '(?:protocol|attack)'", text)
     if only_measures:  # train.py has no protocol
         name = only_measures[1]
         return f"experiment={name} trains nothing, it only measures: python evaluate.py experiment={name}."
-    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
-        told, cause = _first_sentence(error), _first_sentence(error.__cause__)
-        return f"{told} ({cause})" if str(error) else f"the configuration does not compose: {cause}"
-    return _first_sentence(error)
+    if ambiguous := re.match(r"Ambiguous value for argument '(.*)'$", text, re.MULTILINE):
+        return several(ambiguous[1])
+    if taken := re.match(r"Could not append to config\. An item is already at '(.*)'\.", text):
+        return f"there is a setting {taken[1]} already; write {taken[1]}=<value>, without the +."
+    if not isinstance(error, ConfigCompositionException) or not isinstance(cause, OmegaConfBaseException):
+        return None
+    absent = re.match(r"Could not override '(.*)'\.", text)
+    if absent and isinstance(cause.parent_node, DictConfig):
+        return f"there is no setting '{absent[1]}'{did_you_mean(str(cause.key), cause.parent_node)}"
+    told, reason = _first_sentence(error), _first_sentence(cause)
+    return f"{told} ({reason})" if text else f"the configuration does not compose: {reason}"
 
 
 def _unbuilt(error: InstantiationException) -> str | None:
@@ -110,7 +128,9 @@ def _missing(error: MissingConfigException) -> str:
         if str(error.missing_cfg_file).startswith(plugins):
             return f"there is no {group} named '{name}'; {what} are an extra: pip install -e '.[{extra}]'."
     known = ", ".join(error.options or []) or "nothing yet"
-    return f"there is no {group} named '{name}'; conf/{group} has: {known}."
+    return (
+        f"there is no {group} named '{name}'{did_you_mean(name, error.options or ())[:-1]}; conf/{group} has: {known}."
+    )
 
 
 def _first_sentence(error: BaseException) -> str:

@@ -14,7 +14,6 @@ Writes ``ifsr.json`` (per block the mean distances, the three equal error rates 
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import sys
@@ -31,6 +30,7 @@ from anon.apps.failures import guarded
 from anon.apps.runs import LAST
 from anon.apps.untrusted import faces_of, rendered_of, trusting
 from anon.attributes.expression_figures import synthetic_swaps
+from anon.commands import Parser, in_utf8, path, whole
 from anon.errors import UserError
 from anon.evaluation.embeddings import batches
 from anon.evaluation.results import write
@@ -196,13 +196,19 @@ def _main(run: Path, split: str, pairs: int, layers: list[str] | None, out: Path
     print(folder / "ifsr.json")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("run", type=Path, help="run folder or checkpoint of a trained swapper")
+def command(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = Parser(prog="python -m anon.apps.ifsr", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("run", type=path, help="run folder or checkpoint of a trained swapper")
     parser.add_argument("--split", choices=[name for name in SPLITS if name != "evaluation"], default="background")
-    parser.add_argument("--pairs", type=int, default=512)
+    parser.add_argument("--pairs", type=whole(2, 1_000_000), default=512)
     parser.add_argument("--layers", nargs="+", help="maps to measure; default: the encoder's blocks")
     parser.add_argument("--rendered", action="store_true", help="of swaps that the renderer draws (synthetic data)")
-    parser.add_argument("--out", type=Path, help="folder for the files; default: the run folder")
+    parser.add_argument("--out", type=path, help="folder for the files; default: the run folder")
     parser.add_argument("--trust", nargs="+", default=[], help="packages whose parts the checkpoint may build")
-    sys.exit(guarded(lambda: main(**vars(parser.parse_args()))))
+    return guarded(lambda: main(**vars(parser.parse_args(arguments))))
+
+
+if __name__ == "__main__":
+    in_utf8()
+    sys.exit(command())

@@ -23,7 +23,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from anon.apps.failures import explain, is_mistake, shortened
+from anon.apps.failures import explain, is_mistake
+from anon.commands import shortened
 from anon.errors import UserError
 
 FAILED = "failed.jsonl"

@@ -7,7 +7,6 @@ Half-precision safetensors; the figures on the card are of those, on evaluation 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import CLASSES
 from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
+from anon.commands import Parser, in_utf8, path
 from anon.errors import UserError
 from anon.evaluation.document import Document, Line, read
 from anon.evaluation.harness import run as harness
@@ -305,9 +305,15 @@ def main(run: Path, name: str, trust: Sequence[str] = ()) -> None:
         print(ship(run, name))
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("run", type=Path, help="run folder of a finished training")
+def command(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = Parser(prog="python -m anon.apps.ship", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("run", type=path, help="run folder of a finished training")
     parser.add_argument("name", help="name of the weights, such as synthetic_a")
     parser.add_argument("--trust", nargs="+", default=[], help="packages whose parts the checkpoint may build")
-    sys.exit(guarded(lambda: main(**vars(parser.parse_args()))))
+    return guarded(lambda: main(**vars(parser.parse_args(arguments))))
+
+
+if __name__ == "__main__":
+    in_utf8()
+    sys.exit(command())

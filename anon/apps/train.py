@@ -12,14 +12,17 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import signal
 import subprocess
+import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
@@ -29,6 +32,9 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, learned_from, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
+from anon.apps.door.config import check_config
+from anon.apps.door.threads import convolution, crowded
+from anon.apps.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
 from anon.apps.newest import name_newest
@@ -40,6 +46,7 @@ from anon.apps.resume import continued
 from anon.apps.runs import LAST, rank, requeued, run_folder, started_by_srun
 from anon.apps.untrusted import trusting
 from anon.apps.victims import AttackerData
+from anon.commands import in_utf8
 from anon.errors import UserError
 from anon.faces.cache import caching
 from anon.faces.datamodule import FaceData
@@ -47,7 +54,9 @@ from anon.faces.learned import Learned
 from anon.faces.transit import MORE_ROOM
 from anon.training.given import GivenSettings
 from anon.training.guards import DIVERGED
+from anon.training.sizes import check_size
 from anon.training.steps import LastCheckpoint
+from anon.training.target_oriented import TargetOriented
 
 LATEST, AUTO = "last", "auto"  # values of ckpt_path that are no files
 _CLOSED = re.compile(r"[Cc]onnection (?:closed|reset|was|aborted)|[Bb]roken pipe|gloo|NCCL|ncclRemoteError")
@@ -73,6 +82,7 @@ def train(config: DictConfig) -> float | list[float] | None:
     """
     if config.model is None or config.data is None:
         raise UserError("the configuration names no model or no data; give experiment=<name>.")
+    check_config(config)
     check_monitor(config.monitor)
     with trusting(config.trust), Preemption() as preemption, caching(config.get("cache")):
         resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
@@ -89,6 +99,7 @@ def train(config: DictConfig) -> float | list[float] | None:
                 _say(line)
             for sentence in lacking(config):
                 _say(f"not the paper's: {sentence}")
+            _tell_of_threads()
             try:
                 with own_ranks(folder):
                     return _train(config, folder, preemption)
@@ -99,6 +110,7 @@ def train(config: DictConfig) -> float | list[float] | None:
                 return None
 
 
+@unwrapped()
 def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | list[float] | None:
     checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else Path(config.ckpt_path)
     if (config.ckpt_path in (LATEST, AUTO) or requeued()) and (folder / LAST).is_file():
@@ -126,8 +138,12 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
     if checkpoint is not None:
         config.run.resumed_at, known = _check_resumable(module, checkpoint)
     if rank() == 0:  # before other ranks start: what is wrong with the data is told once
+        if isinstance(module, TargetOriented):
+            check_size(module, data.size)
         data.prepare_data()
         if isinstance(data, FaceData):
+            if len(data.faces("train").names) < 2:
+                raise UserError("a training needs two people or more in its split, and the data have one; add some.")
             learned = Learned.of(data.faces("train").names, data.synthetic, known)
         if isinstance(data, AttackerData):
             config.run.victim = data.record()
@@ -294,10 +310,19 @@ def _cut_half_row(path: Path) -> None:
             beside.replace(path)
 
 
+def _tell_of_threads() -> None:
+    """One line on stderr where several threads hinder each other; a GPU's training hardly uses them."""
+    if rank() == 0 and not torch.cuda.is_available():
+        told = crowded(torch.get_num_threads(), convolution, f"train.py {shlex.join(sys.argv[1:])}")
+        if told is not None:
+            print(told, file=sys.stderr, flush=True)
+
+
 def _say(text: str) -> None:
     if rank() == 0:
         print(text, flush=True)
 
 
 if __name__ == "__main__":
+    in_utf8()
     main()

@@ -20,6 +20,7 @@ from torch import nn
 
 from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.contract import AnonymizerLike
+from anon.anonymizers.plugged import as_anonymizer
 from anon.apps.checkpoints import restore_generator, restore_module, shipped_part
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
@@ -149,7 +150,7 @@ def defended(
     Raises:
         UserError: a gradient defense without ``against``, or with an attack on another victim.
     """
-    made = victim(data=data) if isinstance(victim, functools.partial) else cast(AnonymizerLike, victim)
+    made = cast(AnonymizerLike, as_anonymizer(victim, "attack.victim", data))
     whole, behind = made, None
     if defense is not None:
         attack = (

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from anon.anonymizers.composed import Anonymizer
+from anon.anonymizers.plugged import name_of, plain
 from anon.weights.files import fingerprint
 
 Record = Mapping[str, Any]
@@ -51,9 +52,9 @@ def describe(anonymizer: object, defense: object | None = None) -> dict[str, Any
         }
     else:
         found = {
-            "method": type(anonymizer).__name__,
-            "settings": settings(anonymizer),
-            "weights": _weights(anonymizer),
+            "method": name_of(anonymizer),
+            "settings": settings(plain(anonymizer)),
+            "weights": _weights(plain(anonymizer)),
             "encoder": None,
             "policy": None,
         }

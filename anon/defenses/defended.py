@@ -12,6 +12,7 @@ from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.contract import DefenseLike, drawing
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
+from anon.plugs import check_call
 
 
 class Defended(nn.Module):
@@ -66,6 +67,18 @@ class Defended(nn.Module):
         return self.defense(changed, target=images, rng=rng)
 
 
+def check_defense(defense: DefenseLike | ParameterNoise) -> DefenseLike | ParameterNoise:
+    """The defense, if it can be called as one.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not isinstance(defense, ParameterNoise):
+        form = "defense(changed, target=..., rng=...), faces (B, 3, H, W) in [-1, 1] to the same form"
+        check_call(defense, "The defense", form, "changed", keywords=("target", "rng"))
+    return defense
+
+
 def complete(
     defense: DefenseLike | ParameterNoise | functools.partial, attack: Reconstruction | None
 ) -> DefenseLike | ParameterNoise:
@@ -75,7 +88,7 @@ def complete(
         UserError: a gradient defense and no attack.
     """
     if not isinstance(defense, functools.partial):
-        return defense
+        return check_defense(defense)
     if attack is None or attack.encoder is None:
         raise UserError("A gradient defense works against a trained attack; name one (attack.against=<checkpoint>).")
     return defense(attack.network, attack.encoder)

@@ -33,6 +33,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer
+from anon.anonymizers.plugged import as_anonymizer, name_of
 from anon.attacks.contract import Attack, AttackLike, overrides
 from anon.attacks.reconstruction import Reconstruction
 from anon.attacks.victim import title_of
@@ -53,7 +54,7 @@ from anon.evaluation.ladder_table import REAL, RETRAINED, TRANSFERRED, as_markdo
 from anon.evaluation.modes import four_rows
 from anon.evaluation.provenance import Provenance
 from anon.evaluation.thresholds import Calibrated, calibrated_probes
-from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
+from anon.evaluation.trained import adversary, attack_config, check_folder, check_victim, learned_on, met, newest
 from anon.faces.contract import FaceSet, check_made, published
 from anon.generators.contract import GeneratorLike
 from anon.identity.contract import JudgeLike, check_embeddings
@@ -147,6 +148,7 @@ def run(
             not compare by cosine, or too little data for the FAR.
     """
     rule = cast(LadderProtocol, instantiate(cfg.protocol))
+    check_folder(rule.folder, "ladder")
     odd = sorted(set(rule.retrained) - set(rule.defenses))
     if odd:
         raise UserError(f"protocol.retrained names '{odd[0]}', which is none of: {', '.join(rule.defenses)}.")
@@ -317,12 +319,9 @@ def _victim(
         method = four_rows(name, encoder, generator, cfg.policy, seen.basis(data, int(cfg.seed)), notes)[-1]
         assert method.anonymizer is not None
         return Victim(method.anonymizer, method.name, method.policy)
-    made = instantiate(rule.victim)
-    if isinstance(made, functools.partial):
-        made = made(data=data)
-    made = made.to(seen.device).eval()
+    made = as_anonymizer(instantiate(rule.victim), "protocol.victim", data).to(seen.device).eval()
     if not isinstance(made, Anonymizer):
-        return Victim(made, type(made).__name__, "none")
+        return Victim(made, name_of(made), "none")
     kind = type(made.policy).__name__
     mode, policy = _MODES.get(kind, (f" + {kind}", kind.lower()))
     return Victim(made, f"{type(made.generator).__name__}{mode}", policy)

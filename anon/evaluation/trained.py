@@ -24,6 +24,7 @@ from anon.errors import UserError
 from anon.evaluation.judging import is_one
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
+from anon.plugs import check_has
 
 SHELF = Path("train") / "reconstruction"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -41,6 +42,16 @@ def newest(folder: str | Path | None, name: str) -> Path | None:
     return found[-1] if found else None
 
 
+def check_folder(folder: str | Path | None, multirun: str) -> None:
+    """See that the folder of a multirun's runs, if one is given, is one.
+
+    Raises:
+        UserError: it is none.
+    """
+    if folder is not None and not Path(folder).expanduser().is_dir():
+        raise UserError(f"protocol.folder={folder} is no folder; give that of the runs of attack={multirun}.")
+
+
 def attack_config(checkpoint: str) -> dict[str, str]:
     """The configuration of a trained attack: it is built, as names in YAML are, by the room above this one."""
     return {"_target_": "anon.apps.victims.trained_attack", "checkpoint": checkpoint}
@@ -52,9 +63,13 @@ def adversary(
     """The attack on the device, in eval mode; a partial is one that still wants the anonymizer (a parrot).
 
     Raises:
-        UserError: its training knew the judge, who would flatter it.
+        UserError: it is none, or its training knew the judge, who would flatter it.
     """
+    if not isinstance(attack, Mapping) or "_target_" not in attack:
+        raise UserError(f"{attack} is no attack that can be built (no _target_); choose one of conf/attack.")
     found: AttackLike | functools.partial = instantiate(attack)
+    if not isinstance(found, functools.partial):
+        check_has(found, "The attack", "images", "probe", "gallery", "judge")
     encoder = getattr(found, "encoder", None)
     if isinstance(encoder, Encoder) and is_one(judge, encoder):
         raise UserError(f"The attack was trained with the judge '{judge.name}', which flatters it; choose another.")

@@ -16,7 +16,6 @@ published pictures. No face is written, only figures.
 
 from __future__ import annotations
 
-import functools
 import io
 from collections import defaultdict
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from anon.anonymizers.contract import AnonymizerLike
+from anon.anonymizers.plugged import as_anonymizer
 from anon.attacks.contract import AttackLike
 from anon.attacks.victim import title_of
 from anon.errors import UserError
@@ -44,7 +44,7 @@ from anon.evaluation.harness.store import cache_of
 from anon.evaluation.judging import check_cosine, judge_notes
 from anon.evaluation.provenance import Provenance
 from anon.evaluation.shares import spread_ends
-from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, newest
+from anon.evaluation.trained import adversary, attack_config, check_folder, check_victim, learned_on, newest
 from anon.faces.contract import FaceSet, check_images, check_made, in_eight_bits, published
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
@@ -180,8 +180,7 @@ def attack_files(rule: TransferProtocol) -> dict[str, str]:
     """
     if not rule.victims:
         raise UserError("protocol.victims names no anonymizer.")
-    if rule.folder is not None and not Path(rule.folder).expanduser().is_dir():
-        raise UserError(f"protocol.folder={rule.folder} is no folder; give that of the runs of attack=transfer.")
+    check_folder(rule.folder, "transfer")
     found = {name: newest(rule.folder, name) for name in rule.victims}
     given = {name: str(file) for name, file in found.items() if file is not None} | dict(rule.attacks)
     if not given:
@@ -217,10 +216,7 @@ def _whom_they_learned(attacks: Mapping[str, AttackLike], victims: Mapping[str, 
 
 
 def _victim(made: Any, data: rules.Data, device: Any) -> AnonymizerLike:
-    victim = made(data=data) if isinstance(made, functools.partial) else made
-    if isinstance(victim, nn.Module):
-        victim.to(device).eval()
-    return cast(AnonymizerLike, victim)
+    return cast(AnonymizerLike, as_anonymizer(made, "One of protocol.victims", data).to(device).eval())
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ image. Graphs that were exported for one image only take any batch afterwards, a
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anon.commands import Parser, ended, in_utf8
 from anon.errors import UserError
 from anon.identity.contract import check_judge
 from anon.identity.encoder import RANDOM, Encoder, prepare
@@ -51,8 +52,8 @@ class OnnxJudge:
         path: str | Path | None,
         flip: bool = True,
         name: str | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
         bgr: bool = False,
         size: int | None = None,
         threshold: float | None = None,
@@ -148,8 +149,8 @@ def onnx_encoder(
     weights: str | None,
     name: str = "onnx",
     size: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
     layers: Sequence[str] | None = None,
     flip: bool = False,
     bgr: bool = False,
@@ -187,14 +188,19 @@ def _probe(recognizer: Recognizer) -> np.ndarray:
     return ((x - recognizer.mean) / recognizer.std).numpy()
 
 
-def main() -> None:
-    """List the layers of a file: name, channels x height x width, a star at the default IFSR layers."""
-    parser = argparse.ArgumentParser(description="List the layers of a recognition ONNX file.")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """List the layers of a file: name, channels x height x width, a star at the default IFSR layers.
+
+    Returns:
+        The exit code.
+    """
+    parser = Parser(prog="python -m anon.identity.onnx", description="List the layers of a recognition ONNX file.")
     parser.add_argument("file")
-    try:
-        backbone = OnnxBackbone(parser.parse_args().file)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from error
+    return ended(lambda: _list_layers(parser.parse_args(arguments).file))
+
+
+def _list_layers(file: str) -> None:
+    backbone = OnnxBackbone(file)
     side, mean, std = backbone.size, backbone.mean[0], backbone.std[0]
     print(f"{backbone.dim} numbers from {side} x {side} pixels; mean {mean:.4g}, std {std:.4g}")
     for name, shape in backbone.shapes.items():
@@ -202,4 +208,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_utf8()
+    sys.exit(main())

@@ -7,8 +7,6 @@ on that device; :func:`step_rng` makes one that a resumed run makes again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from kornia.enhance import jpeg_codec_differentiable
@@ -67,8 +65,8 @@ class Colours(nn.Module):
     def __init__(
         self,
         brightness: float = 0.3,
-        contrast: Sequence[float] = (0.9, 1.1),
-        saturation: Sequence[float] = (0.9, 1.1),
+        contrast: tuple[float, float] = (0.9, 1.1),
+        saturation: tuple[float, float] = (0.9, 1.1),
     ) -> None:
         super().__init__()
         self.brightness = float(brightness)
@@ -107,10 +105,10 @@ class View(nn.Module):
     def __init__(
         self,
         share: float = 0.5,
-        scale: Sequence[float] = (0.5, 1.0),
+        scale: tuple[float, float] = (0.5, 1.0),
         noise: float = 0.03,
         shift: float = 0.03,
-        jpeg: Sequence[float] | None = None,
+        jpeg: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.share, self.noise, self.shift = share, noise, shift

@@ -21,6 +21,7 @@ A weight of 0 means: logged, not trained, and computed only with ``log_unweighte
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,11 @@ class Term(nn.Module):
         unknown = sorted(set(self.of) - NAMES)
         if unknown:
             raise UserError(f"an objective's term is of '{unknown[0]}'; there are: {', '.join(sorted(NAMES))}.")
+        try:
+            inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).bind(*self.of)
+        except TypeError as error:
+            named = f"the loss {type(loss).__name__} cannot be taken of [{', '.join(self.of)}]"
+            raise UserError(f"{named} ({error}); see its docstring.") from error
 
     def forward(self, known: Mapping[str, Any]) -> Tensor:
         return self.loss(*(known[name] for name in self.of))

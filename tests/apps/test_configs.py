@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from anon.apps.config import choices, config_dir, plain_yaml
+from anon.apps.config import choices, config_dir
+from anon.apps.door.config import check_config
+from anon.apps.door.limits import limit_of
+from anon.apps.evaluate import SECTIONS
 
 EXPERIMENTS = choices("experiment")
 
@@ -30,20 +33,25 @@ def composed(name: str, *overrides: str) -> DictConfig:
         return compose(name, list(overrides))
 
 
-def targets(node: Any) -> set[str]:
-    if isinstance(node, list):
-        return set().union(*map(targets, node))
+def numbers(node: Any, path: str = "") -> Iterator[str]:
+    """Keys of numbers."""
     if isinstance(node, dict):
-        own = {node["_target_"]} if "_target_" in node else set()
-        return own.union(*map(targets, node.values()))
-    return set()
+        for key, value in node.items():
+            yield from numbers(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for value in node:
+            yield from numbers(value, path)
+    elif isinstance(node, (int, float)) and not isinstance(node, bool):
+        yield path
 
 
 def check(config: DictConfig) -> None:
-    config.run.dir = "somewhere"
-    plain_yaml(config)
-    for name in targets(OmegaConf.to_container(config, resolve=True)):
-        get_object(name)
+    """What ``train.py`` and ``evaluate.py`` check at the door; and every number has a range there."""
+    config = OmegaConf.masked_copy(config, SECTIONS) if config.task == "evaluate" else config
+    check_config(config)
+    loose = ("lacks.", "trainer.")  # conditions, and what Lightning checks
+    content = OmegaConf.to_container(config, resolve=True)
+    assert [key for key in numbers(content) if not key.startswith(loose) and limit_of(key) is None] == []
 
 
 def test_the_experiments_of_the_readme_exist() -> None:

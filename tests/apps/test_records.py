@@ -21,10 +21,8 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from anon.apps import checkpoints, loggers, runs
-from anon.apps.config import check_values
 from anon.errors import UserError
 from anon.faces.transit import check_room
 from tests.apps.conftest import HERE, Command, folder_of
@@ -160,15 +158,6 @@ def test_a_slip_leaves_no_folder(train: Command, tmp_path: Path, words: tuple[st
     assert not (tmp_path / "runs").exists()
     refused(train("experiment=tiny", "+model.wdith=4"), "unexpected keyword argument 'wdith'")
     assert not (tmp_path / "runs").exists()
-
-
-def test_words_where_numbers_are(train: Command, tmp_path: Path) -> None:
-    """Whatever key: those of data and model too."""
-    refused(train("experiment=fiva", "data.batch_size=many"), "data.batch_size=many is no number; by default it is 24")
-    refused(train("experiment=fiva", "model.lr=1e-4x"), "model.lr=1e-4x is no number")
-    check_values(OmegaConf.create({"steps": None}))
-    with pytest.raises(UserError, match="steps=-1 is no number of batches"):
-        check_values(OmegaConf.create({"steps": -1}))
 
 
 def test_an_allocation_without_srun(tmp_path: Path) -> None:

@@ -5,34 +5,32 @@ Exit codes: 0 done, 2 a mistake that you can mend.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from anon.errors import UserError
+from anon.commands import Parser, ended, in_utf8
 from anon.evaluation.compare import Better, compare
-from anon.printable import flat
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m anon.evaluation.compare", description=__doc__)
+    parser = Parser(prog="python -m anon.evaluation.compare", description=__doc__)
     parser.add_argument("runs", nargs="+", help="run folders, folders of them, multiruns, patterns")
     parser.add_argument("--out", type=Path, default=Path("compare"), help="folder of the files (default: compare)")
     for way in ("lower", "higher"):
         parser.add_argument(
             f"--{way}", action="append", default=[], metavar="METRIC", help=f"a metric of which {way} is better"
         )
-    given = parser.parse_args(arguments)
-    try:
+
+    def run() -> None:
+        given = parser.parse_args(arguments)
         better = Better(frozenset(given.lower), frozenset(given.higher))
         for path in compare(given.runs, given.out.expanduser(), better):
             print(path)
-    except UserError as error:
-        print(f"error: {flat(str(error)).strip()}", file=sys.stderr)
-        return 2
-    return 0
+
+    return ended(run)
 
 
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(main())

@@ -110,7 +110,7 @@ def found(paths: Sequence[str | Path]) -> list[Run]:
     folders: dict[Path, None] = {}
     for path in paths:
         for start in _matching(str(path)):
-            folders |= dict.fromkeys(inside.resolve() for inside in _runs_in(start))
+            folders |= dict.fromkeys(Path(os.path.realpath(inside)) for inside in _runs_in(start))
     runs = [_read(folder) for folder in folders]
     if not any(_is_run(run.folder) for run in runs):
         raise UserError(f"'{paths[0]}' holds no run; give run folders, such as runs/train/<experiment>/*.")

@@ -18,6 +18,7 @@ from anon.faces.detection.contract import Detector
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
+from anon.plugs import check_call, check_has
 from anon.provenance import code, made_of
 
 
@@ -64,10 +65,14 @@ def tools_of(metrics: DictConfig, device: torch.device) -> Tools:
     """The estimator of attributes and the detectors of the configuration, with their keys."""
     settings = cast(dict[str, Any], OmegaConf.to_container(metrics, resolve=True))
     attributes = None if settings.get("attributes") is None else instantiate(settings["attributes"])
+    if attributes is not None:
+        check_call(attributes, "metrics.attributes", "estimator(images)", "images")
     if isinstance(attributes, nn.Module):
         attributes.to(device).eval()
     chosen = {name: given for name, given in (settings.get("detectors") or {}).items() if given is not None}
     detectors = {name: instantiate(given) for name, given in chosen.items()}
+    for name, detector in detectors.items():
+        check_has(detector, f"metrics.detectors.{name}", "name", "has_points", "detect", "detect_batch")
     return Tools(
         attributes,
         "" if attributes is None else made_of(settings["attributes"], attributes),

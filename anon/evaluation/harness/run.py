@@ -53,6 +53,7 @@ from anon.evaluation.harness.suite import PLAIN, Combination, Plan, Suite, as_pl
 from anon.evaluation.judging import settings_of
 from anon.evaluation.protocol import Data
 from anon.identity.contract import JudgeLike
+from anon.plugs import check_call
 
 VERSIONS = ("torch", "torchmetrics", "numpy", "pytorch-lightning", "hydra-core")
 
@@ -98,6 +99,8 @@ def run(
 
     bench = Bench(suite, datasets, judge, tools, store, int(cfg.seed), torch.device(device))
     measures = {name: instantiate(suite.measures[name]) for plan in tables for name in plan.measures}
+    for name, measure in measures.items():
+        check_call(measure, f"protocol.measures.{name}", "measure(cell)", "cell")
     asked: dict[Combination, dict[str, None]] = {}
     for plan in tables:
         for one in plan.combinations:

@@ -24,6 +24,8 @@ from anon.evaluation.trained import newest
 NONE, CLEAN, PLAIN = "none", "clean", "default"
 APART, SAME = "apart", "same"  # enrolments
 RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does
+_BLOCK = {"data", "methods", "policies", "inputs", "defenses", "attacks", "dial"}  # of a grid
+_KINDS = {"title": "a text", "grid": "a list of products", "metrics": "a list of measures", "columns": "a mapping"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ class Suite(rules.Protocol):
     threshold: float | str | None = None
     reference: str | None = None
     enrolment: str = APART
+
+    def __post_init__(self) -> None:
+        """An anonymizer or an attack alone (``+attack@protocol.attacks.mine=<choice>``) is a whole entry."""
+        for kind, key in (("methods", "anonymizer"), ("attacks", "attack")):
+            entries = {name: _entry(kind, name, given, key) for name, given in getattr(self, kind).items()}
+            object.__setattr__(self, kind, entries)
 
 
 @dataclass(frozen=True, order=True)
@@ -111,14 +119,52 @@ def plans(suite: Suite) -> list[Plan]:
         raise UserError(f"protocol.enrolment={suite.enrolment} must be {APART} or {SAME}.")
     if suite.reference is not None:
         _known(suite.datasets, suite.reference, "protocol.reference", "datasets")
-    found = [_plan(suite, name, dict(table)) for name, table in suite.tables.items() if table is not None]
+    found = [_plan(suite, name, table) for name, table in suite.tables.items() if table is not None]
     if not found:
         raise UserError("protocol.tables names no table; choose experiment=table1, ..., or experiment=all.")
     return found
 
 
-def _plan(suite: Suite, name: str, table: dict[str, Any]) -> Plan:
+def _entry(kind: str, name: str, given: Any, key: str) -> Any:
+    where = f"protocol.{kind}.{name}"
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise UserError(f"{where}={given} is none; it needs {where}.{key}=<a part>.")
+    if "_target_" in given:
+        given = {key: given}
+    if key not in given and not (kind == "attacks" and isinstance(given.get("trained"), Mapping)):
+        raise UserError(f"{where} needs {key}, a part (_target_), as in +{key}@{where}.{key}=<choice>.")
+    return {"title": name, **given} if kind == "methods" else given
+
+
+def _table(where: str, given: Any) -> dict[str, Any]:
+    """A table whose entries are of the kinds that they must be.
+
+    Raises:
+        UserError: one is not.
+    """
+    table = dict(given) if isinstance(given, Mapping) else {}
+    for name, kind in (("title", str), ("grid", Sequence), ("metrics", Sequence), ("columns", Mapping)):
+        if not isinstance(table.get(name), kind) or (kind is Sequence and isinstance(table[name], str)):
+            raise UserError(f"{where} needs {name}, {_KINDS[name]}; see conf/table.")
+    for block in table["grid"]:
+        odd = sorted(set(block) - _BLOCK) if isinstance(block, Mapping) else [str(block)]
+        if odd:
+            near = get_close_matches(odd[0], _BLOCK, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(sorted(_BLOCK))}."
+            raise UserError(f"{where}.grid has '{odd[0]}', which no block of a grid has; {hint}")
+    if not table["grid"]:
+        raise UserError(f"{where}.grid is empty; name some methods.")
+    for name, column in table["columns"].items():
+        if not isinstance(column, Mapping) or "title" not in column:
+            raise UserError(f"{where}.columns.{name} needs a title, as in {{title: ID, better: lower}}.")
+    return table
+
+
+def _plan(suite: Suite, name: str, given: Any) -> Plan:
     where = f"protocol.tables.{name}"
+    table = _table(where, given)
     measures = tuple(_known(suite.measures, one, f"{where}.metrics", "measures") for one in table["metrics"])
     combinations: dict[Combination, None] = {}
     for block in table["grid"]:

@@ -16,13 +16,15 @@ from torch import nn
 
 from anon.anonymizers.composed import Anonymizer, Unchanged
 from anon.anonymizers.contract import AnonymizerLike
+from anon.anonymizers.plugged import as_anonymizer
 from anon.attacks.contract import AttackLike
 from anon.attacks.reconstruction import Reconstruction
 from anon.attacks.victim import describe, title_of
 from anon.defenses.contract import DefenseLike
-from anon.defenses.defended import Defended, complete
+from anon.defenses.defended import Defended, check_defense, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
+from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
 from anon.evaluation.judging import judge_notes
@@ -30,6 +32,7 @@ from anon.evaluation.modes import Basis, built_policy, reach_note
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
+from anon.plugs import check_call, check_has
 from anon.provenance import made_of
 from anon.weights.files import SHIPPED
 
@@ -149,8 +152,9 @@ class Workshop:
         base = self._base(given)
         encoder = getattr(base, "encoder", None)
         if encoder is None:  # a filter, or an anonymizer that brings its own policy
-            pristine = cast(nn.Module, base)
+            pristine = as_anonymizer(base, f"protocol.methods.{one.method}.anonymizer")
         else:
+            check_has(base, f"protocol.methods.{one.method}.anonymizer", "generator")
             self._check_judge(encoder, title)
             if chosen is None:
                 raise UserError("A generator needs a policy: name some in the table's grid (policies: [itm]).")
@@ -200,6 +204,7 @@ class Workshop:
             note = self._met(attack, one, "reconstruction")
             if isinstance(note, Needs):
                 return note
+        check_defense(made)
         if isinstance(made, ParameterNoise):
             method = self.method(one)
             if isinstance(method, Method) and not hasattr(method.pristine, "generator"):
@@ -327,6 +332,8 @@ class Workshop:
         """What is done to the combination's pictures before they are anonymized, and its key."""
         given = None if one.input == CLEAN else as_plain(self.suite.inputs[one.input])
         made = None if given is None else instantiate(given)
+        if made is not None and not isinstance(made, Turned):
+            check_call(made, f"protocol.inputs.{one.input}", "input(images)", "images")
         return made, key_of(input=made_of(given, made))
 
 

@@ -16,6 +16,7 @@ import os
 import sys
 from pathlib import Path
 
+from anon.commands import Parser, ended, in_utf8, number, whole
 from anon.errors import UserError
 from anon.faces.points import read_points
 from anon.faces.prepare.options import (
@@ -35,21 +36,10 @@ from anon.faces.prepare.verify import verify
 from anon.faces.prepare.workers import Limits
 from anon.printable import flat
 
-STOPPED = 130  # 128 + SIGINT, as a shell reports it
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    given = _parser().parse_args(arguments)
-    try:
-        _run(given)
-    except UserError as error:
-        print(f"error: {flat(str(error)).strip()}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command continues.", file=sys.stderr)
-        return STOPPED
-    return 0
+    return ended(lambda: _run(_parser().parse_args(arguments)), "stopped; the same command continues.")
 
 
 def _run(given: argparse.Namespace) -> None:
@@ -122,8 +112,8 @@ def array_task() -> tuple[int, int]:
         raise UserError("SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT must be numbers.") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m anon.faces.prepare", description=str(__doc__).split("\n")[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m anon.faces.prepare", description=str(__doc__).split("\n")[0])
     add = parser.add_argument
     add("--root", help="folder with photographs and videos, at any depth")
     add(
@@ -150,12 +140,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--score", type=float, help="least score of the detector (default: its own threshold)")
     add("--margin", type=float, default=0, help="how much more than the template to keep, 0.5: half as much again")
     add("--unit", type=int, default=1024, help="photographs a shard (default: %(default)s); a video counts as 64")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    add("--timeout", type=float, default=LIMITS.seconds, help="seconds an input may take without a sign of progress")
-    add("--memory", type=float, default=0, help="GiB of address space a worker may use (default: no limit)")
+    add("--workers", type=whole(1, 512), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    seconds = number(0.001, 1e6)
+    add("--timeout", type=seconds, default=LIMITS.seconds, help="seconds an input may take without a sign of progress")
+    add("--memory", type=number(0, 1e6), default=0, help="GiB of address space a worker may use (default: no limit)")
     add("--contact-sheet", action="store_true", help="also write contact-sheet.png, which shows the people")
     return parser
 
 
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(main())

@@ -6,12 +6,16 @@ Upper half: sixteen people, two pictures each; lower half: one person a row, one
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from anon import checksums
+from anon.commands import Parser, ended, in_utf8, path
+from anon.errors import UserError
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.render import render
 
@@ -44,7 +48,24 @@ def sheet(size: int = 128) -> Tensor:
     return torch.cat([row.transpose(0, 1).reshape(size, COLUMNS * size, 3) for row in rows])
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    parser = Parser(prog="python -m anon.faces.synthetic", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("file", type=path, nargs="?", default=Path("synthetic-faces.png"), help="the picture, a PNG")
+    return ended(lambda: _write(parser.parse_args(arguments).file))
+
+
+def _write(file: Path) -> None:
+    if file.suffix.lower() != ".png":
+        raise UserError(f"'{file}' is no name of a picture here; it ends with .png.")
+    try:
+        with checksums.written_whole(file) as stream:
+            Image.fromarray(sheet().numpy()).save(stream, "PNG", optimize=True)
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be written ({error.strerror or type(error).__name__}).") from error
+    print(file)
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else "synthetic-faces.png")
-    Image.fromarray(sheet().numpy()).save(target, optimize=True)
-    print(target)
+    in_utf8()
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The composed configuration, before anything is made of it: its parts, their settings, and none that nothing reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from anon.apps.config import plain_yaml
+from anon.apps.door.limits import of_other_types, out_of_range
+from anon.apps.door.parts import unfit
+from anon.apps.door.words import did_you_mean
+from anon.errors import UserError
+
+_LOOSE = ("lacks", "margins")  # values for others to read
+
+
+def check_config(config: DictConfig) -> None:
+    """Refuse a configuration that cannot be built or makes no sense; what defines its parts is imported, nothing built.
+
+    Raises:
+        UserError: the first of its faults, by the shortest name that it has.
+    """
+    plain_yaml(config)  # what has no value, or refers to nothing
+    begun = config.copy()
+    if OmegaConf.select(begun, "run.dir", default="") is None:
+        begun.run.dir = "runs"  # not known yet
+    content = cast(dict[str, Any], OmegaConf.to_container(begun, resolve=True))
+    for faults in (of_other_types(content), out_of_range(content), unfit(content), unread(config, content)):
+        # What one part takes from another (${data.size}) is told once, where it stands.
+        found = sorted(faults, key=lambda fault: (fault[0].count("."), len(fault[0])))
+        if found:
+            raise UserError(found[0][1])
+
+
+def unread(config: DictConfig, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Settings that the command line adds (``+stpes=5``) and no part or other setting takes, with the sentence."""
+    if not HydraConfig.initialized():
+        return
+    text = OmegaConf.to_yaml(config, resolve=False)
+    for word in HydraConfig.get().overrides.task:
+        found = re.match(r"\++([\w.]+)=", word)
+        if found is None or "@" in word.partition("=")[0]:
+            continue
+        key = found[1]
+        names = key.split(".")
+        if names[0] in _LOOSE or re.search(rf"\$\{{(oc\.select:)?{re.escape(key)}\b", text) or _is_read(content, names):
+            continue
+        beside = _inside(content, names[:-1])
+        others = [name for name in (beside if isinstance(beside, Mapping) else {}) if name != names[-1]]
+        yield key, f"nothing reads {key}{did_you_mean(names[-1], others)}"
+
+
+def _is_read(content: Mapping[str, Any], names: list[str]) -> bool:
+    """Whether a part takes the setting (its signature has been asked), is set by it, or is below a known one."""
+    node: Any = content
+    for name in names:
+        if isinstance(node, Mapping) and "_target_" in node:
+            return True
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return _has_part(node)
+
+
+def _has_part(node: Any) -> bool:
+    if isinstance(node, Mapping):
+        return "_target_" in node or any(map(_has_part, node.values()))
+    return isinstance(node, list) and any(map(_has_part, node))
+
+
+def _inside(node: Any, names: list[str]) -> Any:
+    for name in names:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node

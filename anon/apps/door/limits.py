@@ -1,0 +1,199 @@
+"""What a setting may be: ranges by dotted key, and the types of settings that no part takes.
+
+The types of all others are the annotations of what takes them (:mod:`anon.apps.door.parts`); what only a class knows,
+such as which sizes it can draw, it says itself. The first row that fits a key holds. Of a list each number is meant,
+and there must be one.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import translate
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+
+from anon.apps.door.parts import fits, misfit
+from anon.attributes.contract import Estimator
+from anon.evaluation.protocol import Data
+from anon.faces.detection.contract import Detector
+from anon.identity.contract import JudgeLike
+
+#: Intervals as in mathematics, ``whole`` before those of whole numbers -> keys, in which * stands for anything.
+RANGES = {
+    "whole [0, 4294967295]": "seed *.seed *.render_seed",  # what every library takes
+    # data
+    "whole [2, 200000]": "data.identities data.identities.train",  # an identity is told from another's
+    "whole [1, 200000]": "data.identities.*",
+    "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.min_images",
+    "whole [1, 65536]": "*.batch_size *.clip_frames *.calibration_images",
+    "whole [16, 4096]": "data.size protocol.size model.size *.input_size",
+    "whole [1, 4096]": "*.size",
+    "whole [0, 512]": "*.workers",
+    "whole [1, 512]": "*.threads *.blocks *.bottleneck *.depth *.deep discriminator.layers model.discriminator.layers",
+    # networks
+    "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
+    "whole [1, 8192]": "*.widths *.base *.mapping *.z_dim *.dim *.projection *.classes *.neighbours",
+    "(0, 8]": "generator.width model.generator.width",
+    "(0, 1000]": "*.head.s *.tau",
+    "[0, 2)": "*.head.m",
+    "(0, 100]": "*.std *.strength",
+    "[-100, 100]": "*.mean",
+    # training
+    "whole [1, inf)": "steps model.steps callbacks.*.steps *.defense.steps protocol.defenses.*.steps checkpoint_every "
+    "callbacks.*every *.active *.accumulate *.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last "
+    "*.patch *.window",
+    "whole [0, inf)": "*.warmup *.wait *.cooldown *.counts *.resumed_at",
+    "(0, inf)": "trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale *.threshold",
+    "[0, 1)": "*.betas *.ema *.zoom",
+    "(0, 1)": "*.embed *.far",
+    "(0, 1]": "model.decay *.view.scale *.defense.scale protocol.defenses.*.scale",
+    "[0, 1]": "*.share *.shares *.shift *.clear *.labels.margin *.max_eer",
+    "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance",
+    "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
+    "*.limit_val_batches",
+    "[0, 180]": "*.rotation *.yaw",
+    "[1, 100]": "*.jpeg *.quality",
+    "[-1, 1]": "*.m *.colour",
+    "(-inf, inf)": "*.weight *.dial.values",
+    # evaluation
+    "whole [2, 65536]": "*.most *.anchors protocol.measures.verification.points",
+    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.few *.probes",
+    "whole [1, 1000000000]": "*.keys",
+    "whole [0, 1000]": "*.grid_faces",
+    # Lightning's trainer, which checks its other settings itself
+    "whole [-1, inf)": "trainer.max_epochs trainer.max_steps trainer.num_sanity_val_steps",
+    "whole [1, 1e9]": "trainer.check_val_every_n_epoch trainer.log_every_n_steps",
+}
+
+_NAME = re.compile(r"(?!\.{1,2}$)[^/\0]+")  # of a folder
+TYPES: dict[str, Any] = {
+    **dict.fromkeys(("task", "experiment", "scale", "paths.runs"), str),
+    **dict.fromkeys(("ckpt_path", "output", "paths.cache", "metrics.lpips"), str | None),
+    "checkpoint": str,
+    "seed": int,
+    "steps": int | None,
+    "checkpoint_every": int,
+    "trust": str | list[str] | None,
+    "monitor": str | list[str] | None,
+    "cache": str | bool | None,
+    "logger.images": bool,
+    "metrics.detectors": Mapping[str, Detector | None] | None,
+    "metrics.attributes": Estimator | None,
+    "lacks": list[dict],
+    **dict.fromkeys(("run", "paths", "logger", "callbacks", "metrics"), dict),
+}
+BUILT: dict[str, Any] = {
+    "model": pl.LightningModule,
+    "data": pl.LightningDataModule | Data,
+    "trainer": pl.Trainer,
+    "judge": JudgeLike | None,
+}
+
+
+class Limit(NamedTuple):
+    """A range of numbers."""
+
+    least: float
+    most: float
+    above: bool  # ``least`` itself is none of them
+    below: bool  # ``most`` itself is none of them
+    whole: bool
+
+    @classmethod
+    def of(cls, text: str) -> Limit:
+        """
+        >>> Limit.of("whole [1, inf)").words(), Limit.of("(0, 1]").words()
+        ('a whole number of 1 or more', 'a number above 0, at most 1')
+        """
+        kind, ends = ("whole", text[6:]) if text.startswith("whole") else ("", text)
+        ends = ends.strip()
+        least, most = (float(end) for end in ends[1:-1].split(","))
+        return cls(least, most, ends[0] == "(", ends[-1] == ")", kind == "whole")
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is such a number."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return False
+        inside = self.least < value if self.above else self.least <= value
+        return inside and (value < self.most if self.below else value <= self.most) and math.isfinite(value)
+
+    def words(self) -> str:
+        """Such a number, in a sentence."""
+        kind = "a whole number" if self.whole else "a number"
+        least, most = (f"{end:.0f}" for end in (self.least, self.most))
+        if self.most == math.inf:
+            return kind + (
+                "" if self.least == -math.inf else f" above {least}" if self.above else f" of {least} or more"
+            )
+        if self.above:
+            return f"{kind} above {least}, {'below' if self.below else 'at most'} {most}"
+        return f"{kind} from {least} to {'below ' if self.below else ''}{most}"
+
+
+@functools.cache
+def _rows() -> list[tuple[re.Pattern[str], Limit]]:
+    return [
+        (re.compile("|".join(map(translate, patterns.split()))), Limit.of(text)) for text, patterns in RANGES.items()
+    ]
+
+
+def limit_of(key: str) -> Limit | None:
+    """The range of a setting; None where there is none."""
+    return next((limit for pattern, limit in _rows() if pattern.fullmatch(key)), None)
+
+
+def out_of_range(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Keys of a resolved configuration whose value is no such number, with the sentence."""
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        key = f"{path}.{name}" if path else str(name)
+        limit = None if value is None or value == "???" or isinstance(value, Mapping) else limit_of(key)
+        if isinstance(value, Mapping):
+            yield from out_of_range(value, key)
+        elif limit is not None:
+            each = value if isinstance(value, list) else [value]
+            if not each or not all(map(limit.holds, each)):
+                shown = str(value).lower() if isinstance(value, bool) else value
+                yield key, f"{key}={shown} must be {'one or more, each ' * isinstance(value, list)}{limit.words()}."
+
+
+def of_other_types(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys of :data:`TYPES` and :data:`BUILT` with another type, with the sentence."""
+    for key, hint in TYPES.items():
+        found = _at(content, key)
+        if found is not _ABSENT and found != "???" and not fits(found, hint):
+            yield key, misfit(key, found, hint)
+        elif key in ("task", "experiment", "scale") and isinstance(found, str) and not _NAME.fullmatch(found):
+            yield key, f"{key}='{found}' must be a name that a folder can have, without '/'."
+        elif key == "paths.runs" and found == "":
+            yield key, "paths.runs is empty; name a folder, such as paths.runs=runs."
+    for key, value in _texts(content):
+        if value.startswith("~") and re.match(r"~[\w.-]*(/|$)", value) and os.path.expanduser(value) == value:
+            yield key, f"{key}={value}: there is no such home folder."
+    for key, hint in BUILT.items():
+        found = content.get(key, _ABSENT)
+        if found is not _ABSENT and found != "???" and not fits(found, hint):
+            yield key, f"{misfit(key, found, hint).rstrip('.')}; conf/{key} has some."
+
+
+def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(node, str):
+        yield path, node
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
+        yield from _texts(value, f"{path}.{name}" if path else str(name))
+
+
+_ABSENT = object()
+
+
+def _at(content: Any, key: str) -> Any:
+    for name in key.split("."):
+        if not isinstance(content, Mapping) or name not in content:
+            return _ABSENT
+        content = content[name]
+    return content

@@ -1,0 +1,116 @@
+"""The words of a command line, before Hydra reads them, and what it has to say of them afterwards.
+
+Hydra's grammar knows few characters outside of quotes: neither ``data.root=~/faces`` nor a name with an umlaut is a
+value. What it cannot read and holds nothing that it gives a meaning to is text here, as it stands. A comma, a brace, a
+bracket, a parenthesis or a quote has a meaning, so such a text needs quotes, and the sentence says which.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from anon.errors import UserError
+
+_SETTING = re.compile(r"([+~]{0,2}[^=\s]+)=(.*)", re.DOTALL)
+_MEANING = set("[]{}(),'\"")  # of Hydra's grammar, outside of quotes
+_TAKES_A_WORD = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
+_TAKES_A_WORD |= {"--experimental-rerun", "--cfg", "-c", "--info", "-i"}
+
+
+def readable(words: Sequence[str], is_group: Callable[[str], bool] = lambda name: False) -> list[str]:
+    """The words with quotes around the values that Hydra cannot read without.
+
+    Args:
+        is_group: whether a name is that of a group of choices.
+
+    >>> readable(["data.root=/faces/Zoë", "steps=4", "model.betas=[0.5,0.9]"])
+    ['data.root="/faces/Zoë"', 'steps=4', 'model.betas=[0.5,0.9]']
+
+    Raises:
+        UserError: an option that there is none of, bytes that are no text, or a choice that is no name.
+    """
+    for word in words:
+        if word.startswith("="):
+            raise UserError(f"'{word}' is no setting; write <key>=<value>, such as steps=100.")
+        if re.search("[\ud800-\udfff]", word):
+            raise UserError(f"'{word}' is not UTF-8 text; rename the file or the folder, or name it by a link.")
+    _, unknown = get_args_parser().parse_known_args(list(words))
+    if unknown and not unknown[0].startswith("-"):
+        raise UserError(f"{unknown[0]} stands apart from the other settings; write the options before all of them.")
+    if unknown:
+        name = unknown[0].lstrip("-").partition("=")[0] or "steps"
+        raise UserError(f"{unknown[0]} is no option; settings are written without dashes, as in {name}=<value>.")
+    taken = [False, *(word in _TAKES_A_WORD for word in words)]
+    found = [word if skip or word.startswith("-") else _quoted(word) for word, skip in zip(words, taken, strict=False)]
+    for word in found:
+        group = word.partition("=")[0].partition("@")[0].lstrip("+")
+        if "=" in word and is_group(group) and _reads(word) and not _chooses(word):
+            raise UserError(f"{word} is no choice; a name of conf/{group} is, and '~{group}' leaves the group out.")
+    return found
+
+
+def _quoted(word: str) -> str:
+    found = _SETTING.fullmatch(word)
+    if found is None or set(found[2]) & _MEANING or "${" in found[2] or _reads(word):
+        return word
+    quoted = in_quotes(f"{found[1]}={os.path.expanduser(found[2])}")  # a shell leaves the ~ behind a = as it is
+    return quoted if _reads(quoted) else word
+
+
+def _reads(word: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
+
+
+def _chooses(word: str) -> bool:
+    override = OverridesParser.create().parse_override(word)
+    return override.is_sweep_override() or isinstance(override.value(), (str, list))
+
+
+def in_quotes(word: str) -> str:
+    """``key=value`` with the value as a text in Hydra's double quotes."""
+    key, _, value = word.partition("=")
+    value = re.sub(r'(\\*)(")', r'\1\1\\"', value)  # backslashes count only before a quote
+    value += "\\" * (len(value) - len(value.rstrip("\\")))
+    return f'{key}="{value}"'
+
+
+def unreadable(word: str) -> str:
+    """The sentence for a word that Hydra's grammar refuses."""
+    if _SETTING.fullmatch(word) is None:
+        return f"'{word}' is no setting; write <key>=<value>, such as steps=100."
+    key, _, value = word.partition("=")
+    if not _reads(in_quotes(word)):
+        return f"'{key}' is no name of a setting; keys are letters, digits, _ and dots, such as data.root=<folder>."
+    hint = shlex.quote(in_quotes(word))
+    return f"the value of {key}={value} cannot be read; a text with any of , [ ] {{ }} ( ) ' \" is quoted so: {hint}."
+
+
+def several(word: str) -> str:
+    """The sentence for a value with commas where one value belongs."""
+    key, _, value = word.partition("=")
+    return (
+        f"{word} is several values: add -m for a run of each, write {key}=[{value}] for a list, or "
+        f"{shlex.quote(in_quotes(word))} for a text with commas."
+    )
+
+
+def did_you_mean(name: str, known: Iterable[object]) -> str:
+    """The nearest of the known names as the end of a sentence, or nothing.
+
+    >>> did_you_mean("facenit", ["facenet", "onnx"])
+    "; did you mean 'facenet'?"
+    """
+    near = get_close_matches(name, [str(each) for each in known], 1)
+    return f"; did you mean '{near[0]}'?" if near else "."

@@ -1,0 +1,150 @@
+"""Every command of README.md and docs/*.md composes and passes the checks at the door.
+
+The kind: a command that the documentation prints and nobody had run (``data=packed data.size=112`` with a network of
+powers of two; a filter that is "any callable"). A command in a new document is collected by itself; a word that stands
+for something (``<faces>``, ``...``) becomes a name, and what needs more than this machine has is in :data:`NEEDS`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from anon.apps import ifsr, ship
+from anon.apps.config import config_dir
+from anon.apps.door.config import check_config
+from anon.apps.door.words import readable
+from anon.apps.evaluate import SECTIONS
+from anon.evaluation.compare.__main__ import main as compare
+from anon.evaluation.harness.suite import plans
+from anon.evaluation.report.__main__ import main as report
+from anon.faces.prepare.__main__ import _parser
+from anon.identity.onnx import main as onnx
+from tests.conftest import ROOT
+
+#: Words that need an extra or a cluster; the rest of their command is checked.
+NEEDS = ("-m", "+sweep=", "hydra/launcher=", "hydra.sweeper.", "model.lr=tag(")
+#: Commands of other programs.
+OTHERS = ("make", "pip", "wandb", ".venv/bin/")
+RUN = r"(?:python (?:train\.py|evaluate\.py|-m anon[\w.]+)|sbatch )"
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands() -> list[tuple[str, str]]:
+    """(document, command) of every block, fenced or indented, and of every line of code in a text."""
+    found: dict[tuple[str, str], None] = {}
+    for document in documents():
+        text = re.sub(r"\\\n\s*", " ", document.read_text(encoding="utf-8"))
+        fenced = False
+        for line in text.splitlines():
+            if line.startswith("```"):
+                fenced = not fenced
+            elif fenced or line.startswith("    "):
+                if re.match(rf"\s*({RUN}|{'|'.join(map(re.escape, OTHERS))})", line):
+                    found[document.name, line.strip()] = None
+            else:
+                found |= dict.fromkeys((document.name, each) for each in re.findall(rf"`({RUN}[^`]*)`", line))
+    return list(found)
+
+
+def words(command: str) -> list[str]:
+    """The words after the program, with names in the place of what they stand for."""
+    command = command.replace("--collection <name>", "--collection lfw").replace("experiment=<name>", "experiment=fiva")
+    command = command.replace(".<name>=", ".pixelate=").replace("[attack.pairs=96]", "attack.pairs=96")
+    command = re.sub(r"<[^>]*>|(?<==)\.\.\.|\$ANON_REAL", "something", command)
+    return [each for each in shlex.split(command, comments=True)[1:] if each != "..."]
+
+
+COMMANDS = commands()
+TRAINS = r"python (train|evaluate)\.py|sbatch .*(train|sweep)\w*\.sb"
+APPS = [(where, each) for where, each in COMMANDS if re.match(TRAINS, each)]
+MODULES = [(where, each) for where, each in COMMANDS if each.startswith("python -m") or "prepare.sh" in each]
+
+
+def test_all_are_collected() -> None:
+    """None falls between the lists, and there are as many as a reader sees."""
+    others = [each for _, each in COMMANDS if each.startswith(OTHERS)]
+    assert len(APPS) + len(MODULES) + len(others) == len(COMMANDS)
+    assert len(APPS) > 50 and len(MODULES) > 15
+    print(f"\n{len(APPS)} commands of the two scripts, {len(MODULES)} of modules, {len(others)} of other programs")
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The documentation's own method, ``conf/method/mine.yaml``, as it is printed, and a class for it."""
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (tmp_path / "method").mkdir()
+    block = re.search(r"```yaml\n(# conf/method/mine\.yaml.*?)```", text, re.DOTALL)
+    assert block is not None
+    (tmp_path / "method" / "mine.yaml").write_text(block[1], encoding="utf-8")
+    (tmp_path / "my_package.py").write_text(
+        "class MyAnonymizer:\n    def __init__(self, strength):\n        self.strength = strength\n"
+        "    def __call__(self, images):\n        return images * (1 - self.strength)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_package", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("where", "command"), APPS)
+def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
+    """Old code: ``data=packed data.root=packed/mine data.size=112`` is refused by the discriminator."""
+    program, *rest = shlex.split(command, comments=True)[:1] + words(command)
+    if program == "sbatch":
+        rest = rest[next(at for at, each in enumerate(rest) if each.endswith(".sbatch")) + 1 :]
+        rest = ["train.py", *(each for each in rest if "=" in each)]
+    app, *settings = rest
+    kept = [each for each in settings if not each.startswith(NEEDS)]
+    chosen = [re.sub(r"^([^=\[{]+=[^,\[{]*),[^=]*$", r"\1", each) if "-m" in settings else each for each in kept]
+    name = app.removesuffix(".py")
+    chosen += ["paths.runs=runs"] * bool({"attack=ladder", "attack=transfer"} & set(chosen))  # a job's, of a multirun
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose(name, [*readable(chosen), f"hydra.searchpath=[file://{mine}]"])
+    if name == "evaluate":
+        config = OmegaConf.masked_copy(config, SECTIONS)
+        check_config(config)
+        if config.protocol._target_.endswith("Suite"):
+            assert plans(instantiate(config.protocol))
+        return
+    check_config(config)
+    if config.get("generator") is not None and config.get("discriminator") is not None:
+        generator, discriminator = instantiate(config.generator).eval(), instantiate(config.discriminator).eval()
+        images = torch.zeros(1, 3, config.data.size, config.data.size)
+        given = (images,) if config.attack is not None else (images, torch.zeros(1, config.encoder.dim))
+        with torch.no_grad():
+            drawn = generator(*given)
+            drawn = drawn if config.attack is not None else drawn.image
+            assert drawn.shape == images.shape and discriminator(drawn).shape[0] == 1
+
+
+@pytest.mark.parametrize(("where", "command"), MODULES)
+def test_modules_take_the_words(
+    where: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = words(command)
+    module = "anon.faces.prepare" if "prepare.sh" in command else given[1]
+    rest = given[next(at for at, each in enumerate(given) if each.endswith(("prepare.sh", module))) + 1 :]
+    if module == "anon.faces.prepare":
+        if len(rest) > 4:  # else the program's name, or a part of a command
+            _parser().parse_args(rest)
+        return
+    if module == "anon.faces.synthetic":
+        return  # a picture, which takes a while; tests/apps/door/test_odd_inputs.py runs it
+    entry = {"apps.ifsr": ifsr.command, "apps.ship": ship.command, "evaluation.compare": compare}
+    entry |= {"evaluation.report": report, "identity.onnx": onnx}
+    if rest:
+        assert entry[module.removeprefix("anon.")](rest) == 2  # there is nothing of that name here
+        assert "--help" not in capsys.readouterr().err

@@ -1,0 +1,58 @@
+"""Wrong command lines: a sentence, exit code 2, and no run folder that ``last`` could find.
+
+The kind: a value was believed until something deep inside could not use it (a traceback), or could (a training that
+trained nothing, ``steps=-5``; an average outside of [0, 1], ``model.ema=2``; one identity). On the old code none of the
+fourteen that are named was refused before a run folder was made: nine reached the training, four were tracebacks when
+the parts were built, and one (``data.batch_size=0``) was a sentence that left its folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anon.apps.door.limits import RANGES, Limit
+from tests.apps.conftest import Command
+from tests.apps.door.lines import EVALUATE, NAMED, TRAIN
+from tests.apps.test_evaluate import SMALL
+
+
+def wrong(run: Command, tmp_path: Path, word: str, told: str, *rest: str) -> None:
+    key = word.lstrip("+~").partition("=")[0].partition("@")[0]
+    small = [each for each in SMALL if not each.startswith((f"{key}=", f"{key}.")) and key != "data"]
+    if word.startswith(("data.", "+data")):
+        small = [each for each in small if each.partition("=")[0] != key]
+    ended = run(*rest, *small, word)
+    assert ended.code == 2, (word, ended)
+    assert len(ended.err.strip().splitlines()) == 1, ended.err
+    assert ended.err.startswith("error: ") and told in ended.err, (word, ended.err)
+    assert not list((tmp_path / "runs").rglob("*")), word
+
+
+@pytest.mark.parametrize("word", ["steps=-5", "model.ema=2", "data.identities=1", "generator.widths=[]", "model.lrr=1"])
+def test_a_few(train: Command, tmp_path: Path, word: str) -> None:
+    wrong(train, tmp_path, word, {**NAMED, **TRAIN}[word])
+
+
+@pytest.mark.slow
+def test_wrong_lines(train: Command, evaluate: Command, tmp_path: Path) -> None:
+    for word, told in (NAMED | TRAIN).items():
+        wrong(train, tmp_path, word, told)
+    for word, told in EVALUATE.items():
+        wrong(evaluate, tmp_path, word, told, "checkpoint=shipped:fiva", *["protocol.far=0.01"] * ("far" not in word))
+    counts = len(NAMED), len(TRAIN) + len(EVALUATE)
+    print(f"\n{counts[0]} named and {counts[1]} other wrong command lines: a sentence and exit code 2 each, no folder")
+    assert counts[1] >= 60
+
+
+def test_ranges_are_of_numbers() -> None:
+    """Every row reads as an interval, and its ends are in it or out of it as its brackets say."""
+    for text in RANGES:
+        limit = Limit.of(text)
+        assert limit.least < limit.most and limit.words().startswith("a ")
+        if abs(limit.least) < 1e12:
+            kind = int if limit.whole else float
+            assert limit.holds(kind(limit.least)) is not limit.above
+        assert not limit.holds(True) and not limit.holds("1") and not limit.holds(float("nan"))
+    assert not Limit.of("whole [1, inf)").holds(1.0) and Limit.of("(0, 1]").holds(1)
