@@ -49,8 +49,9 @@ def started_at(folder: Path) -> float:
         return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
     with suppress(UserError, ValueError, OverflowError):
         return time.mktime(time.strptime(read_text(folder / "command.txt", MAX_YAML)[:19], _COMMAND))
-    with suppress(ValueError, OverflowError):
-        return time.mktime(time.strptime(folder.name[:19], _NAME))
+    for form, length in ((_NAME, 19), (_NAME[:8], 10)):  # the day alone will do
+        with suppress(ValueError, OverflowError):
+            return time.mktime(time.strptime(folder.name[:length], form))
     with suppress(OSError):
         return (folder / CONFIG).stat().st_mtime
     return 0.0

@@ -29,8 +29,8 @@ UNSET = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "MASTER_ADDR", "NODE
 class Tells(Tiny):
     """Each rank leaves in ``folder`` which process it is and what it was handed."""
 
-    def __init__(self, folder: str) -> None:
-        super().__init__()
+    def __init__(self, folder: str, steps: int) -> None:
+        super().__init__(steps=steps)
         self.folder = Path(folder)
 
     def on_train_start(self) -> None:

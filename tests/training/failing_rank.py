@@ -14,8 +14,8 @@ from tests.apps.tiny import Tiny
 class FailsOnOneRank(Tiny):
     """Raises in its sixth batch on rank ``fails``; every rank leaves its process id in ``folder`` first."""
 
-    def __init__(self, fails: int, folder: str) -> None:
-        super().__init__()
+    def __init__(self, fails: int, folder: str, steps: int) -> None:
+        super().__init__(steps=steps)
         self.fails, self.folder = fails, Path(folder)
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
