@@ -201,7 +201,7 @@ def test_odd_places_for_the_scripts(train: Command, evaluate: Command, tmp_path:
             ended_ = train("experiment=fiva", *words)
             assert ended_.code == 2 and len(ended_.err.strip().splitlines()) == 1, (what, words, ended_)
             count += 1
-        for words in ([f"checkpoint={place}"], ["checkpoint=shipped:fiva", f"metrics.lpips={place}"]):
+        for words in ([f"checkpoint={place}"], ["checkpoint=shipped:fiva", f"judge.encoder.weights={place}"]):
             ended_ = evaluate("experiment=fiva", *SMALL, "protocol.far=0.01", *words)
             assert ended_.code == 2 and ended_.err.strip().splitlines()[-1].startswith("error: "), (what, words, ended_)
             count += 1
