@@ -83,7 +83,7 @@ def test_one_failing_job_of_six(train: Command, tmp_path: Path) -> None:
     sweep = ("-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", "experiment=tiny")
     mistake = train(*sweep, "steps=1,2,abc,4,5,6")
     assert mistake.code == 2 and jobs_of(tmp_path) == {1, 2, 4, 5, 6}
-    sentence = "job 2 (experiment=tiny steps=abc paths.runs={}) failed: steps=abc is no number; by default it is 6"
+    sentence = "job 2 (experiment=tiny steps=abc paths.runs={}) failed: steps=abc must be a whole number or null"
     sentence = sentence.format(tmp_path / "runs")
     assert mistake.err.splitlines() == [
         f"error: {sentence}; the multirun goes on.",

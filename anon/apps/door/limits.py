@@ -27,9 +27,11 @@ from anon.identity.contract import JudgeLike
 RANGES = {
     "whole [0, 4294967295]": "seed *.seed *.render_seed",  # what every library takes
     # data
-    "whole [2, 200000]": "data.identities data.identities.train",  # an identity is told from another's
-    "whole [1, 200000]": "data.identities.*",
-    "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.min_images",
+    "whole [2, 200000]": "data.identities data.identities.train *.datasets.*.identities "
+    "*.datasets.*.identities.train",  # an identity is told from another's
+    "whole [1, 200000]": "data.identities.* *.datasets.*.identities.*",
+    "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.datasets.*.images "
+    "*.datasets.*.images.* *.datasets.*.clips *.datasets.*.clips.* *.min_images",
     "whole [1, 65536]": "*.batch_size *.clip_frames *.calibration_images",
     "whole [16, 4096]": "data.size protocol.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
@@ -52,7 +54,7 @@ RANGES = {
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far",
     "(0, 1]": "model.decay *.view.scale *.defense.scale protocol.defenses.*.scale",
-    "[0, 1]": "*.share *.shares *.shift *.clear *.labels.margin *.max_eer",
+    "[0, 1]": "*.max_damaged *.share *.shares *.shift *.clear *.labels.margin *.max_eer",
     "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.limit_val_batches",
@@ -93,6 +95,8 @@ BUILT: dict[str, Any] = {
     "trainer": pl.Trainer,
     "judge": JudgeLike | None,
 }
+
+_OR_FILE = ("protocol.threshold",)  # a number, or a file that has it
 
 
 class Limit(NamedTuple):
@@ -152,6 +156,8 @@ def out_of_range(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
     for name, value in node.items() if isinstance(node, Mapping) else ():
         key = f"{path}.{name}" if path else str(name)
         limit = None if value is None or value == "???" or isinstance(value, Mapping) else limit_of(key)
+        if key in _OR_FILE and isinstance(value, str):
+            limit = None
         if isinstance(value, Mapping):
             yield from out_of_range(value, key)
         elif limit is not None:
