@@ -49,13 +49,21 @@ def ended(task: Callable[[], object], stopped: str = "stopped.") -> int:
     except UserError as error:
         return refused(str(error))
     except OSError as error:
-        if error.filename is None or error.errno not in _PLACES:
+        sentence = of_a_place(error)
+        if sentence is None:
             raise
-        return refused(f"'{error.filename}' cannot be used ({error.strerror}).")
+        return refused(sentence)
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return STOPPED
     return 0
+
+
+def of_a_place(error: BaseException) -> str | None:
+    """The sentence for a place that the user named and that cannot be used; None for any other error."""
+    if not isinstance(error, OSError) or error.filename is None or error.errno not in _PLACES:
+        return None
+    return f"'{error.filename}' cannot be used ({error.strerror})."
 
 
 def refused(sentence: str) -> int:

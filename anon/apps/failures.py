@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from anon.apps.door.words import did_you_mean, several, unreadable
-from anon.commands import ended
+from anon.commands import ended, of_a_place
 from anon.errors import UserError
 from anon.printable import flat
 
@@ -58,8 +58,8 @@ def unwrapped() -> Iterator[None]:
     """A mistake that Hydra wrapped when it built a part is raised as it is, so that its run folder is removed."""
     try:
         yield
-    except InstantiationException as error:
-        sentence = explain(error)
+    except (InstantiationException, OSError) as error:
+        sentence = explain(error) if isinstance(error, InstantiationException) else of_a_place(error)
         if sentence is None:
             raise
         raise UserError(sentence) from error
@@ -75,6 +75,8 @@ def explain(error: BaseException) -> str | None:
     for link in causes(error):
         if isinstance(link, UserError):
             return flat(str(link)).strip()
+        if (sentence := of_a_place(link)) is not None:
+            return flat(sentence)
     if isinstance(error, InstantiationException):
         return _unbuilt(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
