@@ -46,7 +46,7 @@ def spelled(key: str, value: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_in_folders_of_any_name(train: Command, tmp_path: Path, name: str) -> None:
-    """A correct result: the run's folder is where it was asked for. Old code: 17 of 24 were no words of Hydra's."""
+    """A correct result: the run's folder is where it was asked for. Unquoted, 15 of the 24 are no words of Hydra's."""
     if name in ("null", "42"):
         ended = train("experiment=tiny", f"paths.runs={name}")
         assert ended.code == 2 and "must be a text" in ended.err
