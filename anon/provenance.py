@@ -10,8 +10,8 @@ a hash, and what nothing reaches does not either. Code of installed packages and
 version of the package stands for it. A string or path that names a file stands for the bytes in it.
 
 The walk is that of a graph: a function, a class or an object that was met before is referred to by its number, so it
-matters which of two functions stands where. What an object holds is asked of the object (:mod:`anon.contents`). One whose
-content cannot be told gives a hash that no other process finds again (:data:`UNSHARED`): never an equal one.
+matters which of two functions stands where. What an object holds is asked of the object (:mod:`anon.contents`). One
+whose content cannot be told gives a hash that no other process finds again (:data:`UNSHARED`): never an equal one.
 
 A call that is not written down as a name cannot be followed: methods of a function's arguments, which are objects that
 have a hash of their own; members of a module of this package whose names are put together when the function runs, and
@@ -78,13 +78,16 @@ _told: set[str] = set()  # what has been said to be untold
 _tokens: dict[object, tuple[object, str]] = {}  # of untold things, which they hold, so that no id is used twice
 
 
-def made_of(*parts: object) -> str:
+def made_of(*parts: object, versions: bool = True) -> str:
     """SHA-256 of objects of any kind: modules, instances with their settings, functions with their closures, values.
+
+    Args:
+        versions: those of the packages that they use count.
 
     >>> made_of([1, "a"]) == made_of([1, "a"]) != made_of([2, "a"])
     True
     """
-    return _Trace().of(parts)
+    return _Trace(versions=versions).of(parts)
 
 
 @functools.cache
@@ -105,9 +108,11 @@ class _Trace:
 
     Args:
         seen: what another walk has met, of which this one is a part.
+        versions: see :func:`made_of`.
     """
 
-    def __init__(self, seen: Mapping[int, tuple[int, object]] | None = None) -> None:
+    def __init__(self, seen: Mapping[int, tuple[int, object]] | None = None, versions: bool = True) -> None:
+        self._versions = versions
         self._packages: set[str] = set()  # with their versions
         self._seen = dict(seen or {})  # holds the objects, so that no id is used twice
         self._queue: list[Any] = []
@@ -173,10 +178,14 @@ class _Trace:
 
     def _unordered(self, values: Iterable[Any]) -> list[str]:
         """Of a set: in the order of what its members would be alone."""
-        alone = [
-            (self._value(each) if type(each) in _ALONE else _Trace(self._seen).of([each]), each) for each in values
-        ]
+        alone = [(self._value(each) if type(each) in _ALONE else self._alone(each), each) for each in values]
         return [self._value(each) for _, each in sorted(alone, key=lambda pair: pair[0])]
+
+    def _alone(self, value: Any) -> str:
+        walk = _Trace(self._seen, self._versions)
+        digest = walk.of([value])
+        self.shared &= walk.shared
+        return digest
 
     def _tensor(self, value: Tensor) -> str:
         if value.is_meta:
@@ -308,7 +317,7 @@ class _Trace:
         if name in _ASIDE:
             return True
         package = library(name)
-        if package:
+        if package and self._versions:
             self._packages.add(f"{package} {version(package)}")
         return package is not None
 

@@ -2,7 +2,7 @@
 
 The kind of mistake: contents are read from the types that somebody thought of, and all others hash as equal. Found in:
 objects of Python's own classes (namespaces, deques, arrays, seeds, descriptors, files), of packages' in C,
-bound built-ins, private slots, attributes of a kind of dict, objects in an array, masks; functions that were told apart by
+bound built-ins, private slots, attributes of a kind of dict, objects in an array, masks; functions told apart by
 their names, in no order; folders, the environment. What tells nothing was equal to all of its type.
 """
 
