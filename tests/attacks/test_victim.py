@@ -127,7 +127,7 @@ class Given:
 )
 @pytest.mark.parametrize("name", ["_setting", "setting"])
 def test_a_setting_of_any_kind_tells_two_filters_apart(name, one, other):
-    """The kind: a comparison that sees only public plain values. Tensors, dicts, numpy's numbers, paths and code, too."""
+    """The kind: a comparison sees only public plain values. So it was for tensors, dicts, paths and code, too."""
     assert compare(describe(Given(one, name)), describe(Given(one, name))) == (False, None, True)
     found = compare(describe(Given(one, name)), describe(Given(other, name)))
     assert found.stranger and "learned Given" in found.note
