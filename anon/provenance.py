@@ -209,7 +209,7 @@ class _Trace:
 
     def _text(self, value: str | PurePath) -> str:
         """A text; of the name of a file or a folder the bytes in it, wherever it lies."""
-        if UNSHARED in str(value):
+        if UNSHARED in str(value) and str(value) != UNSHARED:  # a key of such a hash, not this constant
             self.shared = False
         try:
             found = contents.behind(value)
