@@ -9,37 +9,49 @@ filter. What is hashed is the compiled code without docstrings and line numbers,
 a hash, and what nothing reaches does not either. Code of installed packages and of Python itself is not followed: the
 version of the package stands for it. A string or path that names a file stands for the bytes in it.
 
+The walk is that of a graph: a function, a class or an object that was met before is referred to by its number, so it
+matters which of two functions stands where. What an object holds is asked of the object (:mod:`anon.contents`). One
+whose content cannot be told gives a hash that no other process finds again (:data:`UNSHARED`): never an equal one.
+
 A call that is not written down as a name cannot be followed: methods of a function's arguments, which are objects that
-have a hash of their own.
+have a hash of their own; members of a module of this package whose names are put together when the function runs, and
+variables of the environment whose names are; what a file holds whose name is put together so.
 """
 
 from __future__ import annotations
 
-import contextlib
+import datetime
+import decimal
 import enum
+import fractions
 import functools
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
+import secrets
 import sys
-import sysconfig
 import types
-from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
-from pathlib import Path, PurePath
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anon import checksums
+from anon import checksums, contents
 from anon.compiled import Compiled, compiled
+from anon.installed import is_module, library, version
+
+#: Begins a hash, and every key of such a hash, that another process does not find again.
+UNSHARED = "unshared-"
 
 #: These keep results and talk about them, and make none.
 _ASIDE = {"anon.provenance", "anon.compiled", "anon.checksums", "anon.progress", "anon.errors", "anon.faces.cache"}
-_ASIDE |= {"anon.evaluation.harness.store"}
+_ASIDE |= {"anon.evaluation.harness.store", "anon.contents", "anon.installed"}
 #: Entries of a class that change no result, or that Python adds on its way.
 _OF_CLASSES = {"__doc__", "__module__", "__dict__", "__weakref__", "__annotations__", "__annotate__"}
 _OF_CLASSES |= {
@@ -52,18 +64,30 @@ _OF_CLASSES |= {
 }
 _OF_MODULES = set(vars(nn.Module())) - {"training", "_parameters", "_buffers", "_modules"}
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
-_BY_STRING = {"globals", "vars", "eval", "exec", "import_module", "__import__"}  # names are looked up in strings
-_SOLD_AS = {"PIL": "pillow", "cv2": "opencv-python-headless", "hydra": "hydra-core"}  # others take a second to find
-_PLAIN = (bool, int, float, complex, range, slice, type(None), type(...), torch.dtype, torch.device, np.generic)
+_BY_STRING = {"globals", "vars", "eval", "exec", "import_module", "__import__", "modules"}  # looked up in strings
+_TEXTS = {"__doc__", "__annotations__", "get_type_hints"}  # of what a function names, where it reads them
+_MEMORY = {"dispatch_cache", "cache_token", "_clear_cache"}  # of functools.singledispatch
+_EXACT = frozenset({bool, int, float, complex, range, type(None), type(...), type(NotImplemented)})
+_ALONE = _EXACT | {str, bytes}  # their lines do not depend on what was met before
+#: Equal ones may be one object or several, as Python likes.
+_VALUES: tuple[type, ...] = (
+    *(re.Pattern, decimal.Decimal, fractions.Fraction, uuid.UUID, types.GenericAlias),
+    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
+)
+_told: set[str] = set()  # what has been said to be untold
+_tokens: dict[object, tuple[object, str]] = {}  # of untold things, which they hold, so that no id is used twice
 
 
-def made_of(*parts: object) -> str:
+def made_of(*parts: object, versions: bool = True) -> str:
     """SHA-256 of objects of any kind: modules, instances with their settings, functions with their closures, values.
+
+    Args:
+        versions: those of the packages that they use count.
 
     >>> made_of([1, "a"]) == made_of([1, "a"]) != made_of([2, "a"])
     True
     """
-    return _Trace().of(parts)
+    return _Trace(versions=versions).of(parts)
 
 
 @functools.cache
@@ -80,93 +104,151 @@ def code(*definitions: Callable[..., Any]) -> str:
 
 
 class _Trace:
-    """One walk. Definitions are queued and hashed once each; what they refer to becomes part of the hash."""
+    """One walk. What it meets is numbered; definitions are queued and hashed once each, in an order that is theirs.
 
-    def __init__(self) -> None:
-        self._found: set[str] = set()  # hashes of definitions, versions of packages
-        self._seen: dict[int, tuple[int, object]] = {}  # holds the objects, so that no id is used twice
+    Args:
+        seen: what another walk has met, of which this one is a part.
+        versions: see :func:`made_of`.
+    """
+
+    def __init__(self, seen: Mapping[int, tuple[int, object]] | None = None, versions: bool = True) -> None:
+        self._versions = versions
+        self._packages: set[str] = set()  # with their versions
+        self._seen = dict(seen or {})  # holds the objects, so that no id is used twice
         self._queue: list[Any] = []
         self._modules: set[tuple[str, frozenset[str]]] = set()
+        self.shared = True
 
-    def of(self, parts: tuple[object, ...]) -> str:
+    def of(self, parts: Iterable[object]) -> str:
         rows = [self._value(part) for part in parts]
         while self._queue:
             definition = self._queue.pop()
             follow = self._class if isinstance(definition, type) else self._function
-            self._found.add(_sha(follow(definition)))
-        return _sha([*rows, *sorted(self._found)])
+            rows.append(f"{self._seen[id(definition)][0]} {_sha(follow(definition))}")
+        digest = _sha([*rows, *sorted(self._packages)])
+        return digest if self.shared else UNSHARED + digest
 
     # values
 
     def _value(self, value: Any) -> str:
         """A line that is the same for the same value, in every process; definitions in it are queued."""
-        if isinstance(value, enum.Enum):
-            return f"{self._kind(value)}.{value.name}"
-        if isinstance(value, (str, PurePath)):
-            return _text(value)
-        if isinstance(value, (bytes, bytearray)):
-            return f"bytes {hashlib.sha256(value).hexdigest()}"
-        if isinstance(value, _PLAIN):
+        kind = type(value)
+        if kind in _EXACT or isinstance(value, (torch.dtype, torch.device)):
             return repr(value)
+        if kind is str or isinstance(value, PurePath):
+            return self._text(value)
+        if kind in (bytes, bytearray):
+            return f"bytes {hashlib.sha256(value).hexdigest()}"
+        if isinstance(value, enum.Enum):
+            return f"{self._kind(value)}.{value._name_} {self._value(value._value_)}"
         if isinstance(value, Tensor):
-            return checksums.of_tensor(value)
-        if isinstance(value, np.ndarray):
-            content = repr(value.tolist()).encode() if value.dtype.hasobject else np.ascontiguousarray(value).data
-            return f"{value.shape} {value.dtype} {hashlib.sha256(content).hexdigest()}"
+            return self._tensor(value)
+        if isinstance(value, (np.ndarray, np.generic)):
+            return self._array(value)
         if isinstance(value, types.ModuleType):
             return self._module(value, frozenset())
-        if isinstance(value, (tuple, frozenset)):  # equal ones may be one object or several, as Python likes
-            rows = [self._value(each) for each in value]
-            return f"{self._kind(value)} {rows if isinstance(value, tuple) else sorted(rows)}"
+        if isinstance(value, (tuple, frozenset, *_VALUES)) or (
+            kind.__module__ == "typing" and not isinstance(value, type)
+        ):
+            return self._part(value)
         new = id(value) not in self._seen
         number, _ = self._seen.setdefault(id(value), (len(self._seen), value))
         if isinstance(value, (type, types.FunctionType)):
             if new:
                 self._queue.append(value)
-            return f"{value.__module__}.{value.__qualname__}"
+            return f"{contents.home(value)}.{value.__qualname__} number {number}"
         return self._part(value) if new else f"number {number}"
 
     def _part(self, value: Any) -> str:
         """A value that may hold others."""
-        if isinstance(value, types.BuiltinFunctionType):
-            self._outside(str(value.__module__))
-            return f"{value.__module__}.{value.__qualname__}"
-        inner = _inside(value)
-        if inner is not None:
-            return f"{self._kind(value)} {[self._value(each) for each in inner]}"
-        if isinstance(value, dict):
-            rows = [f"{self._value(key)}: {self._value(each)}" for key, each in value.items()]
-            return f"{self._kind(value)} {rows}"
-        if isinstance(value, (list, set)):
-            rows = [self._value(each) for each in value]
-            return f"{self._kind(value)} {rows if isinstance(value, list) else sorted(rows)}"
+        kind = type(value)
+        if kind is dict:
+            return f"dict {_sha([f'{self._value(key)}: {self._value(each)}' for key, each in value.items()])}"
+        if kind in (list, tuple):
+            return f"{kind.__name__} {_sha([self._value(each) for each in value])}"
+        if kind in (set, frozenset):
+            return f"{kind.__name__} {_sha(self._unordered(value))}"
+        plain = contents.plain(value)
+        if plain is not value:  # a kind of text, list, ...
+            return f"{self._kind(value)} {self._value(plain)} {self._value(contents.attributes(value))}"
         return f"{self._kind(value)} {self._state(value)}"
 
     def _kind(self, value: object) -> str:
         return self._value(type(value))
 
-    def _state(self, value: Any) -> list[str]:
-        """All settings and tensors of an instance, but for what it works out by itself and remembers."""
+    def _unordered(self, values: Iterable[Any]) -> list[str]:
+        """Of a set: in the order of what its members would be alone."""
+        alone = [(self._value(each) if type(each) in _ALONE else self._alone(each), each) for each in values]
+        return [self._value(each) for _, each in sorted(alone, key=lambda pair: pair[0])]
+
+    def _alone(self, value: Any) -> str:
+        walk = _Trace(self._seen, self._versions)
+        digest = walk.of([value])
+        self.shared &= walk.shared
+        return digest
+
+    def _tensor(self, value: Tensor) -> str:
+        if value.is_meta:
+            return self._untold(value, "a tensor without numbers (meta)")
+        plain = value.to_dense() if value.layout != torch.strided else value
+        plain = plain.dequantize() if plain.is_quantized else plain.resolve_conj().resolve_neg()
+        rows = [self._kind(value)] if type(value) not in (Tensor, nn.Parameter) else []
+        rows += [self._value(vars(value))] if vars(value) else []
+        return " ".join([checksums.of_tensor(plain), *([] if plain is value else [str(value.layout)]), *rows])
+
+    def _array(self, value: np.ndarray | np.generic) -> str:
+        plain = np.asarray(value)
+        if plain.dtype.hasobject:
+            content = self._value(plain.tolist())
+        else:
+            content = hashlib.sha256(np.ascontiguousarray(plain).reshape(-1).view(np.uint8).data).hexdigest()
+        row = f"{plain.shape} {plain.dtype} {content}"
+        if type(value) is np.ndarray or isinstance(value, np.memmap):
+            return row
+        return f"{self._kind(value)} {row} {self._value(contents.attributes(value))}"
+
+    def _text(self, value: str | PurePath) -> str:
+        """A text; of the name of a file or a folder the bytes in it, wherever it lies."""
+        if UNSHARED in str(value) and str(value) != UNSHARED:  # a key of such a hash, not this constant
+            self.shared = False
+        try:
+            found = contents.behind(value)
+        except contents.Untold as untold:
+            return self._untold(str(value), str(untold))
+        return repr(str(value)) if found is None else found
+
+    def _untold(self, value: Any, what: str) -> str:
+        """Another line in every process; in this one the same for the same object."""
+        self.shared = False
+        if what not in _told:
+            _told.add(what)
+            print(
+                f"nobody can tell what is in {what}: what is made with it is not kept for later runs", file=sys.stderr
+            )
+        name = value if isinstance(value, str) else id(value)
+        return _tokens.setdefault(name, (value, secrets.token_hex(16)))[1]
+
+    def _state(self, value: Any) -> str:
+        """All settings and tensors of an instance."""
         kind = type(value)
-        if kind.__module__.startswith("anon.evaluation.harness.") and isinstance(getattr(value, "key", None), str):
-            return [str(value.key)]  # it has been hashed as a whole
-        if isinstance(value, torch.Generator):
-            return [checksums.of_tensor(value.get_state())]
-        if _library(kind.__module__) == "":
-            return [repr(value)] if kind.__module__ in ("re", "datetime", "decimal", "fractions", "uuid") else []
-        slots = {name for base in kind.__mro__ for name in _names(vars(base).get("__slots__", ()))}
-        state = {name: getattr(value, name) for name in slots if not name.startswith("__") and hasattr(value, name)}
-        state |= getattr(value, "__dict__", {})
+        if contents.home(kind).startswith("anon.evaluation.harness.") and isinstance(getattr(value, "key", None), str):
+            return self._text(value.key)  # it has been hashed as a whole
+        if isinstance(value, types.BuiltinFunctionType):
+            self._outside(str(value.__module__))
+        self._outside(contents.home(kind))
+        try:
+            found = contents.held(value)
+        except contents.Untold as untold:
+            return self._untold(value, str(untold))
         if isinstance(value, nn.Module):
-            hooks = {name: list(state[name].values()) for name in _HOOKS}
-            state = {name: each for name, each in state.items() if name not in _OF_MODULES} | hooks
-        own = [name for name in state if not isinstance(_static(kind, name), functools.cached_property)]
-        return [f"{name} {self._value(state[name])}" for name in sorted(own)]
+            hooks = [(name, list(vars(value)[name].values())) for name in _HOOKS]
+            found = [pair for pair in found if pair[0] not in _OF_MODULES] + hooks
+        return _sha([self._value(each) for each in found])
 
     # definitions
 
     def _class(self, kind: type) -> list[str]:
-        if self._outside(kind.__module__):
+        if self._outside(contents.home(kind)):
             return []
         members = {name: each for name, each in vars(kind).items() if name not in _OF_CLASSES}
         rows = [f"{name} {self._value(members[name])}" for name in sorted(members)]
@@ -178,8 +260,8 @@ class _Trace:
         if home in _ASIDE:
             return []
         rows = [written.digest, self._value(function.__defaults__), self._value(function.__kwdefaults__)]
-        rows += [f"{name} {self._value(each)}" for name, each in sorted(vars(function).items())]
-        rows += [self._value(cell.cell_contents) for cell in function.__closure__ or () if _filled(cell)]
+        beside = [*sorted(vars(function).items()), *_closure(function)]
+        rows += [f"{name} {self._value(each)}" for name, each in beside if home != "functools" or name not in _MEMORY]
         if not self._outside(home):
             rows += self._names(function, written, home)
         return rows
@@ -193,13 +275,17 @@ class _Trace:
                 rows.append(f"{name} {self._reference(known[name], written.names)}")
             if own is not None and (member := _static(own, name)) is not None:
                 rows.append(f"self.{name} {self._value(member)}")
+        if written.names & _TEXTS:
+            rows += [self._value(_texts(each)) for each in (own, *(known.get(name) for name in sorted(written.names)))]
         for module in sorted(_imported(written, known)):
             rows.append(self._import(module, written.names))
         if not home.startswith("anon."):
-            rows += [_text(each) for each in sorted(written.strings)]
+            rows += [self._text(each) for each in sorted(written.strings)]
+            if written.names & {"environ", "getenv"}:
+                rows += [f"{each}={os.environ.get(each)!r}" for each in sorted(written.strings) if "\0" not in each]
             if written.names & _BY_STRING and home in sys.modules:
                 rows.append(self._module(sys.modules[home], written.names))
-                rows += [self._import(each, written.names) for each in sorted(written.strings) if _is_module(each)]
+                rows += [self._import(each, written.names) for each in sorted(written.strings) if is_module(each)]
         return rows
 
     def _reference(self, value: Any, names: frozenset[str]) -> str:
@@ -215,7 +301,7 @@ class _Trace:
         self._modules.add((name, names))
         by_name = name.split(".")[0] in ("anon", "__main__")  # a notebook's globals hold results, too
         chosen = {key: each for key, each in vars(module).items() if (key in names if by_name else _own(key, each))}
-        return f"{name} {[f'{key} {self._reference(chosen[key], names)}' for key in sorted(chosen)]}"
+        return f"{name} {_sha([f'{key} {self._reference(chosen[key], names)}' for key in sorted(chosen)])}"
 
     def _import(self, name: str, names: frozenset[str]) -> str:
         if self._outside(name):
@@ -230,48 +316,21 @@ class _Trace:
         """Whether code of this module is not followed; notes the version of its package."""
         if name in _ASIDE:
             return True
-        package = _library(name)
-        if package:
-            self._found.add(f"{package} {_version(package)}")
+        package = library(name)
+        if package and self._versions:
+            self._packages.add(f"{package} {version(package)}")
         return package is not None
 
 
 def _sha(rows: list[str]) -> str:
+    """Of lines without line ends; short, so that what is nested deep does not grow with its depth."""
     return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _text(value: str | PurePath) -> str:
-    """A text; of a file's name the bytes in it, wherever it lies."""
-    text = str(value)
-    if 0 < len(text) < 1024 and "\0" not in text and "\n" not in text:
-        file = Path(text).expanduser() if text.startswith("~/") else Path(text)
-        try:
-            if file.is_file():
-                return f"file {checksums.of_unchanged_file(file)}"
-        except OSError:
-            return repr(text)
-    return repr(text)
-
-
-def _inside(value: Any) -> list[Any] | None:
-    """What a wrapper of functions holds; None where it is none."""
-    if isinstance(value, functools.partial):
-        return [value.func, value.args, value.keywords]
-    if isinstance(value, types.MethodType):
-        return [value.__func__, value.__self__]
-    if isinstance(value, property):
-        return [value.fget, value.fset]
-    if isinstance(value, functools.cached_property):
-        return [value.func]
-    if isinstance(value, (classmethod, staticmethod, functools._lru_cache_wrapper)):
-        return [value.__wrapped__]
-    return None
 
 
 def _static(kind: type, name: str) -> Any:
     """An entry of a class of ours, or of such a base of it; None without one."""
     owner = next((base for base in kind.__mro__ if name in vars(base)), None)
-    return None if owner is None or _library(owner.__module__) is not None else vars(owner)[name]
+    return None if owner is None or library(owner.__module__) is not None else vars(owner)[name]
 
 
 def _own_class(function: types.FunctionType) -> type | None:
@@ -289,8 +348,8 @@ def _imported(written: Compiled, known: Mapping[str, Any]) -> Iterator[str]:
         package = str(known.get("__package__") or known.get("__name__"))
         full = importlib.util.resolve_name("." * level + name, package) if level else name
         yield full
-        if _library(full) is None:
-            yield from (inner for each in members if _is_module(inner := f"{full}.{each}"))
+        if library(full) is None:
+            yield from (inner for each in members if is_module(inner := f"{full}.{each}"))
 
 
 def _own(name: str, value: Any) -> bool:
@@ -298,62 +357,23 @@ def _own(name: str, value: Any) -> bool:
     if isinstance(value, types.ModuleType):
         return not value.__name__.startswith("anon.")
     home = getattr(value, "__module__", None) if isinstance(value, (type, types.FunctionType)) else None
-    return not name.startswith("__") and (home is None or not (home.startswith("anon.") or _library(home) is not None))
+    return not name.startswith("__") and (home is None or not (home.startswith("anon.") or library(home) is not None))
 
 
-def _filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:  # a name that is not bound yet
-        return False
+def _closure(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Names and values of what a function closes over; "unbound" for a name that is not bound yet."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:
+            yield f"unbound {name}", None
 
 
-def _names(slots: Any) -> tuple[str, ...]:
-    return (slots,) if isinstance(slots, str) else tuple(slots)
-
-
-@functools.cache
-def _is_module(name: str) -> bool:
-    """Whether a text is the name of a module that can be imported."""
-    if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name) is None:
-        return False
-    if name in sys.modules:
-        return True
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError, AttributeError):
-        return False
-
-
-@functools.cache
-def _library(name: str) -> str | None:
-    """The package that a module was installed with; "" for Python's own, None for a module that somebody works on."""
-    top = name.partition(".")[0]
-    if top in ("anon", "__main__"):
+def _texts(definition: Any) -> tuple[str, str] | None:
+    """Docstring and annotations of a class or a function of ours, as text."""
+    if not isinstance(definition, (type, types.FunctionType)) or library(definition.__module__) is not None:
         return None
-    file = getattr(sys.modules.get(name), "__file__", None)
-    if file is None and _is_module(name) and name not in sys.modules:
-        file = getattr(importlib.util.find_spec(name), "origin", None)
-    if file is None or not Path(file).is_absolute():
-        if top in sys.stdlib_module_names:
-            return ""
-        return top if _is_module(name) and _version(top) else None
-    parts = Path(file).parts
-    if "site-packages" in parts or "dist-packages" in parts:
-        return top
-    standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    return "" if any(str(file).startswith(f"{folder}/") for folder in standard) else None
-
-
-@functools.cache
-def _version(package: str) -> str:
-    """Of what was installed by the name that is imported, or by another; "" for what was not."""
-    for name in (package, _SOLD_AS.get(package, package)):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            return metadata.version(name)
-    return " ".join(sorted({metadata.version(name) for name in _distributions().get(package, ())}))
-
-
-@functools.cache
-def _distributions() -> Mapping[str, list[str]]:
-    return metadata.packages_distributions()
+    try:
+        return repr(definition.__doc__), repr(definition.__annotations__)
+    except NameError:  # annotations that are worked out when they are asked for
+        return repr(definition.__doc__), ""

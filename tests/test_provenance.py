@@ -190,7 +190,7 @@ def test_a_file_counts_by_its_bytes(tmp_path: Path) -> None:
 
 def test_versions_of_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     before = made_of(filters.Pixelate(2))
-    monkeypatch.setattr(provenance, "_version", lambda package: "0.0.1")
+    monkeypatch.setattr(provenance, "version", lambda package: "0.0.1")
     assert made_of(filters.Pixelate(2)) != before
 
 

@@ -24,7 +24,7 @@ from anon.anonymizers.plugged import as_anonymizer
 from anon.apps.checkpoints import restore_generator, restore_module, shipped_part
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
-from anon.attacks.victim import Record, describe
+from anon.attacks.victim import Record, check_record, describe
 from anon.defenses.contract import DefenseLike, draws
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
@@ -95,9 +95,14 @@ def trained_attack(checkpoint: str) -> Reconstruction:
 
 
 def record_of(config: DictConfig, key: str = "run.victim") -> Record | None:
-    """The record of its victim that an attack's configuration holds; None in one from before there were records."""
+    """The record of its victim that an attack's configuration holds; None in one from before there were records.
+
+    Raises:
+        UserError: it is no record.
+    """
     found = OmegaConf.select(config, key)
-    return cast(Record, OmegaConf.to_container(found)) if isinstance(found, DictConfig) else None
+    plain = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+    return check_record(plain, f"its checkpoint ({key})")
 
 
 class AttackerData(FaceData):

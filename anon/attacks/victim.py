@@ -3,13 +3,17 @@
 An attack that learned another anonymizer finds nobody, and that is no privacy. What ``experiment=reconstruction`` and
 ``experiment=parrot`` train keeps the record in its checkpoint (``run.victim``), and every evaluation compares it.
 
-    {"method": "FIVA", "settings": {"class": ...}, "weights": SHA-256, "encoder": SHA-256,
+    {"method": "FIVA", "settings": {"class": ...}, "weights": SHA-256, "encoder": SHA-256, "code": SHA-256,
      "policy": {"class": "IdentityTracker", "threshold": .35, "policy": {"class": "AnchorSampling", "m": -.5, ...}},
-     "defense": None or {"class": "UniformNoise", "epsilon": .15, ...}}
+     "defense": None or {"class": "UniformNoise", "epsilon": .15, ..., "code": SHA-256}}
+
+What the plain settings do not show (private ones, tensors, paths, the code) is in ``code``, without the versions of
+packages (:func:`anon.provenance.made_of`); a record from before there was one is compared without.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,11 +21,18 @@ from torch import nn
 
 from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.plugged import name_of, plain
+from anon.errors import UserError
+from anon.provenance import UNSHARED, made_of
 from anon.weights.files import fingerprint
 
 Record = Mapping[str, Any]
 
 _METHOD = ("method", "settings", "weights", "encoder")  # whose equality makes two anonymizers one method
+_FORM: Mapping[str, Any] = {
+    **dict.fromkeys(("method",), str),
+    **dict.fromkeys(("weights", "encoder", "code"), str | None),
+    **dict.fromkeys(("settings", "policy", "defense"), Mapping | None),
+}
 _OF_THE_DATA = ("threshold", "people")  # of a policy: they follow from the people at hand, not from what was chosen
 _TITLES = {"Negation": "", "AnchorSampling": " + Sampling", "IdentityTracker": " + ITM"}
 
@@ -48,6 +59,7 @@ def describe(anonymizer: object, defense: object | None = None) -> dict[str, Any
             "settings": {"class": _class(generator), "steers": generator.steers},
             "weights": _weights(generator),
             "encoder": _weights(anonymizer.encoder),
+            "code": _code(generator),
             "policy": settings(policy, deep=True),
         }
     else:
@@ -56,9 +68,32 @@ def describe(anonymizer: object, defense: object | None = None) -> dict[str, Any
             "settings": settings(plain(anonymizer)),
             "weights": _weights(plain(anonymizer)),
             "encoder": None,
+            "code": _code(plain(anonymizer)),
             "policy": None,
         }
-    return found | {"defense": None if type(defense).__name__ in ("NoneType", "NoDefense") else settings(defense)}
+    if type(defense).__name__ in ("NoneType", "NoDefense"):
+        return found | {"defense": None}
+    # A gradient defense holds the attack that it works against, another one for every run.
+    code = {} if hasattr(defense, "attack") else {"code": _code(defense)}
+    return found | {"defense": settings(defense) | code}
+
+
+def check_record(record: Any, where: str) -> Record | None:
+    """A record that was read from a file, if it has the form of one; None where there is none.
+
+    Raises:
+        UserError: it has another.
+    """
+    if record is None:
+        return None
+    whole = isinstance(record, Mapping) and all(
+        isinstance(record.get(part), kinds) for part, kinds in _FORM.items() if part in record
+    )
+    if not whole or "method" not in record:
+        raise UserError(
+            f"The record of whom the attack in {where} learned is damaged; name another checkpoint, or train it again."
+        )
+    return record
 
 
 def settings(part: object, deep: bool = False) -> dict[str, Any]:
@@ -82,9 +117,14 @@ def compare(record: Record | None, met: Record) -> Acquaintance:
     """
     if record is None:
         return Acquaintance(False, "whom the attack learned is unknown: its checkpoint has no record of a victim", True)
-    behind = record.get("defense") == met.get("defense")
+    behind = _same_defense(record.get("defense"), met.get("defense"))
     if any(record.get(part) != met.get(part) for part in _METHOD):
         return Acquaintance(True, f"the attack learned {title_of(record)}", behind)
+    if "code" in record and record["code"] != met.get("code"):
+        if str(met.get("code")).startswith(UNSHARED):
+            note = f"whether the attack learned just this {title_of(record)} cannot be told"
+            return Acquaintance(False, note, behind)
+        return Acquaintance(True, f"the attack learned {title_of(record)} with other code or inner settings", behind)
     apart = sorted(_differences(record.get("policy"), met.get("policy")))
     if not apart:
         return Acquaintance(False, None, behind)
@@ -106,6 +146,17 @@ def title_of(record: Record) -> str:
     if defense is not None:
         name += f" behind {str(defense.get('class')).rpartition('.')[2]}{_bracketed(defense)}"
     return name
+
+
+def _same_defense(learned: Any, met: Any) -> bool:
+    if isinstance(learned, Mapping) and isinstance(met, Mapping) and "code" not in learned:
+        met = {name: value for name, value in met.items() if name != "code"}
+    return bool(learned == met)
+
+
+def _code(part: object) -> str:
+    """Of the part as it is used, in eval mode."""
+    return made_of(copy.deepcopy(part).eval() if isinstance(part, nn.Module) else part, versions=False)
 
 
 def _class(part: object) -> str:
@@ -136,7 +187,7 @@ def _differences(learned: Any, met: Any, where: str = "") -> Iterator[str]:
 
 
 def _bracketed(values: Mapping[str, Any]) -> str:
-    told = [f"{name} {value}" for name, value in values.items() if name != "class"]
+    told = [f"{name} {value}" for name, value in values.items() if name not in ("class", "code")]
     return f" ({', '.join(told)})" if told else ""
 
 

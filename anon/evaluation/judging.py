@@ -1,7 +1,8 @@
 """Which recognizers may judge: they compare by cosine, they recognize, and are no network that trained a generator.
 
-Whether two recognizers are one network is asked of their embeddings, not of their files: the distances between pairs of
-fixed pictures are alike for a copy in half precision, an export to ONNX, or one whose embeddings were turned.
+Whether two recognizers are one network is asked of their weights (:mod:`anon.evaluation.same_weights`), whatever is
+done to pictures before them or to embeddings behind them, and of their embeddings: the distances between pairs of fixed
+pictures are alike for a copy in half precision, an export to ONNX, or one whose embeddings were turned.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from anon.errors import Failed, UserError
 from anon.evaluation.embeddings import embedded
 from anon.evaluation.protocol import Calibration, Protocol
+from anon.evaluation.same_weights import SAME, share_of_weights
 from anon.faces.contract import to_float
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.render import render
@@ -120,8 +122,8 @@ def judge_notes(encoder: Encoder, judge: JudgeLike, rule: Protocol, trained: str
         ]
     if not rule.allow_training_encoder:
         raise UserError(
-            f"The judge '{judge.name}' is the encoder that {trained} was trained with, which would flatter every "
-            "figure; choose another judge=..., or say protocol.allow_training_encoder=true."
+            f"The judge '{judge.name}' is the encoder that {trained} was trained with{_told(judge, encoder)}, which "
+            "would flatter every figure; choose another judge=..., or say protocol.allow_training_encoder=true."
         )
     return [f"The judge {judge.name} is the encoder that {trained} was trained with: the figures flatter it."]
 
@@ -151,10 +153,18 @@ def impostor_correlation(first: Tensor, second: Tensor, labels: Tensor) -> float
 
 
 def is_one(judge: JudgeLike, encoder: Encoder) -> bool:
-    """Whether judge and encoder are one network, with or without the mirror image."""
-    if judge.fingerprint == encoder.fingerprint:
+    """Whether judge and encoder are one network, by weights or embeddings, with or without the mirror image."""
+    if judge.fingerprint == encoder.fingerprint or share_of_weights(judge, encoder) > SAME:
         return True
     return any(likeness(judge, cast(JudgeLike, Judge(encoder, flip=flip))) >= ONE for flip in (False, True))
+
+
+def _told(judge: JudgeLike, encoder: Encoder) -> str:
+    """What its settings and name may hide."""
+    share = share_of_weights(judge, encoder)
+    return f" ({share:.0%} of the weights are the same, whatever mean, std or colour order it is given)" * (
+        share > SAME
+    )
 
 
 def likeness(first: JudgeLike, second: JudgeLike) -> float:

@@ -113,6 +113,11 @@ def check_made(images: Tensor, target: Tensor, who: str) -> Tensor:
     Raises:
         Failed: another shape, NaN or infinite values, or values outside [-1, 1] (0.01 of slack).
     """
+    if not isinstance(images, Tensor) or images.is_meta or images.layout != torch.strided:
+        given = (
+            f"a {type(images).__name__}" if not isinstance(images, Tensor) else f"a {images.layout} {images.device} one"
+        )
+        raise Failed(f"{who} gave {given} for a batch of pictures; nothing is measured on it.")
     if images.shape != target.shape or not images.is_floating_point():
         wanted = tuple(target.shape)
         raise Failed(

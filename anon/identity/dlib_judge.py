@@ -46,6 +46,7 @@ class DlibJudge:
 
     metric = "euclidean"
     dim = 128
+    _handles = ("model",)  # of the file, which the fingerprint tells
 
     def __init__(
         self,

@@ -8,14 +8,18 @@ gradient defense against such an attack; an attack under another's name in the t
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from torch import nn
 
 from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.filters import GaussianBlur, Pixelate
+from anon.apps.victims import record_of
 from anon.attacks.contract import Attack
 from anon.attacks.reconstruction import Reconstruction
 from anon.attacks.victim import compare, describe, title_of
@@ -100,3 +104,67 @@ def test_an_attack_without_a_record_is_called_unknown():
     assert "unknown" in str(check_victim(attack(None), GaussianBlur(0.1), "mine", "do so"))
     assert check_victim(Attack(), GaussianBlur(0.1), "mine", "do so") is None  # it learned nobody
     assert learned_on(Attack()) == (False, None)
+
+
+class Given:
+    """A filter whose setting is no plain public value."""
+
+    def __init__(self, setting, name="_setting"):
+        setattr(self, name, setting)
+
+    def __call__(self, images, **given):
+        return images
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (0.1, 0.9),
+        (torch.ones(3, 3), torch.ones(5, 5)),
+        ({"s": 0.1}, {"s": 0.9}),
+        (np.float32(0.1), np.float32(0.9)),
+        (Path("a"), Path("b")),
+    ],
+)
+@pytest.mark.parametrize("name", ["_setting", "setting"])
+def test_a_setting_of_any_kind_tells_two_filters_apart(name, one, other):
+    """The kind: a comparison sees only public plain values. So it was for tensors, dicts, paths and code, too."""
+    assert compare(describe(Given(one, name)), describe(Given(one, name))) == (False, None, True)
+    found = compare(describe(Given(one, name)), describe(Given(other, name)))
+    assert found.stranger and "learned Given" in found.note
+    noise = describe(GaussianBlur(0.1), Given(one, name)), describe(GaussianBlur(0.1), Given(other, name))
+    assert [compare(noise[0], each).behind for each in noise] == [True, False]
+
+
+def test_edited_code_tells_two_filters_apart():
+    def made(strength):
+        space = {"__name__": "written_by_a_user"}
+        exec(f"class G:\n    def __call__(self, x, **given): return x * {strength}\n", space)
+        return describe(space["G"]())
+
+    assert compare(made(0.1), made(0.1)) == (False, None, True)
+    assert "other code or inner settings" in compare(made(0.1), made(0.9)).note
+    old = {name: value for name, value in made(0.1).items() if name != "code"}
+    assert compare(old, made(0.9)) == (False, None, True)  # from before there was one
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"policy": "text"},
+        {"defense": "text"},
+        {"settings": 5},
+        {"method": [1]},
+        {"weights": {}},
+        {"code": 3},
+        "text",
+        5,
+    ],
+)
+def test_a_damaged_record_is_refused(damage):
+    """It was an AttributeError, or was taken for none."""
+    record = describe(fiva()) | damage if isinstance(damage, dict) else damage
+    with pytest.raises(UserError, match="is damaged; name another checkpoint"):
+        record_of(OmegaConf.create({"run": {"victim": record}}))
+    assert record_of(OmegaConf.create({"run": {"victim": describe(fiva())}})) == describe(fiva())
+    assert record_of(OmegaConf.create({"run": {}})) is None

@@ -26,6 +26,7 @@ from anon.evaluation.judging import (
     likeness,
 )
 from anon.evaluation.protocol import Calibration, Protocol
+from anon.evaluation.same_weights import share_of_weights
 from anon.evaluation.trained import adversary
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.identity.encoder import Encoder
@@ -71,7 +72,7 @@ def test_a_copy_of_the_encoder_is_refused_whatever_its_file(shipped) -> None:
     encoder, judge = shipped
     for name, other in copies(encoder).items():
         assert other.fingerprint != encoder.fingerprint, name
-        with pytest.raises(UserError, match="which would flatter every"):
+        with pytest.raises(UserError, match="which would flatter every figure"):
             judge_notes(encoder, other, Protocol(), "FIVA")
         (note,) = judge_notes(encoder, other, Protocol(allow_training_encoder=True), "FIVA")
         assert "the figures flatter it" in note
@@ -94,8 +95,64 @@ def test_an_export_to_onnx_is_refused(tmp_path) -> None:
     )  # fmt: skip
     judge = OnnxJudge(str(file))
     assert judge.fingerprint != encoder.fingerprint and likeness(judge, Judge(encoder)) > 0.999
-    with pytest.raises(UserError, match="which would flatter every"):
+    with pytest.raises(UserError, match="which would flatter every figure"):
         judge_notes(encoder, judge, Protocol())
+
+
+class Around(nn.Module):
+    """A network with something before and behind it."""
+
+    def __init__(self, inner: nn.Module, before=lambda x: x, behind=lambda z: z) -> None:
+        super().__init__()
+        self.inner, self.before, self.behind, self.dim = inner, before, behind, 64
+
+    def forward(self, x):
+        return self.behind(self.inner(self.before(x)))
+
+
+def test_the_encoders_weights_are_refused_whatever_stands_around_them(shipped) -> None:
+    """The kind: sameness was asked of figures alone, which a wrong mean, blue first, a layer or noise change.
+
+    Found with: other means and deviations, BGR, grey, half of the dimensions, a fixed layer, noise on the weights.
+    """
+    encoder, judge = shipped
+    backbone = encoder.backbone
+    rng = torch.Generator().manual_seed(0)
+    layer = torch.randn(encoder.dim, 64, generator=rng) * torch.logspace(-2, 2, 64)
+    noisy = copy.deepcopy(backbone)
+    with torch.no_grad():
+        for value in noisy.parameters():
+            if value.numel() > 1:
+                value.add_(torch.randn(value.shape, generator=rng), alpha=0.05 * float(value.std()))
+    networks = {
+        "contrast": Around(backbone, lambda x: 0.3 * x + 0.4),
+        "bgr": Around(backbone, lambda x: x.flip(1)),
+        "grey": Around(backbone, lambda x: x.mean(1, keepdim=True).expand_as(x)),
+        "layer": Around(backbone, behind=lambda z: z @ layer),
+        "half": Around(backbone, behind=lambda z: z[:, :64]),
+        "noise": noisy,
+    }
+    for name, network in networks.items():
+        with pytest.raises(UserError, match="of the weights are the same, whatever mean, std"):
+            judge_notes(encoder, Judge(Encoder(network, encoder.size, name=name)), Protocol(), "FIVA")
+    assert share_of_weights(judge, encoder) == 0.0
+
+
+def test_batch_norms_that_were_folded_in_hide_no_weights(tmp_path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 5, 4), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.LazyLinear(64)
+    ).eval()
+    network(torch.zeros(1, 3, 112, 112))
+    nn.init.uniform_(network[1].weight, 0.2, 3.0)
+    folded = copy.deepcopy(network)
+    folded[0] = nn.utils.fuse_conv_bn_eval(folded[0], folded[1])
+    folded[1] = nn.Identity()
+    assert share_of_weights(network, folded) == 1.0
+    torch.manual_seed(1)
+    other = nn.Sequential(nn.Conv2d(3, 16, 5, 4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(64))
+    other(torch.zeros(1, 3, 112, 112))
+    assert share_of_weights(network, other) == 0.0
 
 
 def test_published_networks(real) -> None:
@@ -117,6 +174,9 @@ def test_published_networks(real) -> None:
         std=[0.229, 0.224, 0.225],
     )
     assert is_one(exported, found["mobilefacenet"].encoder)
+    for settings in ({}, {"bgr": True}, {"mean": [0.0] * 3, "std": [1.0] * 3}):  # the default is the wrong mean
+        wrong = OnnxJudge(str(folder / "mobilefacenet_foamliu" / "MobileFaceNet.onnx"), **settings)
+        assert is_one(wrong, found["mobilefacenet"].encoder) and not is_one(wrong, found["edgeface"].encoder)
     assert not is_one(found["edgeface"], found["mobilefacenet"].encoder)
 
 

@@ -11,7 +11,7 @@ from anon.attacks.contract import overrides
 from anon.evaluation.embeddings import embedded
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.bench import Bench
-from anon.evaluation.harness.pictures import READING, drawn
+from anon.evaluation.harness.pictures import READING, drawn, failing
 from anon.evaluation.harness.readers import eye
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.subjects import Group
@@ -62,8 +62,9 @@ def _enrolled(bench: Bench, group: Group, attacker: Attacker, seed: int, what: s
         parts = []
         for batch in group.batches(bench.suite.batch_size, what):
             known = in_eight_bits(batch["image"]).to(bench.device)
-            seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(bench.device)
-            parts.append(embedded(recognizer, seen).cpu())
+            with failing(f"the adversary, {what}"):
+                seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(bench.device)
+                parts.append(embedded(recognizer, seen).cpu())
         return {"z": torch.cat(parts)}
 
     key = key_of(

@@ -13,19 +13,20 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anon.anonymizers.composed import Anonymizer, Unchanged
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import AttackLike, overrides
 from anon.attributes.contract import check_readings
+from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import Failed
 from anon.evaluation import protocol as rules
 from anon.evaluation.gallery import Gallery, templates
 from anon.evaluation.harness.inputs import Turned
-from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn
+from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, failing
 from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
 from anon.evaluation.harness.small_sets import Given, given_threshold, looked_at, reference_of
 from anon.evaluation.harness.store import Store, Tensors, key_of
@@ -226,8 +227,11 @@ class Bench:
             return few
 
         def make() -> Tensors:
-            parts = few.batches(self.suite.batch_size, f"preparing {one.input} faces")
-            return {IMAGES: torch.cat([drawn(degraded(part), part, f"The input '{one.input}'") for part in parts])}
+            made = []
+            for part in few.batches(self.suite.batch_size, f"preparing {one.input} faces"):
+                with failing(f"the input '{one.input}'"):
+                    made.append(drawn(degraded(part), part, f"The input '{one.input}'"))
+            return {IMAGES: torch.cat(made)}
 
         key = key_of(of=few.key, input=settings, code=code(Bench.targets, *READING))
         return Pictures(self.store, "targets", key, make, len(few))
@@ -276,16 +280,8 @@ class Bench:
             if method.source:
                 source = images_at(people.items.faces, sources[done : done + len(images)]).to(self.device)
             done += len(images)
-            if not isinstance(anonymizer, Anonymizer):
-                parts.append({IMAGES: drawn(anonymizer(images, source=source, rng=rng), images, method.title)})
-                continue
-            z_source = None if source is None else anonymizer.identify(source)
-            wanted = anonymizer.policy(anonymizer.identify(images), source=z_source, rng=rng)
-            redrawn = anonymizer.draw(images, wanted)
-            part = {IMAGES: drawn(redrawn.blend(images).clamp(-1.0, 1.0), images, method.title), "wanted": wanted.cpu()}
-            if redrawn.mask is not None:
-                part["mask_area"] = redrawn.mask.flatten(1).mean(1).cpu()
-            parts.append(part)
+            with failing(method.title):
+                parts.append(_drawn_by(anonymizer, images, source, rng, method.title))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def defended(self, one: Combination, changed: Pictures, places: Tensor) -> Pictures | Needs:
@@ -323,9 +319,13 @@ class Bench:
             target = batch.to(self.device)
             face = faces[done : done + len(target)].to(self.device)
             done += len(target)
-            with torch.no_grad() if noisy is not None else torch.enable_grad():
-                worse = noisy(target, rng=rng) if noisy is not None else behind.defense(face, target=target, rng=rng)  # type: ignore[operator]
-            published.append(drawn(worse, target, f"The defense '{one.defense}'"))
+            with failing(f"the defense '{one.defense}'"):
+                with torch.no_grad() if noisy is not None else torch.enable_grad():
+                    if noisy is not None:
+                        worse = noisy(target, rng=rng)
+                    else:
+                        worse = cast(DefenseLike, behind.defense)(face, target=target, rng=rng)
+                published.append(drawn(worse, target, f"The defense '{one.defense}'"))
         return {IMAGES: torch.cat(published)}
 
     def attacked(self, one: Combination, published: Pictures, places: Tensor) -> Pictures | Needs:
@@ -337,9 +337,12 @@ class Bench:
 
         @torch.no_grad()
         def make() -> Tensors:
-            parts = (part.to(self.device) for part in published.at(places).split(self.suite.batch_size))
-            who = f"The attack '{one.attack}'"
-            return {IMAGES: torch.cat([drawn(attack.images(part), part, who) for part in parts])}
+            made = []
+            for faces in published.at(places).split(self.suite.batch_size):
+                part = faces.to(self.device)
+                with failing(f"the attack '{one.attack}'"):
+                    made.append(drawn(attack.images(part), part, f"The attack '{one.attack}'"))
+            return {IMAGES: torch.cat(made)}
 
         rows = key_of(places=places.tolist())
         if not overrides(attack, "images"):
@@ -391,3 +394,16 @@ class Bench:
 
         key = key_of(of=pictures.key, by=self.tools.detector_keys[name], code=code(Bench.detections, *READING))
         return self.store.get("detections", key, make)
+
+
+def _drawn_by(anonymizer: nn.Module, images: Tensor, source: Tensor | None, rng: torch.Generator, who: str) -> Tensors:
+    """``images`` (B, H, W, 3) uint8 of a batch, and of a generator what it was told and where it drew."""
+    if not isinstance(anonymizer, Anonymizer):
+        return {IMAGES: drawn(anonymizer(images, source=source, rng=rng), images, who)}
+    z_source = None if source is None else anonymizer.identify(source)
+    wanted = anonymizer.policy(anonymizer.identify(images), source=z_source, rng=rng)
+    redrawn = anonymizer.draw(images, wanted)
+    part = {IMAGES: drawn(redrawn.blend(images).clamp(-1.0, 1.0), images, who), "wanted": wanted.cpu()}
+    if redrawn.mask is not None:
+        part["mask_area"] = redrawn.mask.flatten(1).mean(1).cpu()
+    return part

@@ -14,7 +14,7 @@ from anon.evaluation.figures import Figure
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.arming import arm
 from anon.evaluation.harness.bench import Bench
-from anon.evaluation.harness.pictures import READING, Originals, Pictures, View
+from anon.evaluation.harness.pictures import READING, Originals, Pictures, View, failing
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.suite import NONE, Combination
 from anon.evaluation.harness.workshop import Attacker, Method, Needs
@@ -169,8 +169,9 @@ class Cell:
         if of != SEEN or self._attacker is None:
             return self.bench.z(view.pictures, self.bench.judge)[view.places]
         attack = self._attacker.make(self.bench.seed + 1)
-        z = attack.probe(self.bench.z(view.pictures, self.bench.judge, attack)[view.places])
-        return check_embeddings(z, len(view), attack.judge(self.bench.judge.recognizer))
+        seen = self.bench.z(view.pictures, self.bench.judge, attack)[view.places]
+        with failing(f"the attack '{self.one.attack}'"):
+            return check_embeddings(attack.probe(seen), len(view), attack.judge(self.bench.judge.recognizer))
 
     def z_of_sources(self) -> Tensor:
         """(R, D) embeddings by the judge of the people who were swapped in."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from anon.errors import Failed, UserError
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group
 from anon.faces.contract import in_eight_bits, published, to_float, to_uint8
@@ -102,3 +104,19 @@ def drawn(images: Tensor, target: Tensor, who: str) -> Tensor:
         Failed: it is no such pictures, see :func:`anon.faces.contract.published`.
     """
     return eight_bits(published(images, target, who))
+
+
+@contextlib.contextmanager
+def failing(who: str) -> Iterator[None]:
+    """What a method, a defense or an attack raises inside is a failure of its line and of no other.
+
+    Raises:
+        Failed: in the place of any other exception, which is its cause; a sentence for the user passes.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever somebody's code raises, an out-of-memory error too
+        told = next(iter(str(error).splitlines()), "")
+        raise Failed(f"{type(error).__name__}: {told[:200]} ({who})") from error

@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
@@ -25,6 +26,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from anon.checksums import written_whole
 from anon.errors import Failed
 from anon.evaluation import report
 from anon.evaluation import results as files
@@ -55,6 +57,7 @@ from anon.evaluation.protocol import Data
 from anon.identity.contract import JudgeLike
 from anon.plugs import check_call
 
+FAILED = "failed.txt"  # tracebacks of what failed, in the run's folder
 VERSIONS = ("torch", "torchmetrics", "numpy", "pytorch-lightning", "hydra-core")
 
 
@@ -117,7 +120,7 @@ def run(
     for one in (one for one, why in needs.items() if why is None):
         bench.compare_judge(one)
     settings = {name: as_plain(suite.measures[name]) for name in measures}
-    found = _evaluate(asked, cells, needs, measures, settings)
+    found = _evaluate(asked, cells, needs, measures, settings, output)
     document = _document(suite, tables, bench, cells, found, cfg, commit)
     images = bool(OmegaConf.select(cfg, "logger.images"))
     absent = {one: line.needs for one, (line, _) in found.items()}  # what failed cannot be shown either
@@ -145,9 +148,11 @@ def _evaluate(
     needs: Mapping[Combination, str | None],
     measures: Mapping[str, Measure],
     settings: Mapping[str, Mapping[str, Any]],
+    output: Path,
 ) -> Found:
-    """The lines, in the order in which they were asked for."""
+    """The lines, in the order in which they were asked for; how one failed is in ``failed.txt`` of the folder."""
     found: Found = {}
+    failed: list[str] = []
     for number, (one, names) in enumerate(asked.items()):
         cell, why = cells[one], needs[one]
         label = _line(cell, one, {}, None).label
@@ -162,8 +167,18 @@ def _evaluate(
                 plots += [] if draw is None else draw(cell, label, number)
         except Failed as error:
             figures, plots, why = {}, [], f"failed: {error}"
+            if error.__cause__ is not None:
+                failed.append(f"{label}\n{''.join(traceback.format_exception(error.__cause__))}")
+                _write_failed(output / FAILED, failed)
+                why += f" [traceback: {FAILED}]"
         found[one] = _line(cell, one, figures, why), plots
     return found
+
+
+def _write_failed(path: Path, failed: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as beside:
+        beside.write("\n".join(failed).encode("utf-8", "replace"))
 
 
 def _line(cell: Cell, one: Combination, figures: dict[str, Figure], needs: str | None) -> Line:

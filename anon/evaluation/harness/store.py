@@ -28,6 +28,7 @@ from torch import Tensor
 from anon import checksums
 from anon.errors import UserError
 from anon.faces.cache import damaged, switched_off, usable
+from anon.provenance import UNSHARED
 
 Tensors = dict[str, Tensor]
 _CHECKSUM = "sha256"  # in a file's metadata
@@ -56,7 +57,7 @@ class Store:
             UserError: it cannot be written.
         """
         name = f"{kind}/{key}"
-        file = None if self.folder is None else self.folder / f"{name}.safetensors"
+        file = None if self.folder is None or key.startswith(UNSHARED) else self.folder / f"{name}.safetensors"
         kept = self._memory.get(name) if file is None else _load(file, name)
         if kept is not None:
             self.found[kind] += name not in self._own
@@ -74,11 +75,14 @@ class Store:
 def key_of(**made_by: Any) -> str:
     """The key of something that is made by all of this: plain values, names and other keys.
 
+    Of what nobody can tell the content of (:data:`anon.provenance.UNSHARED`) the key is such a one, too: it is kept in
+    memory.
+
     >>> key_of(what="z", of="abc") == key_of(of="abc", what="z") != key_of(what="z", of="abd")
     True
     """
     plain = json.dumps(made_by, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(plain.encode()).hexdigest()[:40]
+    return (UNSHARED if UNSHARED in plain else "") + hashlib.sha256(plain.encode()).hexdigest()[:40]
 
 
 def cache_of(folder: Any) -> Path | None:

@@ -32,6 +32,7 @@ class YuNet(FrameDetector):
 
     name = "yunet"
     stride = 32
+    _handles = ("_net",)  # of the file, which the fingerprint tells
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class YuNet(FrameDetector):
         batch: int = 8,
     ) -> None:
         super().__init__(threshold, nms, min_size, max_side, batch)
-        file, model, _ = onnx.read(weights, f"The detector {self.name}", ORIGIN)
+        file, model, self.fingerprint = onnx.read(weights, f"The detector {self.name}", ORIGIN)
         if len(model.graph.output) != 12:
             raise UserError(f"'{file}' is not YuNet: it has {len(model.graph.output)} outputs, not 12; {ORIGIN}.")
         level = cv2.utils.logging.getLogLevel()

@@ -8,6 +8,7 @@ adversary enrols, key recovery, and the ladder, transfer, LFW and noise_share.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from torch import nn
 
 from anon.errors import Failed, UserError
 from anon.evaluation.embeddings import embedded
+from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, SEEN, Cell
+from anon.evaluation.harness.run import _evaluate
 from anon.evaluation.harness.suite import Combination
 from anon.faces.contract import check_made, in_eight_bits, published, to_uint8
 from anon.identity.judge import Judge
@@ -42,6 +45,11 @@ class Makes(nn.Module):
             "small": images[..., :8, :8],
             "grey": torch.zeros_like(images),
             "bytes": to_uint8(images),
+            "nothing": None,
+            "numpy": images.detach().numpy(),
+            "tuple": (images,),
+            "sparse": images.to_sparse(),
+            "meta": images.to("meta"),
         }[self.what]
 
     def images(self, changed):
@@ -57,7 +65,26 @@ class Makes(nn.Module):
         return encoder
 
 
-BROKEN = ("nan", "one nan", "infinite", "loud", "small", "bytes")
+BROKEN = ("nan", "one nan", "infinite", "loud", "small", "bytes", "nothing", "numpy", "tuple", "sparse", "meta")
+
+
+class Breaks(Makes):
+    """One that raises ``what`` on its second batch."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.calls = 0
+
+    def forward(self, images, target=None, rng=None, **given):
+        self.calls += 1
+        if self.calls < 2:
+            return images
+        raise {
+            "value": ValueError("batch two broke\nin its second line"),
+            "memory": RuntimeError("CUDA out of memory"),
+            "user": UserError("This is the user's to mend."),
+            "killed": KeyboardInterrupt(),
+        }[self.what]
 
 
 class Lost(Mirror):
@@ -197,3 +224,43 @@ def test_the_doors() -> None:
     assert check_made(images * 1.005, images, "it").shape == images.shape  # rounding of a resampling
     with pytest.raises(Failed, match="hold NaN"):
         to_uint8(images * torch.nan)
+
+
+def one_id(cell: Cell) -> dict[str, Figure]:
+    """A measure."""
+    return {"id": cell.mean((cell.z(SEEN) * cell.z("target")).sum(1))}
+
+
+def evaluated(made: Any, output: Path, places: list[dict[str, Any]]) -> list[Any]:
+    """The lines of these combinations, as a run makes them."""
+    cells = {one.one: one for one in (cell(made, **place) for place in places)}
+    asked = {one: {"id": None} for one in cells}
+    needs = {one: each.needs() for one, each in cells.items()}
+    return [line for line, _ in _evaluate(asked, cells, needs, {"id": one_id}, {"id": {}}, output).values()]
+
+
+@pytest.mark.parametrize("what", ["value", "memory"])
+def test_what_raises_fails_its_line_alone(what: str, tmp_path: Path) -> None:
+    """Of a method, a defense and an attack; the kind: only our own checks failed a line, any other error lost all."""
+    own = settings(batch_size=5)
+    node = {"_target_": f"{HERE}.Breaks", "what": what}
+    own["methods"]["bad"] = {"title": "Bad", "anonymizer": node}
+    own["defenses"]["bad"] = node
+    own["attacks"]["bad"] = {"attack": node}
+    places = [{"method": "bad"}, *({"method": "pixelate", part: "bad"} for part in ("defense", "attack"))]
+    lines = evaluated(bench(**own), tmp_path, [*places, {"method": "pixelate"}])
+    told = {"value": "ValueError: batch two broke", "memory": "RuntimeError: CUDA out of memory"}[what]
+    for line in lines[:3]:
+        assert line.needs.startswith(f"failed: {told} (") and line.needs.endswith(" [traceback: failed.txt]")
+        assert line.metrics == {} and "second line" not in line.needs
+    assert lines[3].needs is None and lines[3].metrics["id"].value is not None
+    written = (tmp_path / "failed.txt").read_text()
+    assert written.count("in forward") == 3 and written.count(told) == 3
+
+
+@pytest.mark.parametrize(("what", "error"), [("user", UserError), ("killed", KeyboardInterrupt)])
+def test_what_is_no_failure_of_a_line_ends_the_run(what: str, error: type, tmp_path: Path) -> None:
+    own = settings(batch_size=5)
+    own["methods"]["bad"] = {"title": "Bad", "anonymizer": {"_target_": f"{HERE}.Breaks", "what": what}}
+    with pytest.raises(error):
+        evaluated(bench(**own), tmp_path, [{"method": "bad"}])
