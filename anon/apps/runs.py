@@ -126,7 +126,7 @@ def begun_by_this_job(config: DictConfig) -> Path | None:
         return None
     for folder, past in past_runs(Path(config.paths.runs).expanduser().absolute(), "train", str(config.experiment)):
         record = folder / JOBS
-        if record.is_file() and job in record.read_text().split():
+        if record.is_file() and job in read_text(record, MAX_YAML).split():
             here = config.copy()
             here.run = past.run  # the paths of the records are below it
             if plain_yaml(here) == OmegaConf.to_yaml(past):

@@ -9,12 +9,14 @@ ignored; of several rows for one file the first counts.
 from __future__ import annotations
 
 import csv
+import io
 import unicodedata
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from anon import plain
 from anon.errors import UserError
 from anon.faces.alignment import template
 
@@ -34,7 +36,7 @@ def read_points(path: Path) -> dict[str, np.ndarray]:
         UserError: no such file, not a CSV, wrong columns, no usable row, or left and right swapped throughout.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(plain.opened(path), "utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             header = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = header

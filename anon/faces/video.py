@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anon import plain
 from anon.faces.images import MIN_SIDE, ImageError, read_image
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".gif"})
@@ -112,7 +112,7 @@ def _file(path: str | Path, every: int, max_pixels: int) -> Generator[Tensor, No
 
 def _has_trailer(path: str | Path) -> bool:
     """Whether a GIF ends as it should, zeros after it allowed: FFmpeg does not mind where it is cut."""
-    with open(path, "rb") as file:
+    with _open_regular(path) as file:
         file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)
         return file.read().rstrip(b"\0").endswith(b";")
 
@@ -167,13 +167,12 @@ def _rgb(frame: Any, max_pixels: int) -> Tensor:
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
-    """A regular, non-empty file; a pipe is never waited for."""
+    """A plain file that is not empty."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (OSError, ValueError) as error:
-        raise VideoError("unreadable") from error
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_size:
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise VideoError("empty" if stat.S_ISREG(status.st_mode) else "not a regular file")
+        file = plain.opened(path)
+    except OSError as error:
+        raise VideoError("not a regular file" if isinstance(error, plain.NotPlain) else "unreadable") from error
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
+        raise VideoError("empty")
+    return file

@@ -21,6 +21,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from anon import plain
 from anon.errors import UserError
 
 _ZIP = b"PK\x03\x04"
@@ -56,7 +57,7 @@ def read(file: Path, max_bytes: int) -> Any:
         size = file.stat().st_size
         if not 0 < size <= max_bytes:
             raise UserError(f"'{file}' has {size} bytes; expected 1 to {max_bytes}.")
-        with file.open("rb") as stream:
+        with plain.opened(file) as stream:
             if stream.read(4) == _ZIP:
                 _check_zip(file, size)
             else:
