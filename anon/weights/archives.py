@@ -27,6 +27,7 @@ from anon.errors import UserError
 _ZIP = b"PK\x03\x04"
 _MAX_PICKLE = 64 * 1024**2  # bytes; that of a training's checkpoint has 50,000
 _MAX_LEAVES = 1_000_000  # of a tuple, whose hash visits them all; and values of a file
+_MAX_OPERATIONS = 1_000_000  # of a pickle; that of a training's checkpoint has 15,000, and each may make an object
 _LEGACY_PICKLES = 5  # magic number, protocol, system, content, keys of the storages: before PyTorch 1.6
 
 #: What reading raises on files that are damaged or lie.
@@ -142,8 +143,8 @@ def _check_pickle(stream: IO[bytes], file: Path) -> None:
             stack += [max(1, sum(taken) if name in ("REDUCE", "BINPERSID") else 1)] * len(operation.stack_after)
             if name in ("APPEND", "SETITEM", "BUILD"):
                 stack[-1] = taken[-1]
-        if (stack and stack[-1] > _MAX_LEAVES) or count > 40 * _MAX_LEAVES:
-            raise UserError(f"'{file}' holds more values than it has bytes; it was not read.")
+        if (stack and stack[-1] > _MAX_LEAVES) or count >= _MAX_OPERATIONS:
+            raise UserError(f"'{file}' holds more values than a file of weights has; it was not read.")
 
 
 def _to_mark(stack: list[int]) -> list[int]:
