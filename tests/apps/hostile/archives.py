@@ -300,7 +300,7 @@ CASES = {
         Case(half_a_file, "checkpoint", "not a checkpoint"),
         Case(pipe, "checkpoint", "no checkpoint"),
         Case(device, "ifsr", "no checkpoint"),
-        Case(config_that_is_a_pipe, "run", "not a plain file"),
+        Case(config_that_is_a_pipe, "run", "not a regular file"),
         Case(training_without_loops, "resume", "how many batches"),
         Case(safetensors_of_a_huge_header, "weights", "not a readable safetensors file"),
         Case(safetensors_that_lie, "encoder", "not a readable safetensors file"),
