@@ -13,6 +13,8 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from anon import plain
+
 
 @contextlib.contextmanager
 def written_whole(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
@@ -45,10 +47,10 @@ def of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, read anew.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no plain file.
     """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with plain.opened(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

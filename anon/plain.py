@@ -1,4 +1,7 @@
-"""YAML and JSON text that anybody may have written, read as plain data: nothing is built, looked up or expanded.
+"""Files, YAML and JSON that anybody may have written, read as plain data: nothing is built, looked up or expanded.
+
+Whatever lies in a folder that somebody gave is opened by :func:`opened`: it may be a pipe that nobody writes to, a
+device, or a link to what the kernel makes up while it is read.
 
 What this project writes itself (configurations of checkpoints and run folders, the index of what ships, results.json)
 holds mappings, lists, texts, numbers, booleans and null, and neither tags, aliases nor interpolations. A file with
@@ -7,11 +10,14 @@ anything else is refused before it is read, and so is one that would take more m
 
 from __future__ import annotations
 
+import errno
+import functools
 import json
+import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -19,6 +25,7 @@ from anon.errors import UserError
 
 MAX_YAML = 256 * 1024  # bytes; the configuration of a training has 10,000
 MAX_JSON = 32 * 1024**2  # bytes; an evaluation of all methods writes 1 million
+MAX_VALUES = 2_000_000  # of a JSON file; one of 7 bytes, {"":0}, takes 230 in memory
 MAX_NODES = 20_000
 MAX_DEPTH = 32
 _MAX_SCALAR = 4096  # characters of a text without quotes, which may be read as a number
@@ -32,24 +39,62 @@ _FLOAT = re.compile(
 )
 
 
-def read_text(file: Path, most: int) -> str:
-    """The text of a plain file of at most ``most`` bytes.
+class NotPlain(OSError):
+    """A pipe, a device, a folder, or a file that the kernel makes up."""
+
+
+def opened(path: str | Path) -> BinaryIO:
+    """A plain file, opened for reading without ever waiting on a pipe or a device.
 
     Raises:
-        UserError: no file, a pipe or a device, too large, or not UTF-8.
+        OSError: it cannot be opened; a null byte in the name is one of the reasons.
+        NotPlain: it is none, or lies in a file system of the kernel's own (/proc, /sys), where sizes mean nothing.
     """
     try:
-        about = file.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise UserError(f"'{file}' is not a plain file.")
-        with file.open("rb") as stream:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name holds a null byte") from error
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode) or about.st_dev in _kernels_own():
+        os.close(descriptor)
+        raise NotPlain(errno.EINVAL, "it is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+@functools.cache
+def _kernels_own() -> frozenset[int]:
+    return frozenset(os.stat(place).st_dev for place in ("/proc", "/sys") if os.path.ismount(place))
+
+
+def read_bytes(file: Path, most: int) -> bytes:
+    """The content of a plain file of at most ``most`` bytes.
+
+    Raises:
+        UserError: no file, a pipe or a device, or too large.
+    """
+    try:
+        with opened(file) as stream:
             content = stream.read(most + 1)
-        if len(content) > most:
-            raise UserError(f"'{file}' has more than {most:,} bytes, which no such file here has.")
-        return content.decode("utf-8")
-    except (OSError, ValueError) as error:  # a null byte in a name and wrong UTF-8 are ValueErrors
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UserError(f"'{file}' cannot be read ({reason}).") from error
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be read ({error.strerror or error}).") from error
+    if len(content) > most:
+        raise UserError(f"'{file}' has more than {most:,} bytes, which no such file here has.")
+    return content
+
+
+def read_text(file: Path, most: int, errors: str = "strict") -> str:
+    """The text of a plain file of at most ``most`` bytes, a byte-order mark left out.
+
+    Args:
+        errors: what becomes of bytes that are not UTF-8, as in :meth:`bytes.decode`.
+
+    Raises:
+        UserError: see :func:`read_bytes`; or not UTF-8.
+    """
+    try:
+        return read_bytes(file, most).decode("utf-8", errors).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{file}' cannot be read (it is not UTF-8 text).") from error
 
 
 def parse_yaml(text: str, where: object) -> Any:
@@ -76,17 +121,27 @@ def read_yaml(file: Path) -> Any:
     return parse_yaml(read_text(file, MAX_YAML), f"'{file}'")
 
 
-def read_json(file: Path, most: int = MAX_JSON) -> Any:
-    """What a JSON file holds.
+def parse_json(text: str, where: object, values: int = MAX_VALUES) -> Any:
+    """What JSON text of at most ``values`` values means; commas and brackets in texts count as if they parted some.
 
     Raises:
-        UserError: see :func:`read_text`; also for what is no JSON.
+        UserError: no JSON, or too many values.
     """
-    text = read_text(file, most)
+    if sum(text.count(mark) for mark in "{[,") >= values:
+        raise UserError(f"{where} holds more than {values:,} values, which no such file here does.")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"'{file}' is not readable JSON ({_told(error)}).") from error
+        raise UserError(f"{where} is not readable JSON ({_told(error)}).") from error
+
+
+def read_json(file: Path, most: int = MAX_JSON, values: int = MAX_VALUES) -> Any:
+    """:func:`parse_json` of a file.
+
+    Raises:
+        UserError: see :func:`read_text` and :func:`parse_json`.
+    """
+    return parse_json(read_text(file, most), f"'{file}'", values)
 
 
 class _Loader(yaml.SafeLoader):

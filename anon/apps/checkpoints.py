@@ -22,7 +22,7 @@ from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
 from anon.training.target_oriented import TargetOriented
 from anon.weights import archives
-from anon.weights.files import SHIPPED, load_into
+from anon.weights.files import SHIPPED, check_types, load_into
 
 MAX_BYTES = 64 * 1024**3  # of a checkpoint; what it makes is no larger than the file
 CONFIG_KEY = "config"  # the resolved configuration, as YAML text
@@ -113,6 +113,7 @@ def check_fits(module: torch.nn.Module, state: Mapping[str, torch.Tensor], path:
     odd = sorted(own.keys() ^ state.keys()) or sorted(name for name in own if own[name].shape != state[name].shape)
     if odd:
         raise UserError(f"{path} is a checkpoint of another model: {len(odd)} tensors differ, first {odd[0]!r}.")
+    check_types(state, own, path)
 
 
 def restore_module(path: Path) -> tuple[pl.LightningModule, DictConfig]:

@@ -1,9 +1,10 @@
 """Measure the margins of IFSR on a trained swapper: distances and error rates of every block (thesis, figure 5.8).
 
     python -m anon.apps.ifsr <run folder or checkpoint> [--split background] [--pairs 512] [--out <folder>]
+    python -m anon.apps.ifsr <run folder or checkpoint> --root <folder of photographs> [--points <csv>]
     python -m anon.apps.ifsr <run folder or checkpoint> --rendered
 
-The second measures swaps that the renderer draws, with the source's identity and all else of the target's: what a
+The last measures swaps that the renderer draws, with the source's identity and all else of the target's: what a
 perfect swapper of synthetic faces would have. Margins below those ask a swapper to keep some of the target's identity.
 
 Writes ``ifsr.json`` (per block the mean distances, the three equal error rates and the margin), ``ifsr.md`` and
@@ -17,7 +18,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -165,13 +166,23 @@ def main(
     out: Path | None,
     rendered: bool = False,
     trust: Sequence[str] = (),
+    root: str | None = None,
+    points: str | None = None,
 ) -> None:
     """Measure, print the table, write the three files beside the checkpoint's run or to ``out``."""
     with trusting(trust):
-        _main(run, split, pairs, layers, out, rendered)
+        _main(run, split, pairs, layers, out, rendered, {"root": root, "points": points})
 
 
-def _main(run: Path, split: str, pairs: int, layers: list[str] | None, out: Path | None, rendered: bool) -> None:
+def _main(
+    run: Path,
+    split: str,
+    pairs: int,
+    layers: list[str] | None,
+    out: Path | None,
+    rendered: bool,
+    places: Mapping[str, str | None],
+) -> None:
     checkpoint = run / LAST if run.is_dir() else run
     module, config = restore_module(checkpoint)
     if not isinstance(module, TargetOriented):
@@ -182,7 +193,7 @@ def _main(run: Path, split: str, pairs: int, layers: list[str] | None, out: Path
         figures = measure_rendered(module.encoder, numbers, known.size, known.seed, layers, pairs)
     else:
         module.to("cuda" if torch.cuda.is_available() else "cpu")
-        figures = measure(module, faces_of(config, checkpoint, split), layers, pairs)
+        figures = measure(module, faces_of(config, checkpoint, split, places), layers, pairs)
     folder = out or (run if run.is_dir() else run.parent)
     swapper = "rendered swaps" if rendered else config.get("experiment")
     text = report(
@@ -205,6 +216,8 @@ def command(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--layers", nargs="+", help="maps to measure; default: the encoder's blocks")
     parser.add_argument("--rendered", action="store_true", help="of swaps that the renderer draws (synthetic data)")
     parser.add_argument("--out", type=path, help="folder for the files; default: the run folder")
+    parser.add_argument("--root", help="folder of the faces, where the checkpoint was trained on photographs")
+    parser.add_argument("--points", help="CSV of their points, where it had one")
     parser.add_argument("--trust", nargs="+", default=[], help="packages whose parts the checkpoint may build")
     return guarded(lambda: main(**vars(parser.parse_args(arguments))))
 

@@ -6,6 +6,7 @@ python evaluate.py experiment=fiva attack=reconstruction     # with one's own ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from anon.errors import UserError
 from anon.weights.files import SHIPPED
 
 NEWEST = "last:"
+_NAME = re.compile(r"[\w-][\w.-]{0,99}(/[\w-][\w.-]{0,99}){0,3}")
 
 
 def name_newest(
@@ -32,7 +34,7 @@ def name_newest(
         fits: of a checkpoint; others are passed over. None: all fit.
 
     Raises:
-        UserError: there is no such run, and nothing ships by that name.
+        UserError: there is no such run and nothing ships by that name, or no experiment can have it.
     """
     for key, experiment in _asked(OmegaConf.to_container(config, resolve=False), part):
         known = None if continued is None else OmegaConf.select(continued, key)
@@ -53,6 +55,8 @@ def _asked(content: Any, part: str) -> Iterator[tuple[str, str]]:
 
 
 def _newest(config: DictConfig, experiment: str, fits: Callable[[Path], bool] | None) -> str:
+    if not _NAME.fullmatch(experiment):
+        raise UserError(f"'{NEWEST}{experiment[:60]}' names no experiment, such as {NEWEST}fiva.")
     here = config.copy()
     here.experiment = experiment
     for folder in matching_runs(here):

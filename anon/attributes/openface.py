@@ -8,6 +8,7 @@ leading spaces. Missing columns are left out; frames that failed are NaN.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from anon.attributes.rotations import from_openface
 from anon.errors import UserError
 from anon.faces.points import file_key
+from anon.plain import opened
 
 MAX_BYTES, MAX_ROWS = 1024**3, 2_000_000
 _POSE = ("pose_Rx", "pose_Ry", "pose_Rz")
@@ -98,7 +100,7 @@ def _read(path: Path, confidence: float) -> tuple[tuple[str, ...], list[tuple[in
         raise UserError(f"'{path}' is larger than {MAX_BYTES} bytes.")
     rows: list[tuple[int, list[float]]] = []
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(opened(path), "utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             header = [name.strip() for name in next(reader, [])]
             columns = tuple(

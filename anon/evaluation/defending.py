@@ -227,14 +227,15 @@ def defend(setting: Setting, defenses: Mapping[str, DefenseLike], adaptive: Reco
         if setting.detector is not None:
             unchanged.append(detected(setting.detector, target))
         for key, defense in defenses.items():
-            face = published(defense(plainly, target=target, rng=rng), target, f"The defense '{key}'")
+            # copies: what works in place changes neither what the next one sees nor the undefended face
+            face = published(defense(plainly.clone(), target=target.clone(), rng=rng), target, f"The defense '{key}'")
             values = {
                 "z published": judge(face),
-                "z RA": judge(check_made(setting.naive.images(face), face, "The attack")),
+                "z RA": judge(check_made(setting.naive.images(face.clone()), face, "The attack")),
                 "ssim": ssim(face, plainly),
             }
             if adaptive is not None:
-                values["z RA_adaptive"] = judge(check_made(adaptive.images(face), face, "The adaptive attack"))
+                values["z RA_adaptive"] = judge(check_made(adaptive.images(face.clone()), face, "The adaptive attack"))
             if setting.lpips is not None:
                 values["lpips"] = setting.lpips(face, plainly)
             elif layers:

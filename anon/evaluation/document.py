@@ -6,16 +6,18 @@ sent to W&B comes from it alone, so a report can be made again, or of another ma
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anon.errors import UserError
 from anon.evaluation.figures import Figure, finite
-from anon.plain import MAX_JSON, read_text
+from anon.evaluation.typed import typed
+from anon.plain import MAX_JSON, parse_json, read_text
 
 SCHEMA = 2
 
@@ -62,7 +64,7 @@ class Column:
 
     metric: str
     title: str
-    better: str | None = None  # "lower" or "higher"
+    better: Literal["lower", "higher"] | None = None
     attack: str | None = None
 
 
@@ -244,32 +246,43 @@ def from_json(text: str, where: str | Path = "results.json") -> Document:
     """The document that :func:`as_json` wrote.
 
     Raises:
-        UserError: it is no results.json of this schema.
+        UserError: it is no results.json of this schema, or a part of it is not what stands there in one.
     """
+    content = parse_json(text, f"'{where}'")
     try:
-        content = json.loads(text)
-        if content.pop("schema") != SCHEMA:
-            raise KeyError("schema")
-        return Document(
-            **{
-                **content,
-                "lines": tuple(Line(**{**line, "metrics": _figures(line["metrics"])}) for line in content["lines"]),
-                "tables": tuple(_table(table) for table in content["tables"]),
-                "judges": {name: Recognizer(**_tuples(judge)) for name, judge in content["judges"].items()},
-                "people": {name: People(**people) for name, people in content["people"].items()},
-                "differences": tuple(
-                    Difference(**{**part, "figure": Figure(**part["figure"])}) for part in content["differences"]
-                ),
-                "curves": tuple(Curve(**_tuples(curve)) for curve in content["curves"]),
-                "histograms": tuple(
-                    Histogram(**{**_tuples(part), "densities": _tuples(part["densities"])})
-                    for part in content["histograms"]
-                ),
-                "notes": tuple(content["notes"]),
-            }
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"'{where}' is no results.json of schema {SCHEMA}; make it with evaluate.py.") from error
+        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+            raise ValueError("its schema is another")
+        document: Document = typed(Document, content)
+        _check_places(document)
+        return document
+    except (ValueError, RecursionError) as error:
+        told = f"'{where}' is no results.json of schema {SCHEMA} ({error}); make it with evaluate.py."
+        raise UserError(told) from error
+
+
+def _check_places(document: Document) -> None:
+    """Lines that parts refer to are there, and what belongs together is equally long.
+
+    Raises:
+        ValueError: which are not.
+    """
+    named = [(f"table {table.name}", line) for table in document.tables for line in table.lines]
+    for what, parts in (("curve", document.curves), ("histogram", document.histograms)):
+        named += [(f"{what} {part.label}", part.line) for part in parts]  # type: ignore[attr-defined]
+    named += [("a difference", line) for part in document.differences for line in (part.line, part.baseline)]
+    for what, line in named:
+        if not 0 <= line < len(document.lines):
+            raise ValueError(f"{what[:60]} shows line {line}, which there is none of")
+    for curve in document.curves:
+        if not curve.x or any(len(band) not in (0, len(curve.x)) for band in (curve.low, curve.high)):
+            raise ValueError(f"curve {curve.label[:60]} has no points, or a band of another length")
+        if len(curve.y) != len(curve.x) or len(curve.low) != len(curve.high):
+            raise ValueError(f"curve {curve.label[:60]} has other numbers of x and y")
+    for shown in document.histograms:
+        if any(len(density) + 1 != len(shown.edges) for density in shown.densities.values()) or not (
+            len(shown.edges) > 1 and all(a < b for a, b in itertools.pairwise(shown.edges))
+        ):
+            raise ValueError(f"histogram {shown.label[:60]} has bins that are none")
 
 
 def read(path: str | Path) -> Document:
@@ -292,16 +305,3 @@ def _spelled(policy: str) -> str:
 def _place(line: Line) -> dict[str, Any]:
     names = ("data", "method", "policy", "defense", "attack", "input", "dial", "split")
     return {name: getattr(line, name) for name in names}
-
-
-def _figures(metrics: Mapping[str, Any]) -> dict[str, Figure]:
-    return {name: Figure(**figure) for name, figure in metrics.items()}
-
-
-def _table(table: Mapping[str, Any]) -> Table:
-    columns = tuple(Column(**column) for column in table["columns"])
-    return Table(**{**table, "columns": columns, "lines": tuple(table["lines"])})
-
-
-def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
+
+LARGEST = 1e100  # what no figure exceeds; beyond it sums and axes overflow
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ class Row:
 
 
 def finite(figure: dict[str, Any]) -> dict[str, Any]:
-    """The plain values of a figure as JSON can hold them: a number that is not finite is null, with a reason.
+    """The plain values of a figure as JSON can hold them: what is not finite, or no sane size, is null with a reason.
 
     >>> finite(asdict(Figure(float("nan"), 0.5, n=2)))
     {'value': None, 'low': 0.5, 'high': None, 'reason': 'not finite', 'n': 2}
     """
     numbers = {name: figure[name] for name in ("value", "low", "high")}
-    clean = {name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()}
+    clean = {name: value if value is not None and abs(value) <= LARGEST else None for name, value in numbers.items()}
     reason = "not finite" if clean["value"] is None and figure["reason"] is None else figure["reason"]
     return {**clean, "reason": reason, "n": figure["n"]}
 

@@ -294,12 +294,15 @@ def attacked(
             if isinstance(defense, ParameterNoise):
                 changed, real = Defended(anonymizer, defense)(target, rng=rng), target
             else:
-                changed = defense(plainly, target=target, rng=rng)
-                real = defense(target, target=target, rng=real_rng)
+                # copies: what works in place changes neither what the next one sees nor the target
+                changed = defense(plainly.clone(), target=target.clone(), rng=rng)
+                real = defense(target.clone(), target=target.clone(), rng=real_rng)
             changed, real = published(changed, target, f"{victim.name} behind {key}"), published(real, target, key)
             for who, one in armed[key].items():
                 shown = real if who == REAL else changed
-                z = embedded(one.recognizer, check_made(one.attack.images(shown), shown, f"The adversary '{who}'"))
+                z = embedded(
+                    one.recognizer, check_made(one.attack.images(shown.clone()), shown, f"The adversary '{who}'")
+                )
                 probe_z = check_embeddings(one.attack.probe(z), len(z), one.recognizer)
                 keep[key][who].append(probe_z.float().cpu())
     return {key: {who: torch.cat(parts) for who, parts in by_name.items()} for key, by_name in keep.items()}

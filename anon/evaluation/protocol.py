@@ -13,7 +13,8 @@ import hashlib
 import math
 import typing
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -54,6 +55,28 @@ class Protocol:
     max_eer: float = 0.1
     allow_training_encoder: bool = False
     allow_training_people: bool = False
+
+    #: Least and most of each number; what is measured divides by them, or draws so many.
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **{"far": (1e-9, 1), "max_eer": (0, 1), "threshold": (-1e6, 1e6), "epsilon": (0, 2)},
+        **{"resamples": (1, 1e6), "clip_frames": (1, 1e5), "calibration_images": (1, 1e6), "anchors": (1, 1e7)},
+        **{"grid_faces": (0, 1000), "batch_size": (1, 1e6), "few": (1, 1e6), "probes": (1, 1e6), "size": (16, 4096)},
+    }
+
+    def __post_init__(self) -> None:
+        """Of every protocol's numbers, also of those that add some.
+
+        Raises:
+            UserError: a number out of its range, text or a fraction in the place of a number.
+        """
+        for one in fields(self):
+            value, (least, most) = getattr(self, one.name), self.RANGES.get(one.name, (-math.inf, math.inf))
+            numbers = (int,) if one.type == "int" else (int, float)
+            if one.type in ("int", "float") and not (type(value) in numbers and least <= value <= most):
+                what = "a whole number" if one.type == "int" else "a number"
+                raise UserError(f"protocol.{one.name} must be {what} from {least:,g} to {most:,g}, not {value!r:.60}.")
+            if one.type == "bool" and not isinstance(value, bool):
+                raise UserError(f"protocol.{one.name} must be true or false, not {value!r:.60}.")
 
 
 class Data(typing.Protocol):

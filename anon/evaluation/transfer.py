@@ -244,9 +244,8 @@ def look(
         for name, images in shown.items():
             keep[name, NO_ATTACK].append(judge(images).float().cpu())
             for attack, undo in attacks.items():
-                keep[name, attack].append(
-                    judge(check_made(undo.images(images), images, f"The attack on {attack}")).float().cpu()
-                )
+                made = undo.images(images.clone())  # a copy: it may work in place
+                keep[name, attack].append(judge(check_made(made, images, f"The attack on {attack}")).float().cpu())
     return {key: torch.cat(parts) for key, parts in keep.items()}
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import stat
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +28,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from anon import plain
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "HEIF")
 NO_IMAGE = "not an image"
@@ -126,16 +127,15 @@ def _is_heic(start: bytes) -> bool:
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular, non-empty file for reading without ever waiting on a pipe or a device."""
+    """A plain file that is not empty."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise ImageError("unreadable") from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-        os.close(descriptor)
-        raise ImageError("not a regular file" if status.st_size or not stat.S_ISREG(status.st_mode) else "empty")
-    return os.fdopen(descriptor, "rb")
+        file = plain.opened(path)
+    except OSError as error:
+        raise ImageError("not a regular file" if isinstance(error, plain.NotPlain) else "unreadable") from error
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
+        raise ImageError("empty")
+    return file
 
 
 @functools.cache

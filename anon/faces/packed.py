@@ -24,6 +24,7 @@ from safetensors.numpy import load_file
 from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
 
+from anon import plain
 from anon.errors import UserError
 from anon.faces.alignment import Framing, reframe, reframing, similarity, template, transform, warp
 from anon.faces.contract import Sample, to_float
@@ -33,6 +34,8 @@ from anon.faces.splits import EVERYONE, SPLITS
 
 INDEX, COLUMNS = "index.json", "index.safetensors"
 _MAX_INDEX = 4 << 30  # bytes
+_MAX_INFO, _MAX_VALUES = 128 << 20, 5_000_000  # of index.json; the largest set has 2 million people
+_LONGEST = 1 << 16  # bytes of a line of files.jsonl
 _OPEN = 128  # shards that are kept open
 
 
@@ -104,10 +107,14 @@ class Pack:
         """The input's name relative to the root that was packed, by row."""
         path = self.root / "files.jsonl"
         try:
-            with open(path, encoding="utf-8") as lines:
-                names = [json.loads(line) for line in lines]
-            return [str(names[number]) for number in self.columns["input"].tolist()]
-        except (OSError, ValueError, IndexError, RecursionError) as error:
+            inputs = self.columns["input"].tolist()
+            wanted, names = set(inputs), {}
+            with plain.opened(path) as lines:
+                for number, line in enumerate(iter(lambda: lines.readline(_LONGEST), b"")):
+                    if number in wanted:
+                        names[number] = str(json.loads(line))
+            return [names[number] for number in inputs]
+        except (OSError, ValueError, KeyError, RecursionError) as error:
             raise self._damaged("files.jsonl does not fit") from error
 
     def _file(self, shard: int) -> BinaryIO:
@@ -115,7 +122,7 @@ class Pack:
         if file is None:
             path = self.root / self.info["shards"][shard]["name"]
             try:
-                file = open(path, "rb", buffering=0)  # noqa: SIM115, closed with the last reader's reference
+                file = plain.opened(path)  # closed with the last reader's reference
             except OSError as error:
                 raise self._damaged(f"'{path.name}' cannot be read ({error.strerror})") from error
             if len(self._open) >= _OPEN:
@@ -136,12 +143,10 @@ class Pack:
             state = "is not finished" if begun else "is no packed data set"
             raise UserError(f"data.root='{self.root}' {state}; run python -m anon.faces.prepare --out {self.root}.")
         try:
-            if path.stat().st_size > _MAX_INDEX:
-                raise self._damaged("index.json is too large")
-            info = json.loads(path.read_text(encoding="utf-8"))
+            info = plain.read_json(path, _MAX_INFO, _MAX_VALUES)
             wrong = fault_of_info(info)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise self._damaged("index.json is damaged") from error
+        except (UserError, KeyError, TypeError) as error:
+            raise self._damaged("index.json is damaged or too large") from error
         if wrong:
             raise self._damaged(wrong)
         return {"framing": Framing.of(info["size"]).view, **info}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import csv
 import functools
+import io
 import itertools
 import logging
 import unicodedata
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anon import plain
 from anon.errors import UserError
 from anon.faces.alignment import misfit, share_inside, template
 
@@ -75,7 +77,7 @@ def read_points(path: Path) -> FivePoints:
     """
     found: dict[str, np.ndarray] = {}
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(plain.opened(path), "utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             header = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = header

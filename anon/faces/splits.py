@@ -25,21 +25,33 @@ SHARES: dict[str, float] = {"train": 0.5, "background": 0.1, "attacker": 0.2, "e
 SPLITS: tuple[str, ...] = tuple(SHARES)
 #: In the place of a split's name: all identities, of data that is evaluated whole (``data.everyone=true``).
 EVERYONE = "everyone"
+_APOSTROPHES = re.compile("[\u2018-\u201b\u02b9\u02bb-\u02bd\u02c8\u02ee\u2032\ua78b\ua78c`\u00b4]")
+# Default_Ignorable_Code_Point of Unicode 16 without Cf; the standard library has no such property.
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
 _OFFICIAL = {"val": "background", "test": "evaluation"}
 
 
 def person(name: str) -> str:
     """What the spellings of one name have in common; nothing is split by it, names are compared by it.
 
-    Letters are composed and of normal width (NFKC) and lower case, what cannot be seen is left out, and spaces,
-    underscores, hyphens and dots between words are one space. "Müller" and "Mueller" may be two people and stay two.
+    Letters are composed and of normal width (NFKC) and lower case, a dot over an i counts for nothing (İ), what cannot
+    be seen is left out, apostrophes are one, and spaces, underscores, hyphens and dots between words are one space.
+    "Müller" and "Mueller" may be two people and stay two.
 
     >>> person("Anna_B.") == person("ANNA  B") == person("\uff21nna-b"), person("Müller") == person("Mueller")
     (True, False)
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    seen = "".join(letter for letter in folded if unicodedata.category(letter) not in ("Cf", "Cc") or letter.isspace())
+    composed = unicodedata.normalize("NFKC", _APOSTROPHES.sub("'", name))
+    folded = unicodedata.normalize("NFKC", composed.casefold()).replace("i\u0307", "i")
+    seen = "".join(letter for letter in folded if letter.isspace() or not _is_unseen(letter))
     return re.sub(r"[\s_.\u2010-\u2015\u2212-]+", " ", seen).strip() or name
+
+
+def _is_unseen(letter: str) -> bool:
+    """Controls, and what Unicode calls default-ignorable: joiners, fillers and selectors of variants among them."""
+    return unicodedata.category(letter) in ("Cf", "Cc") or _IGNORABLE.match(letter) is not None
 
 
 def one_spelling(names: Iterable[str], where: str) -> dict[str, str]:

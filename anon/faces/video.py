@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import struct
 from collections.abc import Generator, Iterator
 from fractions import Fraction
@@ -28,6 +27,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from anon import plain
 from anon.faces.images import MIN_SIDE, ImageError, read_image
 
 _SUFFIXES = "mp4 m4v mov 3gp 3g2 avi mkv webm gif ts mts m2ts mpg mpeg vob wmv asf flv ogv"
@@ -119,7 +119,7 @@ def _file(path: str | Path, every: int, max_pixels: int) -> Generator[Tensor, No
 
 def _has_trailer(path: str | Path) -> bool:
     """Whether a GIF ends as it should, zeros after it allowed: FFmpeg does not mind where it is cut."""
-    with open(path, "rb") as file:
+    with _open_regular(path) as file:
         file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)
         return file.read().rstrip(b"\0").endswith(b";")
 
@@ -212,13 +212,12 @@ def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
-    """A regular, non-empty file; a pipe is never waited for."""
+    """A plain file that is not empty."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (OSError, ValueError) as error:
-        raise VideoError("unreadable") from error
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_size:
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise VideoError("empty" if stat.S_ISREG(status.st_mode) else "not a regular file")
+        file = plain.opened(path)
+    except OSError as error:
+        raise VideoError("not a regular file" if isinstance(error, plain.NotPlain) else "unreadable") from error
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
+        raise VideoError("empty")
+    return file

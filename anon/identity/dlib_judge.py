@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from anon.errors import UserError
 from anon.faces.alignment import Framing
 from anon.identity.contract import check_judge
+from anon.plain import read_bytes
 from anon.weights.archives import DAMAGED
 
 SIZE = 150
@@ -70,7 +71,7 @@ class DlibJudge:
             raise UserError(f"No dlib model at '{file}'; {ORIGIN}.")
         if not 0 < file.stat().st_size <= MAX_BYTES:
             raise UserError(f"The dlib model '{file}' has {file.stat().st_size} bytes; expected 1 to {MAX_BYTES}.")
-        self.fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()
+        self.fingerprint = hashlib.sha256(read_bytes(file, MAX_BYTES)).hexdigest()
         if sha256 is not None and self.fingerprint != sha256:
             raise UserError(
                 f"'{file}' is not the published dlib model (SHA-256 differs); {ORIGIN}, or say judge.sha256=null if "

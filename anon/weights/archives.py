@@ -23,11 +23,13 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from anon import plain
 from anon.errors import UserError
 
 _ZIP = b"PK\x03\x04"
 _MAX_PICKLE = 64 * 1024**2  # bytes; that of a training's checkpoint has 50,000
 _MAX_LEAVES = 1_000_000  # of a tuple, whose hash visits them all; and values of a file
+_MAX_OPERATIONS = 1_000_000  # of a pickle; that of a training's checkpoint has 15,000, and each may make an object
 _LEGACY_PICKLES = 5  # magic number, protocol, system, content, keys of the storages: before PyTorch 1.6
 
 #: What reading raises on files that are damaged or lie.
@@ -64,7 +66,7 @@ def read(file: Path, max_bytes: int, quantized: bool = False) -> Any:
         size = file.stat().st_size
         if not 0 < size <= max_bytes:
             raise UserError(f"'{file}' has {size} bytes; expected 1 to {max_bytes}.")
-        with file.open("rb") as stream:
+        with plain.opened(file) as stream:
             if stream.read(4) == _ZIP:
                 _check_zip(file, size)
             else:
@@ -164,8 +166,8 @@ def _check_pickle(stream: IO[bytes], file: Path) -> None:
             stack += [max(1, sum(taken) if name in ("REDUCE", "BINPERSID") else 1)] * len(operation.stack_after)
             if name in ("APPEND", "SETITEM", "BUILD"):
                 stack[-1] = taken[-1]
-        if (stack and stack[-1] > _MAX_LEAVES) or count > 40 * _MAX_LEAVES:
-            raise UserError(f"'{file}' holds more values than it has bytes; it was not read.")
+        if (stack and stack[-1] > _MAX_LEAVES) or count >= _MAX_OPERATIONS:
+            raise UserError(f"'{file}' holds more values than a file of weights has; it was not read.")
 
 
 def _to_mark(stack: list[int]) -> list[int]:

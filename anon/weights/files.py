@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from anon.weights import archives
 SHIPPED = "shipped:"
 MAX_BYTES = 2 * 1024**3
 _WRAPPERS = ("state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone", "net")
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what weights may be stored in
 _PREFIXES = ("module.", "model.", "backbone.")
 _COUNTER = "num_batches_tracked"
 _PACKED = re.compile(r"(.*\.|)_packed_params\.(_packed_params|dtype)")  # of a quantized linear layer
@@ -109,6 +111,7 @@ def load_into(module: nn.Module, path: str | Path) -> None:
             if names
         ]
         raise UserError(f"'{resolve(path)}' does not fit {type(module).__name__}: {', '.join(parts)}.")
+    check_types(state, wanted, resolve(path))
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise UserError(f"'{resolve(path)}' holds NaN or infinite numbers, first in {broken[0]}.")
@@ -121,6 +124,21 @@ def load_into(module: nn.Module, path: str | Path) -> None:
     module.load_state_dict(state)
     if str(path).startswith(SHIPPED):
         module.__dict__["shipped"] = str(path).removeprefix(SHIPPED)  # tells what it learned from, see the index
+
+
+def check_types(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Only types that convert without loss of a sign, an imaginary part or most digits.
+
+    Raises:
+        UserError: float8, complex, packed bits or truth values in the place of weights.
+    """
+    for key, value in state.items():
+        if key in wanted and (
+            value.dtype not in _NUMBERS
+            if wanted[key].is_floating_point()
+            else value.is_floating_point() or value.is_complex()
+        ):
+            raise UserError(f"'{path}' holds numbers of type {value.dtype}, first in {key}; save them as float32.")
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -21,6 +21,7 @@ from onnx import TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
+from anon import plain
 from anon.errors import UserError
 from anon.weights import trial
 
@@ -64,10 +65,7 @@ def read(path: str | Path | None, what: str, origin: str) -> OnnxFile:
         raise UserError(f"No ONNX file at '{file}'; it is never downloaded: {origin}.")
     if not 0 < file.stat().st_size <= MAX_BYTES:
         raise UserError(f"The ONNX file '{file}' has {file.stat().st_size} bytes; expected 1 to {MAX_BYTES}; {origin}.")
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"The ONNX file '{file}' cannot be read ({error.strerror}).") from error
+    content = plain.read_bytes(file, MAX_BYTES)
     digest = hashlib.sha256(content)
     model = onnx.ModelProto()
     try:
@@ -187,7 +185,7 @@ def _fill(model: onnx.ModelProto, file: Path, digest: hashlib._Hash) -> None:
         elif tensor.HasField("raw_data") and len(tensor.raw_data) != nbytes:
             raise UserError(f"'{file}' is damaged: a constant has {len(tensor.raw_data)} bytes, not {nbytes}.")
     for source in sorted(sources):
-        with source.open("rb") as stream:
+        with plain.opened(source) as stream:
             while block := stream.read(2**20):
                 digest.update(block)
     for tensor in _tensors(model):

@@ -77,7 +77,7 @@ def bounded(model: onnx.ModelProto) -> bool:
     if model.functions:
         return False
     try:
-        found = onnx.shape_inference.infer_shapes(_light(model), data_prop=True).graph
+        found = onnx.shape_inference.infer_shapes(_light(model)).graph  # not data_prop: shapes may double, too
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError, MemoryError):
         return False
     shapes: dict[str, list[int] | None]

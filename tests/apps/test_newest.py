@@ -102,3 +102,12 @@ def test_an_attack_on_ones_own_generator_meets_it_and_nobody_else(train: Command
         None,
         "transfer from FIVA + ITM",
     }
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "", "../../etc", "/etc", "a\0b"])
+def test_a_name_that_no_experiment_has(name: str, tmp_path: Path) -> None:
+    """5,000 letters were an OSError of the file system."""
+    config = composed("train", "experiment=reconstruction", f"paths.runs={tmp_path}")
+    config.attack = {"checkpoint": f"last:{name}"}
+    with pytest.raises(UserError, match="names no experiment"):
+        name_newest(config, "attack")

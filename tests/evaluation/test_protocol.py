@@ -4,7 +4,11 @@ import pytest
 import torch
 
 from anon.errors import UserError
+from anon.evaluation.harness.suite import Suite
+from anon.evaluation.ladder import LadderProtocol
+from anon.evaluation.noise_share import NoiseShareProtocol
 from anon.evaluation.protocol import (
+    Protocol,
     anchors,
     calibrate,
     calibrating,
@@ -13,6 +17,7 @@ from anon.evaluation.protocol import (
     position,
     some_of_each,
 )
+from anon.evaluation.transfer import TransferProtocol
 from tests.evaluation.tiny_world import People
 
 
@@ -101,3 +106,34 @@ def test_anchors_are_as_many_people_as_asked_for_or_as_there_are():
     labels = torch.arange(12).repeat(2)
     assert anchors(z, labels, 5, seed=0).shape == (5, 4) and anchors(z, labels, 1024, seed=0).shape == (12, 4)
     assert not torch.equal(anchors(z, labels, 5, seed=0), anchors(z, labels, 5, seed=1))
+
+
+ODD = [
+    *(("far", value) for value in (0, -1, 2, float("nan"), float("inf"), "x", True)),
+    *((name, value) for name in ("resamples", "batch_size", "clip_frames", "anchors") for value in (0, -1, 1.5, None)),
+    *(("calibration_images", 0), ("grid_faces", -1), ("max_eer", float("nan")), ("max_eer", 1.5)),
+    *(("allow_training_encoder", "no"), ("allow_training_people", 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), ODD)
+def test_odd_numbers_are_refused_before_anything_is_measured(name, value):
+    """The kind: a number of the command line was used as it came; 0 was a division by it, -1 a negative size.
+
+    Instances: all numbers of protocol=..., those that the suite, the ladder, LFW, the noise and the matrix add.
+    """
+    with pytest.raises(UserError, match=rf"^protocol\.{name} must be "):
+        Protocol(**{name: value})
+
+
+def test_numbers_that_other_protocols_add():
+    for made in (
+        lambda: Suite(few=0),
+        lambda: LadderProtocol(probes=0),
+        lambda: NoiseShareProtocol(epsilon=-0.1),
+        lambda: NoiseShareProtocol(probes=-1),
+        lambda: TransferProtocol(threshold=float("nan")),
+    ):
+        with pytest.raises(UserError, match=r"^protocol\.\w+ must be "):
+            made()
+    assert (Suite(far=1, few=1).far, NoiseShareProtocol(epsilon=0).epsilon) == (1, 0)

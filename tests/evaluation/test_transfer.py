@@ -168,6 +168,25 @@ def test_of_people_who_exist_no_face_is_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
+class Wiping:
+    """An attack, or a defense, that works in place."""
+
+    def images(self, changed):
+        return changed.zero_()
+
+
+def test_who_works_in_place_changes_nothing_for_the_next():
+    """The kind: one tensor handed to several that may write to it. Also: defenses and adversaries of the ladder, and
+    defenses and attacks of the noise's shares (defending.py), which met what the one before had left."""
+    faces = Data().faces("evaluation")
+    probe, embed = halves(faces).probe, judge(0x5EED).embed
+    brighten = {"dark": planted("brighten")}
+    alone = transfer.look({"dark": Dark()}, brighten, embed, faces, probe, 5, 0)
+    after = transfer.look({"dark": Dark()}, {"wiping": Wiping(), **brighten}, embed, faces, probe, 5, 0)
+    for key, z in alone.items():
+        assert torch.equal(after[key], z)
+
+
 def test_every_probe_is_changed_once_and_with_randomness_of_its_own():
     faces = Data().faces("evaluation")
     probe = halves(faces).probe

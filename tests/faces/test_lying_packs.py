@@ -117,6 +117,10 @@ LIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no shards": (told(shards=[]), "names no shards"),
     "shards that are a number": (told(shards=5), "names no shards"),
     "escape sequences": (shard(name="\x1b[2J\x1b]0;owned\x07"), "names a shard that is no file"),
+    "values without end": (
+        lambda root: (root / "index.json").write_text("[" + ",".join(['{"":0}'] * 3_000_000) + "]"),
+        "damaged or too large",
+    ),
     "an index that is a list": (lambda root: (root / "index.json").write_text("[]"), "index.json is damaged"),
     "nesting": (lambda root: (root / "index.json").write_text("[" * 10**6), "index.json is damaged"),
     "a face before its shard": (column("offset", -512), "beyond the end"),

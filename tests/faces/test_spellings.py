@@ -37,8 +37,19 @@ SPELLINGS = (
     ("Anna B", "Anna\u200b B"),
     ("José", unicodedata.normalize("NFD", "José")),
     ("STRASSE", "Straße"),
+    *(("O'Brien", f"O{mark}Brien") for mark in "\u2019\u2018\u02bc\u00b4`"),
+    ("İpek", "ipek"),
+    ("İpek", "IPEK"),
+    *(("Anna B", f"Anna{hidden} B") for hidden in "\u034f\ufe0f\u3164\u115f\u17b4\u180b\U000e0100"),
 )
-OTHERS = (("Müller", "Mueller"), ("Müller", "Muller"), ("n000001", "n000010"), ("1_1", "11"), ("Ann", "Anna"))
+OTHERS = (
+    ("Müller", "Mueller"),
+    ("Müller", "Muller"),
+    ("n000001", "n000010"),
+    ("1_1", "11"),
+    ("Ann", "Anna"),
+    ("O'Brien", "OBrien"),
+)
 
 
 def noise(path: Path, seed: int) -> None:

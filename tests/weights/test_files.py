@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from anon import weights as shipped
+from anon.apps.checkpoints import check_fits
 from anon.errors import UserError
 from anon.weights import files as weights
 
@@ -147,6 +148,28 @@ def test_nan_is_refused(tmp_path):
     torch.save(state, tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"NaN.*0\.bias"):
         weights.load_into(_net(), tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "form"),
+    [
+        *((dtype, "safetensors") for dtype in (torch.float8_e4m3fn, torch.float8_e8m0fnu, torch.complex64, torch.bool)),
+        *((dtype, "pt") for dtype in (torch.complex64, torch.bool)),  # others are no plain file of tensors
+    ],
+)
+def test_types_that_lose_something_are_one_sentence(tmp_path, dtype, form):
+    """The kind: any type that torch can copy was taken. float8 was a traceback, complex lost its imaginary part.
+
+    Also: truth values, a fraction in the place of a counter, and the checkpoints of a training (check_fits).
+    """
+    state = _net().state_dict()
+    state["0.bias"] = state["0.bias"].float().abs().to(dtype)
+    file = tmp_path / f"w.{form}"
+    save_file(state, file) if form == "safetensors" else torch.save(state, file)
+    with pytest.raises(UserError, match=rf"{dtype}, first in 0\.bias"):
+        weights.load_into(_net(), file)
+    with pytest.raises(UserError, match=rf"{dtype}, first in 0\.bias"):
+        check_fits(_net(), state, file)
 
 
 def test_shipping_writes_half_precision_card_and_index(tmp_path):

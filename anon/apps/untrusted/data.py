@@ -43,13 +43,25 @@ def rendered_of(config: DictConfig, where: object, split: str) -> Rendered:
     return Rendered(*numbers)
 
 
-def faces_of(config: DictConfig, where: object, split: str) -> FaceSet:
+def faces_of(config: DictConfig, where: object, split: str, places: Mapping[str, str | None] | None = None) -> FaceSet:
     """A split of the data that a checkpoint was trained on, in this machine's cache whatever the checkpoint says.
 
+    Args:
+        places: the folder (``root``) and the table (``points``) of faces that the user names: whoever wrote the
+            checkpoint does not choose which folders of this machine are read.
+
     Raises:
-        UserError: see :func:`anon.apps.untrusted.build`; or the data are not there.
+        UserError: see :func:`anon.apps.untrusted.build`; the data are not there, or lie where the user did not say.
     """
     data = _data(config, where)
+    for name in ("root", "points"):
+        said, given = data.get(name), (places or {}).get(name)
+        if said is not None and given is None:
+            raise UserError(
+                f"{where} says that its data lie in data.{name}={str(said)[:200]}, which is read where you say so: "
+                f"--{name} <yours>."
+            )
+        data |= {name: given} if given is not None else {}
     kept = {"cache": None} if "cache" in data else {}
     made = build({**data, **kept}, where, "data", FaceData)
     with mendable(f"the data of {where} cannot be read"):

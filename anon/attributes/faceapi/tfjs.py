@@ -6,7 +6,6 @@ dtype and, for compressed ones, ``quantization`` {dtype, scale, min}: value = nu
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from anon.errors import UserError
+from anon.plain import read_bytes, read_json
 from anon.weights.archives import DAMAGED
 
 MAX_BYTES = 64 * 1024**2  # the published ones have 0.5 million; a byte becomes a float32
@@ -35,7 +35,7 @@ def read(manifest: str | Path, origin: str) -> dict[str, Tensor]:
     if path.stat().st_size > _MANIFEST_BYTES:
         raise UserError(f"'{path}' is too large for a weights manifest; {origin}.")
     try:
-        groups = json.loads(path.read_text(encoding="utf-8"))
+        groups = read_json(path, _MANIFEST_BYTES)
         found: dict[str, Tensor] = {}
         for group in groups:
             sizes = [_entry(entry) for entry in group["weights"]]
@@ -106,7 +106,7 @@ def _shards(manifest: Path, names: list[str], expected: int) -> bytes:
     found = sum(file.stat().st_size for file in files)
     if found != expected or found > MAX_BYTES:
         raise UserError(f"The shards of '{manifest}' have {found} bytes, expected {min(expected, MAX_BYTES)}.")
-    return b"".join(file.read_bytes() for file in files)
+    return b"".join(read_bytes(file, MAX_BYTES) for file in files)
 
 
 def _torch_layout(name: str, value: Tensor) -> Tensor:

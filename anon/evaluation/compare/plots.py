@@ -11,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from anon.evaluation.compare.runs import Run, of_task
-from anon.evaluation.compare.tables import finite
+from anon.evaluation.compare.tables import Grid, finite
+from anon.evaluation.figures import LARGEST
 from anon.evaluation.report.drawing import COLOURS, DASHES, Entry, Plot, Style, draw, series
 
 MOST = 12  # runs in a plot
+MOST_METRICS = 200  # that are drawn; a training logs 60
 POINTS = 240  # of a line; more are averaged
 DOTTED = 30  # a line of so few points shows them
 DECADES = 2  # an axis over more of them is logarithmic
@@ -22,21 +24,38 @@ DECADES = 2  # an axis over more of them is logarithmic
 Line = tuple[np.ndarray, np.ndarray]  # steps, values
 
 
+def left_out(runs: Sequence[Run]) -> list[Grid]:
+    """What is said where there are more metrics than are drawn."""
+    more = len(_names(of_task(runs, "train"))) - MOST_METRICS
+    about = f"{more:,} more metrics are in compare.csv; the first {MOST_METRICS} are drawn, validation before the rest."
+    return [Grid("Curves", (), (), about)] if more > 0 else []
+
+
 def curves(runs: Sequence[Run]) -> list[Plot]:
-    """A plot for every metric of the trainings, validation first; more than :data:`MOST` runs are shared out."""
+    """A plot for each of the first metrics of the trainings; more than :data:`MOST` runs are shared out."""
     runs = [run for run in of_task(runs, "train") if run.metrics]
-    names = list(dict.fromkeys(name for run in runs for name in run.metrics))
     looks = series(len(COLOURS) * len(DASHES))
     style = {run.folder: looks[at % len(looks)] for at, run in enumerate(runs)}
     plots = []
-    for name in sorted(names, key=lambda name: (not name.startswith("val/"), names.index(name))):
-        own = [run for run in runs if finite(run.metrics.get(name))]
+    for name in _names(runs)[:MOST_METRICS]:
+        own = [run for run in runs if _drawable(run, name)]
         size = math.ceil(len(own) / max(1, math.ceil(len(own) / MOST)))
         parts = [own[start : start + size] for start in range(0, len(own), max(1, size))]
         for number, part in enumerate(parts, 1):
             title = f"{name} ({number} of {len(parts)})" if len(parts) > 1 else name
             plots.append(_plot(name, title, part, [style[run.folder] for run in part]))
     return plots
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Metrics in the order in which they are drawn: validation first."""
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    return sorted(names, key=lambda name: not name.startswith("val/"))
+
+
+def _drawable(run: Run, name: str) -> list[tuple[int, float]]:
+    """Steps and values; an axis from -1e308 to 1e308 is longer than any number."""
+    return [point for point in finite(run.metrics.get(name)) if abs(point[1]) <= LARGEST]
 
 
 def averaged(steps: Sequence[int], values: Sequence[float], points: int = POINTS) -> tuple[Line, int]:
@@ -55,15 +74,15 @@ def averaged(steps: Sequence[int], values: Sequence[float], points: int = POINTS
 def _plot(name: str, title: str, runs: Sequence[Run], looks: Sequence[Style]) -> Plot:
     lines, most = [], 1
     for run in runs:
-        steps, values = zip(*finite(run.metrics[name]), strict=True)
+        steps, values = zip(*_drawable(run, name), strict=True)
         line, many = averaged(steps, values)
         lines.append(line)
         most = max(most, many)
     dotted = max(len(at) for at, _ in lines) <= DOTTED
     legend = [Entry(run.name, look, marker=dotted) for run, look in zip(runs, looks, strict=True)]
     caption = f"Each point is the mean of up to {most} logged values." if most > 1 else ""
-    missing = sum(len(run.metrics[name].values) - len(finite(run.metrics[name])) for run in runs)
-    caption += f"{' ' * bool(caption)}{missing} logged values were not finite." if missing else ""
+    missing = sum(len(run.metrics[name].values) - len(_drawable(run, name)) for run in runs)
+    caption += f"{' ' * bool(caption)}{missing} logged values were not finite, or beyond all bounds." if missing else ""
     paint = functools.partial(_paint, lines=lines, looks=looks, dotted=dotted)
     return draw(f"curve-{title}", title, caption, paint, legend)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import json
 import math
 import os
@@ -20,13 +21,18 @@ from typing import Any
 
 from anon.errors import UserError
 from anon.evaluation.document import Document, read
-from anon.plain import MAX_YAML, read_json, read_yaml
+from anon.plain import MAX_YAML, read_json, read_text, read_yaml
 
 CONFIG, METRICS, RESULTS, VERSIONS = "config.yaml", "metrics.csv", "results.json", "versions.json"
 LAST = Path("checkpoints") / "last.ckpt"
 DIVERGED = "diverged_*.pt"  # what anon.training.guards leaves of a training that diverged
 LISTED = "runs.txt"  # in the folder of a multirun: its jobs' run folders, one a line
 HERE = "<run>"  # stands for a run's own folder in its configuration
+MOST_RUNS = 1_000
+MAX_LINES = 4 * 1024**2  # bytes of command.txt and runs.txt
+MAX_METRICS = 64 * 1024**2  # bytes of metrics.csv: a million steps, every tenth logged
+MOST_COLUMNS, MOST_VALUES = 10_000, 5_000_000  # of metrics.csv
+_MOST_STEPS = 2**53
 
 _STAMPED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_(\S+)")  # <date>_<time>_<job id or short random>
 _NO_SETTING = ("run.", "paths.runs")  # keys that say where a run lies
@@ -105,12 +111,14 @@ def found(paths: Sequence[str | Path]) -> list[Run]:
     A folder that holds no run is one that broke before it wrote anything, and stands in the list as such.
 
     Raises:
-        UserError: there is no such path, or none of them holds a run.
+        UserError: there is no such path, none or too many of them hold a run, or the list of a multirun is no text.
     """
     folders: dict[Path, None] = {}
     for path in paths:
         for start in _matching(str(path)):
             folders |= dict.fromkeys(Path(os.path.realpath(inside)) for inside in _runs_in(start))
+    if len(folders) > MOST_RUNS:
+        raise UserError(f"'{paths[0]}' names {len(folders):,} runs; at most {MOST_RUNS:,} are compared.")
     runs = [_read(folder) for folder in folders]
     if not any(_is_run(run.folder) for run in runs):
         raise UserError(f"'{paths[0]}' holds no run; give run folders, such as runs/train/<experiment>/*.")
@@ -172,7 +180,7 @@ def _matching(path: str) -> list[Path]:
 
 def _runs_in(start: Path) -> list[Path]:
     """Run folders in and below a folder, in the order of their names; the folder itself where there are none."""
-    if start.is_file() and start.name in (CONFIG, METRICS, RESULTS):
+    if os.path.isfile(start) and start.name in (CONFIG, METRICS, RESULTS):
         return [start.parent]
     if _is_run(start):
         return [start]
@@ -182,19 +190,20 @@ def _runs_in(start: Path) -> list[Path]:
             runs.append(Path(folder))
             below.clear()  # what lies in a run belongs to it
         elif LISTED in files:
-            lines = (Path(folder) / LISTED).read_text(encoding="utf-8", errors="replace").splitlines()
-            runs += [Path(line) for line in dict.fromkeys(lines) if line.strip()]
+            lines = read_text(Path(folder) / LISTED, MAX_LINES, "replace").splitlines()
+            runs += [Path(line) for line in dict.fromkeys(lines) if line.strip() and "\0" not in line]
         below.sort()
     return runs or [start]
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (CONFIG, METRICS, RESULTS))
+    # os.path: a runs.txt may hold names that no file can have, and those are no runs
+    return any(os.path.isfile(folder / name) for name in (CONFIG, METRICS, RESULTS))
 
 
 def _read(folder: Path) -> Run:
-    if not folder.is_dir():
-        return Run(folder, problems=(f"{'is no folder' if folder.exists() else 'is gone'}",))
+    if not os.path.isdir(folder):
+        return Run(folder, problems=(f"{'is no folder' if os.path.exists(folder) else 'is gone'}",))
     if not _is_run(folder):
         return Run(folder, problems=(f"holds no {CONFIG}, {METRICS} or {RESULTS}",))
     problems: list[str] = []
@@ -276,14 +285,20 @@ def _metrics(folder: Path, problems: list[str]) -> dict[str, Series]:
         return {}
     points: dict[str, dict[int, float]] = {}
     try:
-        with (folder / METRICS).open(newline="", encoding="utf-8", errors="replace") as file:
-            for row in csv.DictReader(file):
-                step = _number(row.get("step"))
-                if math.isfinite(step):
-                    for name, text in row.items():
-                        if text and isinstance(text, str) and name not in (None, "", "step", "epoch"):
-                            points.setdefault(name, {})[int(step) + 1] = _number(text)
-    except (OSError, csv.Error):
+        table = csv.DictReader(io.StringIO(read_text(folder / METRICS, MAX_METRICS, "replace"), newline=""))
+        if len(table.fieldnames or ()) > MOST_COLUMNS:
+            raise csv.Error
+        count = 0
+        for row in table:
+            step = _number(row.get("step"))
+            if abs(step) < _MOST_STEPS:  # NaN is not
+                for name, text in row.items():
+                    if text and isinstance(text, str) and name not in (None, "", "step", "epoch"):
+                        points.setdefault(name, {})[int(step) + 1] = _number(text)
+                        count += 1
+            if count > MOST_VALUES:
+                raise csv.Error
+    except (UserError, csv.Error):
         problems.append(f"{METRICS} cannot be read to its end")
     return {name: Series(tuple(sorted(at)), tuple(at[step] for step in sorted(at))) for name, at in points.items()}
 
@@ -298,9 +313,9 @@ def _number(text: str | None) -> float:
 def _times(folder: Path) -> tuple[float | None, float | None, int]:
     """When it was first started, the seconds from its last start to its last write, and how often it was resumed."""
     try:
-        lines = (folder / "command.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_text(folder / "command.txt", MAX_LINES, "replace").splitlines()
         starts = [time.mktime(time.strptime(line[:19], "%Y-%m-%d %H:%M:%S")) for line in lines if line.strip()]
-    except (OSError, ValueError, OverflowError):
+    except (UserError, ValueError, OverflowError):
         starts = []
     ends = [path.stat().st_mtime for path in (folder / METRICS, folder / RESULTS, folder / LAST) if path.is_file()]
     if not starts:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anon.evaluation.compare import tables
-from anon.evaluation.compare.plots import curves
+from anon.evaluation.compare.plots import curves, left_out
 from anon.evaluation.compare.runs import Run, of_task
 from anon.evaluation.compare.tables import Better, Grid
 from anon.evaluation.report.drawing import Plot
@@ -38,7 +38,7 @@ def sections(runs: Sequence[Run], better: Better) -> list[Section]:
         Section("settings", "Settings that differ", tuple(settings)),
         Section("versions", "Versions that differ", (versions,) if len(versions.head) > 1 else ()),
         Section("metrics", "Metrics: last and best", tuple(tables.metrics(runs, better))),
-        Section("curves", "Curves", (), tuple(curves(runs))),
+        Section("curves", "Curves", tuple(left_out(runs)), tuple(curves(runs))),
         Section("evaluations", "Evaluations", tuple(figures)),
     ]
     return [section for section in made if section.grids or section.plots]

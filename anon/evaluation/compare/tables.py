@@ -88,10 +88,11 @@ def settings(runs: Sequence[Run], title: str = "Settings that differ") -> Grid:
         row = tuple(config.get(key, ABSENT) for config in configs)
         if len(set(row)) > 1:
             values[key] = row
-    kept: list[str] = []
+    kept: set[str] = set()
     for key in sorted(values, key=lambda key: key.count(".")):
-        if not any(key.endswith(f".{other}") and values[other] == values[key] for other in kept):
-            kept.append(key)
+        ends = (key[at + 1 :] for at, letter in enumerate(key) if letter == ".")
+        if not any(end in kept and values[end] == values[key] for end in ends):
+            kept.add(key)
     rows = tuple((key, tuple(map(Cell, values[key]))) for key in values if key in kept)
     unknown = [run.name for run in runs if run.config is None]
     notes = (f"Without a readable config.yaml: {', '.join(unknown)}.",) if unknown else ()

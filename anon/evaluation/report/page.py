@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
+from anon.errors import UserError
 from anon.evaluation.document import Difference, Document, Table
 from anon.evaluation.report import curves
 from anon.evaluation.report.drawing import Plot
@@ -23,9 +25,11 @@ from anon.evaluation.report.privacy import keeps
 from anon.evaluation.report.sheet import Sheet, about_paper, datasets, differences, measured, pieces, sheet, title
 from anon.evaluation.report.sweep import rule, sweeps, swept
 from anon.evaluation.report.tradeoff import tradeoffs
+from anon.plain import read_bytes
 from anon.printable import visible
 
 PNG = b"\x89PNG\r\n\x1a\n"
+MAX_PICTURE = 64 * 1024**2  # bytes
 SHOWN = 12  # plots of a section; more are folded away
 HERE = Path(__file__).parent
 
@@ -166,9 +170,12 @@ def _picture(folder: Path, name: str, caption: str) -> Picture:
     It is put in as WebP, a tenth of the size.
     """
     file = folder / name
-    if Path(name).name != name or file.is_symlink() or not file.is_file():
-        return Picture(caption, "", f"The folder of this report has no picture '{name}'.")
-    content = file.read_bytes()
+    if Path(name).name != name or os.path.islink(file) or not os.path.isfile(file):  # os.path: any name is no error
+        return Picture(caption, "", f"The folder of this report has no picture '{name[:80]}'.")
+    try:
+        content = read_bytes(file, MAX_PICTURE)
+    except UserError:
+        return Picture(caption, "", f"'{name}' cannot be read, or is too large.")
     if not content.startswith(PNG):
         return Picture(caption, "", f"'{name}' is no PNG.")
     buffer = io.BytesIO()

@@ -13,13 +13,13 @@ import logging
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 
+from anon import plain
 from anon.errors import UserError
 from anon.faces.collections.contract import Item
 
@@ -247,13 +247,8 @@ def left_out(what: str, missing: int, of: int, why: str) -> None:
         log.warning("%s: %s of %s %s; they are left out.", what, f"{missing:,}", f"{of:,}", why)
 
 
-def _open(path: Path) -> io.BufferedReader:
-    """A regular file, opened without ever waiting on a pipe."""
+def _open(path: Path) -> BinaryIO:
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        return plain.opened(path)
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read ({error.strerror}).") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UserError(f"'{path}' is not a regular file.")
-    return os.fdopen(descriptor, "rb")
+        raise UserError(f"'{path}' cannot be read ({error.strerror or error}).") from error

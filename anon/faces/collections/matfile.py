@@ -14,6 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from anon import plain
+from anon.errors import UserError
+
 MOST = 1 << 18  # bytes of a file
 _MOST_INFLATED = 1 << 22  # bytes of a compressed matrix
 _MATRIX, _COMPRESSED, _NAME, _DIMENSIONS, _FLAGS = 14, 15, 1, 5, 6
@@ -29,11 +32,9 @@ def read_matrices(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
         ValueError: not a MATLAB 5 file of at most :data:`MOST` bytes, or a damaged one.
     """
     try:
-        if not path.is_file() or path.stat().st_size > MOST:
-            raise ValueError("not a regular file of the expected size")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError("unreadable") from error
+        data = plain.read_bytes(path, MOST)
+    except UserError as error:
+        raise ValueError("not a regular file of the expected size") from error
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None or data[124:126] not in (b"\x00\x01", b"\x01\x00"):
         raise ValueError("not a MATLAB 5 file")

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
-from anon import checksums
+from anon import checksums, plain
 from anon.errors import UserError
 from anon.faces import packed_index
 from anon.faces.alignment import Framing
@@ -57,6 +57,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     os.replace(part, path)
 
 
+_MAX_UNIT = 1 << 30, 10**8  # bytes, values: a million photographs with all their faces
+
+
 def read_unit(path: Path) -> dict[str, Any]:
     """A finished unit.
 
@@ -64,14 +67,14 @@ def read_unit(path: Path) -> dict[str, Any]:
         UserError: damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = plain.read_json(path, *_MAX_UNIT)
         rows, faces = content["results"], content["faces"]
         numbers = [content["bytes"], *(row["input"] for row in rows)]
         numbers += [row[key] for row in rows for key in ("frames", "found", "others", "alike")]
         numbers += [row[key] for row in faces for key in ("input", "place", "offset", "length", "video", "frame")]
         if isinstance(rows, list) and isinstance(faces, list) and all(type(n) is int for n in numbers):
             return dict(content)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (UserError, KeyError, TypeError) as error:
         raise UserError(f"'{path}' is damaged; remove it and run prepare again.") from error
     raise UserError(f"'{path}' is damaged; remove it and run prepare again.")
 

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import anon
+from anon import plain
 from anon.errors import UserError
 from anon.faces.detection.contract import Detector
 
@@ -140,7 +141,7 @@ def fingerprint(content: Mapping[str, Any]) -> str:
             place = Path(content[key])
             for file in sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]:
                 digest.update(f"{key}/{file.relative_to(place) if place.is_dir() else ''}".encode())
-                with open(file, "rb") as stream:
+                with plain.opened(file) as stream:
                     while block := stream.read(1 << 20):
                         digest.update(block)
     return digest.hexdigest()

@@ -25,7 +25,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anon import checksums
+from anon import checksums, plain
 from anon.errors import UserError
 from anon.faces.prepare import finish
 from anon.faces.prepare.options import Options
@@ -150,10 +150,10 @@ def _claim(out: Path, sources: Sequence[Source], options: Options) -> None:
             finish.write_text(path, json.dumps(wanted, indent=1, sort_keys=True))
             return
         try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
+            begun = plain.read_json(path)
             differing = sorted(key for key, value in wanted["options"].items() if begun["options"].get(key) != value)
             same_inputs = begun["inputs"] == wanted["inputs"]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (UserError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"'{path}' is damaged; choose another --out.") from error
     if differing:
         raise UserError(

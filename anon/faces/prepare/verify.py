@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from anon import checksums
+from anon import checksums, plain
 from anon.errors import UserError
 from anon.faces.packed import Pack
 from anon.progress import track
 
 SUMS = "SHA256SUMS"
+_MAX_SUMS = 16 * 1024**2  # bytes; that of a set of a million shards has 100
 _LINE = re.compile(r"([0-9a-f]{64})  ([^/\s]+)")
 
 
@@ -38,8 +39,8 @@ def verify(out: Path) -> int:
         wrong = []
         for name in track(sorted(sums), "verifying files", len(sums)):
             file = out / name
-            if not file.is_file():
-                wrong.append(f"'{name}' is missing")
+            if file.is_symlink() or not file.is_file():  # the loader follows none either
+                wrong.append(f"'{name}' is missing or a link")
             elif checksums.of_file(file) != sums[name]:
                 wrong.append(f"'{name}' has another content")
         if not wrong:
@@ -62,7 +63,7 @@ def _read(out: Path) -> dict[str, str]:
         finished = (out / "index.json").is_file()
         state = f"has no {SUMS}, as sets of older versions" if finished else "is no finished packed data set"
         raise UserError(f"'{out}' {state}; run the same prepare command again.")
-    lines = [_LINE.fullmatch(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    lines = [_LINE.fullmatch(line) for line in plain.read_text(path, _MAX_SUMS, "replace").splitlines()]
     sums = {line[2]: line[1] for line in lines if line is not None}
     if not sums or len(sums) != len(lines):
         raise UserError(f"'{path}' is damaged; run the same prepare command again.")

@@ -97,6 +97,11 @@ def buffer_without_end(folder: Path, canary: Path) -> Path:
     return with_pickle(folder, b"\x80\x02cbuiltins\nbytearray\n\x8a\x08" + struct.pack("<q", 2**33) + b"\x85R.")
 
 
+def dicts_without_end(folder: Path, canary: Path) -> Path:
+    """Nine million of a byte each; a minute and more."""
+    return with_pickle(folder, b"\x80\x02" + b"}" * 9_000_000 + b".")
+
+
 def hash_without_end(folder: Path, canary: Path) -> Path:
     """A key of a dict that is a tuple of tuples with 2^60 leaves."""
     levels = b"".join(b"q" + bytes([level]) + b"h" + bytes([level]) + b"\x86" for level in range(60))
@@ -257,6 +262,13 @@ def results_of_any_size(folder: Path, canary: Path) -> Path:
     return graph(folder, [*nodes, outer, again, *largest("again")], shapes)
 
 
+def shapes_that_double(folder: Path, canary: Path) -> Path:
+    """2.7 kB: a shape joined to itself 26 times, which the inference of sizes carried out in this process."""
+    doubled = [helper.make_node("Concat", [f"s{at}", f"s{at}"], [f"s{at + 1}"], axis=0) for at in range(26)]
+    cast = helper.make_node("Cast", ["s26"], ["shapes"], to=TensorProto.FLOAT)
+    return graph(folder, [helper.make_node("Shape", ["x"], ["s0"]), *doubled, cast, *largest("shapes")])
+
+
 def weights_from_elsewhere(folder: Path, canary: Path) -> Path:
     """External data that is a file of the system."""
     file = graph(folder, [helper.make_node("Identity", ["m"], ["z"])])
@@ -279,6 +291,7 @@ CASES = {
         Case(torchscript, "checkpoint", "TorchScript"),
         Case(tar_that_climbs, "checkpoint", "not a checkpoint"),
         Case(buffer_without_end, "checkpoint", "holds code"),
+        Case(dicts_without_end, "checkpoint", "more values"),
         Case(hash_without_end, "checkpoint", "more values"),
         Case(tensor_larger_than_its_bytes, "resume", "holds a tensor of"),
         Case(sparse_weights, "checkpoint", "not a checkpoint"),
@@ -287,7 +300,7 @@ CASES = {
         Case(half_a_file, "checkpoint", "not a checkpoint"),
         Case(pipe, "checkpoint", "no checkpoint"),
         Case(device, "ifsr", "no checkpoint"),
-        Case(config_that_is_a_pipe, "run", "not a plain file"),
+        Case(config_that_is_a_pipe, "run", "not a regular file"),
         Case(training_without_loops, "resume", "how many batches"),
         Case(safetensors_of_a_huge_header, "weights", "not a readable safetensors file"),
         Case(safetensors_that_lie, "encoder", "not a readable safetensors file"),
@@ -296,6 +309,7 @@ CASES = {
         Case(functions_without_end, "onnx", "operations"),
         Case(function_that_calls_itself, "onnx", "calls itself"),
         Case(constants_without_end, "onnx", "bounded memory"),
+        Case(shapes_that_double, "onnx", "bounded memory"),
         Case(results_of_any_size, "onnx", "bounded memory"),
         Case(weights_from_elsewhere, "onnx", "outside its folder"),
     )

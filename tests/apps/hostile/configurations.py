@@ -157,6 +157,13 @@ def data_in_ifsr(folder: Path, canary: Path) -> Path:
     return swapper(folder, {**hub(folder, canary), "name": "synthetic"})
 
 
+def data_of_the_users(folder: Path, canary: Path) -> Path:
+    """A checkpoint chose which folders are read: /proc had no end."""
+    data = {"_target_": "anon.faces.datamodule.folder_data", "root": "/proc", "size": 32, "batch_size": 4, "seed": 0}
+    rest = {"workers": 0, "points": None, "min_images": 1, "cache": None, "name": "folder"}
+    return swapper(folder, {**data, **rest})
+
+
 def data_in_ship(folder: Path, canary: Path) -> Path:
     people = {"train": 8, "evaluation": 8}
     facts = {"identities": people, "images": 1, "size": 32, "render_seed": 0, "name": "synthetic"}
@@ -310,6 +317,7 @@ CASES = {
         Case(decoded_part, "checkpoint", "interpolation"),
         Case(environment_in_a_name, "checkpoint", "interpolation"),
         Case(data_in_ifsr, "ifsr", "torch.hub.load"),
+        Case(data_of_the_users, "ifsr", "--root"),
         Case(data_in_ship, "ship", "torch.hub.load"),
         Case(experiment_of_the_files_own, "ship", "conf/experiment does not have"),
         Case(data_without_end, "ifsr", "GiB of rendered pictures"),

@@ -118,3 +118,17 @@ def test_a_set_that_an_older_version_began_is_not_continued(
 def test_packing_still_needs_a_root(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--out", "nowhere", "--points", "none.csv"]) == 2
     assert "Give --root" in capsys.readouterr().err
+
+
+def test_links_are_followed_no_further_than_by_the_loader(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that links to what has no end (/dev/zero, /proc/self/pagemap) was read for ever."""
+    out = tmp_path / "out"
+    shutil.copytree(packed, out)
+    for name in ("shard-000001.tar", "files.jsonl"):
+        (out / name).rename(tmp_path / name)
+        (out / name).symlink_to(tmp_path / name)
+    code, said = verified(out, capsys)
+    assert code == 2
+    assert "'files.jsonl' is missing or a link, 'shard-000001.tar' is missing or a link" in said
