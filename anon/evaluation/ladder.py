@@ -300,11 +300,9 @@ def attacked(
             changed, real = published(changed, target, f"{victim.name} behind {key}"), published(real, target, key)
             for who, one in armed[key].items():
                 shown = real if who == REAL else changed
-                z = embedded(
-                    one.recognizer, check_made(one.attack.images(shown.clone()), shown, f"The adversary '{who}'")
-                )
-                probe_z = check_embeddings(one.attack.probe(z), len(z), one.recognizer)
-                keep[key][who].append(probe_z.float().cpu())
+                after = check_made(one.attack.images(shown.clone()), shown, f"The adversary '{who}'")
+                z = one.attack.probe(embedded(one.recognizer, after))
+                keep[key][who].append(check_embeddings(z, len(after), one.recognizer).float().cpu())
     return {key: {who: torch.cat(parts) for who, parts in by_name.items()} for key, by_name in keep.items()}
 
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from anon.anonymizers.composed import Anonymizer, Unchanged
+from anon.anonymizers.composed import Unchanged
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import AttackLike, overrides
 from anon.attributes.contract import check_readings
@@ -26,7 +26,7 @@ from anon.errors import Failed
 from anon.evaluation import protocol as rules
 from anon.evaluation.gallery import Gallery, templates
 from anon.evaluation.harness.inputs import Turned
-from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, failing
+from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, drawn_by, failing
 from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
 from anon.evaluation.harness.small_sets import Given, given_threshold, looked_at, reference_of
 from anon.evaluation.harness.store import Store, Tensors, key_of
@@ -281,7 +281,7 @@ class Bench:
                 source = images_at(people.items.faces, sources[done : done + len(images)]).to(self.device)
             done += len(images)
             with failing(method.title):
-                parts.append(_drawn_by(anonymizer, images, source, rng, method.title))
+                parts.append(drawn_by(anonymizer, images, source, rng, method.title))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def defended(self, one: Combination, changed: Pictures, places: Tensor) -> Pictures | Needs:
@@ -394,16 +394,3 @@ class Bench:
 
         key = key_of(of=pictures.key, by=self.tools.detector_keys[name], code=code(Bench.detections, *READING))
         return self.store.get("detections", key, make)
-
-
-def _drawn_by(anonymizer: nn.Module, images: Tensor, source: Tensor | None, rng: torch.Generator, who: str) -> Tensors:
-    """``images`` (B, H, W, 3) uint8 of a batch, and of a generator what it was told and where it drew."""
-    if not isinstance(anonymizer, Anonymizer):
-        return {IMAGES: drawn(anonymizer(images, source=source, rng=rng), images, who)}
-    z_source = None if source is None else anonymizer.identify(source)
-    wanted = anonymizer.policy(anonymizer.identify(images), source=z_source, rng=rng)
-    redrawn = anonymizer.draw(images, wanted)
-    part = {IMAGES: drawn(redrawn.blend(images).clamp(-1.0, 1.0), images, who), "wanted": wanted.cpu()}
-    if redrawn.mask is not None:
-        part["mask_area"] = redrawn.mask.flatten(1).mean(1).cpu()
-    return part

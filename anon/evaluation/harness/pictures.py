@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from anon.anonymizers.composed import Anonymizer
 from anon.errors import Failed, UserError
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group
@@ -120,3 +121,16 @@ def failing(who: str) -> Iterator[None]:
     except Exception as error:  # whatever somebody's code raises, an out-of-memory error too
         told = next(iter(str(error).splitlines()), "")
         raise Failed(f"{type(error).__name__}: {told[:200]} ({who})") from error
+
+
+def drawn_by(anonymizer: nn.Module, images: Tensor, source: Tensor | None, rng: torch.Generator, who: str) -> Tensors:
+    """``images`` (B, H, W, 3) uint8 of a batch, and of a generator what it was told and where it drew."""
+    if not isinstance(anonymizer, Anonymizer):
+        return {IMAGES: drawn(anonymizer(images, source=source, rng=rng), images, who)}
+    z_source = None if source is None else anonymizer.identify(source)
+    wanted = anonymizer.policy(anonymizer.identify(images), source=z_source, rng=rng)
+    redrawn = anonymizer.draw(images, wanted)
+    part = {IMAGES: drawn(redrawn.blend(images).clamp(-1.0, 1.0), images, who), "wanted": wanted.cpu()}
+    if redrawn.mask is not None:
+        part["mask_area"] = redrawn.mask.flatten(1).mean(1).cpu()
+    return part
