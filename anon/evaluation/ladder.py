@@ -287,22 +287,19 @@ def attacked(
     keep: dict[str, defaultdict[str, list[Tensor]]] = {key: defaultdict(list) for key in defenses}
     for batch in batches(faces, probe, seen.rule.batch_size, "attacking faces"):
         target = batch["image"].to(seen.device)
-        plainly = anonymizer(target, rng=rng)
+        plainly = anonymizer(target, rng=rng)  # below, copies of it: defenses and attacks may work in place
         for key, defense in defenses.items():
             if isinstance(defense, ParameterNoise):
                 changed, real = Defended(anonymizer, defense)(target, rng=rng), target
             else:
-                # copies: what works in place changes neither what the next one sees nor the target
                 changed = defense(plainly.clone(), target=target.clone(), rng=rng)
                 real = defense(target.clone(), target=target.clone(), rng=real_rng)
             changed, real = published(changed, target, f"{victim.name} behind {key}"), published(real, target, key)
             for who, one in armed[key].items():
                 shown = real if who == REAL else changed
-                z = embedded(
-                    one.recognizer, check_made(one.attack.images(shown.clone()), shown, f"The adversary '{who}'")
-                )
-                probe_z = check_embeddings(one.attack.probe(z), len(z), one.recognizer)
-                keep[key][who].append(probe_z.float().cpu())
+                made = check_made(one.attack.images(shown.clone()), shown, f"The adversary '{who}'")
+                z = embedded(one.recognizer, made)
+                keep[key][who].append(check_embeddings(one.attack.probe(z), len(z), one.recognizer).float().cpu())
     return {key: {who: torch.cat(parts) for who, parts in by_name.items()} for key, by_name in keep.items()}
 
 
