@@ -154,9 +154,18 @@ def _same_defense(learned: Any, met: Any) -> bool:
     return bool(learned == met)
 
 
-def _code(part: object) -> str:
-    """Of the part as it is used, in eval mode."""
+def _code(part: object) -> str | None:
+    """Of a user's part as it is used, in eval mode; None of what is this project's own.
+
+    Its settings and weights tell the latter: an attack learned the same FIVA before and after its code was rearranged.
+    """
+    if all(type(one).__module__.partition(".")[0] in ("anon", "torch") for one in _modules(part)):
+        return None
     return made_of(copy.deepcopy(part).eval() if isinstance(part, nn.Module) else part, versions=False)
+
+
+def _modules(part: object) -> list[object]:
+    return list(part.modules()) if isinstance(part, nn.Module) else [part]
 
 
 def _class(part: object) -> str:

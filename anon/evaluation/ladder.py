@@ -289,12 +289,11 @@ def attacked(
     keep: dict[str, defaultdict[str, list[Tensor]]] = {key: defaultdict(list) for key in defenses}
     for batch in batches(faces, probe, seen.rule.batch_size, "attacking faces"):
         target = batch["image"].to(seen.device)
-        plainly = anonymizer(target, rng=rng)
+        plainly = anonymizer(target, rng=rng)  # below, copies of it: defenses and attacks may work in place
         for key, defense in defenses.items():
             if isinstance(defense, ParameterNoise):
                 changed, real = Defended(anonymizer, defense)(target, rng=rng), target
             else:
-                # copies: what works in place changes neither what the next one sees nor the target
                 changed = defense(plainly.clone(), target=target.clone(), rng=rng)
                 real = defense(target.clone(), target=target.clone(), rng=real_rng)
             changed, real = published(changed, target, f"{victim.name} behind {key}"), published(real, target, key)

@@ -136,6 +136,11 @@ def test_a_setting_of_any_kind_tells_two_filters_apart(name, one, other):
     assert [compare(noise[0], each).behind for each in noise] == [True, False]
 
 
+def test_a_filter_of_this_project_is_told_by_its_settings():
+    """An attack that learned it stays one on it when our code is rearranged."""
+    assert describe(GaussianBlur(0.1))["code"] is None
+
+
 def test_edited_code_tells_two_filters_apart():
     def made(strength):
         space = {"__name__": "written_by_a_user"}
