@@ -131,7 +131,7 @@ def wandb_id(name: str) -> str:
     """A folder's name as an id that W&B takes: short, of plain letters, and another one for every name.
 
     >>> wandb_id("2026-11-28_20-14-07_41"), wandb_id("Sören 1")
-    ('2026-11-28_20-14-07_41', 'S-ren-1-07bde68b')
+    ('2026-11-28_20-14-07_41', 'S-ren-1-6da9be60')
     """
     plain = re.sub(r"[^A-Za-z0-9_-]", "-", name)
     if plain == name and len(name) <= _LONGEST:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from anon.evaluation.typed import typed
 from anon.plain import MAX_JSON, parse_json, read_text
 
 SCHEMA = 2
+_HALVES = re.compile("[\ud800-\udfff]")  # of letters, which no file in UTF-8 holds: their numbers stand there
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,8 @@ def as_json(document: Document) -> str:
         line["metrics"] = {name: finite(figure) for name, figure in line["metrics"].items()}
     for difference in content["differences"]:
         difference["figure"] = finite(difference["figure"])
-    return json.dumps({"schema": SCHEMA, **content}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps({"schema": SCHEMA, **content}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _HALVES.sub(lambda half: "\\" + ascii(half[0])[1:-1], text)
 
 
 def from_json(text: str, where: str | Path = "results.json") -> Document:

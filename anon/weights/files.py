@@ -27,6 +27,8 @@ from anon.weights import archives
 SHIPPED = "shipped:"
 MAX_BYTES = 2 * 1024**3
 _WRAPPERS = ("state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone", "net")
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_INTEGERS = (*_WHOLE, torch.bool)
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what weights may be stored in
 _PREFIXES = ("module.", "model.", "backbone.")
 _COUNTER = "num_batches_tracked"
@@ -73,6 +75,8 @@ def _is_safetensors(file: Path) -> bool:
             head = stream.read(9)
     except OSError as error:
         raise UserError(f"'{file}' cannot be read ({error.strerror}).") from error
+    if head[4:] == b"\0\0\0\0{":  # a header of 128 bytes begins as a pickle does
+        return True
     if head.startswith((b"PK", b"\x80")):
         return False
     if file.suffix == ".onnx":
@@ -115,12 +119,6 @@ def load_into(module: nn.Module, path: str | Path) -> None:
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise UserError(f"'{resolve(path)}' holds NaN or infinite numbers, first in {broken[0]}.")
-    whole = [key for key, value in state.items() if wanted[key].is_floating_point() and not value.is_floating_point()]
-    if whole:
-        kinds = f"{state[whole[0]].dtype} for {whole[0]}, which is {wanted[whole[0]].dtype} here"
-        raise UserError(
-            f"'{resolve(path)}' holds {kinds}: it is quantized in a form that is not read; take the float weights."
-        )
     module.load_state_dict(state)
     if str(path).startswith(SHIPPED):
         module.__dict__["shipped"] = str(path).removeprefix(SHIPPED)  # tells what it learned from, see the index
@@ -133,11 +131,14 @@ def check_types(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path:
         UserError: float8, complex, packed bits or truth values in the place of weights.
     """
     for key, value in state.items():
-        if key in wanted and (
-            value.dtype not in _NUMBERS
-            if wanted[key].is_floating_point()
-            else value.is_floating_point() or value.is_complex()
-        ):
+        fractions = key in wanted and wanted[key].is_floating_point()
+        if fractions and value.dtype in _WHOLE:
+            raise UserError(
+                f"'{path}' holds {value.dtype} for {key}, which is {wanted[key].dtype} here: it is quantized in a form "
+                "that is not read; take the float weights."
+            )
+        taken = _NUMBERS if fractions or key.endswith(_COUNTER) else ()  # counters: of a network converted as a whole
+        if key in wanted and value.dtype not in (*taken, *(() if fractions else _INTEGERS)):
             raise UserError(f"'{path}' holds numbers of type {value.dtype}, first in {key}; save them as float32.")
 
 

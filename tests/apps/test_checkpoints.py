@@ -15,8 +15,17 @@ from anon.apps.untrusted import trusting
 from anon.apps.untrusted.parts import parts
 from anon.errors import UserError
 from tests.apps.conftest import Command
-from tests.apps.test_configs import TRAINED, composed, targets
+from tests.apps.test_configs import TRAINED, composed
 from tests.apps.tiny import Tiny
+
+
+def targets(node: object) -> set[str]:
+    if isinstance(node, list):
+        return set().union(*map(targets, node))
+    if isinstance(node, dict):
+        own = {node["_target_"]} if "_target_" in node else set()
+        return own.union(*map(targets, node.values()))
+    return set()
 
 
 def written(path: Path, model: dict[str, object]) -> Path:

@@ -18,7 +18,7 @@ from anon.errors import UserError
 class Tiny(pl.LightningModule):
     """Least squares with two optimizers and noise from the global generator.
 
-    ``stop_at`` raises Ctrl-C, or kills the process with no chance to clean up, at that step. With ``decay`` the rate
+    ``stop_at`` raises Ctrl-C, or kills the process with no chance to clean up, at that step. With ``falls`` the rate
     falls to 0 over ``steps``; ``start`` is a file of weights to begin from; a step takes ``nap`` seconds.
     """
 
@@ -28,7 +28,7 @@ class Tiny(pl.LightningModule):
         stop_at: int | None = None,
         by: str = "interrupt",
         lr: float = 0.05,
-        decay: bool = False,
+        falls: bool = False,
         steps: int = 1,
         start: str | None = None,
         nap: float = 0.0,
@@ -36,7 +36,7 @@ class Tiny(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.first, self.second = torch.nn.Linear(width, 1), torch.nn.Linear(width, 1)
-        self.stop_at, self.by, self.lr, self.decay, self.steps = stop_at, by, lr, decay, steps
+        self.stop_at, self.by, self.lr, self.falls, self.steps = stop_at, by, lr, falls, steps
         self.nap = nap
         if start is not None:
             self.first.weight.data.copy_(torch.load(start, weights_only=True))
@@ -53,7 +53,7 @@ class Tiny(pl.LightningModule):
             self.manual_backward(loss)
             optimizer.step()
             self.log("loss", loss.detach(), prog_bar=True)
-        if self.decay:
+        if self.falls:
             self.log("lr", self.optimizers()[0].param_groups[0]["lr"])
             for schedule in self.lr_schedulers():
                 schedule.step()
@@ -63,7 +63,7 @@ class Tiny(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         made = [torch.optim.Adam(layer.parameters(), lr=self.lr) for layer in (self.first, self.second)]
-        if not self.decay:
+        if not self.falls:
             return made
         return made, [torch.optim.lr_scheduler.LambdaLR(each, lambda at: 1 - at / self.steps) for each in made]
 

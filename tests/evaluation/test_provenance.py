@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from anon import weights
 from anon.apps.checkpoints import LEARNED_KEY, CheckpointFiles, learned_from, read_checkpoint, restore_generator
 from anon.apps.victims import trained_attack
+from anon.attacks.contract import Attack
 from anon.attacks.parrot import Parrot
 from anon.errors import UserError
 from anon.evaluation.harness.suite import Combination
@@ -106,7 +107,7 @@ def test_a_suite_refuses_them(part: str) -> None:
         made.workshop.attack(one) if part == "attack" else made.workshop.method(one)
 
 
-class Taught(torch.nn.Module):
+class Taught(Attack):
     """An attack that learned from one of the evaluated people."""
 
     def __init__(self) -> None:

@@ -70,6 +70,7 @@ class Suite(rules.Protocol):
 
     def __post_init__(self) -> None:
         """An anonymizer or an attack alone (``+attack@protocol.attacks.mine=<choice>``) is a whole entry."""
+        super().__post_init__()
         for kind, key in (("methods", "anonymizer"), ("attacks", "attack")):
             entries = {name: _entry(kind, name, given, key) for name, given in getattr(self, kind).items()}
             object.__setattr__(self, kind, entries)

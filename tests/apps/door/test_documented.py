@@ -31,7 +31,7 @@ from anon.identity.onnx import main as onnx
 from tests.conftest import ROOT
 
 #: Words that need an extra or a cluster; the rest of their command is checked.
-NEEDS = ("-m", "+sweep=", "hydra/launcher=", "hydra.sweeper.", "model.lr=tag(")
+NEEDS = ("-m", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra.sweeper.", "model.lr=tag(")
 #: Commands of other programs.
 OTHERS = ("make", "pip", "wandb", ".venv/bin/")
 RUN = r"(?:python (?:train\.py|evaluate\.py|-m anon[\w.]+)|sbatch )"
