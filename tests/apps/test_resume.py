@@ -157,13 +157,14 @@ def test_other_data_is_not_continued_by_itself(train: Command, tmp_path: Path) -
 
 def test_the_run_folder_was_moved(train: Command, tmp_path: Path) -> None:
     """Checkpoints, figures and everything else are written where it lies now."""
-    folder = folder_of(train("experiment=tiny", "checkpoint_every=4", "callbacks.finite.folder=${run.dir}/mine"))
+    mine = ("+callbacks.mine._target_=anon.training.guards.FiniteLosses", "+callbacks.mine.folder=${run.dir}/mine")
+    folder = folder_of(train("experiment=tiny", "checkpoint_every=4", *mine))
     shutil.move(tmp_path / "runs", tmp_path / "elsewhere")
     moved = tmp_path / "elsewhere" / "train" / "tiny" / folder.name
     again = train("experiment=tiny", "ckpt_path=last", "steps=12", f"paths.runs={tmp_path / 'elsewhere'}")
     assert folder_of(again) == moved and not folder.exists()
     config = OmegaConf.load(moved / "config.yaml")
-    assert config.checkpoint_every == 4 and config.callbacks.finite.folder == str(moved / "mine")
+    assert config.checkpoint_every == 4 and config.callbacks.mine.folder == str(moved / "mine")
     assert str(folder) not in (moved / "config.yaml").read_text()
 
 
