@@ -28,7 +28,6 @@ from anon.errors import UserError
 from anon.printable import flat
 
 _MISTAKES = (UserError, HydraException, OmegaConfBaseException)
-_ARGUMENTS = re.compile(r"unexpected keyword argument|required (?:positional|keyword-only) argument")
 _EXTRAS = (
     ("hydra/sweeper/", "the searches", "sweep"),
     ("hydra/launcher/submitit", "its launchers", "slurm"),
@@ -78,7 +77,7 @@ def explain(error: BaseException) -> str | None:
         if (sentence := of_a_place(link)) is not None:
             return flat(sentence)
     if isinstance(error, InstantiationException):
-        return _unbuilt(error)
+        return None  # what the door lets in is built, or the fault is ours
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _missing(error)
     if isinstance(error, OverrideParseException):
@@ -104,22 +103,6 @@ def _composing(error: BaseException) -> str | None:
         return f"there is no setting '{absent[1]}'{did_you_mean(str(cause.key), cause.parent_node)}"
     told, reason = _first_sentence(error), _first_sentence(cause)
     return f"{told} ({reason})" if text else f"the configuration does not compose: {reason}"
-
-
-def _unbuilt(error: InstantiationException) -> str | None:
-    """A name that is not to be found, or an argument that its part does not have; anything else is a bug."""
-    lines, cause = [line.strip() for line in str(error).splitlines()], error.__cause__
-    key = next((line.partition(":")[2].strip() for line in lines if line.startswith("full_key:")), "")
-    target = re.match(r"Error (?:locating|in call to) target '([^']+)'", lines[0] if lines else "")
-    if target is None or cause is None:
-        return None
-    if lines[0].startswith("Error locating"):
-        told = _first_sentence(list(causes(cause))[-1]).rstrip(".")
-        return f"{f'{key}.' if key else ''}_target_={target[1]} is not to be found ({told})."
-    raised_inside = cause.__traceback__ is not None and cause.__traceback__.tb_next is not None
-    if isinstance(cause, TypeError) and not raised_inside and _ARGUMENTS.search(str(cause)):
-        return f"{key or target[1]} cannot be built: {_first_sentence(cause).rstrip('.')}."
-    return None
 
 
 def _missing(error: MissingConfigException) -> str:

@@ -21,7 +21,6 @@ A weight of 0 means: logged, not trained, and computed only with ``log_unweighte
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 from anon.errors import UserError
 from anon.losses.adversarial import discriminator_loss
+from anon.plugs import signature_of
 
 #: What the generator draws, of which embeddings, maps and logits can be asked for.
 DRAWN = ("raw", "blended")
@@ -56,7 +56,9 @@ class Term(nn.Module):
         if unknown:
             raise UserError(f"an objective's term is of '{unknown[0]}'; there are: {', '.join(sorted(NAMES))}.")
         try:
-            inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).bind(*self.of)
+            signature = signature_of(loss)
+            if signature is not None:
+                signature.bind(*self.of)
         except TypeError as error:
             named = f"the loss {type(loss).__name__} cannot be taken of [{', '.join(self.of)}]"
             raise UserError(f"{named} ({error}); see its docstring.") from error

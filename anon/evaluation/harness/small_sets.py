@@ -181,9 +181,8 @@ def _told(known: Recognizer, data: str) -> str:
 def _calibration(
     path: str, threshold: float | None, low: float | None, high: float | None, levels: Sequence[float]
 ) -> Calibration:
-    """A threshold of a file, which may hold anything."""
-    ends = [threshold, *levels, *([] if low is None else [low]), *([] if high is None else [high])]
-    sound = all(isinstance(end, int | float) and math.isfinite(end) and 0 <= end <= 2 for end in ends)
-    if not sound or not threshold or len(levels) > 1000:
+    """A threshold of a file, whose numbers are finite (:mod:`anon.evaluation.typed`) and may be any."""
+    ends = [end for end in (threshold, low, high, *levels) if end is not None]
+    if not threshold or not all(0 <= end <= 2 for end in ends) or len(levels) > 1000:
         raise UserError(f"protocol.threshold='{path}' holds thresholds that are no cosine distances; it is damaged.")
     return Calibration(threshold, math.nan, math.nan, 0, low, high, tuple(levels))

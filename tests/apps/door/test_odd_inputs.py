@@ -79,7 +79,7 @@ def test_names_in_any_locale(tmp_path: Path, locale: dict[str, str]) -> None:
 
 
 def test_bytes_that_are_no_text(train: Command) -> None:
-    ended = train("experiment=tiny", "paths.runs=/tmp/caf\udce9")
+    ended = train("experiment=tiny", "paths.runs=caf\udce9")
     assert ended.code == 2 and "not UTF-8 text" in ended.err
 
 
@@ -203,7 +203,8 @@ def test_odd_places_for_the_scripts(train: Command, evaluate: Command, tmp_path:
         ended_ = evaluate("experiment=fiva", *SMALL, f"checkpoint={place}")
         assert ended_.code == 2 and len(ended_.err.strip().splitlines()) == 1, (what, ended_)
         count += 1
-    print(f"\n{count} odd places for train.py and evaluate.py: a sentence and exit code 2 each")
+    assert not list((tmp_path / "runs").rglob("*"))
+    print(f"\n{count} odd places for train.py and evaluate.py: a sentence and exit code 2 each, no run folder")
 
 
 def test_one_person_in_a_folder(train: Command, tmp_path: Path) -> None:
