@@ -34,6 +34,7 @@ from anon import checksums
 from anon.compiled import compiled
 from anon.installed import library
 
+PACKAGE = Path(__file__).resolve().parent
 FILES, BYTES = 2000, 256 << 20  # of a folder that is read for a hash, at most
 _DESCRIPTORS = (
     *(types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType),
@@ -130,11 +131,16 @@ def behind(text: str | PurePath) -> str | None:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Name and hash of all files below; links to folders and what is no file by name."""
+    """Name and hash of all files below; links to folders and what is no file by name.
+
+    Not of compiled modules, which Python leaves where it imports, nor of this package's modules: code is followed by
+    the names in it (:mod:`anon.provenance`).
+    """
     count = size = 0
+    ours = folder.resolve().is_relative_to(PACKAGE)
     for root, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted([*names, *folders]):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted([*(name for name in names if not (ours and name.endswith(".py"))), *folders]):
             file = Path(root, name)
             about = file.lstat() if file.is_symlink() and not file.is_file() else file.stat()
             regular = stat.S_ISREG(about.st_mode)

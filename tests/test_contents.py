@@ -147,6 +147,24 @@ def test_what_cannot_be_told_is_never_equal_and_is_not_kept(tmp_path: Path, caps
     assert store.get("kind", outer, dict)["a"] == 0 and not list(tmp_path.iterdir())
 
 
+def test_modules_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A remark in the module that reads the weights' folder redrew all embeddings, as the bytecode beside it did."""
+    folder = tmp_path / "parts"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "face.py").write_text("A = 1")
+    before = made_of(folder)
+    (folder / "__pycache__" / "face.pyc").write_text("compiled")
+    assert made_of(folder) == before
+    (folder / "face.py").write_text("A = 1  # a remark")
+    assert made_of(folder) != before  # to a stranger it may be data
+    monkeypatch.setattr(contents, "PACKAGE", tmp_path)
+    before = made_of(folder)
+    (folder / "face.py").write_text("A = 1")
+    assert made_of(folder) == before
+    (folder / "weights.bin").write_text("1")
+    assert made_of(folder) != before
+
+
 def test_a_folder_counts_by_the_names_and_bytes_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "tables"
     (folder / "deep").mkdir(parents=True)
