@@ -38,6 +38,17 @@ def log_now(trainer: pl.Trainer) -> None:
     trainer._logger_connector.update_train_step_metrics()
 
 
+def forget_logged(trainer: pl.Trainer) -> None:
+    """Drop what earlier batches logged for themselves, which is none of the figures of the batch to come.
+
+    Lightning keeps it, and writes it once more with the step at which training stops; a run continued after the last
+    figures would not have that row.
+    """
+    for result in (trainer.fit_loop.epoch_loop._results or {}).values():
+        if not (result.meta.on_epoch or result.has_reset):
+            result.reset()
+
+
 class StopAfter(Callback):
     """Stops training after ``steps`` batches, however many optimizers; None: at the trainer's own limits."""
 
@@ -111,6 +122,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         # Lightning counts batches for its loggers apart, and differently after each way of being restarted.
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.fit_loop.total_batch_idx
+        forget_logged(trainer)
         if self._random is not None and trainer.is_global_zero:
             _set_random_state(self._random)
         self._random = None

@@ -84,6 +84,25 @@ def test_figures_of_a_killed_run(train: Command, tmp_path: Path, options: Any, m
             assert torch.equal(tensor, torch.load(folder / runs.LAST, weights_only=True)["state_dict"][key])
 
 
+class Sparse(Tiny):
+    """Logs every fourth batch, as the generators' trainings do: figures cost."""
+
+    def log(self, *args: Any, **options: Any) -> None:
+        if (self.trainer.fit_loop.total_batch_idx + 1) % 4 == 0:
+            super().log(*args, **options)
+
+
+def test_figures_of_an_earlier_batch_are_not_the_last_ones(train: Command, tmp_path: Path) -> None:
+    """They stood once more in the row of the batch at which training stopped, but not where a run had gone on."""
+    words = ("experiment=tiny", "model._target_=tests.apps.test_records.Sparse", "trainer.log_every_n_steps=4")
+    whole = folder_of(train(*words, "steps=10", f"paths.runs={tmp_path / 'whole'}"))
+    rows = (whole / "metrics.csv").read_text()
+    assert [line.split(",")[-1] for line in rows.splitlines()] == ["step", "3", "7"]
+    shelf = f"paths.runs={tmp_path / 'killed'}"
+    killed(lambda: train(*words, "steps=10", shelf), *SAVED, 4)  # after the last figures
+    assert (folder_of(train(*words, "steps=10", shelf, "ckpt_path=last")) / "metrics.csv").read_text() == rows
+
+
 def test_a_signal_at_a_validation(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch that is stopped after is one with a validation: its figures are the unbroken run's, too."""
     words = ("experiment=tiny", "steps=20", "checkpoint_every=4", "trainer.limit_val_batches=1.0")
