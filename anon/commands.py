@@ -117,7 +117,9 @@ def whole(least: int, most: float = math.inf) -> Callable[[str], int]:
 
 
 def path(text: str) -> Path:
-    """A ``type`` of :class:`Parser`: a path, with ``~`` in the place of a home."""
+    """A ``type`` of :class:`Parser`: a path, with ``~`` in the place of a home; an empty one is none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

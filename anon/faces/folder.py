@@ -188,6 +188,8 @@ def _list_files(root: Path, split: str) -> tuple[list[Photograph], int]:
             f"{where} holds {found}; data=folder reads <root>/<identity>/<image>, and python -m anon.faces.prepare "
             "packs any other arrangement."
         )
+    if (root / "index.json").is_file() and "units" in folders:
+        raise UserError(f"{where} is a packed data set; say data=packed data.root='{root}'.")
     people = one_spelling(map(spelled, folders), where)
     written: dict[str, list[str]] = {}
     for folder in sorted(folders):

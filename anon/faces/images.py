@@ -33,6 +33,7 @@ from anon import plain
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "HEIF")
 NO_IMAGE = "not an image"
+NO_MEMORY = "too large for the memory there is"
 HEIC = "HEIC, for which pillow-heif is missing (pip install pillow-heif)"
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
@@ -59,7 +60,6 @@ _DECODER_ERRORS = (
     AssertionError,
     LookupError,
     ArithmeticError,
-    MemoryError,
     RuntimeError,
     struct.error,
     Image.DecompressionBombError,
@@ -79,13 +79,16 @@ def read_image(path: str | Path) -> Tensor:
 
     Raises:
         ImageError: ``unreadable``, ``empty``, ``not a regular file``, ``not an image``, ``damaged``,
-            ``over 50 megapixels``, ``smaller than 16 px``, ``of unknown pixel range`` or :data:`HEIC`.
+            ``over 50 megapixels``, ``smaller than 16 px``, ``of unknown pixel range``,
+            :data:`NO_MEMORY` or :data:`HEIC`.
     """
     with _open_regular(path) as file:
         try:
             image = Image.open(file, formats=_formats())
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ImageError(_too_large()) from error
+        except MemoryError as error:
+            raise ImageError(NO_MEMORY) from error
         except _DECODER_ERRORS as error:
             file.seek(0)
             unread = "HEIF" not in _formats() and _is_heic(file.read(12))
@@ -100,6 +103,8 @@ def read_image(path: str | Path) -> Tensor:
             pixels = _to_rgb(image)
         except ImageError:
             raise
+        except MemoryError as error:
+            raise ImageError(NO_MEMORY) from error
         except _DECODER_ERRORS as error:
             raise ImageError("damaged") from error
     return torch.from_numpy(pixels)

@@ -139,9 +139,15 @@ class Pack:
     def _read_info(self) -> dict[str, Any]:
         path = self.root / INDEX
         if not path.is_file():
-            begun = (self.root / "prepare.json").is_file()
-            state = "is not finished" if begun else "is no packed data set"
-            raise UserError(f"data.root='{self.root}' {state}; run python -m anon.faces.prepare --out {self.root}.")
+            if (self.root / "prepare.json").is_file():
+                raise UserError(
+                    f"data.root='{self.root}' is not finished; run the same python -m anon.faces.prepare ... --out "
+                    f"{self.root} again."
+                )
+            raise UserError(
+                f"data.root='{self.root}' is no packed data set: pack the photographs (python -m anon.faces.prepare "
+                "--root <them> --out <a new folder>) and give that folder, or say data=folder."
+            )
         try:
             info = plain.read_json(path, _MAX_INFO, _MAX_VALUES)
             wrong = fault_of_info(info)

@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from anon import plain
-from anon.faces.images import MIN_SIDE, ImageError, read_image
+from anon.faces.images import MIN_SIDE, NO_MEMORY, ImageError, read_image
 
 _SUFFIXES = "mp4 m4v mov 3gp 3g2 avi mkv webm gif ts mts m2ts mpg mpeg vob wmv asf flv ogv"
 SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
@@ -143,6 +143,8 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
             pixels = _shown(frame, edges, aspect, max_pixels) if wanted else None
         except VideoError as error:
             raise VideoError("truncated" if count else str(error)) from error
+        except MemoryError as error:
+            raise VideoError(NO_MEMORY) from error
         except _DECODER_ERRORS as error:
             raise VideoError("truncated" if count else "damaged") from error
         if frame is None:

@@ -140,26 +140,34 @@ class Limit(NamedTuple):
 
 
 @functools.cache
-def _rows() -> list[tuple[re.Pattern[str], Limit]]:
-    return [
-        (re.compile("|".join(map(translate, patterns.split()))), Limit.of(text)) for text, patterns in RANGES.items()
-    ]
+def _rows(named: bool) -> list[tuple[re.Pattern[str], Limit]]:
+    found = []
+    for text, patterns in RANGES.items():
+        chosen = [pattern for pattern in patterns.split() if not (named and "*" in pattern)]
+        found.append((re.compile("|".join(map(translate, chosen)) or "(?!)"), Limit.of(text)))
+    return found
 
 
-def limit_of(key: str) -> Limit | None:
-    """The range of a setting; None where there is none."""
-    return next((limit for pattern, limit in _rows() if pattern.fullmatch(key)), None)
+def limit_of(key: str, foreign: bool = False) -> Limit | None:
+    """The range of a setting; None where there is none.
+
+    Args:
+        foreign: of a part that is none of this package's, whose ``strength`` or ``threshold`` may be anything.
+    """
+    return next((limit for pattern, limit in _rows(foreign) if pattern.fullmatch(key)), None)
 
 
-def out_of_range(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def out_of_range(node: Any, path: str = "", foreign: bool = False) -> Iterator[tuple[str, str]]:
     """Keys of a resolved configuration whose value is no such number, with the sentence."""
+    if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
+        foreign = not node["_target_"].startswith("anon.")
     for name, value in node.items() if isinstance(node, Mapping) else ():
         key = f"{path}.{name}" if path else str(name)
-        limit = None if value is None or value == "???" or isinstance(value, Mapping) else limit_of(key)
+        limit = None if value is None or value == "???" or isinstance(value, Mapping) else limit_of(key, foreign)
         if key in _OR_FILE and isinstance(value, str):
             limit = None
         if isinstance(value, Mapping):
-            yield from out_of_range(value, key)
+            yield from out_of_range(value, key, foreign)
         elif limit is not None:
             each = value if isinstance(value, list) else [value]
             if not each or not all(map(limit.holds, each)):

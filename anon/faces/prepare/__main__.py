@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from anon.commands import Parser, ended, in_utf8, number, whole
+from anon.commands import Parser, ended, in_utf8, number, path, whole
 from anon.errors import UserError
 from anon.faces.points import read_points
 from anon.faces.prepare.options import (
@@ -30,7 +30,7 @@ from anon.faces.prepare.options import (
     fingerprint,
 )
 from anon.faces.prepare.report import told
-from anon.faces.prepare.run import LIMITS, prepare
+from anon.faces.prepare.run import LIMITS, check_place, prepare
 from anon.faces.prepare.sources import Inputs, of_collection, survey
 from anon.faces.prepare.verify import verify
 from anon.faces.prepare.workers import Limits
@@ -44,8 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> None:
     if given.verify:
-        print(f"{verify(Path(given.out).expanduser()):,} files of {given.out} are as they were written.")
+        print(f"{verify(given.out):,} files of {given.out} are as they were written.")
         return
+    check_place(given.out)
     if given.root is None:
         raise UserError("Give --root <folder>: the photographs and videos that are to be packed.")
     if given.detector is None and given.points is None and given.collection is None:
@@ -73,7 +74,7 @@ def _run(given: argparse.Namespace) -> None:
     report = prepare(
         inputs.sources,
         given.name or name,
-        Path(given.out).expanduser(),
+        given.out,
         options,
         workers=given.workers,
         limits=Limits(given.timeout, given.memory),
@@ -85,7 +86,7 @@ def _run(given: argparse.Namespace) -> None:
     if report is None:
         print("This task's share is packed; the task that finishes last writes the index.")
     else:
-        print(f"{told(report)}\nEvery file has its line in {Path(given.out) / 'files.csv'}.")
+        print(f"{told(report)}\nEvery file has its line in {given.out / 'files.csv'}.")
 
 
 def _inputs(given: argparse.Namespace) -> tuple[Inputs, str]:
@@ -95,9 +96,8 @@ def _inputs(given: argparse.Namespace) -> tuple[Inputs, str]:
             raise UserError("--collection says who is who and what is a video: leave out --identities and --frames.")
         collection = build(conf_file("collection", given.collection), root=given.root)
         return Inputs(of_collection(collection, table), [], None), collection.name
-    root = Path(given.root).expanduser()
-    inputs = survey(root, table, given.identities, given.frames, Path(given.out).expanduser())
-    return inputs, root.name or root.resolve().name
+    inputs = survey(given.root, table, given.identities, given.frames, given.out)
+    return inputs, given.root.name or given.root.resolve().name
 
 
 def array_task() -> tuple[int, int]:
@@ -115,7 +115,7 @@ def array_task() -> tuple[int, int]:
 def _parser() -> Parser:
     parser = Parser(prog="python -m anon.faces.prepare", description=str(__doc__).split("\n")[0])
     add = parser.add_argument
-    add("--root", help="folder with photographs and videos, at any depth")
+    add("--root", type=path, help="folder with photographs and videos, at any depth")
     add(
         "--identities",
         metavar="RULE",
@@ -125,7 +125,7 @@ def _parser() -> Parser:
     )
     add("--frames", action="store_true", help="a folder inside a person's is one video, and holds its frames")
     add("--collection", help="a published data set in --root instead: the name of a file in conf/collection")
-    add("--out", required=True, help="folder of the packed data set")
+    add("--out", required=True, type=path, help="folder of the packed data set")
     add("--verify", action="store_true", help="compare what lies in --out with its checksums, and pack nothing")
     add("--name", help="of the data set (default: the folder's or the collection's)")
     add("--detector", help="the name of a file in conf/detector")

@@ -18,6 +18,7 @@ from anon.errors import UserError
 from anon.faces.points import file_key
 from anon.faces.splits import person
 
+NOBODY = "in no person's folder"
 FOLDER, NONE, PATTERN, TABLE = "folder", "none", "pattern=", "csv="
 
 
@@ -39,7 +40,7 @@ def rule(given: str, files: Sequence[str]) -> Rule:
         UserError: it is none of the four, the pattern is none or has no such group, or the table cannot be used.
     """
     if given == FOLDER:
-        return Rule(lambda file: file.split("/")[0] if "/" in file else None, "in no person's folder")
+        return Rule(lambda file: file.split("/")[0] if "/" in file else None, NOBODY)
     if given == NONE:
         return Rule(_apart(files).__getitem__, "", alone=True)
     if given.startswith(PATTERN):
@@ -96,6 +97,8 @@ def _read(path: Path, files: Sequence[str]) -> dict[str, str]:
         raise UserError(f"The table '{path}' of --identities cannot be read: {reason}.") from error
     if twice:
         raise UserError(f"The table '{path}' of --identities names two people for {twice:,} files; one row each.")
+    if not table:
+        raise UserError(f"The table '{path}' of --identities names nobody: no row has a file and an identity.")
     if not any(file_key(file) in table for file in files):
         raise UserError(
             f"None of the {len(table):,} rows of the table '{path}' names one of the {len(files):,} files; its column "

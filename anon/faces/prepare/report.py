@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from anon.faces.prepare.identities import NOBODY
 from anon.faces.prepare.shard import identity
 from anon.faces.prepare.sources import Aside, Source, kind_of, mixed
 from anon.faces.splits import SPLITS
@@ -100,6 +101,9 @@ def told(report: dict[str, Any]) -> str:
     ]
     for counts in (rejected, unopened):
         said += [f"  {count:,} {flat(reason)}" for reason, count in counts.items()]
+    said += [f"  {NOBODY}: --identities pattern=... or csv=... says who they are"] if unopened.get(NOBODY) else []
+    shares = ", ".join(f"{split} {count:,}" for split, count in report["faces of each split"].items())
+    said.append(f"  faces of each split: {shares} (data.everyone=true evaluates all people of a small set)")
     if report["ambiguous photographs"]:
         said.append(f"  {report['ambiguous photographs']:,} ambiguous: of several faces of similar size one was taken")
     return "\n".join(said)

@@ -31,9 +31,11 @@ from anon.faces.prepare import finish
 from anon.faces.prepare.options import Options
 from anon.faces.prepare.sources import Aside, Source, digest, units
 from anon.faces.prepare.workers import Limits, Unit, pack
+from anon.faces.tree import spelled
 from anon.progress import track
 
 LIMITS = Limits(seconds=120.0, memory=0.0)
+BEGUN = "prepare.json"  # what a packed set was begun with
 
 
 def prepare(
@@ -141,10 +143,26 @@ def finished(out: Path, number: int, inputs: range) -> bool:
     return [result["input"] for result in content["results"]] == list(inputs) and size == content["bytes"]
 
 
+def check_place(out: Path) -> None:
+    """See that the packed set gets a folder of its own, before anything is read.
+
+    Raises:
+        UserError: it holds files that no packed set has; those would neither be packed nor told apart from it.
+    """
+    try:
+        names = sorted(entry.name for entry in os.scandir(out)) if out.is_dir() else []
+    except OSError as error:
+        raise UserError(f"--out '{out}' cannot be read: {error.strerror}.") from error
+    strange = [name for name in names if name != "units" and not name.startswith(".")]
+    if strange and not (out / BEGUN).is_file():
+        first = f"'{spelled(strange[0])}'{', ...' * (len(strange) > 1)}"
+        raise UserError(f"--out '{out}' holds what is no packed set's ({first}): name a new folder, or an empty one.")
+
+
 def _claim(out: Path, sources: Sequence[Source], options: Options) -> None:
     """Begin the folder, or see that it was begun with the same options and inputs."""
     wanted: dict[str, Any] = {"options": options.plain(), "inputs": digest(sources), "count": len(sources)}
-    path = out / "prepare.json"
+    path = out / BEGUN
     with FileLock(out / ".prepare.lock"):
         if not path.exists():
             finish.write_text(path, json.dumps(wanted, indent=1, sort_keys=True))
@@ -162,5 +180,5 @@ def _claim(out: Path, sources: Sequence[Source], options: Options) -> None:
     if not same_inputs:
         raise UserError(
             f"--out '{out}' was begun with other inputs, --identities, --points or --frames, or they changed since; "
-            "choose another --out."
+            "choose another --out, or remove that folder to pack anew."
         )

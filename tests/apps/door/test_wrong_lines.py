@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from anon.apps.door.limits import RANGES, Limit
+from anon.apps.door.limits import RANGES, Limit, out_of_range
 from tests.apps.conftest import Command
 from tests.apps.door.lines import EVALUATE, NAMED, TRAIN
 from tests.apps.test_evaluate import SMALL
@@ -56,3 +56,12 @@ def test_ranges_are_of_numbers() -> None:
             assert limit.holds(kind(limit.least)) is not limit.above
         assert not limit.holds(True) and not limit.holds("1") and not limit.holds(float("nan"))
     assert not Limit.of("whole [1, inf)").holds(1.0) and Limit.of("(0, 1]").holds(1)
+
+
+def test_the_settings_of_somebody_elses_part_have_the_ranges_of_their_own() -> None:
+    """``strength`` of a part of ours is above 0; what a stranger's means is the stranger's to say."""
+    own = {"_target_": "anon.attacks.classical.NonLocalMeans", "strength": 0}
+    strange = {"_target_": "mine.Filter", "strength": 0, "size": -1, "inner": {"mean": 1000}}
+    assert [key for key, _ in out_of_range({"attack": own})] == ["attack.strength"]
+    assert list(out_of_range({"attack": strange})) == []
+    assert [key for key, _ in out_of_range({"attack": {**strange, "inner": own}})] == ["attack.inner.strength"]

@@ -19,6 +19,7 @@ from PIL import Image
 
 from anon.errors import UserError
 from anon.faces.datamodule import folder_data
+from anon.faces.images import ImageError, read_image
 from anon.faces.packed import Pack, PackedFaces
 from anon.faces.points import OURS, read_points
 from anon.faces.prepare.__main__ import main
@@ -267,3 +268,33 @@ def test_the_command_ends_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "root" / ".hidden.png").touch()
     with pytest.raises(UserError, match="holds nothing to read"):
         survey(tmp_path / "root")
+
+
+def test_a_packed_set_has_a_folder_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--out`` among the photographs lost a person without a line; into the root itself, or the folder that one stood
+    in where a variable was empty, it filled them with shards."""
+    root = tmp_path / "photos"
+    for person in ("anna", "ben"):
+        for number in range(2):
+            picture(root / person / f"{number}.jpg", number)
+    for out, said in (
+        (root / "anna", "holds what is no packed set's ('0.jpg', ...)"),
+        (root, "holds what is no packed set's ('anna', ...)"),
+        ("", "--out: it is empty"),
+    ):
+        words = ["--root", str(root), "--out", str(out), "--points", str(tmp_path / "points.csv")]
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+    assert sorted(path.name for path in root.rglob("*")) == ["0.jpg", "0.jpg", "1.jpg", "1.jpg", "anna", "ben"]
+
+
+def test_too_little_memory_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a worker's limit good photographs were counted as damaged."""
+    picture(tmp_path / "a.png")
+
+    def load(self: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(ImageError, match="too large for the memory there is"):
+        read_image(tmp_path / "a.png")
