@@ -96,6 +96,18 @@ def test_one_failing_job_of_six(train: Command, tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs" / "train" / "tiny").iterdir())) == 7  # those that failed left no folder
 
 
+def test_a_choice_that_is_added_is_no_setting(train: Command, tmp_path: Path) -> None:
+    """``+sweep=optuna`` was "nothing reads sweep" in its jobs, which only those with the extra installed met."""
+    group = tmp_path / "conf" / "sweep"
+    group.mkdir(parents=True)
+    (group / "two.yaml").write_text(
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      steps: 1,2\n"
+    )
+    words = (f"hydra.searchpath=[{tmp_path / 'conf'}]", "experiment=tiny", "+sweep=two")
+    assert train(*words, f"hydra.sweep.dir={tmp_path / 'sweep'}").code == 0
+    assert jobs_of(tmp_path) == {1, 2}
+
+
 def test_ctrl_c_ends_a_multirun(train: Command, tmp_path: Path) -> None:
     ended = train("-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", "experiment=tiny", "steps=1,2", "+model.stop_at=0")
     assert ended.code == 130 and ended.err == "stopped.\n"

@@ -46,6 +46,8 @@ def unread(config: DictConfig, content: Mapping[str, Any]) -> Iterator[tuple[str
         if found is None or "@" in word.partition("=")[0]:
             continue
         key = found[1]
+        if key in HydraConfig.get().runtime.choices:  # of a group: +sweep=optuna
+            continue
         names = key.split(".")
         if names[0] in _LOOSE or re.search(rf"\$\{{(oc\.select:)?{re.escape(key)}\b", text) or _is_read(content, names):
             continue
