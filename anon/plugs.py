@@ -6,12 +6,39 @@ One sentence when it is built, where a ``TypeError`` in the middle of a run woul
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import hydra.utils
 from torch import nn
 
 from anon.errors import UserError
+
+_HYDRAS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
+
+
+def built_of(given: Mapping[str, Any], who: str) -> Any:
+    """What a configuration builds; a function that still wants its arguments is that function, as with ``_partial_``.
+
+    Args:
+        who: of whom the sentence speaks, such as "protocol.methods.mine.anonymizer".
+
+    Raises:
+        UserError: a class that still wants something.
+    """
+    target = given["_target_"]
+    found = hydra.utils.get_object(target) if isinstance(target, str) else target
+    named = {str(name): value for name, value in given.items() if str(name) not in _HYDRAS}
+    if not given.get("_partial_") and not given.get("_args_"):
+        try:
+            inspect.signature(found).bind(**named)
+        except ValueError:  # a builtin tells no signature
+            pass
+        except TypeError as error:
+            if not inspect.isroutine(found):
+                raise UserError(f"{who} is a {found.__name__}, which cannot be built so ({error}).") from error
+            given = {**given, "_partial_": True}
+    return hydra.utils.instantiate(given)
 
 
 def check_call(part: object, who: str, form: str, *arguments: str, keywords: Sequence[str] = ()) -> None:

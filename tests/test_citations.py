@@ -19,12 +19,10 @@ PARTS = {
     "anon/defenses/noise.py": "3.5",
     "anon/defenses/parameters.py": "3.5",
     "anon/defenses/gradient.py": "3.5",
-    "anon/evaluation/defending.py": "3.5",
-    "anon/evaluation/noise_share.py": "3.5",
     "anon/evaluation/published/fiva.yaml": "3.5",
     "anon/metrics/detection.py": "3.6",
-    "anon/evaluation/transfer.py": "3.6",
-    "conf/protocol/transfer.yaml": "3.6",
+    "anon/evaluation/measures/change_detection.py": "3.6",
+    "conf/measure/change_detection.yaml": "3.6",
 }
 CITED = re.compile(r"(?:FIVA\S*|figure 3|table 1|^figure 3 of FIVA)[^\n]{0,90}?\bsection (\d\.\d)", re.IGNORECASE)
 

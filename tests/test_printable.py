@@ -16,16 +16,17 @@ import pytest
 from PIL import Image
 
 from anon.evaluation import results
+from anon.evaluation.compare.directions import Better
 from anon.evaluation.compare.plain import comma_separated as compared
 from anon.evaluation.compare.runs import Run
-from anon.evaluation.compare.tables import Better
 from anon.evaluation.document import Column, Document, Line, People, Table
-from anon.evaluation.figures import Figure, Row
+from anon.evaluation.figures import Figure
 from anon.evaluation.report import write
 from anon.evaluation.report.plain import comma_separated
 from anon.faces.folder import FolderFaces
 from anon.faces.splits import split_of
 from anon.printable import as_csv, flat
+from tests.evaluation.described import METRICS
 
 FORMULAS = (
     "=1+1",
@@ -44,23 +45,18 @@ def document(name: str, value: float | None = -0.12, data: str = "faces") -> Doc
     figure = Figure(value, -0.5, 0.5, n=3, reason=name if value is None else None)
     line = Line(data, name, metrics={"ID": figure})
     table = Table("t", name, (Column("ID", name),), (0,))
-    return Document(name, 0, (line,), (table,), {}, {}, notes=(name,), commit=name)
+    return Document(name, 0, (line,), (table,), {}, {}, METRICS, notes=(name,), commit=name)
 
 
 def table_of(name: str) -> str:
     return comma_separated(document(name))
 
 
-def rows_of(name: str) -> str:
-    row = Row(name, "faces", "evaluation", "none", "none", "none", name, {"ID": Figure(-0.12)})
-    return results.as_csv(results.Results(0, [row], "judge", 0.5, 0.1, {}, {}, None))
-
-
 def runs_of(name: str) -> str:
     return compared([Run(Path(name), name, config={name: name})], Better())
 
 
-@pytest.mark.parametrize("made", [table_of, rows_of, runs_of])
+@pytest.mark.parametrize("made", [table_of, runs_of])
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_no_cell_is_a_formula(made: Callable[[str], str], formula: str) -> None:
     cells = [cell for row in csv.reader(io.StringIO(made(formula))) for cell in row]
@@ -71,7 +67,7 @@ def test_no_cell_is_a_formula(made: Callable[[str], str], formula: str) -> None:
 def test_numbers_and_names_stay_what_they_are(text: str) -> None:
     assert next(csv.reader(io.StringIO(as_csv([(text,)])))) == [text]
     assert as_csv([(-0.12, None, "", 3)]) == "-0.12,,,3\n"
-    assert ",-0.12,-0.5,0.5," in table_of("FIVA") and ",-0.12," in rows_of("FIVA")
+    assert ",-0.12,-0.5,0.5," in table_of("FIVA")
 
 
 def test_files_with_names_of_formulas_in_a_folder(tmp_path: Path) -> None:

@@ -1,20 +1,17 @@
 """Evaluate what was trained: ``python evaluate.py experiment=fiva``, or ``python -m anon.apps.evaluate ...``.
 
-Most protocols are suites of tables (:mod:`anon.evaluation.harness`): table 1 and the robustness of a checkpoint, its
-swaps (``protocol=swap``), or every method at once (``experiment=all``), whose checkpoints the methods name. Others
-measure something else, such as pairs of Labeled Faces in the Wild (``protocol=lfw``) or the adversaries of one
-anonymizer (``experiment=ladder``). ``checkpoint=last`` takes the newest run of the same experiment, scale and data;
-``checkpoint=<file>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes with the package. The path of
-``results.json`` is the last line.
+Evaluations are suites of tables (:mod:`anon.evaluation.harness`): table 1 and the robustness of a checkpoint, its swaps
+(``protocol=swap``), who finds people again (``experiment=attackers``), or every method at once (``experiment=all``),
+whose checkpoints the methods name; pairs of Labeled Faces in the Wild (``protocol=lfw``). ``checkpoint=last`` takes
+the newest run of the same experiment, scale and data; ``checkpoint=<file>`` any other, and
+``checkpoint=shipped:facedancer`` the one that comes with the package. The path of ``results.json`` is the last line.
 """
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import cast
 
 import pytorch_lightning as pl
@@ -28,7 +25,7 @@ from anon.apps.checkpoints import read_checkpoint, restore_generator
 from anon.apps.config import run_app
 from anon.apps.door.config import check_config
 from anon.apps.failures import unwrapped
-from anon.apps.loggers import Columns, built, finish, log_config, log_results
+from anon.apps.loggers import built, finish, log_config, log_results
 from anon.apps.newest import name_newest
 from anon.apps.past import last_run
 from anon.apps.runs import LAST, commit, run_folder
@@ -36,11 +33,9 @@ from anon.apps.untrusted import trusting
 from anon.apps.victims import record_of
 from anon.commands import in_utf8
 from anon.errors import UserError
-from anon.evaluation import ladder, lfw, noise_share, transfer
 from anon.evaluation.document import read
 from anon.evaluation.harness import run as harness
 from anon.evaluation.harness.suite import Suite
-from anon.evaluation.protocol import Protocol
 from anon.evaluation.report import wandb_tables
 from anon.faces.cache import caching
 from anon.printable import flat
@@ -49,15 +44,6 @@ from anon.weights.files import fingerprint
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
 SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
-
-_TABLES: dict[type[Protocol], ModuleType] = {
-    ladder.LadderProtocol: ladder,
-    lfw.LfwProtocol: lfw,
-    noise_share.NoiseShareProtocol: noise_share,
-    Suite: harness,
-    transfer.TransferProtocol: transfer,
-}
-_PICTURES = ("histograms", "figure")  # those that a table may write beside itself
 
 
 def main() -> None:
@@ -79,9 +65,8 @@ def _evaluate(config: DictConfig) -> None:
     check_config(config)
     if OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None:
         raise UserError("an evaluation needs data=<choice> and judge=<choice>, such as judge=synthetic_b.")
-    kind = _kind(config)
-    table = _TABLES[kind]
-    restores = kind.needs_generator or OmegaConf.select(config, "protocol.methods.checkpoint") is not None
+    _check_suite(config)
+    restores = OmegaConf.select(config, "protocol.methods.checkpoint") is not None
     if restores and config.checkpoint == "last":
         config.checkpoint = str(last_run(config) / LAST)
     place = Path(config.output).absolute() if config.output else None
@@ -93,17 +78,9 @@ def _evaluate(config: DictConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
             print(f"checkpoint {config.checkpoint}", flush=True)
-        if kind.needs_generator:
-            restored = restore_generator(config.checkpoint)
-            for module in (restored.generator, restored.encoder):
-                cast(nn.Module, module).to(device)
         data, judge = instantiate(config.data), instantiate(config.judge)
-        if kind.needs_generator:
-            generator, encoder, name, trained = restored
-            table.run(generator, encoder, judge, data, config, folder, trained, name=name, commit=commit())
-        else:
-            table.run(judge, data, config, folder, device=device, commit=commit())
-        _log(config, table, folder)
+        harness.run(judge, data, config, folder, device=device, commit=commit())
+        _log(config, folder)
 
 
 def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
@@ -120,47 +97,34 @@ def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
     return fits
 
 
-def _log(config: DictConfig, table: ModuleType, folder: Path) -> None:
+def _log(config: DictConfig, folder: Path) -> None:
     """What was written, to W&B; only now, so that a mistake leaves no run there. What W&B does not take is told."""
     try:
-        _send(config, table, folder)
+        _send(config, folder)
     except wandb.Error as error:
         print(f"the results are in {folder}, but W&B did not take them: {flat(str(error))}", flush=True)
 
 
-def _send(config: DictConfig, table: ModuleType, folder: Path) -> None:
+def _send(config: DictConfig, folder: Path) -> None:
     loggers = built(config.logger)
     try:
         log_config(loggers, config)
-        if table is harness:
-            document = read(folder)
-            log_results(loggers, wandb_tables(document), [folder / name for name in document.pictures], folder)
-        else:
-            name = table.__name__.rpartition(".")[2]
-            log_results(loggers, {name: _written(folder)}, [folder / f"{picture}.png" for picture in _PICTURES])
+        document = read(folder)
+        log_results(loggers, wandb_tables(document), [folder / name for name in document.pictures], folder)
     finally:
         finish(loggers)
 
 
-def _kind(config: DictConfig) -> type[Protocol]:
-    """The protocol's class.
+def _check_suite(config: DictConfig) -> None:
+    """See that the protocol measures something.
 
     Raises:
-        UserError: it is no protocol, or one that nothing here measures.
+        UserError: it is no protocol, or the rules alone.
     """
     target = OmegaConf.select(config, "protocol._target_")
     kind = None if target is None else get_class(target)
-    found = next((known for known in _TABLES if kind is not None and issubclass(kind, known)), None)
-    if found is None:
+    if kind is None or not issubclass(kind, Suite):
         raise UserError("this protocol measures nothing by itself; choose another protocol=<name> of conf/protocol.")
-    return found
-
-
-def _written(folder: Path) -> Columns:
-    """The table's columns and rows."""
-    with (folder / "table.csv").open(newline="") as file:
-        columns, *rows = csv.reader(file)
-    return columns, cast(list[list[object]], rows)
 
 
 if __name__ == "__main__":

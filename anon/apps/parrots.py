@@ -1,8 +1,8 @@
 """A recognizer that was trained on anonymized faces: its data, and what came of it.
 
     python train.py experiment=parrot anonymizer@attack.victim=fiva_itm
-    python evaluate.py experiment=ladder +attack@protocol.adversaries.parrot_tuned=parrot_tuned \
-        protocol.adversaries.parrot_tuned.recognizer.checkpoint=<run folder>/checkpoints/last.ckpt
+    python evaluate.py experiment=attackers \
+        protocol.attacks.parrot_tuned.attack.recognizer.checkpoint=<run folder>/checkpoints/last.ckpt
 
 (``tuned`` in the place of ``parrot_tuned``: the same recognizer, for whom people are enrolled as they are.)
 """

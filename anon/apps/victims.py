@@ -29,15 +29,12 @@ from anon.defenses.contract import DefenseLike, draws
 from anon.defenses.defended import Defended, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
-from anon.evaluation.eyes import Eyes
-from anon.evaluation.harness.store import cache_of
-from anon.evaluation.modes import reach_note, tracked
+from anon.evaluation.harness.store import Store, cache_of
+from anon.evaluation.modes import basis_of, reach_note, tracked
 from anon.evaluation.protocol import Data, Protocol
 from anon.evaluation.trained import check_victim
 from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.datamodule import FaceData
-from anon.identity.contract import JudgeLike
-from anon.identity.judge import Judge
 from anon.identity.policies import Negation
 from anon.training.reconstruction import ReconstructionTraining
 from anon.weights.files import SHIPPED
@@ -70,8 +67,7 @@ def trained(
     if wanted == "plain":
         return Anonymizer(encoder, Negation(), generator)
     rule = protocol or Protocol()
-    seen = Eyes(encoder, cast(JudgeLike, Judge(encoder)), rule, "cpu", cache_of(cache))
-    basis = seen.basis(cast(Data, data), seed)
+    basis = basis_of(cast(Data, data), encoder, rule, seed, Store(cache_of(cache)))
     sampling, tracker = tracked(policy, generator.steers, basis)
     note = reach_note(tracker, type(generator).__name__, basis)
     if note:

@@ -1,4 +1,4 @@
-"""A finished evaluation as one document: what results.json (schema 2) holds, and the report and its tables are made of.
+"""A finished evaluation as one document: what results.json (schema 3) holds, and the report and its tables are made of.
 
 The document is plain data: it is written as JSON and read back to the same value, and whatever is printed, drawn or
 sent to W&B comes from it alone, so a report can be made again, or of another machine's results.
@@ -13,14 +13,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from anon.errors import UserError
 from anon.evaluation.figures import Figure, finite
+from anon.evaluation.metric_info import MetricInfo
 from anon.evaluation.typed import typed
 from anon.plain import MAX_JSON, parse_json, read_text
 
-SCHEMA = 2
+SCHEMA = 3
 _HALVES = re.compile("[\ud800-\udfff]")  # of letters, which no file in UTF-8 holds: their numbers stand there
 
 
@@ -59,14 +60,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: a figure's name, how it is headed, and which way is better (None: neither).
+    """A column of a table: a metric of :attr:`Document.metrics`.
 
-    ``attack``: the figure is that of the line with this attack and otherwise the same; None: the line's own.
+    ``title``: its heading here; None: the metric's own title and unit. ``attack``: the figure is that of the line with
+    this attack and otherwise the same; None: the line's own.
     """
 
     metric: str
-    title: str
-    better: Literal["lower", "higher"] | None = None
+    title: str | None = None
     attack: str | None = None
 
 
@@ -75,7 +76,8 @@ class Table:
     """A table of the report: its lines by their place in :attr:`Document.lines`, in the order in which they are shown.
 
     ``published``: the name of the printed table (:mod:`anon.evaluation.published`) whose rows stand beside ours.
-    ``dial``: what the lines' ``dial`` is, where the table is a sweep.
+    ``dial``: what the lines' ``dial`` is, where the table is a sweep. ``matrix``: it is shown figure by figure, the
+    attacks down and what they attack across.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Table:
     published: str | None = None
     dial: str | None = None
     about: str = ""
+    matrix: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class Histogram:
     densities: dict[str, tuple[float, ...]]
     threshold: float
     distance: str = "cosine distance"
+    below: str = "the same person"  # what lies below the threshold counts as
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,8 @@ class People:
 class Document:
     """All of an evaluation.
 
-    ``judges`` and ``people`` are by the data set's name. ``pictures``: file names of the picture grids beside
+    ``metrics``: descriptions of all metrics that lines and columns have, by name. ``judges`` and ``people`` are by the
+    data set's name. ``pictures``: file names of the picture grids beside
     results.json, with what they show; empty where the faces belong to somebody and were not asked for.
     ``made``: date, duration and machine, the only part that differs between two runs of one evaluation.
     """
@@ -207,6 +212,7 @@ class Document:
     tables: tuple[Table, ...]
     judges: dict[str, Recognizer]
     people: dict[str, People]
+    metrics: dict[str, MetricInfo] = field(default_factory=dict)
     differences: tuple[Difference, ...] = ()
     curves: tuple[Curve, ...] = ()
     histograms: tuple[Histogram, ...] = ()
@@ -216,6 +222,18 @@ class Document:
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
+
+    def info(self, column: Column) -> MetricInfo:
+        """What the column's metric says of itself."""
+        return self.metrics[column.metric]
+
+    def title_of(self, column: Column) -> str:
+        """How the column is named: its own title, or the metric's with its unit."""
+        return self.info(column).heading if column.title is None else column.title
+
+    def heading(self, column: Column) -> str:
+        """The same with the arrow that says which way is better."""
+        return f"{self.title_of(column)}{self.info(column).arrow}"
 
     def figure(self, line: int, column: Column) -> Figure | None:
         """What stands in a cell of a table; None where nobody measured it."""
@@ -232,7 +250,8 @@ class Document:
 def as_json(document: Document) -> str:
     """results.json; a number that is not finite is null, with a reason.
 
-    >>> made = Document("a", 0, (Line("faces", "FIVA", metrics={"ID": Figure(float("nan"))}),), (), {}, {})
+    >>> made = Document("a", 0, (Line("faces", "FIVA", metrics={"ID": Figure(float("nan"))}),), (), {}, {},
+    ...                 {"ID": MetricInfo("ID", "privacy", higher_is_better=False)})
     >>> from_json(as_json(made)).lines[0].metrics["ID"]
     Figure(value=None, low=None, high=None, reason='not finite', n=0)
     """
@@ -246,14 +265,19 @@ def as_json(document: Document) -> str:
 
 
 def from_json(text: str, where: str | Path = "results.json") -> Document:
-    """The document that :func:`as_json` wrote.
+    """The document that :func:`as_json` wrote, or a version of this package with the schema before it.
 
     Raises:
         UserError: it is no results.json of this schema, or a part of it is not what stands there in one.
     """
     content = parse_json(text, f"'{where}'")
     try:
-        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+        schema = content.pop("schema", None) if isinstance(content, dict) else None
+        if schema == 2:
+            from anon.evaluation.schema_2 import upgraded  # it imports the measures, which import this module
+
+            content = upgraded(content)
+        elif schema != SCHEMA:
             raise ValueError("its schema is another")
         document: Document = typed(Document, content)
         _check_places(document)
@@ -264,7 +288,7 @@ def from_json(text: str, where: str | Path = "results.json") -> Document:
 
 
 def _check_places(document: Document) -> None:
-    """Lines that parts refer to are there, and what belongs together is equally long.
+    """Lines and metrics that parts refer to are there, and what belongs together is equally long.
 
     Raises:
         ValueError: which are not.
@@ -276,16 +300,21 @@ def _check_places(document: Document) -> None:
     for what, line in named:
         if not 0 <= line < len(document.lines):
             raise ValueError(f"{what[:60]} shows line {line}, which there is none of")
+    shown = {column.metric: f"table {table.name}" for table in document.tables for column in table.columns}
+    shown |= {metric: f"line {at}" for at, line in enumerate(document.lines) for metric in line.metrics}
+    for metric, what in shown.items():
+        if metric not in document.metrics:
+            raise ValueError(f"{what[:60]} has '{metric[:60]}', which no description is of")
     for curve in document.curves:
         if not curve.x or any(len(band) not in (0, len(curve.x)) for band in (curve.low, curve.high)):
             raise ValueError(f"curve {curve.label[:60]} has no points, or a band of another length")
         if len(curve.y) != len(curve.x) or len(curve.low) != len(curve.high):
             raise ValueError(f"curve {curve.label[:60]} has other numbers of x and y")
-    for shown in document.histograms:
-        if any(len(density) + 1 != len(shown.edges) for density in shown.densities.values()) or not (
-            len(shown.edges) > 1 and all(a < b for a, b in itertools.pairwise(shown.edges))
+    for part in document.histograms:
+        if any(len(density) + 1 != len(part.edges) for density in part.densities.values()) or not (
+            len(part.edges) > 1 and all(a < b for a, b in itertools.pairwise(part.edges))
         ):
-            raise ValueError(f"histogram {shown.label[:60]} has bins that are none")
+            raise ValueError(f"histogram {part.label[:60]} has bins that are none")
 
 
 def read(path: str | Path) -> Document:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -43,29 +43,10 @@ class Figure:
         return f"{short(self.value)} [{short(self.low)}, {short(self.high)}]"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a result file: what was done to the faces, and its figures by name."""
-
-    method: str
-    data: str
-    split: str
-    policy: str = "none"
-    defense: str = "none"
-    attack: str = "none"
-    adversary: str = "none"
-    metrics: dict[str, Figure] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, as results.json has them."""
-        found = asdict(self)
-        return {**found, "metrics": {name: finite(figure) for name, figure in found["metrics"].items()}}
-
-
 def finite(figure: dict[str, Any]) -> dict[str, Any]:
     """The plain values of a figure as JSON can hold them: what is not finite, or no sane size, is null with a reason.
 
-    >>> finite(asdict(Figure(float("nan"), 0.5, n=2)))
+    >>> finite(vars(Figure(float("nan"), 0.5, n=2)))
     {'value': None, 'low': 0.5, 'high': None, 'reason': 'not finite', 'n': 2}
     """
     numbers = {name: figure[name] for name in ("value", "low", "high")}

@@ -1,7 +1,5 @@
-"""The rows of FIVA's table 1: the faces as they are, and one generator plain, with Sampling and with ITM.
-
-:func:`built_policy` is the one place where a policy is made of its configuration: for the tables of the harness, the
-ladder, LFW, the defenses, and whom an attack learns.
+"""What policies are made of, and the one place where one is built of its configuration (:func:`built_policy`): for the
+tables of the harness and for whom an attack learns.
 """
 
 from __future__ import annotations
@@ -9,26 +7,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
+import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from anon.anonymizers.composed import Anonymizer
 from anon.errors import UserError
-from anon.generators.contract import GeneratorLike
+from anon.evaluation.harness.pictures import Originals
+from anon.evaluation.harness.readers import as_it_conditions, embeddings, eye
+from anon.evaluation.harness.store import Store
+from anon.evaluation.harness.subjects import keyed
+from anon.evaluation.protocol import Data, Protocol, anchors, calibrate, some_of_each
 from anon.identity.contract import PolicyLike
 from anon.identity.encoder import Encoder
-from anon.identity.policies import Negation, sampling_of
+from anon.identity.policies import sampling_of
 
 OUT_OF_REACH = 0.1  # share of the people from which on a reader is told
-
-
-class Mode(NamedTuple):
-    """A row: an anonymizer, or None for the faces as they are."""
-
-    name: str
-    policy: str
-    anonymizer: Anonymizer | None
 
 
 class Basis(NamedTuple):
@@ -43,23 +37,26 @@ class Basis(NamedTuple):
     threshold: Callable[[], float]
 
 
-def four_rows(
-    name: str, encoder: Encoder, generator: GeneratorLike, policy: DictConfig, basis: Basis, notes: list[str]
-) -> list[Mode]:
-    """The four rows, ITM last. ``policy`` is a tracker's configuration, whose own policy is the row Sampling.
+def basis_of(data: Data, encoder: Encoder, rule: Protocol, seed: int, store: Store) -> Basis:
+    """The same as in an evaluation on ``data``, where policies are made outside of one: for whom an attack learns.
 
     Args:
-        notes: gets what a reader of the rows must know of the policies.
+        rule: pictures of a person, people and FAR.
+        seed: of the choice of people.
+        store: keeps the embeddings.
     """
-    sampling, tracker = tracked(policy, generator.steers, basis)
-    note = reach_note(tracker, name, basis)
-    notes += [note] if note else []
-    return [
-        Mode("Real", "none", None),
-        Mode(name, "negation", Anonymizer(encoder, Negation(), generator)),
-        Mode(f"{name} + Sampling", "sampling", Anonymizer(encoder, sampling, generator)),
-        Mode(f"{name} + ITM", "itm", Anonymizer(encoder, tracker, generator)),
-    ]
+    by, device = eye(as_it_conditions(encoder)), torch.device("cpu")
+
+    def seen(split: str) -> tuple[Tensor, Tensor]:
+        faces = data.faces(split)
+        group = keyed(faces, some_of_each(faces, rule.calibration_images))[0]
+        return embeddings(store, Originals(group), by, rule.batch_size, device), group.labels
+
+    return Basis(
+        lambda: anchors(*seen("train"), rule.anchors, seed),
+        lambda: seen("background")[0],
+        lambda: calibrate(*seen("background"), rule.far, "the encoder").threshold,
+    )
 
 
 def tracked(policy: DictConfig, steers: int, basis: Basis) -> tuple[PolicyLike, PolicyLike]:

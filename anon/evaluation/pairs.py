@@ -1,30 +1,26 @@
-"""Pairs of photographs: reading and aligning them, changing the second of each, and the figures of verification."""
+"""The figures of verifying pairs: thresholds of the other folds, insightface's VAL, and what a reader must know.
+
+No pair is judged by a threshold that it helped to choose: that of a fold is taken over the mismatched pairs of the
+*unchanged* photographs of the other folds, which LFW's official list keeps apart by people.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anon.anonymizers.contract import AnonymizerLike
 from anon.errors import UserError
 from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.eyes import Embed
-from anon.evaluation.figures import Figure
-from anon.faces.alignment import align
-from anon.faces.collections.photographs.lfw import LFW, Pair
-from anon.faces.contract import check_images, check_made, to_float
-from anon.faces.detection.contract import Detector
-from anon.faces.images import ImageError, read_image
-from anon.identity.verification import kfold_accuracy
-from anon.metrics.retrieval import retrieval_distances
-from anon.progress import track
+from anon.evaluation.figures import Figure, short
+from anon.evaluation.protocol import Calibration
+from anon.evaluation.thresholds import LEVELS, Calibrated
+from anon.faces.collections.pairs import Pairs
+from anon.identity.verification import equal_error_rate
 
-#: Where the five points of LFW's 250 x 250 deep-funneled photographs lie on average (YuNet, sets 1 to 4 of View 2).
-CENTRE = ((104.0, 112.9), (146.8, 112.3), (125.8, 137.6), (107.5, 157.7), (144.8, 157.2))
 RESAMPLED = 64  # thresholds of resampled people, over which the figures' intervals are taken
 
 
@@ -36,107 +32,88 @@ class Validation(NamedTuple):
     far: float
 
 
-class PairSet:
-    """The photographs of the pairs, each once, and where they stand in the pairs.
+class Scale(NamedTuple):
+    """What all rows share: embeddings of the unchanged photographs, the thresholds, and the resampled people."""
 
-    ``first``, ``second`` (P,) index into ``files``; ``same`` (P,) bool; ``people`` (P, 2) index into ``names``;
-    ``fold`` (P,) from 0. ``placed`` counts where the points came from.
+    pairs: Pairs
+    real: Tensor  # (F, D)
+    thresholds: Tensor  # (K + 1, folds) of the unchanged photographs, see :func:`fold_thresholds`
+    far: float
+    bootstrap: Bootstrap
 
-    Args:
-        collection: LFW; its points are used where it has them.
-        view: list of pairs, see :meth:`LFW.pairs`.
-        size: side of the aligned faces in pixels.
-        detector: for the photographs without points: the face nearest to the centre, whom LFW is about; where it finds
-            none, the mean place of LFW's faces.
+
+def check_pairs(pairs: Pairs, far: float) -> None:
+    """See that the folds can have thresholds, before any photograph is read.
 
     Raises:
-        UserError: unfit pairs; see :class:`LFW`.
+        UserError: one fold, or too few mismatched pairs for the FAR.
     """
-
-    def __init__(self, collection: LFW, view: str, size: int, detector: Detector | None = None) -> None:
-        self.root, self.size, self.detector = collection.root, size, detector
-        pairs: list[Pair] = collection.pairs(view)
-        self.files = sorted({file for pair in pairs for file in (pair.first, pair.second)})
-        self.names = sorted({name for pair in pairs for name in pair.people})
-        place, who = ({name: n for n, name in enumerate(names)} for names in (self.files, self.names))
-        self.first = torch.tensor([place[pair.first] for pair in pairs])
-        self.second = torch.tensor([place[pair.second] for pair in pairs])
-        self.people = torch.tensor([[who[name] for name in pair.people] for pair in pairs])
-        self.same = self.people[:, 0] == self.people[:, 1]
-        self.fold = torch.tensor([pair.fold for pair in pairs])
-        self.folds = int(self.fold.max()) + 1
-        if not torch.equal(self.fold, torch.arange(len(pairs)) * self.folds // len(pairs)):
-            raise UserError(f"The sets of {view} have different numbers of pairs, which the folds cannot have.")
-        points = {item.file: item.points for item in collection.items()}
-        self.points = [points[file] for file in self.files]
-        bare = sum(found is None for found in self.points)
-        if bare and detector is None:
-            raise UserError(
-                f"{bare:,} of the {len(self.files):,} photographs have no points: give "
-                "protocol.collection.points=<csv> or a protocol.detector."
-            )
-        self.placed = {"given": len(self.files) - bare, "detected": 0, "centre": 0}
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        """Aligned faces (B, 3, size, size) in [-1, 1].
-
-        Raises:
-            UserError: a photograph that cannot be read; the protocol needs all of them.
-        """
-        return torch.stack([self._face(index) for index in indices])
-
-    def _face(self, index: int) -> Tensor:
-        try:
-            frame = read_image(self.root / self.files[index])
-        except ImageError as error:
-            raise UserError(
-                f"A photograph of the pairs in '{self.root}' is {error}; get the data set again."
-            ) from error
-        given = self.points[index]
-        points = self._find(frame) if given is None else torch.tensor(given)
-        return align(to_float(frame)[None], points[None], self.size)[0].clamp(-1.0, 1.0)
-
-    def _find(self, frame: Tensor) -> Tensor:
-        assert self.detector is not None
-        found = self.detector.detect(frame)
-        centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
-        usable = found.points.isfinite().all(-1).all(-1)
-        self.placed["detected" if bool(usable.any()) else "centre"] += 1
-        if not bool(usable.any()):
-            return torch.tensor(CENTRE) * (frame.shape[0] / 250)
-        middle = torch.tensor([frame.shape[1] / 2, frame.shape[0] / 2])
-        return found.points[usable][(centres[usable] - middle).norm(dim=1).argmin()]
+    if pairs.folds < 2:
+        raise UserError(f"{pairs.view} has one set of pairs, and the accuracy needs two folds or more.")
+    apart = pairs.fold[~pairs.same]
+    learning = len(apart) - int(apart.bincount(minlength=pairs.folds).max())
+    if learning * far < 1:
+        raise UserError(
+            f"A threshold at FAR {far:g} needs {math.ceil(1 / far):,} mismatched pairs outside of the fold that it "
+            f"judges, and {pairs.view} has {learning:,}; raise protocol.far."
+        )
 
 
-@torch.no_grad()
-def embed_pairs(
-    pictures: PairSet,
-    methods: Mapping[str, AnonymizerLike | None],
-    judge: Embed,
-    batch_size: int = 64,
-    device: torch.device | str = "cpu",
-) -> dict[str, Tensor]:
-    """Embeddings (F, D) of all files as each method leaves them, on the CPU.
+def distances(real: Tensor, z: Tensor, pairs: Pairs) -> Tensor:
+    """Cosine distances (P,) float64 between the unchanged first and the second photograph of each pair.
 
-    Only the second photographs of pairs are changed; the rows of the others are NaN, so that nothing can compare them.
-    A method that is None is the faces as they are, and gives all rows.
+    Args:
+        real, z: (F, D) embeddings of the set's photographs, unchanged and changed.
     """
-    changed = torch.zeros(len(pictures.files), dtype=torch.bool)
-    changed[pictures.second] = True
-    found: dict[str, list[Tensor]] = {name: [] for name in methods}
-    parts = torch.arange(len(pictures.files)).split(batch_size)
-    for part in track(parts, "comparing pairs", len(pictures.files), batch_size):
-        target = check_images(pictures.batch(part.tolist()).to(device))
-        chosen = changed[part].to(device)
-        real = judge(target)
-        for name, anonymizer in methods.items():
-            z = real
-            if anonymizer is not None:
-                z = torch.full_like(real, torch.nan)
-                if bool(chosen.any()):
-                    z[chosen] = judge(check_made(anonymizer(target[chosen]), target[chosen], name))
-            found[name].append(z.float().cpu())
-    return {name: torch.cat(rows) for name, rows in found.items()}
+    return 1.0 - (real[pairs.first].double() * z[pairs.second].double()).sum(1)
+
+
+def fold_thresholds(distance: Tensor, pairs: Pairs, far: float, bootstrap: Bootstrap) -> Tensor:
+    """Thresholds (K + 1, folds) float64: for each fold the largest whose FAR on the *other* folds is at most ``far``.
+
+    The first row has every pair once; in the others (:data:`RESAMPLED` of them) a mismatched pair of persons i and j
+    counts ``w_i w_j`` times, as :class:`anon.evaluation.bootstrap.Bootstrap` draws people.
+
+    Args:
+        distance: (P,) of the pairs.
+    """
+    apart, order = distance[~pairs.same].double().sort()
+    fold, people = pairs.fold[~pairs.same][order], pairs.people[~pairs.same][order]
+    drawn = bootstrap.weights[:RESAMPLED]  # (K, I)
+    drawn = torch.cat([torch.ones_like(drawn[:1]), drawn])
+    first, second = (drawn[:, torch.searchsorted(bootstrap.people, part)] for part in people.T.contiguous())
+    found = []
+    for number in range(pairs.folds):
+        weights = (first * second)[:, fold != number].cumsum(1)  # (K + 1, pairs of the other folds)
+        place = (weights <= far * weights[:, -1:] + 1e-9).sum(1).clamp(max=weights.shape[1] - 1)
+        found.append(apart[fold != number][place])
+    return torch.stack(found, 1)
+
+
+def scale_of(pairs: Pairs, real: Tensor, far: float, bootstrap: Bootstrap) -> Scale:
+    """The scale of unchanged photographs with embeddings (F, D)."""
+    return Scale(pairs, real, fold_thresholds(distances(real, real, pairs), pairs, far, bootstrap), far, bootstrap)
+
+
+def calibrated_pairs(scale: Scale) -> Calibrated:
+    """The judge on the unchanged pairs: mean threshold of the folds, equal error rate, FAR that the folds achieved."""
+    pairs, thresholds = scale.pairs, scale.thresholds
+    unchanged = distances(scale.real, scale.real, pairs)
+    eer, _ = equal_error_rate(unchanged[pairs.same], unchanged[~pairs.same])
+    accepted = unchanged < thresholds[0][pairs.fold]
+    means = thresholds.mean(1)  # (K + 1,)
+    low, high = Bootstrap.interval(means[1:])
+    quantiles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
+    found = Calibration(
+        threshold=float(means[0]),
+        far=float(accepted[~pairs.same].double().mean()),
+        eer=eer,
+        impostor_pairs=int((~pairs.same).sum()),
+        low=low,
+        high=high,
+        levels=tuple(means[1:].quantile(quantiles).tolist()),
+    )
+    return Calibrated(Figure(found.threshold, low, high), Figure(eer), found)
 
 
 def val_at_far(squared: Tensor, same: Tensor, far: float = 1e-3, folds: int = 10) -> Validation:
@@ -164,91 +141,29 @@ def val_at_far(squared: Tensor, same: Tensor, far: float = 1e-3, folds: int = 10
     return Validation(float(stacked.mean()), float(stacked.std(correction=0)), float(torch.stack(fars).mean()))
 
 
-class Scale(NamedTuple):
-    """What all rows share: embeddings of the unchanged photographs, the threshold, and the resampled people."""
-
-    real: Tensor  # (F, D)
-    thresholds: Tensor  # (K + 1, folds) of the unchanged photographs, see :func:`fold_thresholds`
-    far: float
-    bootstrap: Bootstrap
-
-
-def distances(real: Tensor, z: Tensor, pictures: PairSet) -> Tensor:
-    """Cosine distances (P,) float64 between the unchanged first and the second photograph of each pair."""
-    return 1.0 - (real[pictures.first].double() * z[pictures.second].double()).sum(1)
-
-
-def fold_thresholds(distance: Tensor, pictures: PairSet, far: float, bootstrap: Bootstrap) -> Tensor:
-    """Thresholds (K + 1, folds) float64: for each fold the largest whose FAR on the *other* folds is at most ``far``.
-
-    The first row has every pair once; in the others (:data:`RESAMPLED` of them) a mismatched pair of persons i and j
-    counts ``w_i w_j`` times, as :class:`anon.evaluation.bootstrap.Bootstrap` draws people.
+def pair_notes(scale: Scale, found: Calibration, photographs: int, placed: dict[str, int]) -> list[str]:
+    """What a reader must know of the pairs: how many, their thresholds, whether folds share people.
 
     Args:
-        distance: (P,) of the pairs.
+        found: :func:`calibrated_pairs` of the scale.
+        photographs: of the pairs.
+        placed: how many of them had given, detected and no points, empty where the set does not tell.
     """
-    apart, order = distance[~pictures.same].double().sort()
-    fold, people = pictures.fold[~pictures.same][order], pictures.people[~pictures.same][order]
-    drawn = bootstrap.weights[:RESAMPLED]  # (K, I)
-    drawn = torch.cat([torch.ones_like(drawn[:1]), drawn])
-    first, second = (drawn[:, torch.searchsorted(bootstrap.people, part)] for part in people.T.contiguous())
-    found = []
-    for number in range(pictures.folds):
-        weights = (first * second)[:, fold != number].cumsum(1)  # (K + 1, pairs of the other folds)
-        place = (weights <= far * weights[:, -1:] + 1e-9).sum(1).clamp(max=weights.shape[1] - 1)
-        found.append(apart[fold != number][place])
-    return torch.stack(found, 1)
-
-
-def score_pairs(z: Tensor, pictures: PairSet, scale: Scale) -> dict[str, Figure]:
-    """The figures of one row; every threshold is that of the other folds (:func:`fold_thresholds`).
-
-    ``TPR``: matched pairs below the threshold of the *unchanged* mismatched pairs; ``FPR``: mismatched pairs below it,
-    with the second changed. ``TPR_own``: with the threshold taken from the changed mismatched pairs, an adversary who
-    knows the method. ``ID``: identification, the nearest of the enrolled photographs is the person's and below the
-    threshold. ``accuracy`` and ``VAL`` are insightface's, folds and all, on the changed pairs.
-
-    Args:
-        z: (F, D) as :func:`embed_pairs` gives.
-    """
-    distance = distances(scale.real, z, pictures)
-    same, person = pictures.same, pictures.people[:, 0]
-    own = fold_thresholds(distance, pictures, scale.far, scale.bootstrap)
-    folds = kfold_accuracy(2.0 * distance, same, pictures.folds)  # squared L2 of unit vectors: 2 (1 - cos)
-    val = val_at_far(2.0 * distance, same, scale.far, pictures.folds)
-
-    def share(apart: Tensor, thresholds: Tensor, where: Tensor, who: Tensor) -> Figure:
-        levels = thresholds[:, where]  # (K + 1, N)
-        return scale.bootstrap.below(apart, levels[0], levels[1:], who)
-
-    probes, owners, gallery, people = enrolled(pictures)
-    fold = torch.zeros(len(pictures.files), dtype=torch.long)
-    fold[pictures.second[same]] = pictures.fold[same]
-    nearest = retrieval_distances(z[probes], owners, scale.real[gallery], people).double()
-    return {
-        "TPR": share(distance[same], scale.thresholds, pictures.fold[same], person[same]),
-        "FPR": share(distance[~same], scale.thresholds, pictures.fold[~same], person[~same]),
-        "TPR_own": share(distance[same], own, pictures.fold[same], person[same]),
-        "ID": share(nearest, scale.thresholds, fold[probes], owners),
-        "accuracy": Figure(folds.accuracy, n=len(distance)),
-        "accuracy_deviation": Figure(folds.deviation, n=pictures.folds),
-        "VAL": Figure(val.val, n=len(distance)),
-        "VAL_deviation": Figure(val.deviation, n=pictures.folds),
-        "VAL_FAR": Figure(val.far, n=len(distance)),
-    }
-
-
-def enrolled(pictures: PairSet) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Probes and gallery of the identification: (probes, whose they are, enrolled, whose they are), indices of files.
-
-    Probes are the second photographs of matched pairs, each once; enrolled are the first photographs of all pairs that
-    are no probe, so that nobody is compared with the very photograph. Probes of people who are not enrolled are left
-    out.
-    """
-    owner = torch.zeros(len(pictures.files), dtype=torch.long)
-    owner[pictures.first], owner[pictures.second] = pictures.people[:, 0], pictures.people[:, 1]
-    probes = pictures.second[pictures.same].unique()
-    gallery = pictures.first.unique()
-    gallery = gallery[~torch.isin(gallery, probes)]
-    probes = probes[torch.isin(owner[probes], owner[gallery])]
-    return probes, owner[probes], gallery, owner[gallery]
+    pairs, limits, roles = scale.pairs, scale.thresholds[0], scale.pairs.roles()
+    owners = pairs.people.new_zeros(len(scale.real))
+    owners[pairs.first], owners[pairs.second] = pairs.people[:, 0], pairs.people[:, 1]
+    points = ", ".join(f"{count:,} {where}" for where, count in placed.items())
+    notes = [
+        f"Pairs of {pairs.view}: {int(pairs.same.sum()):,} matched and {found.impostor_pairs:,} mismatched in "
+        f"{pairs.folds} folds, {len(pairs.people.unique()):,} people, {photographs:,} photographs"
+        + (f" (points: {points})." if points else "."),
+        f"A fold's threshold is taken at FAR {scale.far:g} on the other folds' mismatched pairs of unchanged "
+        f"photographs: {short(found.threshold)} on average ({short(float(limits.min()))} to "
+        f"{short(float(limits.max()))}), FAR {found.far:.2g} on the pairs that it judges.",
+        f"ID of the pairs: {len(roles.probe):,} second photographs of {len(owners[roles.probe].unique()):,} people "
+        f"against {len(roles.enrol):,} enrolled ones of {len(owners[roles.enrol].unique()):,} people.",
+    ]
+    groups = [len(pairs.people[pairs.fold == number].unique()) for number in range(pairs.folds)]
+    if sum(groups) > len(pairs.people.unique()):
+        notes.append(f"The folds of {pairs.view} share people, so a fold's threshold knows some whom it judges.")
+    return notes

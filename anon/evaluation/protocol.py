@@ -44,7 +44,6 @@ class Protocol:
         allow_training_people: evaluate on people whom a network learned from. The table says so.
     """
 
-    needs_generator: ClassVar[bool] = True  # evaluate.py restores ``checkpoint`` for it
     far: float = 1e-3
     resamples: int = 1000
     clip_frames: int = 10
@@ -80,7 +79,11 @@ class Protocol:
 
 
 class Data(typing.Protocol):
-    """The data module, as far as an evaluation needs it."""
+    """The data module, as far as an evaluation needs it.
+
+    One whose own protocol says who is enrolled and who probes has ``roles`` of its evaluation faces, and ``pairs`` of
+    them where it is verified pair by pair (:mod:`anon.faces.collections.pairs`).
+    """
 
     name: str
 

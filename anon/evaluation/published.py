@@ -27,7 +27,8 @@ FOLDER = Path(__file__).with_name("published")
 class Published(NamedTuple):
     """A printed table: where it stands, how it was measured, and its rows by method and metric.
 
-    ``units``: of the metrics that are no shares. ``note``: an erratum, empty where there is none.
+    ``units``: of the metrics that are no shares. ``note``: an erratum, empty where there is none. ``dial``: the metric
+    that is the setting of a dial, where the rows are a sweep.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Published(NamedTuple):
     rows: dict[str, dict[str, float]]
     units: Mapping[str, str] = MappingProxyType({})
     note: str = ""
+    dial: str = ""
 
 
 def published(table: str) -> Published:
@@ -54,7 +56,8 @@ def published(table: str) -> Published:
         raise UserError(f"There is no published table '{table}'; the nearest is '{near}'.")
     entry = found[table]
     rows = {method: dict(row) for method, row in entry["rows"].items()}
-    return Published(entry["source"], entry["protocol"], rows, dict(entry.get("units", {})), entry.get("note", ""))
+    units, note, dial = dict(entry.get("units", {})), entry.get("note", ""), entry.get("dial", "")
+    return Published(entry["source"], entry["protocol"], rows, units, note, dial)
 
 
 def tables() -> list[str]:

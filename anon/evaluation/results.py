@@ -1,15 +1,9 @@
-"""Result files, each replaced atomically, and the form of those that are one table of rows (schema 1).
-
-The ladder, LFW, the transfer of attacks and the share of noise write this form; suites write
-:mod:`anon.evaluation.document`.
-"""
+"""Files of an evaluation, each replaced atomically; what results.json holds is :mod:`anon.evaluation.document`."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from anon import printable
 from anon.errors import UserError
-from anon.evaluation.figures import Row
 from anon.faces.cache import owners_only
-
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Results:
-    """A finished evaluation. ``notes`` are sentences that a reader of the table must know."""
-
-    seed: int
-    rows: Sequence[Row]
-    judge: str
-    threshold: float
-    far: float
-    counts: Mapping[str, int | float]
-    config: Mapping[str, Any]
-    commit: str | None
-    notes: Sequence[str] = ()
-
-
-def as_json(results: Results) -> str:
-    """results.json: plain JSON, numbers that are not finite are null with a reason."""
-    content = {
-        "schema": SCHEMA,
-        "seed": results.seed,
-        "rows": [row.as_dict() for row in results.rows],
-        "judge": results.judge,
-        "threshold": results.threshold,
-        "far": results.far,
-        "counts": dict(results.counts),
-        "config": dict(results.config),
-        "commit": results.commit,
-        "notes": list(results.notes),
-    }
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def as_csv(results: Results) -> str:
-    """One line a figure: what was done to the faces, metric, value, low, high, n, reason."""
-    names = ("method", "policy", "defense", "attack", "adversary", "data", "split")
-    lines: list[list[object]] = [[*names, "metric", "value", "low", "high", "n", "reason"]]
-    for row in results.rows:
-        for metric, figure in row.metrics.items():
-            place = [getattr(row, name) for name in names]
-            lines.append([*place, metric, figure.value, figure.low, figure.high, figure.n, figure.reason])
-    return printable.as_csv(lines)
 
 
 def plain(cfg: Mapping[str, Any] | DictConfig | None) -> Any:

@@ -36,6 +36,12 @@ class Calibrated(NamedTuple):
     found: Calibration
 
 
+def as_given(found: Calibration) -> Calibrated:
+    """A threshold that was not made here, without an equal error rate where none was told."""
+    eer = Figure.absent("n/a (the threshold was given)") if math.isnan(found.eer) else Figure(found.eer)
+    return Calibrated(Figure(found.threshold, found.low, found.high), eer, found)
+
+
 def calibrated(z: Tensor, labels: Tensor, far: float, who: str, resamples: int = 1000, seed: int = 0) -> Calibrated:
     """:func:`anon.evaluation.protocol.calibrate` with intervals: pictures against each other.
 

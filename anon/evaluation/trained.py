@@ -42,14 +42,14 @@ def newest(folder: str | Path | None, name: str) -> Path | None:
     return found[-1] if found else None
 
 
-def check_folder(folder: str | Path | None, multirun: str) -> None:
+def check_folder(folder: str | Path | None, where: str, multirun: str) -> None:
     """See that the folder of a multirun's runs, if one is given, is one.
 
     Raises:
         UserError: it is none.
     """
     if folder is not None and not Path(folder).expanduser().is_dir():
-        raise UserError(f"protocol.folder={folder} is no folder; give that of the runs of attack={multirun}.")
+        raise UserError(f"{where}={folder} is no folder; give that of the runs of attack={multirun}.")
 
 
 def attack_config(checkpoint: str) -> dict[str, str]:
@@ -98,7 +98,7 @@ def check_victim(
 
     Args:
         attack: an attack, or a partial that still wants the anonymizer.
-        who: the attack in the sentence, such as "protocol.adversaries.reconstruction".
+        who: the attack in the sentence, such as "The attack 'reconstruction'".
         way_out: what to do in the place of it.
         defense: that stands behind the anonymizer, or None.
         adaptive: the attack says that it learned behind that defense; otherwise it is the naive one, which learned

@@ -71,6 +71,7 @@ class ImpostorCorrelation(Metric):
     """The class of :func:`impostor_correlation`; it keeps the embeddings."""
 
     full_state_update = False
+    higher_is_better = False
     first: list[Tensor]
     second: list[Tensor]
     labels: list[Tensor]

@@ -132,6 +132,7 @@ class IdentityDistances(Metric):
     """
 
     full_state_update = False
+    higher_is_better = True
     total: Tensor
     faces: Tensor
 

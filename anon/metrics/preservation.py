@@ -149,18 +149,21 @@ class FaceMean(Metric, ABC):
 class MeanDifference(FaceMean):
     """The class of :func:`mean_difference`."""
 
+    higher_is_better = False
     each = staticmethod(mean_difference)  # type: ignore[assignment]
 
 
 class Psnr(FaceMean):
     """The class of :func:`psnr`: a mean of dB, so one face that did not change at all makes it infinite."""
 
+    higher_is_better = True
     each = staticmethod(psnr)  # type: ignore[assignment]
 
 
 class MaskArea(FaceMean):
     """The class of :func:`mask_area`."""
 
+    higher_is_better = False
     each = staticmethod(mask_area)  # type: ignore[assignment]
 
 
@@ -173,10 +176,12 @@ class Ssim(FaceMean):
     tensor(1.)
     """
 
+    higher_is_better = True
     each = staticmethod(ssim)  # type: ignore[assignment]
 
 
 class FeatureDistance(FaceMean):
     """The class of :func:`feature_distance`."""
 
+    higher_is_better = False
     each = staticmethod(feature_distance)  # type: ignore[assignment]

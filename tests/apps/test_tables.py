@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from anon.evaluation.document import read
@@ -31,12 +30,31 @@ def test_defenses_need_no_checkpoint_to_be_named(evaluate: Command) -> None:
 
 
 def test_the_share_of_noise(evaluate: Command) -> None:
-    ended = evaluate("experiment=noise_share", "protocol.shares=[0,1]", "protocol.probes=1", *SMALL, *RULES)
+    few = ("protocol.few=1", "protocol.grid_faces=0", "protocol.tables.noise_share.grid.0.dial.values=[0,0.47,1]")
+    ended = evaluate("experiment=noise_share", *few, *SMALL, *RULES)
     assert ended.code == 0, ended.err
     path = Path(ended.out.splitlines()[-1])
-    assert [row["metrics"]["share"]["value"] for row in json.loads(path.read_text())["rows"]] == [0.0, 1.0]
-    for name in ("table.md", "table.csv", "figure.png", "config.yaml"):
-        assert (path.parent / name).is_file()
+    lines = [line for line in read(path).lines if line.attack == "reconstruction"]
+    assert [(line.dial, line.metrics["RA"].n) for line in lines] == [(0.0, 6), (0.47, 6), (1.0, 6)]
+    found = (path.parent / "table.md").read_text()
+    assert "| FIVA + ITM, uniform_noise, 0.47" in found and "| *.003*" in found  # the paper's, under that share
+    assert "SSIM of the defense" in (path.parent / "report.html").read_text()
+
+
+def test_one_attack_shown_to_all(evaluate: Command, tmp_path: Path) -> None:
+    """The matrix of what ships, and the command for what does not; no generator is asked for."""
+    grid = "protocol.tables.transfer.grid=[{methods: [real, blur, solid], attacks: [none, of_fiva, of_blur]}]"
+    ended = evaluate("experiment=transfer", grid, "protocol.few=1", "protocol.grid_faces=0", *SMALL, *RULES)
+    assert ended.code == 0, ended.err
+    path = Path(ended.out.splitlines()[-1])
+    found = {(line.method, line.attack): line for line in read(path).lines}
+    assert found["Blur", "of_fiva"].learned == "transfer from FIVA + ITM"
+    assert found["Blur", "of_fiva"].metrics["detection_AUC"].n == 12
+    assert "attack=transfer" in str(found["Blur", "of_blur"].needs)
+    text = (path.parent / "table.md").read_text()
+    assert "**AUC of the detector**" in text and "of\\_fiva" not in text and "| of_fiva" in text
+    missing = evaluate("experiment=transfer", f"protocol.folder={tmp_path / 'absent'}", *SMALL)
+    assert missing.code == 2 and "is no folder; give that of the runs of attack=transfer" in missing.err
 
 
 def test_swaps(evaluate: Command) -> None:

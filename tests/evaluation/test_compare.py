@@ -18,14 +18,15 @@ import pytest
 import yaml
 
 from anon.errors import UserError
-from anon.evaluation.compare import compare, found, plots
+from anon.evaluation.compare import Better, compare, found, plots
 from anon.evaluation.compare.__main__ import main
 from anon.evaluation.compare.plots import averaged, curves
 from anon.evaluation.compare.runs import Run, Series, named
 from anon.evaluation.compare.sections import sections
-from anon.evaluation.compare.tables import Better, evaluations, metrics, settings, significant, versions
+from anon.evaluation.compare.tables import evaluations, metrics, settings, significant, versions
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
 from anon.evaluation.figures import Figure
+from tests.evaluation.described import METRICS
 
 STARTED = "2026-01-02 03:04:05"
 
@@ -65,9 +66,10 @@ def document(value: float, half: float = 0.1, seed: int = 0, threshold: float = 
             Line("faces", "Blur", metrics={"ID": Figure(0.5, 0.4, 0.6, n=64)}),
             Line("faces", "SimSwap", needs="not trained: python train.py experiment=simswap"),
         ),
-        tables=(Table("table1", "Table 1", (Column("ID", "ID", "lower"),), (0, 1, 2)),),
+        tables=(Table("table1", "Table 1", (Column("ID", "ID"),), (0, 1, 2)),),
         judges={"faces": Recognizer("judge", "cosine", threshold, 0.001, 0.001, 1000, 0.01)},
         people={"faces": People("faces", "evaluation", identities, 64, 8, 0, 100, True)},
+        metrics=METRICS,
         made={"seconds": 61.0},
     )
 
@@ -114,6 +116,26 @@ def test_last_and_best(tmp_path: Path) -> None:
     assert [(cell.value, cell.interval) for cell in training.rows[0][1]] == [("4", "2 at 20"), ("3", "1 at 10")]
     turned, _ = metrics(runs, Better(higher=frozenset({"val/l1"})))
     assert [(cell.interval, cell.best) for cell in turned.rows[0][1]] == [("0.5 at 10", False), ("0.75 at 40", True)]
+
+
+def test_directions_of_trainings() -> None:
+    """Whole names of what this package logs, and the losses of a run's own configuration; nothing by how it begins."""
+    losses = ["pixel", "ifsr"]
+    ways = {
+        "train/pixel": False,
+        "train/ifsr": False,
+        "val/pixel": None,
+        "train/swap_blended": True,
+        "val/cos_swap": True,
+        "val/eer": False,
+        "val/accuracy": True,
+        "val/pose": False,
+        "val/cos_own": None,  # FIVA flees, swappers do not
+        **dict.fromkeys(("val/losses_of_hair", "val/tarnish", "val/poses", "train/swap_back", "mine/loss"), None),
+    }
+    assert {name: Better().higher_is_better(name, losses) for name in ways} == ways
+    said = Better(frozenset({"val/cos_own"}), frozenset({"val/eer"}))
+    assert [said.higher_is_better(name) for name in ("val/cos_own", "val/eer", "val/tar")] == [False, True, True]
 
 
 def test_a_curve_is_averaged_where_it_is_long() -> None:
@@ -164,7 +186,7 @@ def test_evaluations_side_by_side(tmp_path: Path) -> None:
     assert [cell.differs for cell in fiva] == [False, True, False]  # 0.25 > sqrt(0.02); the third are other people
     assert [cell.note for cell in fiva] == ["", "", "†"]
     assert not any(cell.differs for cell in blur)
-    assert (id_.title, id_.folded, psnr.title, psnr.folded) == ("ID ↓", False, "psnr", True)
+    assert (id_.title, id_.folded, psnr.title, psnr.folded) == ("ID ↓", False, "PSNR dB ↑", True)
     assert len(id_.notes) == 2 and id_.notes[0].startswith("* differs from a on the same faces")
 
 
@@ -225,6 +247,7 @@ import contextlib, os, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 resource.setrlimit(resource.RLIMIT_CPU, (40, 40))
 from anon.evaluation.compare.__main__ import main
+from tests.evaluation.described import METRICS
 for folder in sys.argv[1:]:
     with contextlib.redirect_stdout(sys.stderr):
         code = main([folder, "--out", os.path.join(sys.argv[1], os.pardir, "out")])

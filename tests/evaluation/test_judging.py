@@ -17,6 +17,7 @@ from torch import nn
 from anon.errors import UserError
 from anon.evaluation.judging import (
     architecture,
+    check_cosine,
     check_recognizes,
     fixed_pictures,
     impostor_correlation,
@@ -206,6 +207,21 @@ def test_what_resembles_the_encoder_is_said(shipped, tmp_path) -> None:
     assert f"correlate {found:.2f}" in note and "FIVA" in note
     strange = torch.randn(z_judge.shape, generator=torch.Generator().manual_seed(0))
     assert kinship_notes(judge, z_judge, nn.functional.normalize(strange), faces.labels) == []
+
+
+def test_the_training_encoder_judges_only_where_that_is_allowed() -> None:
+    same = tiny_world.encoder(0), tiny_world.judge(0)
+    with pytest.raises(UserError, match=r"that FIVA was trained with.*allow_training_encoder"):
+        judge_notes(*same, Protocol(), "FIVA")
+    (note,) = judge_notes(*same, Protocol(allow_training_encoder=True), "FIVA")
+    assert "the figures flatter it" in note
+
+
+def test_a_judge_compares_by_cosine() -> None:
+    other = tiny_world.judge(1)
+    other.metric = "euclidean"  # type: ignore[misc]
+    with pytest.raises(UserError, match="The judge must compare by cosine"):
+        check_cosine(other, "The judge")
 
 
 def test_a_shared_architecture_is_said() -> None:

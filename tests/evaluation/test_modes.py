@@ -1,4 +1,4 @@
-"""One builder of policies: tables, ladder, pairs, defenses and victims give a face the same fake identity.
+"""One builder of policies: tables and victims give a face the same fake identity.
 
 Kind: one thing built in two places. Before, swappers got mirrored anchors as victims and in the ladder, LFW and the
 noise shares, and plain ones in table 1; so their attacks were trained on another anonymizer than the tables evaluate.
@@ -11,12 +11,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from anon.anonymizers.composed import Anonymizer
 from anon.apps import victims
 from anon.apps.checkpoints import Trained
-from anon.attacks.contract import Attack
-from anon.evaluation import defending, ladder, lfw, modes
-from anon.evaluation.eyes import Eyes
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.protocol import Protocol
 from anon.identity.policies import sampling_of
@@ -52,46 +48,14 @@ def by_victim(built: nn.Module, policy: str, monkeypatch: pytest.MonkeyPatch) ->
     return victims.trained(tiny_world.Data(), "some.ckpt", policy, given, Protocol(**RULES)).policy
 
 
-def by_rows(built: nn.Module, policy: str) -> nn.Module:
-    """As the ladder, the pairs of LFW and the noise shares build it."""
-    seen = Eyes(built.encoder, tiny_world.judge(1), Protocol(**RULES), "cpu", None)
-    given = composed("evaluate", "experiment=ladder").policy
-    rows = modes.four_rows("Own", built.encoder, built.generator, given, seen.basis(tiny_world.Data(), 0), [])
-    return {row.policy: row for row in rows}[policy].anonymizer.policy
-
-
-def test_there_is_one():
-    assert ladder.four_rows is lfw.four_rows is defending.four_rows is modes.four_rows
-
-
 @pytest.mark.parametrize("kind", [Built, Swapper])
 @pytest.mark.parametrize("policy", ["sampling", "itm"])
 def test_all_entry_points_build_equal_policies(kind, policy, monkeypatch):
     built = kind("here")
-    own = by_table(built, policy), by_victim(built, policy, monkeypatch), by_rows(built, policy)
+    own = by_table(built, policy), by_victim(built, policy, monkeypatch)
     assert {sampling_of(each).mirrored for each in own} == {built.generator.steers < 0}
     z = built.encoder(tiny_world.Data().faces("evaluation").images).z
     first, *others = (each(z) for each in own)
     for other in others:
         torch.testing.assert_close(other, first)
     assert len({getattr(each, "threshold", None) for each in own}) == 1
-
-
-def test_the_ladder_attacks_what_the_table_evaluates(tmp_path, monkeypatch):
-    """From its door: the swapper that the ladder anonymizes with has plain anchors."""
-    found: list[Anonymizer] = []
-    kept = modes.Anonymizer
-
-    def keep(*parts):
-        found.append(kept(*parts))
-        return found[-1]
-
-    monkeypatch.setattr(modes, "Anonymizer", keep)
-    built = Swapper("here")
-    policy = composed("evaluate", "experiment=ladder").policy
-    rule = {**tiny_world.CONFIG["protocol"], "_target_": "anon.evaluation.ladder.LadderProtocol", "_recursive_": False}
-    rule |= {"defenses": {"none": {"_target_": "anon.defenses.contract.NoDefense"}}}
-    rule |= {"adversaries": {"none": {"_target_": f"{Attack.__module__}.Attack"}}, "probes": 1}
-    cfg = OmegaConf.create({**tiny_world.CONFIG, "policy": policy, "protocol": rule})
-    ladder.run(built.generator, built.encoder, tiny_world.judge(0x5EED), tiny_world.Data(), cfg, tmp_path)
-    assert found and not any(sampling_of(one.policy).mirrored for one in found if sampling_of(one.policy))

@@ -97,14 +97,14 @@ def test_photographs_and_rendered_faces() -> None:
 @pytest.mark.parametrize("part", ["generator", "encoder", "attack"])
 def test_a_suite_refuses_them(part: str) -> None:
     made = bench(attacks={"mirror": {"attack": {"_target_": "tests.evaluation.test_provenance.Taught"}}})
-    base = made.workshop._base(made.suite.methods["other"]["anonymizer"])
+    base = made.workshop._base(made.suite.methods["other"]["anonymizer"], "other")
     known = Learned.of(["Evaluation 2", "someone"], synthetic=True)  # evaluation-2 in another spelling
     if part != "attack":
         remember(base.generator if part == "generator" else base.encoder.backbone, known)
     one = Combination("default", "other", "itm", attack="mirror" if part == "attack" else "none")
     who = {"generator": "Other", "encoder": "projection-0", "attack": "mirror"}[part]
     with pytest.raises(UserError, match=rf"^{who} learned from 1 of the 8 people of fake"):
-        made.workshop.attack(one) if part == "attack" else made.workshop.method(one)
+        made.workshop.attackers.attack(one) if part == "attack" else made.workshop.method(one)
 
 
 class Taught(Attack):

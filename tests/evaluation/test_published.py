@@ -11,7 +11,7 @@ import yaml
 from anon.errors import UserError
 from anon.evaluation.published import FOLDER, published, tables
 
-ENTRY = {"source", "protocol", "rows", "units", "note"}
+ENTRY = {"source", "protocol", "rows", "units", "note", "dial"}
 
 
 @pytest.mark.parametrize("table", tables())

@@ -72,7 +72,7 @@ class Data:
         return self.sets[split]
 
 
-COUNTS = {"train": 6, "background": 20, "evaluation": 8}
+COUNTS = {"train": 6, "background": 20, "attacker": 10, "evaluation": 8}
 
 
 class Projection(nn.Module):

@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
 from anon.evaluation.figures import Figure
 from tests.conftest import ROOT
+from tests.evaluation.described import METRICS
 
 FOLDER = ROOT / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
@@ -60,14 +61,14 @@ def tiny_document() -> Document:
         Line("tiny", "FALCO", needs="python train.py experiment=falco"),
         *(Line("tiny", "Blur", dial=r, metrics={"ID": Figure(1 / r), "ssim": Figure(0.9 / r)}) for r in (2.0, 4.0)),
     )
-    columns = (Column("ID", "ID", "lower"), Column("RA", "RA", "lower", "reconstruction"), Column("ssim", "SSIM"))
+    columns = (Column("ID", "ID"), Column("RA", "RA", "reconstruction"), Column("ssim", "SSIM"))
     tables = (
         Table("own", "Ours", columns, (0, 1, 3), "fiva_table1"),
         Table("sweep", "The dial", columns, (4, 5), dial="radius in pixels"),
     )
     judge = Recognizer("someone", "cosine", 0.5, 1e-3, 1e-3, 1000, 0.01)
     people = People("tiny", "evaluation", 8, 16, 8, 0, 100, True)
-    return Document("A tiny evaluation", 0, lines, tables, {"tiny": judge}, {"tiny": people})
+    return Document("A tiny evaluation", 0, lines, tables, {"tiny": judge}, {"tiny": people}, METRICS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,7 +107,7 @@ def test_results_are_read_from_where_the_variable_says(tmp_path: Path, monkeypat
     notebook = executed("results.ipynb", tmp_path)
     assert "FALCO: needs python train.py experiment=falco" in output_of(notebook, "how")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output_of(notebook, "table").splitlines()]
-    assert ["", "ID ↓", "RA ↓", "SSIM"] in rows
+    assert ["", "ID ↓", "RA ↓", "SSIM ↑"] in rows
     assert ["FIVA + ITM", ".125 [.000, .250]", ".625 [.500, .700]", ".500 [.400, .600]"] in rows
     assert ["*paper*", "*.000*", "*.996*", "-"] in rows  # FIVA, table 1
     assert ["FALCO", "-", "-", "-"] in rows

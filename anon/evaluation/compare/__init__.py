@@ -14,11 +14,11 @@ from pathlib import Path
 
 from anon.errors import UserError
 from anon.evaluation import results
+from anon.evaluation.compare.directions import Better
 from anon.evaluation.compare.page import page
 from anon.evaluation.compare.plain import comma_separated, markdown
 from anon.evaluation.compare.runs import Run, found
 from anon.evaluation.compare.sections import sections
-from anon.evaluation.compare.tables import Better
 
 __all__ = ["Better", "Run", "compare", "found"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from anon.evaluation.compare.directions import Better
 from anon.evaluation.compare.runs import Run
 from anon.evaluation.compare.sections import Section
-from anon.evaluation.compare.tables import Better, Grid, extreme, finite, place
+from anon.evaluation.compare.tables import Grid, extreme, finite, place
 from anon.evaluation.report.sheet import Cell
 from anon.evaluation.results import markdown_table
 from anon.printable import as_csv, flat
@@ -47,10 +48,10 @@ def _values(run: Run, better: Better) -> Iterator[tuple[object, ...]]:
             yield kind, name, value, None, None, None, None
     for name, series in run.metrics.items():
         yield "last", name, series.values[-1], None, None, series.steps[-1], None
-        known, better_so = finite(series), better.way(name, run.losses)
-        for kind, way in (("lowest", "lower"), ("highest", "higher")):
-            if known and better_so in (None, way):
-                step, best = extreme(known, way)
+        known, higher = finite(series), better.higher_is_better(name, run.losses)
+        for kind, highest in (("lowest", False), ("highest", True)):
+            if known and higher in (None, highest):
+                step, best = extreme(known, highest)
                 yield kind, name, best, None, None, step, None
     for line in run.document.lines if run.document is not None else ():
         for metric, figure in line.metrics.items():

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anon.evaluation.compare import tables
+from anon.evaluation.compare.directions import Better
 from anon.evaluation.compare.plots import curves, left_out
 from anon.evaluation.compare.runs import Run, of_task
-from anon.evaluation.compare.tables import Better, Grid
+from anon.evaluation.compare.tables import Grid
 from anon.evaluation.report.drawing import Plot
 
 

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from anon.evaluation.compare.directions import Better
 from anon.evaluation.compare.runs import Run, Series, of_task
 from anon.evaluation.document import Document, Line, Recognizer
 from anon.evaluation.figures import Figure
-from anon.evaluation.report.sheet import ARROWS, Cell
+from anon.evaluation.metric_info import ARROWS, MetricInfo
+from anon.evaluation.report.sheet import Cell
 
 ABSENT = "-"
 FOLDED = 25  # rows that a table shows; a longer one is folded
 OTHER = "†"  # measured on other faces than the first run
-
-# Which way a metric of a training is better, by the last part of its name; a name that begins so, too.
-_LOWER = ("loss", "l1", "eer", "error", "pose", "landmarks", "gaze", "expression")
-_HIGHER = ("accuracy", "tar", "top1", "swap_", "cos_swap", "cos_found", "images_per_s")
 
 
 @dataclass(frozen=True)
@@ -35,27 +33,6 @@ class Grid:
     notes: tuple[str, ...] = ()
     folded: bool = False
     figures: bool = False  # numbers, which stand to the right
-
-
-@dataclass(frozen=True)
-class Better:
-    """Metrics of which the user said which way is better."""
-
-    lower: frozenset[str] = field(default_factory=frozenset)
-    higher: frozenset[str] = field(default_factory=frozenset)
-
-    def way(self, name: str, losses: Iterable[str] = ()) -> str | None:
-        """``lower``, ``higher`` or None: neither. ``losses``: names of the objective's terms.
-
-        >>> Better().way("val/l1_found"), Better().way("val/cos_swap"), Better().way("train/d_fake")
-        ('lower', 'higher', None)
-        """
-        if name in self.lower or name in self.higher:
-            return "lower" if name in self.lower else "higher"
-        last = name.rpartition("/")[2]
-        if last.startswith(_HIGHER):
-            return "higher"
-        return "lower" if last.startswith(_LOWER) or (name.startswith("train/") and last in losses) else None
 
 
 def overview(runs: Sequence[Run]) -> Grid:
@@ -129,11 +106,11 @@ def metrics(runs: Sequence[Run], better: Better) -> list[Grid]:
     ):
         rows = []
         for name in chosen:
-            way = better.way(name, losses)
-            cells = [_metric(run.metrics.get(name), way) for run in runs]
-            best = _best([_last(run.metrics.get(name)) for run in runs], way)
+            higher = better.higher_is_better(name, losses)
+            cells = [_metric(run.metrics.get(name), higher) for run in runs]
+            best = _best([_last(run.metrics.get(name)) for run in runs], higher)
             cells = [Cell(cell.value, cell.interval, best=at in best) for at, cell in enumerate(cells)]
-            rows.append((f"{name}{ARROWS[way]}", tuple(cells)))
+            rows.append((f"{name}{ARROWS[higher]}", tuple(cells)))
         if rows:
             about = "The last value; below it the best with its step, or the range where neither way is better."
             grids.append(
@@ -255,13 +232,13 @@ def _against(at: int, reasons: str, documents: Sequence[Document], data: str) ->
 def _titles(documents: Sequence[Document]) -> tuple[dict[str, str], set[str]]:
     """Metrics in the order of the tables' columns, then the rest, with their titles; and those that are columns."""
     columns = [column for document in documents for table in document.tables for column in table.columns]
-    titles: dict[str, str] = {}
-    for column in columns:
-        same = column.attack is None
-        title = column.title if same else column.metric
-        titles.setdefault(column.metric, f"{title}{ARROWS[column.better]}")
+    shown = dict.fromkeys(column.metric for column in columns)
     every = [metric for document in documents for line in document.lines for metric in line.metrics]
-    return titles | {metric: metric for metric in every if metric not in titles}, set(titles)
+    infos: dict[str, MetricInfo] = {}
+    for document in documents:
+        infos = {**document.metrics, **infos}  # of documents of several versions the first says it
+    titles = {metric: f"{infos[metric].heading}{infos[metric].arrow}" for metric in [*shown, *every]}
+    return titles, set(shown)
 
 
 def _figure(line: Line | None, metric: str) -> Figure | None:
@@ -277,23 +254,23 @@ def _cell(figure: Figure | None, differs: bool, odd: bool) -> Cell:
     return Cell(value, interval, differs=differs, note=OTHER if odd else "", n=figure.n)
 
 
-def _metric(series: Series | None, way: str | None) -> Cell:
+def _metric(series: Series | None, higher: bool | None) -> Cell:
     known = finite(series)
     if series is None:
         return Cell(ABSENT)
     last = number(series.values[-1])
     if not known:
         return Cell(last)
-    if way is None:
+    if higher is None:
         low, high = (number(ends(value for _, value in known)) for ends in (min, max))
         return Cell(last, f"{low} to {high}" if low != high else "")
-    step, value = extreme(known, way)
+    step, value = extreme(known, higher)
     return Cell(last, f"{number(value)} at {step:,}")
 
 
-def extreme(known: Sequence[tuple[int, float]], way: str) -> tuple[int, float]:
+def extreme(known: Sequence[tuple[int, float]], highest: bool) -> tuple[int, float]:
     """Step and value of the lowest or highest; the first of equals."""
-    return (min if way == "lower" else max)(known, key=lambda point: point[1])
+    return (max if highest else min)(known, key=lambda point: point[1])
 
 
 def finite(series: Series | None) -> list[tuple[int, float]]:
@@ -316,12 +293,12 @@ def _last(series: Series | None) -> float | None:
     return series.values[-1] if series is not None and math.isfinite(series.values[-1]) else None
 
 
-def _best(values: Sequence[float | None], way: str | None) -> set[int]:
+def _best(values: Sequence[float | None], higher: bool | None) -> set[int]:
     """Columns with the best printed value; none where all are alike or one stands alone."""
     known = [value for value in values if value is not None]
-    if way is None or len({number(value) for value in known}) < 2:
+    if higher is None or len({number(value) for value in known}) < 2:
         return set()
-    best = number(min(known) if way == "lower" else max(known))
+    best = number(max(known) if higher else min(known))
     return {at for at, value in enumerate(values) if value is not None and number(value) == best}
 
 

@@ -11,13 +11,14 @@ from anon.attacks.contract import overrides
 from anon.evaluation.embeddings import embedded
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.bench import Bench
+from anon.evaluation.harness.built import Attacker, Method
 from anon.evaluation.harness.pictures import READING, drawn, failing
 from anon.evaluation.harness.readers import eye
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.subjects import Group
 from anon.evaluation.harness.suite import Combination
-from anon.evaluation.harness.workshop import Attacker, Method
 from anon.evaluation.judging import check_adversary, check_cosine
+from anon.evaluation.thresholds import Calibrated
 from anon.faces.contract import in_eight_bits, to_float
 from anon.provenance import code
 
@@ -26,7 +27,13 @@ class Armed(NamedTuple):
     """Whom an adversary enrolled, and where it accepts."""
 
     gallery: Gallery
+    accepts: Calibrated
     anew: bool  # the threshold is the adversary's own
+
+
+def by_judge(bench: Bench, data: str) -> Armed:
+    """Whom the judge enrolled, and where it accepts."""
+    return Armed(bench.gallery(data, bench.judge), bench.calibrations.of_probes(data, bench.judge), anew=False)
 
 
 def arm(bench: Bench, one: Combination, attacker: Attacker) -> Armed:
@@ -41,17 +48,27 @@ def arm(bench: Bench, one: Combination, attacker: Attacker) -> Armed:
     attack = attacker.make(bench.seed + 1)
     recognizer = attack.judge(bench.judge.recognizer)
     if recognizer is bench.judge.recognizer and not overrides(attack, "gallery"):
-        return Armed(bench.gallery(one.data, bench.judge), anew=False)
+        return Armed(
+            bench.gallery(one.data, bench.judge), bench.calibrations.of_probes(one.data, bench.judge), anew=False
+        )
     check_cosine(recognizer, f"The recognizer of '{one.attack}'")
     people, suite = bench.subjects(one.data), bench.suite
     z = _enrolled(bench, people.background, attacker, bench.seed + 2, f"calibrating {one.attack}")
-    found = bench.against_enrolled(one.data, z, f"the adversary '{one.attack}'")
+    accepts = bench.calibrations.anew(one.data, z, f"the adversary '{one.attack}'")
     if recognizer is not bench.judge.recognizer:
         method, own = bench.workshop.method(one), eye(recognizer)
         encoder = method.encoder if isinstance(method, Method) else None
-        check_adversary(recognizer, encoder, suite, one.attack, found, lambda: bench.calibration(one.data, own))
+        check_adversary(
+            recognizer,
+            encoder,
+            suite,
+            one.attack,
+            accepts.found,
+            lambda: bench.calibrations.of_probes(one.data, own).found,
+        )
     z = _enrolled(bench, people.enrolled, attacker, bench.seed + 1, f"enrolling for {one.attack}")
-    return Armed(Gallery.of(z, people.enrolled.labels, people.enrolled.videos, found), anew=True)
+    gallery = Gallery.of(z, people.enrolled.labels, people.enrolled.videos, accepts.found)
+    return Armed(gallery, accepts, anew=True)
 
 
 def _enrolled(bench: Bench, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:

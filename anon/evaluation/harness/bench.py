@@ -18,28 +18,29 @@ from torch import Tensor
 from anon.anonymizers.composed import Unchanged
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import AttackLike, overrides
+from anon.attacks.linear import Pairs
 from anon.attributes.contract import check_readings
 from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import Failed
 from anon.evaluation import protocol as rules
-from anon.evaluation.gallery import Gallery, templates
+from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.built import Behind, Learned, Method, Needs
+from anon.evaluation.harness.calibrations import Calibrations
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, drawn_by, failing
 from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
-from anon.evaluation.harness.small_sets import Given, given_threshold, looked_at, reference_of
+from anon.evaluation.harness.small_sets import given_threshold, reference_of
 from anon.evaluation.harness.store import Store, Tensors, key_of
-from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
+from anon.evaluation.harness.subjects import Group, Subjects, images_at, keyed, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, SAME, Combination, Suite
-from anon.evaluation.harness.workshop import Behind, Method, Needs, Workshop
-from anon.evaluation.judging import check_cosine, check_recognizes, kinship_notes
+from anon.evaluation.harness.workshop import Workshop
+from anon.evaluation.judging import check_cosine, kinship_notes
 from anon.evaluation.modes import Basis
 from anon.evaluation.provenance import Provenance
-from anon.evaluation.thresholds import calibrated, calibrated_probes
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
-from anon.identity.verification import distances
 from anon.metrics.detection_confidence import best_detections
 from anon.provenance import code, made_of
 
@@ -81,9 +82,10 @@ class Bench:
         self.judge = eye(judge)
         self.given = given_threshold(suite, judge)
         self.provenance = Provenance(suite)
-        self.workshop = Workshop(suite, judge, device, self._basis, self.known)
+        self.workshop = Workshop(suite, judge, device, self._basis, self.known, self._pairs)
         self._subjects: dict[str, Subjects] = {}
-        self._calibrations: dict[tuple[str, str, str], rules.Calibration] = {}
+        self._attackers: dict[str, Group] = {}
+        self.calibrations = Calibrations(suite, self.judge, self.given, seed, self.subjects, self.z)
         self._compared: set[tuple[str, str]] = set()
         self._conditioning: dict[int, Eye] = {}  # they hold their encoders, so that no id is used twice
         self._hashes: dict[int, tuple[object, str]] = {}
@@ -99,53 +101,16 @@ class Bench:
     def subjects(self, data: str) -> Subjects:
         """The people of a data set."""
         if data not in self._subjects:
-            suite, made = self.suite, self.datasets(data)
-            other = reference_of(suite, made, self.given)
-            basis = None if other is None else self.datasets(other)
+            suite = self.suite
+            made, basis = self._data(data)
             self._subjects[data] = subjects(made, suite, suite.few, self.seed, basis, suite.enrolment == SAME)
         return self._subjects[data]
 
-    def calibration(self, data: str, by: Eye) -> rules.Calibration:
-        """A recognizer's threshold of probes against the enrolled: from background people, or the judge's given one."""
-        name = (data, by.key, "probes")
-        if name not in self._calibrations:
-            if by is self.judge and self.given is not None:
-                self._calibrations[name] = self._given(data, self.given)
-                return self._calibrations[name]
-            z = self.z(Originals(self.subjects(data).background), by)
-            found = self.against_enrolled(data, z, by.recognizer.name)
-            if by is self.judge:
-                check_recognizes(found, by.recognizer, self.suite)
-            self._calibrations[name] = found
-        return self._calibrations[name]
-
-    def _given(self, data: str, given: Given) -> rules.Calibration:
-        people = self.subjects(data)
-        probes = self.z(Originals(people.items), self.judge)[people.probes]
-        z = self.z(Originals(people.enrolled), self.judge)
-        entries, owners = templates(z, people.enrolled.labels, people.enrolled.videos)
-        own = people.items.labels[people.probes][:, None] == owners[None]
-        return looked_at(given, distances(probes, entries), own, self.judge.recognizer, self.suite, people.name)
-
-    def picture_calibration(self, data: str, by: Eye) -> rules.Calibration:
-        """A recognizer's threshold of two pictures: from the background people, or the judge's given one."""
-        if by is self.judge and self.given is not None:
-            return self.given.pictures
-        name = (data, by.key, "pictures")
-        if name not in self._calibrations:
-            people, suite = self.subjects(data), self.suite
-            which = people.calibrating.pictures
-            z, labels = self.z(Originals(people.background), by)[which], people.background.labels[which]
-            made = calibrated(z, labels, suite.far, by.recognizer.name, suite.resamples, self.seed)
-            self._calibrations[name] = made.found
-        return self._calibrations[name]
-
-    def against_enrolled(self, data: str, z: Tensor, who: str) -> rules.Calibration:
-        """The threshold of probes against the enrolled from embeddings (N, D) of the background pictures."""
-        people, suite = self.subjects(data), self.suite
-        group = people.background
-        roles = people.calibrating
-        return calibrated_probes(z, group.labels, group.videos, roles, suite.far, who, suite.resamples, self.seed).found
+    def _data(self, name: str) -> tuple[rules.Data, rules.Data | None]:
+        """A data set, and the other that calibrates in its place, if there is one."""
+        made = self.datasets(name)
+        other = reference_of(self.suite, made, self.given)
+        return made, None if other in (None, name) else self.datasets(cast(str, other))
 
     def conditioning(self, encoder: Encoder) -> Eye:
         """The recognizer that conditions a generator, as it conditions; hashed once."""
@@ -165,8 +130,8 @@ class Bench:
 
     def gallery(self, data: str, by: Eye) -> Gallery:
         """The enrolled people as a recognizer sees them, with its threshold."""
-        group = self.subjects(data).enrolled
-        return Gallery.of(self.z(Originals(group), by), group.labels, group.videos, self.calibration(data, by))
+        group, found = self.subjects(data).enrolled, self.calibrations.of_probes(data, by).found
+        return Gallery.of(self.z(Originals(group), by), group.labels, group.videos, found)
 
     def _basis(self, data: str, encoder: Encoder) -> Basis:
         by, people = self.conditioning(encoder), self.subjects(data)
@@ -176,7 +141,7 @@ class Bench:
             return rules.anchors(z, people.anchors.labels, self.suite.anchors, self.seed).to(self.device)
 
         def threshold() -> float:
-            return self.picture_calibration(data, by).threshold
+            return self.calibrations.of_pictures(data, by).threshold
 
         return Basis(anchors, lambda: self.z(Originals(people.background), by), threshold)
 
@@ -186,8 +151,9 @@ class Bench:
         Raises:
             UserError: one does, and that is not allowed.
         """
-        people = self.subjects(data)
-        self.provenance.check(part, title, people.items.faces.names, people.synthetic, people.name)
+        made = self.datasets(data)
+        faces = made.faces("evaluation")  # their names: no picture is read
+        self.provenance.check(part, title, faces.names, bool(faces.synthetic), made.name)
 
     # what is drawn
 
@@ -214,14 +180,14 @@ class Bench:
 
     def is_few(self, one: Combination) -> bool:
         """Whether the combination is drawn for its rows only: its input is degraded, or its dial swept."""
-        return one.input != CLEAN or one.dial is not None
+        return one.input != CLEAN or one.redrawn
 
-    def targets(self, one: Combination) -> Pictures:
-        """What is anonymized: all items, or the combination's rows after its input was made worse."""
+    def targets(self, one: Combination, rows: Tensor) -> Pictures:
+        """What is anonymized: all items, or the rows (R,) of them after the combination's input was made worse."""
         people = self.subjects(one.data)
         if not self.is_few(one):
             return Originals(people.items)
-        few = Originals(self.group(one.data, people.items.indices[self.rows(one)]))
+        few = Originals(self.group(one.data, people.items.indices[rows]))
         degraded, settings = self.workshop.degraded(one)
         if degraded is None or isinstance(degraded, Turned):
             return few
@@ -241,21 +207,23 @@ class Bench:
         people = self.subjects(data)
         return Group(people.items.faces, indices, key_of(of=people.items.key, indices=indices.tolist()))
 
-    def changed(self, one: Combination) -> Pictures | Needs:
-        """The anonymized items, or the few, with ``wanted`` (N, D) and ``mask_area`` (N,) where there are such."""
+    def changed(self, one: Combination, rows: Tensor) -> Pictures | Needs:
+        """The anonymized :meth:`targets`, with ``wanted`` (N, D) and ``mask_area`` (N,) where there are such."""
         method = self.workshop.method(one)
         if isinstance(method, Needs):
             return method
         people = self.subjects(one.data)
-        target = self.targets(one)
+        target = self.targets(one, rows)
         if len(target) == 0:
             return Needs("n/a (no such face)" if self._pose(people) is not None else NO_POSE)
         if isinstance(method.pristine, Unchanged):
             return target
-        sources = people.sources[self.rows(one)] if self.is_few(one) else people.sources
+        sources = people.sources[rows] if self.is_few(one) else people.sources
+        return self._changed(method, target, people, sources)
 
+    def _changed(self, method: Method, target: Pictures, people: Subjects, sources: Tensor) -> Pictures:
         def make() -> Tensors:
-            return self._draw(cast(Method, method), target, people, sources)
+            return self._draw(method, target, people, sources)
 
         swapped = key_of(sources=sources.tolist()) if method.source else None
         key = key_of(
@@ -284,17 +252,19 @@ class Bench:
                 parts.append(drawn_by(anonymizer, images, source, rng, method.title))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def defended(self, one: Combination, changed: Pictures, places: Tensor) -> Pictures | Needs:
+    def defended(self, one: Combination, changed: Pictures, places: Tensor, rows: Tensor) -> Pictures | Needs:
         """The rows behind the combination's defense. ``places``: where they lie among the changed ones."""
         behind = self.workshop.defense(one)
         if isinstance(behind, Needs):
             return behind
-        few = self.targets(one)
+        few = self.targets(one, rows)
         if not self.is_few(one):
-            few = Originals(self.group(one.data, self.subjects(one.data).items.indices[self.rows(one)]))
+            few = Originals(self.group(one.data, self.subjects(one.data).items.indices[rows]))
+        return self._defended(one, behind, few, changed, places)
 
+    def _defended(self, one: Combination, behind: Behind, few: Pictures, changed: Pictures, places: Tensor) -> Pictures:
         def make() -> Tensors:
-            return self._defend(one, cast(Behind, behind), few, changed, places)
+            return self._defend(one, behind, few, changed, places)
 
         key = key_of(
             of=changed.key,
@@ -330,7 +300,7 @@ class Bench:
 
     def attacked(self, one: Combination, published: Pictures, places: Tensor) -> Pictures | Needs:
         """What the combination's attack makes of the published faces; the faces themselves, if it works otherwise."""
-        attacker = self.workshop.attack(one)
+        attacker = self.workshop.attackers.attack(one)
         if isinstance(attacker, Needs):
             return attacker
         attack = attacker.make(self.seed + 1)
@@ -353,6 +323,33 @@ class Bench:
             return Pictures(Store(None), "published", key_of(of=published.key, places=rows), same, len(places))
         key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Bench.attacked, *READING))
         return Pictures(self.store, "attacked", key, make, len(places))
+
+    def _pairs(self, one: Combination) -> Learned | Needs:
+        """What an attack that is fitted here learns from: the attacker's people before and after the software."""
+        method = self.workshop.method(one)
+        behind = None if one.defense == NONE else self.workshop.defense(one)
+        for part in (method, behind):
+            if isinstance(part, Needs):
+                return part
+        made, basis = self._data(one.data)
+        method, people = cast(Method, method), self.subjects(one.data)
+        if method.source:
+            return Needs("n/a (a swap needs another person's face)")
+        faces = (made if basis is None else basis).faces("attacker")
+        if one.data not in self._attackers:
+            self._attackers[one.data] = keyed(faces, torch.arange(len(faces)))[0]
+        group = self._attackers[one.data]
+        original: Pictures = Originals(group)
+        published = original
+        if not isinstance(method.pristine, Unchanged):
+            published = self._changed(method, original, people, people.sources[:0])
+        if isinstance(behind, Behind):
+            published = self._defended(one, behind, original, published, torch.arange(len(group)))
+
+        def pairs() -> Pairs:
+            return Pairs(self.z(published, self.judge), self.z(original, self.judge), group.labels)
+
+        return Learned(pairs, key_of(changed=published.key, original=original.key, by=self.judge.key))
 
     # what is seen
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -12,12 +13,15 @@ from anon.errors import Failed
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.arming import arm
+from anon.evaluation.harness.arming import Armed, arm
 from anon.evaluation.harness.bench import Bench
+from anon.evaluation.harness.built import Attacker, Method, Needs
+from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import READING, Originals, Pictures, View, failing
 from anon.evaluation.harness.store import Tensors, key_of
-from anon.evaluation.harness.suite import NONE, Combination
-from anon.evaluation.harness.workshop import Attacker, Method, Needs
+from anon.evaluation.harness.suite import CLEAN, NONE, Combination
+from anon.evaluation.metric_info import MetricInfo
+from anon.evaluation.pairs import Scale
 from anon.faces.contract import to_float
 from anon.identity.contract import check_embeddings
 from anon.provenance import code, made_of
@@ -27,7 +31,13 @@ TARGET, CHANGED, PUBLISHED, SEEN = "target", "changed", "published", "seen"
 
 
 class Measure(Protocol):
-    """Figures of a combination by name. One that cannot be taken here is :meth:`Figure.absent`, with the reason."""
+    """Figures of a combination by name. One that cannot be taken here is :meth:`Figure.absent`, with the reason.
+
+    ``metrics`` describes every figure that it can give; a part in angle brackets stands for a name that the run knows.
+    """
+
+    @property
+    def metrics(self) -> Mapping[str, MetricInfo]: ...
 
     def __call__(self, cell: Cell) -> dict[str, Figure]: ...
 
@@ -35,20 +45,20 @@ class Measure(Protocol):
 class Cell:
     """One combination. Its rows are the probes (R), or the first few of each person where that costs too much.
 
-    ``labels`` (R,) say who they are; every array of a cell has these rows, on the CPU.
+    ``labels`` (R,) say who they are; every array of a cell has these rows, on the CPU. ``rows``: others, as places
+    among the items.
     """
 
-    def __init__(self, bench: Bench, one: Combination) -> None:
+    def __init__(self, bench: Bench, one: Combination, rows: Tensor | None = None) -> None:
         self.bench, self.one = bench, one
         self.people = bench.subjects(one.data)
         self.bootstrap: Bootstrap = self.people.bootstrap
-        self.rows = bench.rows(one)  # places among the items
+        self.rows = bench.rows(one) if rows is None else rows  # places among the items
         self.labels = self.people.items.labels[self.rows]
         self.source_labels = self.people.source_labels[self.rows]
         self._views: dict[str, View] = {}
         self._attacker: Attacker | None = None
-        self._gallery: Gallery | None = None
-        self.rethresholded = False  # the threshold is the adversary's own
+        self._armed: Armed | None = None
 
     def needs(self) -> str | None:
         """Why the combination cannot be evaluated; None if it can be. Builds networks, draws nothing."""
@@ -71,6 +81,9 @@ class Cell:
             "method": self.method.key,
             "attack": None if self._attacker is None else self._attacker.key,
             "groups": [group.key for group in groups],
+            "pairs": None
+            if self.people.pairs is None
+            else key_of(of=[part.tolist() for part in self.people.pairs[:4]]),
             "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips, self.people.sources)]),
             "readers": [bench.judge.key, bench.tools.attributes_key, dict(bench.tools.detector_keys)],
             "rule": [suite.far, suite.resamples, suite.batch_size, bench.seed, suite.enrolment, bench.given],
@@ -85,6 +98,25 @@ class Cell:
     def unchanged(self) -> bool:
         """Whether the faces are as they were given: the row Real."""
         return self.method.encoder is None and self.one.method == "real"
+
+    def of_unchanged(self) -> Cell:
+        """The same of the faces as they are: behind the same defense, and met by the same attack."""
+        dial = (self.one.dial, self.one.turns) if self.one.turns_defense else (None, None)
+        return Cell(self.bench, replace(self.one, method="real", policy=NONE, dial=dial[0], turns=dial[1]))
+
+    def of_items(self) -> Cell:
+        """The same of everything that is changed, probes or not."""
+        return Cell(self.bench, self.one, torch.arange(len(self.people.items)))
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the input chooses faces, so that the others are not evaluated."""
+        return self.one.input != CLEAN and isinstance(self.bench.workshop.degraded(self.one)[0], Turned)
+
+    @property
+    def pairs(self) -> Scale | None:
+        """The data set's pairs with their unchanged embeddings and thresholds; None where it brings none."""
+        return None if self.people.pairs is None else self.bench.calibrations.of_pairs(self.one.data)
 
     @property
     def method(self) -> Method:
@@ -116,18 +148,18 @@ class Cell:
         one, bench = self.one, self.bench
         alone = torch.arange(len(self.rows))
         if of == TARGET:
-            return View(bench.targets(one), alone if bench.is_few(one) else self.rows)
+            return View(bench.targets(one, self.rows), alone if bench.is_few(one) else self.rows)
         if of == CHANGED:
-            return View(_there(bench.changed(one)), alone if bench.is_few(one) else self.rows)
+            return View(_there(bench.changed(one, self.rows)), alone if bench.is_few(one) else self.rows)
         if of == PUBLISHED:
             changed = self.view(CHANGED)
             if one.defense == NONE:
                 return changed
-            return View(_there(bench.defended(one, changed.pictures, changed.places)), alone)
+            return View(_there(bench.defended(one, changed.pictures, changed.places, self.rows)), alone)
         published = self.view(PUBLISHED)
         if one.attack == NONE:
             return published
-        found = bench.workshop.attack(one)
+        found = bench.workshop.attackers.attack(one)
         if isinstance(found, Needs):
             raise _Missing(found.why)
         self._attacker = found
@@ -142,26 +174,38 @@ class Cell:
     # who it is
 
     @property
-    def gallery(self) -> Gallery:
-        """Who is enrolled, by the judge, or by an adversary who does it for himself, with the threshold."""
-        if self._gallery is None:
+    def armed(self) -> Armed:
+        """Who is enrolled, by the judge, or by an adversary who does it for himself, and where he accepts."""
+        if self._armed is None:
             self.view(SEEN)
+            data, judge = self.one.data, self.bench.judge
             if self._attacker is None:
-                self._gallery = self.bench.gallery(self.one.data, self.bench.judge)
+                self._armed = Armed(
+                    self.bench.gallery(data, judge), self.bench.calibrations.of_probes(data, judge), anew=False
+                )
             else:
-                armed = arm(self.bench, self.one, self._attacker)
-                self._gallery, self.rethresholded = armed.gallery, armed.anew
-        return self._gallery
+                self._armed = arm(self.bench, self.one, self._attacker)
+        return self._armed
+
+    @property
+    def gallery(self) -> Gallery:
+        """Who is enrolled, with the threshold."""
+        return self.armed.gallery
+
+    @property
+    def rethresholded(self) -> bool:
+        """Whether the threshold is the adversary's own."""
+        return self.armed.anew
 
     @property
     def threshold(self) -> float:
         """Cosine distance below which the judge takes two *pictures* for one person; averages have the gallery's."""
-        return self.bench.picture_calibration(self.one.data, self.bench.judge).threshold
+        return self.bench.calibrations.of_pictures(self.one.data, self.bench.judge).threshold
 
     @property
     def levels(self) -> Tensor:
         """(K,) quantiles of that threshold over resampled background people."""
-        return torch.tensor(self.bench.picture_calibration(self.one.data, self.bench.judge).levels)
+        return torch.tensor(self.bench.calibrations.of_pictures(self.one.data, self.bench.judge).levels)
 
     def z(self, of: str) -> Tensor:
         """(R, D) unit embeddings by the judge; ``SEEN``: what the adversary compares with :attr:`gallery`."""

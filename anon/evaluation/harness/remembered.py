@@ -14,17 +14,19 @@ from typing import Any
 
 import torch
 
+from anon.errors import Failed
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.figures import Figure
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.arming import arm
 from anon.evaluation.harness.bench import Bench
+from anon.evaluation.harness.calibrations import Calibrations
 from anon.evaluation.harness.cell import Cell, Measure
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.provenance import code, made_of
 
 # What a measure can call.
-_CODE = (Cell, arm, Bench.rows, Bench.calibration, Bench.picture_calibration, Bootstrap, Gallery)
+_CODE = (Cell, arm, Bench.rows, Bench.gallery, Calibrations, Bootstrap, Gallery)
 BESIDE = ("draws", "each")  # tensors of a figure
 
 
@@ -35,7 +37,19 @@ def figures_of(measure: Measure, settings: Mapping[str, Any], cell: Cell) -> dic
         settings: the measure's configuration.
     """
     key = key_of(made_by=[made_of(settings), cell.bench.made_of(measure), code(*_CODE)], cell=cell.keys)
-    return _decoded(cell.bench.store.get("figures", key, lambda: _encoded(measure(cell))))
+    return _decoded(cell.bench.store.get("figures", key, lambda: _encoded(_made(measure, cell))))
+
+
+def _made(measure: Measure, cell: Cell) -> dict[str, Figure]:
+    """
+    Raises:
+        Failed: the measure gave no figures by name.
+    """
+    found = measure(cell)
+    if not isinstance(found, Mapping) or not all(isinstance(figure, Figure) for figure in found.values()):
+        what = type(found).__name__ if not isinstance(found, Mapping) else "other things than figures"
+        raise Failed(f"the measure {type(measure).__name__} gave {what}, not a Figure for each name")
+    return dict(found)
 
 
 def _encoded(figures: Mapping[str, Figure]) -> Tensors:

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anon.checksums import written_whole
-from anon.errors import Failed
+from anon.errors import Failed, UserError
 from anon.evaluation import report
 from anon.evaluation import results as files
 from anon.evaluation.bootstrap import apart
@@ -46,13 +46,17 @@ from anon.evaluation.document import (
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.bench import Bench
 from anon.evaluation.harness.cell import Cell, Measure
+from anon.evaluation.harness.described import descriptions, of_all
 from anon.evaluation.harness.grids import write_grids
+from anon.evaluation.harness.pictures import failing
 from anon.evaluation.harness.readers import tools_of
 from anon.evaluation.harness.remembered import figures_of
 from anon.evaluation.harness.small_sets import set_notes, split_of
 from anon.evaluation.harness.store import Store, cache_of
 from anon.evaluation.harness.suite import PLAIN, Combination, Plan, Suite, as_plain, check_attacks, plans
 from anon.evaluation.judging import settings_of
+from anon.evaluation.metric_info import MetricInfo, check_described
+from anon.evaluation.pairs import pair_notes
 from anon.evaluation.protocol import Data
 from anon.identity.contract import JudgeLike
 from anon.plugs import check_call
@@ -104,24 +108,26 @@ def run(
     measures = {name: instantiate(suite.measures[name]) for plan in tables for name in plan.measures}
     for name, measure in measures.items():
         check_call(measure, f"protocol.measures.{name}", "measure(cell)", "cell")
+    known = descriptions(measures, tables, lambda: {n: instantiate(m) for n, m in suite.measures.items() if m})
     asked: dict[Combination, dict[str, None]] = {}
     for plan in tables:
         for one in plan.combinations:
             asked.setdefault(one, {}).update(dict.fromkeys(plan.measures))
     # All mistakes of the configuration before any work; what is wrong with a checkpoint before any picture is read.
-    for method in dict.fromkeys(one.method for one in asked):
-        bench.workshop.check(method)
-    cells = {one: Cell(bench, one) for one in asked}
+    for method, name in dict.fromkeys((one.method, one.data) for one in asked):
+        bench.workshop.check(method, name)
     for name in dict.fromkeys(one.data for one in asked):
-        bench.calibration(name, bench.judge)
         bench.known(judge, f"the judge {judge.name}", name)
         bench.known(tools.attributes, "the estimator of attributes", name)
+    cells = {one: Cell(bench, one) for one in asked}
+    for name in dict.fromkeys(one.data for one in asked):
+        bench.calibrations.of_probes(name, bench.judge)
     needs = {one: cell.needs() for one, cell in cells.items()}
     for one in (one for one, why in needs.items() if why is None):
         bench.compare_judge(one)
     settings = {name: as_plain(suite.measures[name]) for name in measures}
     found = _evaluate(asked, cells, needs, measures, settings, output)
-    document = _document(suite, tables, bench, cells, found, cfg, commit)
+    document = _document(suite, tables, bench, known, found, cfg, commit)
     images = bool(OmegaConf.select(cfg, "logger.images"))
     absent = {one: line.needs for one, (line, _) in found.items()}  # what failed cannot be shown either
     pictures = write_grids(output, tables, cells, absent, document, suite.grid_faces, images)
@@ -162,9 +168,15 @@ def _evaluate(
         plots: list[Curve | Histogram] = []
         try:
             for name in names if why is None else ():
-                figures |= figures_of(measures[name], settings[name], cell)
-                draw = getattr(measures[name], "plots", None)
-                plots += [] if draw is None else draw(cell, label, number)
+                with failing(f"the measure '{name}'"):
+                    own = figures_of(measures[name], settings[name], cell)
+                    draw = getattr(measures[name], "plots", None)
+                    plots += [] if draw is None else draw(cell, label, number)
+                check_described(own, measures[name].metrics, f"protocol.measures.{name}")
+                twice = sorted(figures.keys() & own.keys())
+                if twice:
+                    raise UserError(f"protocol.measures.{name} gives '{twice[0]}', which another measure gives, too.")
+                figures |= own
         except Failed as error:
             figures, plots, why = {}, [], f"failed: {error}"
             if error.__cause__ is not None:
@@ -201,7 +213,7 @@ def _document(
     suite: Suite,
     tables: list[Plan],
     bench: Bench,
-    cells: Mapping[Combination, Cell],
+    known: Mapping[str, MetricInfo],
     found: Found,
     cfg: DictConfig,
     commit: str | None,
@@ -216,6 +228,7 @@ def _document(
         tables=tuple(_table(plan, places, found) for plan in tables),
         judges={bench.subjects(name).name: _judge(bench, name) for name in datasets},
         people={bench.subjects(name).name: _people(bench, name) for name in datasets},
+        metrics=_metrics(tables, found, known),
         differences=tuple(part for plan in tables for part in _differences(plan, found, places)),
         curves=tuple(plot for plot in plots if isinstance(plot, Curve)),
         histograms=tuple(plot for plot in plots if isinstance(plot, Histogram)),
@@ -234,6 +247,13 @@ def _document(
     )
 
 
+def _metrics(tables: Sequence[Plan], found: Found, known: Mapping[str, MetricInfo]) -> dict[str, MetricInfo]:
+    """Of all lines and columns."""
+    names = [column.metric for plan in tables for column in plan.columns]
+    names += [metric for line, _ in found.values() for metric in line.metrics]
+    return of_all(names, known)
+
+
 def _kept_config(cfg: DictConfig) -> dict[str, Any]:
     """What the figures depend on: not where the files lie."""
     kept = ("data", "judge", "protocol", "metrics", "seed")
@@ -246,7 +266,7 @@ def _kept_config(cfg: DictConfig) -> dict[str, Any]:
 
 def _table(plan: Plan, places: Mapping[Combination, int], found: Found) -> Table:
     lines = tuple(places[one] for one in _once(plan.shown, found))
-    return Table(plan.name, plan.title, plan.columns, lines, plan.published, plan.dial, plan.about)
+    return Table(plan.name, plan.title, plan.columns, lines, plan.published, plan.dial, plan.about, plan.matrix)
 
 
 def _once(shown: Sequence[Combination], found: Found) -> list[Combination]:
@@ -260,8 +280,12 @@ def _once(shown: Sequence[Combination], found: Found) -> list[Combination]:
 
 
 def _judge(bench: Bench, data: str) -> Recognizer:
-    known, pictures = bench.calibration(data, bench.judge), bench.picture_calibration(data, bench.judge)
+    known = bench.calibrations.of_probes(data, bench.judge).found
+    pictures = bench.calibrations.of_pictures(data, bench.judge)
     judge, people = bench.judge.recognizer, bench.subjects(data)
+    source = None if bench.given is None else bench.given.source
+    if bench.calibrations.by_pairs(data):
+        source = "unchanged pairs of the other folds"
     return Recognizer(
         name=judge.name,
         metric=judge.metric,
@@ -270,7 +294,7 @@ def _judge(bench: Bench, data: str) -> Recognizer:
         far_achieved=known.far,
         impostor_pairs=known.impostor_pairs,
         eer=None if math.isnan(known.eer) else known.eer,
-        split="background" if bench.given is None else split_of(people),
+        split="background" if source is None else split_of(people),
         threshold_low=known.low,
         threshold_high=known.high,
         picture_threshold=pictures.threshold,
@@ -278,7 +302,7 @@ def _judge(bench: Bench, data: str) -> Recognizer:
         picture_threshold_high=pictures.high,
         threshold_levels=known.levels,
         picture_threshold_levels=pictures.levels,
-        source=None if bench.given is None else bench.given.source,
+        source=source,
         fingerprint=settings_of(judge),
     )
 
@@ -303,8 +327,13 @@ def _people(bench: Bench, data: str) -> People:
 
 
 def _set_notes(bench: Bench, data: str) -> list[str]:
-    judge = bench.judge
-    return set_notes(bench.subjects(data), bench.suite, judge.recognizer, bench.given, bench.calibration(data, judge))
+    judge, people = bench.judge, bench.subjects(data)
+    known = bench.calibrations.of_probes(data, judge).found
+    notes = set_notes(people, bench.suite, judge.recognizer, bench.given, known)
+    if people.pairs is not None:
+        placed = getattr(people.items.faces, "placed", {})
+        notes += pair_notes(bench.calibrations.of_pairs(data), known, len(people.items.faces), placed)
+    return [*notes, *people.notes]
 
 
 def _differences(plan: Plan, found: Found, places: Mapping[Combination, int]) -> list[Difference]:

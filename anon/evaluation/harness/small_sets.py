@@ -116,16 +116,19 @@ def set_notes(people: Subjects, suite: Suite, judge: JudgeLike, given: Given | N
         known: the judge's threshold with its false accept rate.
     """
     notes = []
-    if given is not None:
+    if given is not None and people.pairs is None:
         notes.append(
             f"The threshold of {judge.name} is {known.threshold:.4g}, {given.source}; on the unchanged faces of "
             f"{people.name} it accepts {known.far:.2%} of {known.impostor_pairs:,} pairs of different people."
         )
+    elif given is not None:
+        notes.append(f"protocol.threshold does not hold for {people.name}, whose pairs have those of the other folds.")
     if people.everyone:
         count = len(people.items.faces.names)
         notes.append(f"All {count:,} people of {people.name} are evaluated: none of them calibrates or is an anchor.")
     if people.reference is not None:
-        whose = "recognizers other than the judge" if given is not None else "recognizers"
+        others = given is not None or people.pairs is not None
+        whose = "recognizers other than the judge" if others else "recognizers"
         notes.append(
             f"Anchors of fake identities are training people of {people.reference}, and thresholds of {whose} are "
             "those of its background people."

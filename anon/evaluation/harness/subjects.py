@@ -14,6 +14,8 @@ from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches, read_batch
+from anon.evaluation.pairs import check_pairs
+from anon.faces.collections.pairs import Pairs, Roles
 from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.splits import person
 
@@ -70,6 +72,8 @@ class Subjects:
     synthetic: bool
     everyone: bool = False  # all people of the data, and none of them for anything else
     reference: str | None = None  # the other data set that the background and the anchors are of
+    pairs: Pairs | None = None  # that the data brings: the judge's thresholds are those of its unchanged ones
+    notes: tuple[str, ...] = ()  # what a reader must know of the data set
 
     @property
     def source_labels(self) -> Tensor:
@@ -93,10 +97,11 @@ def subjects(
         one_picture: one picture of each person is enrolled, and what becomes of the same picture probes.
 
     Raises:
-        UserError: nobody can be enrolled and probed, or people are in both data sets.
+        UserError: nobody can be enrolled and probed, people are in both data sets, or unfit pairs.
     """
     faces = data.faces("evaluation")
-    half = rules.one_of_each(faces) if one_picture else rules.halves(faces)
+    own, pairs = _brought(data, rule, one_picture)
+    half = own or (rules.one_of_each(faces) if one_picture else rules.halves(faces))
     if len(half.probe) == 0:
         raise UserError(
             f"Nobody in the evaluation split of {data.name} has two pictures: enrol one, probe the other. Or say "
@@ -106,13 +111,19 @@ def subjects(
     if one_picture:
         clips = clips[:0]
     basis = data if reference is None else reference
-    items = torch.cat([half.probe, clips.flatten()]).unique()
+    items = torch.cat([half.probe, clips.flatten()]).unique() if own is None else own.changed
     probes = torch.searchsorted(items, half.probe)
     chosen = rules.first_of_each(faces.labels[half.probe], few)
     group, truth = keyed(faces, items)
     known = basis.faces("background")
-    for other in (known, basis.faces("train")) if reference is not None else ():
-        _check_apart(faces, data.name, other, basis.name)
+    notes = []
+    for split, other in (("background", known), ("training", basis.faces("train"))) if reference is not None else ():
+        if pairs is None:
+            _check_apart(faces, data.name, other, basis.name)
+        elif both := _in_both(faces, other):
+            notes.append(
+                f"{both:,} of the {len(faces.names):,} people of the pairs are in {basis.name}'s {split} split."
+            )
     roles = rules.calibrating(known, rule.calibration_images, one_picture)
     return Subjects(
         name=data.name,
@@ -124,24 +135,47 @@ def subjects(
         background=keyed(known, roles.every)[0],
         calibrating=roles.within(roles.every),
         anchors=_anchors(basis, rule),
-        sources=_sources(faces, items, half.probe, seed),
+        sources=_sources(faces, items, half.probe if own is None else items, seed),
         truth=truth,
-        bootstrap=Bootstrap(faces.labels[items], rule.resamples, seed),
+        bootstrap=Bootstrap(faces.labels if pairs is not None else faces.labels[items], rule.resamples, seed),
         synthetic=bool(faces.synthetic),
         everyone=getattr(data, "everyone", False),
         reference=None if reference is None else basis.name,
+        pairs=pairs,
+        notes=tuple(notes),
     )
 
 
+def _brought(data: rules.Data, rule: rules.Protocol, one_picture: bool) -> tuple[Roles | None, Pairs | None]:
+    """What the data set's own protocol says: ``roles`` of its evaluation faces, and ``pairs`` of them.
+
+    Raises:
+        UserError: another enrolment is asked for, or unfit pairs.
+    """
+    roles, pairs = getattr(data, "roles", None), getattr(data, "pairs", None)
+    if roles is not None and one_picture:
+        raise UserError(
+            f"{data.name} says itself who is enrolled and who probes: protocol.enrolment=same does not fit it."
+        )
+    if pairs is not None:
+        check_pairs(pairs, rule.far)
+    return roles, pairs
+
+
 def _check_apart(faces: FaceSet, name: str, other: FaceSet, reference: str) -> None:
-    """Nobody who is evaluated may calibrate or be an anchor; names without letters say nothing of who it is."""
-    known = set(map(person, other.names))
-    both = [each for each in faces.names if person(each) in known and any(letter.isalpha() for letter in each)]
+    """Nobody who is evaluated may calibrate or be an anchor."""
+    both = _in_both(faces, other)
     if both:
         raise UserError(
-            f"{len(both):,} of the {len(faces.names):,} evaluated people of {name} are in protocol.reference, "
+            f"{both:,} of the {len(faces.names):,} evaluated people of {name} are in protocol.reference, "
             f"{reference}, too, so thresholds or anchors would be made of whom they judge; name other data."
         )
+
+
+def _in_both(faces: FaceSet, other: FaceSet) -> int:
+    """How many people are in both; names without letters say nothing of who it is."""
+    known = set(map(person, other.names))
+    return sum(person(each) in known and any(letter.isalpha() for letter in each) for each in faces.names)
 
 
 def _anchors(data: rules.Data, rule: rules.Protocol) -> Group:

@@ -12,19 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
 from anon.evaluation.document import Column
-from anon.evaluation.trained import newest
+from anon.evaluation.trained import check_folder, newest
 
 NONE, CLEAN, PLAIN = "none", "clean", "default"
 APART, SAME = "apart", "same"  # enrolments
 RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does
 _BLOCK = {"data", "methods", "policies", "inputs", "defenses", "attacks", "dial"}  # of a grid
+_COLUMN = ("metric", "title", "attack")
 _KINDS = {"title": "a text", "grid": "a list of products", "metrics": "a list of measures", "columns": "a mapping"}
 
 
@@ -34,26 +35,30 @@ class Suite(rules.Protocol):
 
     Args:
         title: of the report.
-        tables: configurations of tables by name, in the order of the report; None: switched off.
+        tables: configurations of tables by name, in the order of the report; None: switched off. ``columns`` are by
+            the metric's name, or by any where they say ``metric``; ``title`` (None: the metric's own), ``attack`` (of
+            the line that has the figure); None: switched off.
         methods: anonymizers by name: ``title``, ``anonymizer`` (a configuration), ``policies`` (whether it takes one),
             ``train`` (the command that makes its checkpoint), ``dial``.
         policies: configurations by name; a tracker's threshold and the anchors come from the data.
         defenses: configurations by name.
         attacks: configurations by name: ``attack``, or ``trained`` (checkpoints by method) with ``train`` (the command
-            that makes one). An ``adaptive`` one has its checkpoints by method and defense, or ``folders`` of
+            that makes one), or ``checkpoint``, one for all methods, else the newest on ``victim`` in ``folder`` of
+            attack=transfer. An ``adaptive`` one has its checkpoints by method and defense, or ``folders`` of
             attack=ladder by method. ``transfer``: it may have learned another method; its lines say which.
         inputs: what is done to the pictures before they are anonymized, configurations by name.
         measures: configurations by name.
         datasets: further data modules by name; ``default`` is the evaluation's ``data``.
         few: probes of a person, at most, that are defended, attacked, degraded or swept.
+        folder: of attack=transfer, which attacks may refer to.
         threshold: of the judge, from elsewhere (:mod:`anon.evaluation.harness.small_sets`); None: from the background.
-        reference: name of the data set whose background people calibrate and whose training people are anchors; None:
-            the evaluated one, or ``synthetic`` where ``data.everyone`` leaves nobody.
+        reference: name of the data set whose background people calibrate and whose training people are anchors,
+            ``default`` for the evaluation's ``data``; None: the evaluated one, or ``synthetic`` where
+            ``data.everyone`` leaves nobody.
         enrolment: ``apart``, some pictures of a person are enrolled and others probe; ``same``, one picture of each is
             enrolled, and what becomes of the same picture probes.
     """
 
-    needs_generator: ClassVar[bool] = False  # methods name their own checkpoints
     title: str = "Evaluation"
     tables: Mapping[str, Any] = field(default_factory=dict)
     methods: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +69,7 @@ class Suite(rules.Protocol):
     measures: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Any] = field(default_factory=dict)
     few: int = 4
+    folder: str | None = None
     threshold: float | str | None = None
     reference: str | None = None
     enrolment: str = APART
@@ -87,6 +93,17 @@ class Combination:
     dial: float | None = None
     defense: str = NONE
     attack: str = NONE
+    turns: str | None = None  # the setting that the dial turns; None: the method's own
+
+    @property
+    def turns_defense(self) -> bool:
+        """Whether the dial is one of the defense."""
+        return self.dial is not None and (self.turns or "").startswith("defense.")
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether the dial changes what the anonymizer draws."""
+        return self.dial is not None and not self.turns_defense
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,7 @@ class Plan:
     measures: tuple[str, ...]
     columns: tuple[Column, ...]
     dial: str | None = None
+    matrix: bool = False  # attacks down, what was attacked across
     baseline: Combination | None = None  # what the others are compared with, pair by pair
 
     @property
@@ -118,7 +136,7 @@ def plans(suite: Suite) -> list[Plan]:
     """
     if suite.enrolment not in (APART, SAME):
         raise UserError(f"protocol.enrolment={suite.enrolment} must be {APART} or {SAME}.")
-    if suite.reference is not None:
+    if suite.reference not in (None, PLAIN):
         _known(suite.datasets, suite.reference, "protocol.reference", "datasets")
     found = [_plan(suite, name, table) for name, table in suite.tables.items() if table is not None]
     if not found:
@@ -134,7 +152,8 @@ def _entry(kind: str, name: str, given: Any, key: str) -> Any:
         raise UserError(f"{where}={given} is none; it needs {where}.{key}=<a part>.")
     if "_target_" in given:
         given = {key: given}
-    if key not in given and not (kind == "attacks" and isinstance(given.get("trained"), Mapping)):
+    trained = kind == "attacks" and (isinstance(given.get("trained"), Mapping) or "checkpoint" in given)
+    if key not in given and not trained:
         raise UserError(f"{where} needs {key}, a part (_target_), as in +{key}@{where}.{key}=<choice>.")
     return {"title": name, **given} if kind == "methods" else given
 
@@ -158,8 +177,8 @@ def _table(where: str, given: Any) -> dict[str, Any]:
     if not table["grid"]:
         raise UserError(f"{where}.grid is empty; name some methods.")
     for name, column in table["columns"].items():
-        if not isinstance(column, Mapping) or "title" not in column:
-            raise UserError(f"{where}.columns.{name} needs a title, as in {{title: ID, better: lower}}.")
+        if column is not None:
+            _check_column(f"{where}.columns.{name}", column)
     return table
 
 
@@ -171,8 +190,9 @@ def _plan(suite: Suite, name: str, given: Any) -> Plan:
     for block in table["grid"]:
         combinations |= dict.fromkeys(_product(suite, dict(block), where))
     sweeps = [one for one in combinations if one.dial is not None]
-    dials = {suite.methods[one.method]["dial"]["title"] for one in sweeps}
-    columns = tuple(_column(key, dict(given)) for key, given in table["columns"].items())
+    dials = {suite.methods[one.method]["dial"]["title"] for one in sweeps if one.turns is None}
+    dials |= {block["dial"]["title"] for block in table["grid"] if isinstance(block.get("dial"), Mapping)}
+    columns = tuple(_column(key, given) for key, given in table["columns"].items() if given is not None)
     plan = Plan(
         name=name,
         title=table["title"],
@@ -182,8 +202,9 @@ def _plan(suite: Suite, name: str, given: Any) -> Plan:
         measures=measures,
         columns=columns,
         dial="; ".join(sorted(dials)) if sweeps else None,
+        matrix=bool(table.get("matrix", False)),
     )
-    anonymized = [one for one in plan.shown if one.method != "real" and one.dial is None]
+    anonymized = [one for one in plan.shown if one.method != "real" and one.dial is None and not plan.matrix]
     return replace(plan, baseline=anonymized[0] if anonymized else None)
 
 
@@ -195,6 +216,7 @@ def check_attacks(suite: Suite) -> None:
     """
     for name, given in suite.attacks.items():
         where = f"protocol.attacks.{name}"
+        check_folder((given or {}).get("folder"), f"{where}.folder", "transfer")
         for method, checkpoint in ((given or {}).get("trained") or {}).items():
             _known(suite.methods, str(method), f"{where}.trained", "methods")
             for defense in checkpoint if isinstance(checkpoint, Mapping) else ():
@@ -210,19 +232,22 @@ def check_attacks(suite: Suite) -> None:
 
 def _product(suite: Suite, block: dict[str, Any], where: str) -> list[Combination]:
     """One block of the grid. Methods without a generator have no policy, whatever the block names."""
-    sweeping = bool(block.get("dial", False))
+    given = block.get("dial", False)
+    dial = _inline(given, where) if isinstance(given, Mapping) else None
+    own_dial = bool(given) and dial is None
     found = []
     for data in _names(block, "data", PLAIN):
         if data != PLAIN:
             _known(suite.datasets, data, where, "datasets")
         for method in _names(block, "methods"):
-            given = _known(suite.methods, method, where, "methods")
-            settings = suite.methods[given]
-            if sweeping and not settings.get("dial"):
+            settings = suite.methods[_known(suite.methods, method, where, "methods")]
+            if own_dial and not settings.get("dial"):
                 raise UserError(f"{where} sweeps the dial of '{method}', which has none (dial: in conf/method).")
-            own = [settings["dial"].get("policy", NONE)] if sweeping else _names(block, "policies", NONE)
+            own = [settings["dial"].get("policy", NONE)] if own_dial else _names(block, "policies", NONE)
             policies = own if settings.get("policies", False) else [NONE]
-            dials = [float(value) for value in settings["dial"]["values"]] if sweeping else [None]
+            swept = settings["dial"] if own_dial else dial
+            dials = [float(value) for value in swept["values"]] if swept else [None]
+            turns = dial["key"] if dial else None
             for policy in dict.fromkeys(policies):
                 if policy != NONE:
                     _known(suite.policies, policy, where, "policies")
@@ -236,9 +261,27 @@ def _product(suite: Suite, block: dict[str, Any], where: str) -> list[Combinatio
                             if attack != NONE:
                                 _known(suite.attacks, attack, where, "attacks")
                             found += [
-                                Combination(data, method, policy, degraded, dial, defense, attack) for dial in dials
+                                Combination(data, method, policy, degraded, value, defense, attack, turns)
+                                for value in dials
                             ]
     return found
+
+
+def _inline(dial: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The dial that a block of the grid brings, in the place of its methods' own.
+
+    Raises:
+        UserError: it lacks something, or turns nothing that there is.
+    """
+    values, key = dial.get("values"), str(dial.get("key"))
+    if not {"title", "key", "values"} <= set(dial) or key.partition(".")[0] not in ("anonymizer", "policy", "defense"):
+        raise UserError(
+            f"{where} has a dial without title, key (anonymizer.<name>, policy.<name> or defense.<name>) or values."
+        )
+    numbers = isinstance(values, Sequence) and all(type(value) in (int, float) for value in values)
+    if not numbers or not values or len(set(values)) != len(values):
+        raise UserError(f"{where}.dial.values must be numbers, one at least and each once, not {values!r:.60}.")
+    return dial
 
 
 def _names(block: Mapping[str, Any], key: str, default: str | None = None) -> Sequence[str]:
@@ -257,8 +300,22 @@ def _known(names: Mapping[str, Any], name: str, where: str, what: str) -> str:
     return name
 
 
-def _column(key: str, given: dict[str, Any]) -> Column:
-    return Column(given.get("metric", key), given["title"], given.get("better"), given.get("attack"))
+def _check_column(where: str, given: Any) -> None:
+    """A column says which metric, under what title and after which attack it shows, all of them if it wants to.
+
+    Raises:
+        UserError: it is something else, or says something else.
+    """
+    if not isinstance(given, Mapping) or not all(isinstance(part, str | None) for part in given.values()):
+        raise UserError(f"{where}={given} is no column; write {{}}, or what differs, as in {{attack: reconstruction}}.")
+    odd = sorted(set(given) - set(_COLUMN))
+    if odd:
+        hint = " (which way is better, the metric says)" if odd[0] == "better" else ""
+        raise UserError(f"{where} has '{odd[0]}', which no column has{hint}; there are: {', '.join(_COLUMN)}.")
+
+
+def _column(key: str, given: Mapping[str, str | None]) -> Column:
+    return Column(given.get("metric") or key, given.get("title"), given.get("attack"))
 
 
 def as_plain(given: Any) -> dict[str, Any]:

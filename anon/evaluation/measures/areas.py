@@ -14,9 +14,31 @@ from torch import Tensor
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import Cell
 from anon.evaluation.measures.intervals import around, columns, resampled
-from anon.metrics.distances import PAIRINGS, Distributions, distributions, identity_distances
+from anon.evaluation.metric_info import MetricInfo, share
+from anon.metrics.distances import CONVENTIONS, PAIRINGS, Distributions, distributions, identity_distances
 
 AREAS = Distributions._fields[len(PAIRINGS) :]
+
+# The changed face shall be a stranger to the target as the source is, and none to the source.
+_BETTER = {"target_changed": True, "source_changed": False, "stranger_to_target": True, "stranger_to_source": False}
+METRICS: dict[str, MetricInfo] = {
+    **{
+        f"mean_{name}_{pair}": MetricInfo(
+            f"mean {name} {pair}".replace("_", " "),
+            "privacy",
+            _BETTER.get(pair),
+            low=0.0,
+            high=2.0 if name == "cosine" else None,
+        )
+        for name in CONVENTIONS
+        for pair in PAIRINGS
+    },
+    **{
+        f"area_{name}_{area}": share(f"area {name} {area}".replace("_", " "), "privacy", _BETTER.get(area))
+        for name in CONVENTIONS
+        for area in AREAS
+    },
+}
 
 
 def pairing_figures(cell: Cell, target: Tensor, source: Tensor, changed: Tensor, bins: int) -> dict[str, Figure]:

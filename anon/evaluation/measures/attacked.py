@@ -2,19 +2,23 @@
 
 RA, RA_rank<k>      ID and ID_rank<k> of what the adversary sees, in the gallery that he enrolled
 recalibrated        1 where he enrols or recognizes for himself, so that the threshold is his own at the same FAR
+threshold_adversary cosine distance below which he accepts
+EER_adversary       equal error rate of what he compares, on background people
 ssim_recovered, cosine_recovered   of his picture to the original one, the cosine by the judge
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import SEEN, TARGET, Cell
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.retrieval import by_rank
+from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.preservation import ssim
-from anon.metrics.retrieval import retrieval_distances
+from anon.metrics.ranks import RankRates
+from anon.metrics.retrieval import RetrievalRate, retrieval_distances
 
 
 class Attacked:
@@ -27,6 +31,19 @@ class Attacked:
     def __init__(self, ks: Sequence[int] = (1, 5)) -> None:
         self.ks = tuple(ks)
 
+    @property
+    def metrics(self) -> Mapping[str, MetricInfo]:
+        """What it gives; that the adversary's picture is good is bad here."""
+        return {
+            "RA": share("RA", "privacy", RetrievalRate.higher_is_better, identifies=True),
+            **{f"RA_rank{k}": share(f"RA rank-{k}", "privacy", RankRates.higher_is_better) for k in self.ks},
+            "recalibrated": share("recalibrated", "privacy", None),
+            "threshold_adversary": MetricInfo("adversary's threshold", "privacy", low=0.0),
+            "EER_adversary": share("adversary's EER", "privacy", None),
+            "ssim_recovered": MetricInfo("SSIM recovered", "privacy", False, low=-1.0, high=1.0),
+            "cosine_recovered": MetricInfo("cosine recovered", "privacy", False, low=-1.0, high=1.0),
+        }
+
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """The figures; none without an attack."""
         if cell.one.attack == NONE:
@@ -35,6 +52,8 @@ class Attacked:
         found = retrieval_distances(cell.z(SEEN), cell.labels, gallery.averages, gallery.people)
         figures = {"RA": cell.below(found, gallery.threshold, gallery.levels)} | by_rank(cell, "RA", self.ks)
         figures["recalibrated"] = Figure(float(cell.rethresholded), n=len(gallery.people))
+        figures["threshold_adversary"] = cell.armed.accepts.threshold
+        figures["EER_adversary"] = cell.armed.accepts.eer
         view = cell.view(SEEN)
         if view.pictures.kind != "attacked":  # he looks at the published faces themselves
             same = Figure.absent("n/a (the attack recovers no picture)")

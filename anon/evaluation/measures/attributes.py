@@ -11,6 +11,9 @@ action_units_rmse, action_units_pcc             over the frames of each clip (Bo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -20,15 +23,44 @@ from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.measures.reading import out_of_place, read, unread
 from anon.evaluation.measures.temporal import no_clips
+from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.action_units import action_unit_correlation, action_unit_rmse
-from anon.metrics.attributes import NAMES, age_agrees, gender_agrees
-from anon.metrics.shape import shape_distance
+from anon.metrics.attributes import (
+    NAMES,
+    AgeAgreement,
+    AttributeErrors,
+    GenderAgreement,
+    age_agrees,
+    gender_agrees,
+)
+from anon.metrics.shape import ShapeDistance, shape_distance
 
 LEAST_POINTS = 3  # two always have one shape
+UNITS = {"pose": "°", "gaze": "°", "landmarks": "px"}
 
 
 class Attributes:
     """The measure."""
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        **{
+            f"{name}{end}": MetricInfo(
+                f"{name}{end.replace('_', ' ')}",
+                "utility",
+                AttributeErrors.higher_is_better,
+                "" if end == "_ratio" else UNITS.get(name, ""),
+                low=0.0,
+            )
+            for name in NAMES
+            for end in ("", "_error", "_ratio")
+        },
+        "shape_distance": MetricInfo("shape", "utility", ShapeDistance.higher_is_better, low=0.0),
+        "age_error": MetricInfo("age error", "utility", False, "years", low=0.0),
+        "age_agreement": share("age agrees", "utility", AgeAgreement.higher_is_better),
+        "gender_agreement": share("gender agrees", "utility", GenderAgreement.higher_is_better),
+        "action_units_rmse": MetricInfo("action units RMSE", "utility", False, low=0.0),
+        "action_units_pcc": MetricInfo("action units correlation", "utility", True, low=-1.0, high=1.0),
+    }
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """The figures; of unchanged faces the estimator's own errors where the data knows the truth."""

@@ -7,16 +7,30 @@ share by the first of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
-from anon.metrics.attributes import box_distance
-from anon.metrics.detection_confidence import confidence_drop
+from anon.evaluation.metric_info import MetricInfo, share
+from anon.metrics.attributes import BoxDistance, box_distance
+from anon.metrics.detection_confidence import ConfidenceDrop, confidence_drop
 
+_SEEN = share("detected", "utility", True)
+_DROP = MetricInfo("confidence drop", "utility", ConfidenceDrop.higher_is_better, low=-1.0, high=1.0)
+_BOX = MetricInfo("box distance", "utility", BoxDistance.higher_is_better, "px", low=0.0)
 NEEDS = "needs +detector@metrics.detectors.<name>=yunet metrics.detectors.<name>.weights=<file>"
 
 
 class Detection:
     """The measure: ``detected_<name>``, ``confidence_drop_<name>`` and ``box_distance_<name>`` of each detector."""
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        name + each: replace(info, title=info.title + by)
+        for name, info in {"detected": _SEEN, "confidence_drop": _DROP, "box_distance": _BOX}.items()
+        for each, by in (("", ""), ("_<detector>", " by <detector>"))
+    }
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """The figures; of unchanged faces the share alone."""

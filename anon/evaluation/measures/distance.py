@@ -6,13 +6,25 @@ above the judge's threshold (Wen et al., Face De-identification, Springer 2024, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
-from anon.metrics.distances import identity_distances
+from anon.evaluation.metric_info import MetricInfo, share
+from anon.metrics.distances import DeidentificationRate, IdentityDistances, identity_distances
 
 
 class TargetDistance:
     """The measure."""
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "target_distance": MetricInfo("distance", "privacy", IdentityDistances.higher_is_better, low=0.0, high=2.0),
+        "l2": MetricInfo("L2", "privacy", IdentityDistances.higher_is_better, low=0.0),
+        "squared_l2": MetricInfo("squared L2", "privacy", IdentityDistances.higher_is_better, low=0.0),
+        "l1": MetricInfo("L1", "privacy", IdentityDistances.higher_is_better, low=0.0),
+        "deidentified": share("de-identified", "privacy", DeidentificationRate.higher_is_better),
+    }
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """``target_distance``, ``l2``, ``squared_l2``, ``l1``, ``deidentified``; nothing of unchanged faces."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,10 @@ from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.measures.intervals import around, columns, resampled
 from anon.evaluation.measures.temporal import no_clips
+from anon.evaluation.metric_info import MetricInfo
 from anon.metrics.frechet import (
+    FrechetDistance,
+    KernelDistance,
     frechet_distance,
     frechet_resampled,
     kernel_distance,
@@ -45,6 +50,13 @@ class Distribution:
     Raises:
         UserError: no such file, or no torch-fidelity.
     """
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "FID_judge": MetricInfo("FID by the judge", "quality", FrechetDistance.higher_is_better, low=0.0),
+        "KID_judge": MetricInfo("KID by the judge", "quality", KernelDistance.higher_is_better),  # may be below 0
+        "VFID_judge": MetricInfo("video FID by the judge", "quality", FrechetDistance.higher_is_better, low=0.0),
+        "FID": MetricInfo("FID", "quality", FrechetDistance.higher_is_better, low=0.0),
+    }
 
     def __init__(self, inception: str | None = None, resamples: int = 100, inception_resamples: int = 20) -> None:
         self.inception = None if inception is None else Path(inception).expanduser()

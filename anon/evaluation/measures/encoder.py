@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, Cell
 from anon.evaluation.harness.suite import NONE
-from anon.metrics.retrieval import retrieval_distances
+from anon.evaluation.metric_info import MetricInfo, share
+from anon.metrics.retrieval import RetrievalRate, retrieval_distances
 
 
 class EncoderRetrieval:
     """``ID_<encoder>``: :class:`anon.evaluation.measures.retrieval.Retrieval`'s ID, by the training encoder."""
+
+    # It flatters, so it is none of those who identify.
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "ID_<encoder>": share("ID by <encoder>", "privacy", RetrievalRate.higher_is_better)
+    }
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """One figure; none with an attack, and none of methods without an encoder."""

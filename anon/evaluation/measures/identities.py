@@ -14,6 +14,9 @@ people; a judge near 1 tells little that the encoder does not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -21,15 +24,28 @@ from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import TARGET, Cell
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.intervals import columns, resampled
+from anon.evaluation.metric_info import MetricInfo, share
 from anon.evaluation.protocol import first_of_each
 from anon.identity.policies import sampling_of
-from anon.metrics.correlation import correlation, pair_sums
+from anon.metrics.correlation import ImpostorCorrelation, correlation, pair_sums
 
 PLACES = 1e4  # fakes that agree to four decimals are one: the same mix may be summed in another order
 
 
 class Identities:
     """The measure."""
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "shared_identity": share("shared", "privacy", False),
+        "several_identities": share("several", "privacy", False),
+        "wanted_cosine": MetricInfo("wanted", "privacy", low=-1.0, high=1.0),
+        "achieved_cosine": MetricInfo("achieved", "privacy", low=-1.0, high=1.0),
+        "achieved_cosine_sd": MetricInfo("deviation", "privacy", low=0.0, high=1.0),
+        "extreme_anchor": share("extreme", "privacy", False),
+        "impostor_correlation": MetricInfo(
+            "impostor correlation", "privacy", ImpostorCorrelation.higher_is_better, low=-1.0, high=1.0
+        ),
+    }
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """Figures of fakes, and ``impostor_correlation`` where an encoder conditions and all probes are measured."""

@@ -7,7 +7,9 @@ one that it started from; the feature distance has LPIPS' form on the maps of th
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,7 +17,19 @@ from anon.errors import UserError
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import CHANGED, PUBLISHED, Cell
 from anon.evaluation.harness.suite import NONE
-from anon.metrics.preservation import Lpips, feature_distance, mean_difference, psnr, ssim
+from anon.evaluation.metric_info import MetricInfo
+from anon.metrics.preservation import (
+    FeatureDistance,
+    Lpips,
+    MaskArea,
+    MeanDifference,
+    Psnr,
+    Ssim,
+    feature_distance,
+    mean_difference,
+    psnr,
+    ssim,
+)
 
 LEAST_SIDE = 64  # AlexNet's strides leave nothing of smaller pictures
 
@@ -29,6 +43,18 @@ class Picture:
     Raises:
         UserError: no such file.
     """
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "difference": MetricInfo("difference", "quality", MeanDifference.higher_is_better, low=0.0, high=2.0),
+        "mask_area": MetricInfo("mask area", "quality", MaskArea.higher_is_better, low=0.0, high=1.0),
+        "psnr": MetricInfo("PSNR", "quality", Psnr.higher_is_better, "dB"),
+        "ssim": MetricInfo("SSIM", "quality", Ssim.higher_is_better, low=-1.0, high=1.0),
+        "lpips": MetricInfo("LPIPS", "quality", False, low=0.0),
+        "defense_ssim": MetricInfo("SSIM of the defense", "quality", Ssim.higher_is_better, low=-1.0, high=1.0),
+        "defense_feature_distance": MetricInfo(
+            "feature distance of the defense", "quality", FeatureDistance.higher_is_better, low=0.0
+        ),
+    }
 
     def __init__(self, lpips: str | None = None) -> None:
         self.lpips = None if lpips is None else Path(lpips).expanduser()

@@ -6,18 +6,26 @@ evaluation, and their features are kept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, Cell
 from anon.evaluation.harness.pictures import READING, Originals
 from anon.evaluation.harness.store import Tensors, key_of
-from anon.metrics.quality import FEATURES, LEAST_SIDE, Pristine, niqe, niqe_features
+from anon.evaluation.metric_info import MetricInfo
+from anon.metrics.quality import FEATURES, LEAST_SIDE, Niqe, Pristine, niqe, niqe_features
 from anon.provenance import code
 
 
 class Quality:
     """The measure: ``niqe``, also of unchanged faces."""
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "niqe": MetricInfo("NIQE", "quality", Niqe.higher_is_better, low=0.0)
+    }
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """One figure."""

@@ -7,7 +7,8 @@ another one; the figures are those of :mod:`anon.metrics.recovery`, named ``reco
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 import torch
 
@@ -16,9 +17,30 @@ from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import CHANGED, TARGET, Cell
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.harness.suite import NONE
+from anon.evaluation.metric_info import Kind, MetricInfo
 from anon.evaluation.protocol import first_of_each
 from anon.faces.contract import published, to_float
+from anon.metrics.preservation import MeanDifference, Psnr, Ssim
 from anon.metrics.recovery import NAMES, key_recovery
+
+# Of a recovered face: torchmetrics' direction, unit, least and most. The right key shall give back picture and person.
+_RECOVERED: dict[str, tuple[bool | None, str, float | None, float | None]] = {
+    "psnr": (Psnr.higher_is_better, "dB", None, None),
+    "ssim": (Ssim.higher_is_better, "", -1.0, 1.0),
+    "mae": (MeanDifference.higher_is_better, "", 0.0, 2.0),
+    "distance": (False, "", 0.0, None),
+    "verified": (True, "", 0.0, 1.0),
+}
+# A wrong key shall give neither the person nor the published face; what its picture looks like says nothing.
+_WRONG = {"wrong_distance": True, "wrong_verified": False, "changed_distance": True, "changed_match": False}
+
+
+def _described(name: str) -> MetricInfo:
+    which, _, figure = name.partition("_")
+    better, unit, low, high = _RECOVERED["verified" if figure == "match" else figure]
+    kind: Kind = "utility" if which == "right" else "privacy"
+    title = f"recovered, {name.replace('_', ' ')}"
+    return MetricInfo(title, kind, better if which == "right" else _WRONG.get(name), unit, low, high)
 
 
 class Recovery:
@@ -27,6 +49,11 @@ class Recovery:
     Args:
         keys: how many there are; the book's chapter 6 has six digits.
     """
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "recovery": MetricInfo("recovery", "utility"),  # only ever absent: there is no key
+        **{f"recovery_{name}": _described(name) for name in NAMES},
+    }
 
     def __init__(self, keys: int = 10**6) -> None:
         self.keys = keys

@@ -12,13 +12,14 @@ With an attack in the combination these are :mod:`anon.evaluation.measures.attac
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import SEEN, Cell
 from anon.evaluation.harness.suite import NONE
-from anon.metrics.ranks import ranks
-from anon.metrics.retrieval import retrieval_distances
+from anon.evaluation.metric_info import MetricInfo, share
+from anon.metrics.ranks import RankRates, ranks
+from anon.metrics.retrieval import RetrievalRate, retrieval_distances
 
 
 class Retrieval:
@@ -30,6 +31,19 @@ class Retrieval:
 
     def __init__(self, ks: Sequence[int] = (1, 5, 10)) -> None:
         self.ks = tuple(ks)
+
+    @property
+    def metrics(self) -> Mapping[str, MetricInfo]:
+        """What it gives."""
+        found = RetrievalRate.higher_is_better
+        return {
+            "ID": share("ID", "privacy", found, identifies=True),
+            "negID": share("¬ID", "privacy", found, identifies=True),
+            "negID_rank1": share("¬ID rank-1", "privacy", found),
+            "ID_per_image": share("ID per picture", "privacy", found, identifies=True),
+            **{f"ID_rank{k}": share(f"rank-{k}", "privacy", RankRates.higher_is_better) for k in self.ks},
+            "MRR": share("MRR", "privacy", RankRates.higher_is_better),
+        }
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """The figures; none with an attack."""

@@ -17,6 +17,9 @@ Paper I's distributions are :mod:`anon.evaluation.measures.areas`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -25,13 +28,16 @@ from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
 from anon.evaluation.harness.pictures import Originals
 from anon.evaluation.harness.store import Tensors
-from anon.evaluation.measures.areas import pairing_figures
+from anon.evaluation.measures.areas import METRICS, pairing_figures
 from anon.evaluation.measures.intervals import columns, resampled
 from anon.evaluation.measures.reading import read, unread
+from anon.evaluation.metric_info import MetricInfo, share
 from anon.identity.verification import distance
 from anon.metrics.comparisons import PAIRS
 from anon.metrics.retrieval import retrieval_distances
 from anon.metrics.shape import shape_distance
+
+_BETTER = {"swapped_original": True, "swapped_swapped": False}  # of Borghetto's comparisons, as distances
 
 
 class Swap:
@@ -40,6 +46,27 @@ class Swap:
     Args:
         bins: of the histograms whose overlap is measured.
     """
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "swap_ID": share("swap ID", "privacy", True),
+        "swap_ID_threshold": share("swap ID below the threshold", "privacy", True),
+        "swap_ID_target": share("target found", "privacy", False),
+        "cosine_source": MetricInfo("cosine to the source", "privacy", True, low=-1.0, high=1.0),
+        "cosine_target": MetricInfo("cosine to the target", "privacy", False, low=-1.0, high=1.0),
+        **{
+            f"C_{name}{end}": MetricInfo(
+                f"C {name}{end}".replace("_", " "), "privacy", None if end else _BETTER.get(name), low=0.0, high=2.0
+            )
+            for name in PAIRS
+            for end in ("", "_std")
+        },
+        **METRICS,
+        **{
+            f"swap_{name}_{what}": MetricInfo(f"swap {name} {what}", "utility", better, low=0.0, high=high)
+            for name in ("expression", "landmarks")
+            for what, better, high in (("t2c", False, None), ("closer", True, 1.0), ("error", None, None))
+        },
+    }
 
     def __init__(self, bins: int = 50) -> None:
         self.bins = bins

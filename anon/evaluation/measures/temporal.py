@@ -5,20 +5,32 @@ The plot is the mean cosine distance of every frame to its clip's first one, wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 
 from anon.evaluation.document import Curve
 from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import CHANGED, Cell
 from anon.evaluation.measures.intervals import columns
+from anon.evaluation.metric_info import MetricInfo
 from anon.evaluation.shares import TAIL
-from anon.metrics.temporal import identity_invariance, temporal_consistency
+from anon.metrics.temporal import IdentityInvariance, TemporalConsistency, identity_invariance, temporal_consistency
 
 NAMES = ("M_tc_mu", "M_tc_sigma", "identity_invariance")
 
 
 class Temporal:
     """The measure."""
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {  # the changed face is one person, whoever that is
+        "M_tc_mu": MetricInfo("M_tc mu", "utility", TemporalConsistency.higher_is_better, low=0.0, high=2.0),
+        "M_tc_sigma": MetricInfo("M_tc sigma", "utility", TemporalConsistency.higher_is_better, low=0.0, high=2.0),
+        "identity_invariance": MetricInfo(
+            "identity invariance", "utility", IdentityInvariance.higher_is_better, low=0.0, high=2.0
+        ),
+    }
 
     def __call__(self, cell: Cell) -> dict[str, Figure]:
         """Means over the clips by :data:`NAMES`."""

@@ -8,6 +8,8 @@ and the densities of distances around the threshold.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +19,9 @@ from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import SEEN, TARGET, Cell
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.error_rates import resampled_errors
+from anon.evaluation.measures.histograms import densities
 from anon.evaluation.measures.intervals import columns, resampled
+from anon.evaluation.metric_info import MetricInfo, share
 from anon.identity.verification import distances, equal_error_rate, threshold_at_far
 from anon.metrics.verification import error_tradeoff
 
@@ -30,6 +34,11 @@ class Verification:
         points: of the curve, at most; false accept rates from 1 over the impostor pairs on.
         bins: of the histogram.
     """
+
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {  # the judge's errors are what an anonymizer wants
+        "EER": share("EER", "privacy", True),
+        "TAR": share("TAR", "privacy", False),
+    }
 
     def __init__(self, far: float | None = None, points: int = 120, bins: int = 60) -> None:
         self.far, self.points, self.bins = far, points, bins
@@ -72,16 +81,8 @@ class Verification:
                 distance, own = _pairs(cell, TARGET)
                 parts = {"same person, unchanged": distance[own]} | parts
             parts = {"same person, changed": genuine} | parts
-        every = torch.cat(list(parts.values())).double()
-        low, high = float(every.min()), float(every.max())
-        width = max(high - low, 1e-9) / self.bins
-        densities = {}
-        for name, values in parts.items():
-            place = ((values.double() - low) / width).long().clamp_(0, self.bins - 1)
-            shares = torch.bincount(place, minlength=self.bins).double() / (len(values) * width)
-            densities[name] = tuple(shares.tolist())
-        edges = tuple(low + width * step for step in range(self.bins + 1))
-        return Histogram(label, line, edges, densities, cell.gallery.threshold)
+        edges, shares = densities(parts, self.bins)
+        return Histogram(label, line, edges, shares, cell.gallery.threshold)
 
 
 def _pairs(cell: Cell, of: str) -> tuple[Tensor, Tensor]:

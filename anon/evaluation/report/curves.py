@@ -63,7 +63,7 @@ def distributions(document: Document) -> list[Plot]:
         where = f", {document.lines[histogram.line].data}" if several else ""
         paint = functools.partial(_distances, histogram=histogram, looks=looks)
         caption = (
-            f"Dotted: the threshold, {short(histogram.threshold)}; what lies left of it counts as the same person."
+            f"Dotted: the threshold, {short(histogram.threshold)}; what lies left of it counts as {histogram.below}."
         )
         plots.append(draw(f"histogram-{number}", f"{histogram.label}{where}", caption, paint, legend, 220))
     return plots

@@ -38,8 +38,8 @@ def latex(document: Document) -> str:
 
 def _table(document: Document, table: Table) -> list[str]:
     shown = sheet(document, table)
-    width = len(table.columns) + 1
-    wide = len(table.columns) >= WIDE
+    width = len(shown.head) + 1
+    wide = len(shown.head) >= WIDE
     lines = [r"\begin{table}[t]", r"\centering", r"\small", f"\\caption{{{_caption(shown)}}}"]
     lines += [f"\\label{{tab:{re.sub(r'[^a-z0-9]+', '-', table.name.lower()).strip('-')}}}"]
     lines += [r"\resizebox{\linewidth}{!}{%"] if wide else []

@@ -102,7 +102,7 @@ def _section(document: Document, table: Table, number: int) -> Section:
         sheet=sheet(document, table),
         plots=[*tradeoffs(document, table), *sweeps(document, table)],
         ranges=ranges,
-        rule=rule(table) if ranges else "",
+        rule=rule(document, table) if ranges else "",
         differences=_differences(document, table, differences(document, table)),
         others=_others(document, table),
     )
@@ -113,7 +113,7 @@ def _ranges(document: Document, table: Table) -> Grid | None:
     found = swept(document, table)
     if not found:
         return None
-    columns = keeps(table)
+    columns = keeps(document, table)
     several = len({one.data for one in found}) > 1
     rows = []
     for one in found:
@@ -128,7 +128,8 @@ def _ranges(document: Document, table: Table) -> Grid | None:
             for column in columns
         ]
         rows.append([label, _settings(private), _settings(one.useful), *falls])
-    return Grid(["", "private at", "useful range", *(f"{column.title} falls from" for column in columns)], rows)
+    falling = (f"{document.title_of(column)} falls from" for column in columns)
+    return Grid(["", "private at", "useful range", *falling], rows)
 
 
 def _settings(settings: Sequence[float]) -> str:
@@ -139,7 +140,7 @@ def _differences(document: Document, table: Table, found: Sequence[Difference]) 
     rows = [
         [
             document.lines[part.line].label,
-            title(table, part.metric),
+            title(document, table, part.metric),
             document.lines[part.baseline].label,
             part.figure.text(),
             "yes" if part.significant else "no",

@@ -10,6 +10,7 @@ from anon.evaluation.results import markdown_table
 from anon.printable import as_csv, flat
 
 LINE = ("data", "split", "method", "policy", "defense", "attack", "input", "dial")
+INFO = ("title", "unit", "kind", "higher_is_better")
 _SPECIAL = re.compile(r"([\\`*<>|\[\]~]|(?<!\w)_|_(?!\w))")
 
 
@@ -29,14 +30,18 @@ def markdown(document: Document) -> str:
 
 
 def comma_separated(document: Document) -> str:
-    """One line a figure; a combination that could not be evaluated is a line without a metric, with the reason."""
-    rows: list[list[object]] = [[*LINE, "metric", "value", "low", "high", "n", "reason"]]
+    """One line a figure, with what its metric says of itself.
+
+    A combination that could not be evaluated is a line without a metric, with the reason.
+    """
+    rows: list[list[object]] = [[*LINE, "metric", "value", "low", "high", "n", "reason", *INFO]]
     for line in document.lines:
         place = [getattr(line, name) for name in LINE]
         if line.needs:
-            rows.append([*place, "", "", "", "", "", line.needs])
+            rows.append([*place, "", "", "", "", "", line.needs, *[""] * len(INFO)])
         for metric, figure in line.metrics.items():
-            rows.append([*place, metric, figure.value, figure.low, figure.high, figure.n, figure.reason])
+            info = [getattr(document.metrics[metric], name) for name in INFO]
+            rows.append([*place, metric, figure.value, figure.low, figure.high, figure.n, figure.reason, *info])
     return as_csv(rows)
 
 
@@ -50,8 +55,8 @@ def wandb_tables(document: Document) -> dict[str, tuple[list[str], list[list[obj
 
 def _plain(document: Document, table: Table) -> tuple[list[str], list[list[object]]]:
     columns = [*LINE]
-    for column in table.columns:
-        columns += [column.title, f"{column.title} low", f"{column.title} high"]
+    for head in map(document.title_of, table.columns):
+        columns += [head, f"{head} low", f"{head} high"]
     rows: list[list[object]] = []
     for number in table.lines:
         line = document.lines[number]
@@ -65,7 +70,7 @@ def _plain(document: Document, table: Table) -> tuple[list[str], list[list[objec
 
 def _table(document: Document, table: Table) -> list[str]:
     shown = sheet(document, table)
-    body = [_row(row, len(table.columns)) for row in shown.rows]
+    body = [_row(row, len(shown.head)) for row in shown.rows]
     lines = [f"## {_escaped(table.title)}", ""]
     lines += [_sentence(table.about), ""] if table.about else []
     lines += [*markdown_table(["", *map(_escaped, shown.head)], body), ""]
@@ -85,7 +90,7 @@ def _table(document: Document, table: Table) -> list[str]:
                 [
                     [
                         _escaped(document.lines[part.line].label),
-                        _escaped(title(table, part.metric)),
+                        _escaped(title(document, table, part.metric)),
                         _escaped(document.lines[part.baseline].label),
                         part.figure.text(),
                         "yes" if part.significant else "no",

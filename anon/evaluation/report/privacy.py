@@ -11,12 +11,6 @@ from dataclasses import dataclass, replace
 from anon.evaluation.document import Column, Document, Table
 from anon.evaluation.figures import Figure
 
-IDENTIFIES = ("ID", "negID", "RA", "RA_adaptive", "found")  # shares of probes that are retrieved within the threshold
-# Names of figures that speak of identity begin so; they are no utility.
-_KINDRED = (
-    *("ID", "negID", "RA", "found", "rank", "MRR", "TAR", "EER", "AUC", "shared", "swap", "cosine", "deidentified"),
-    *("target_distance", "l1", "l2", "squared_l2", "C_", "area_", "mean_", "recover", "right", "wrong"),
-)
 _PLACE = ("data", "split", "method", "policy", "defense", "input", "dial")
 
 
@@ -40,20 +34,27 @@ class Point:
         return self.identified.value
 
 
-def leaks(table: Table) -> list[Column]:
+def leaks(document: Document, table: Table) -> list[Column]:
     """The columns that say how many are identified, where less is better."""
-    return [column for column in table.columns if column.metric in IDENTIFIES and column.better == "lower"]
+    infos = {column: document.info(column) for column in table.columns}
+    return [column for column, info in infos.items() if info.identifies and info.higher_is_better is False]
 
 
-def keeps(table: Table) -> list[Column]:
-    """The columns that say what is left of the face or the picture."""
-    return [column for column in table.columns if column.better and not column.metric.startswith(_KINDRED)]
+def keeps(document: Document, table: Table) -> list[Column]:
+    """The columns that say what is left of the face or the picture, where one way is better."""
+    infos = {column: document.info(column) for column in table.columns}
+    kept = ("utility", "quality")
+    return [column for column, info in infos.items() if info.kind in kept and info.higher_is_better is not None]
 
 
 def met_by_all(document: Document, table: Table) -> list[Column]:
     """The adversaries whom every treatment of the table met: over others methods cannot be compared."""
-    found = points(document, table, leaks(table))
-    return [column for column in leaks(table) if not any(column.title in point.unknown for point in found)]
+    found = points(document, table, leaks(document, table))
+    return [
+        column
+        for column in leaks(document, table)
+        if not any(document.title_of(column) in point.unknown for point in found)
+    ]
 
 
 def points(document: Document, table: Table, adversaries: Sequence[Column]) -> list[Point]:
@@ -79,6 +80,11 @@ def points(document: Document, table: Table, adversaries: Sequence[Column]) -> l
             tried.append((document.lines[first].data, set(known)))
     every = {data: set().union(*(known for other, known in tried if other == data)) for data, _ in tried}
     return [
-        replace(point, unknown=tuple(column.title for column in adversaries if column in every[data] - known))
+        replace(point, unknown=tuple(map(document.title_of, _missed(adversaries, every[data], known))))
         for point, (data, known) in zip(found, tried, strict=True)
     ]
+
+
+def _missed(adversaries: Sequence[Column], every: set[Column], known: set[Column]) -> list[Column]:
+    """Who was measured elsewhere and not here."""
+    return [column for column in adversaries if column in every - known]

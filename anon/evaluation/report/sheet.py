@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from anon.evaluation.document import Column, Difference, Document, Recognizer, Table
+from anon.evaluation.document import Column, Difference, Document, Line, Recognizer, Table
 from anon.evaluation.figures import Figure, short
 from anon.evaluation.published import Published, published
 
 _ENROLMENT = {"apart": "other pictures than the probes", "same": "the one picture that probes, unchanged"}
-ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 UNCHANGED = ("Real", "unchanged")  # methods that do nothing: they are never the best
 INLINE = 18  # longest reason in a cell; a longer one is a footnote
 
@@ -73,6 +72,8 @@ def sheet(document: Document, table: Table) -> Sheet:
     Raises:
         UserError: there is no printed table of that name.
     """
+    if table.matrix:
+        return _matrix(document, table)
     paper = None if table.published is None else published(table.published)
     notes: dict[str, str] = {}  # reason -> letter
     differs = {(part.metric, part.line) for part in differences(document, table) if part.significant}
@@ -104,12 +105,47 @@ def sheet(document: Document, table: Table) -> Sheet:
         rows += _elsewhere(table, paper, set(keys.values()))
     return Sheet(
         table=table,
-        head=tuple(f"{column.title}{ARROWS[column.better]}" for column in table.columns),
+        head=tuple(map(document.heading, table.columns)),
         rows=tuple(rows),
         footnotes={letter: reason for reason, letter in notes.items()},
         paper=paper if any(row.kind == "paper" for row in rows) else None,
         marked=_marked(document, table, rows),
     )
+
+
+def _matrix(document: Document, table: Table) -> Sheet:
+    """Figure by figure, attacks down and what they attack across; bold: an attack on just what it learned."""
+    lines = {number: document.lines[number] for number in table.lines}
+    across = list(dict.fromkeys(_attacked(document, line) for line in lines.values()))
+    attacks = list(dict.fromkeys(line.attack for line in lines.values()))
+    place = {(line.attack, _attacked(document, line)): number for number, line in lines.items()}
+    missing = {attack: {line.needs for line in lines.values() if line.attack == attack} for attack in attacks}
+    notes: dict[str, str] = {}
+    rows: list[Row] = []
+    for column in table.columns:
+        found = []
+        for attack in (each for each in attacks if None in missing[each]):
+            cells = []
+            for victim in across:
+                number = place.get((attack, victim))
+                needs = None if number is None else lines[number].needs
+                figure = Figure.absent(needs) if needs else None if number is None else document.figure(number, column)
+                known = number is not None and lines[number].learned is None and attack != "none"
+                cells.append(replace(_cell(figure, notes), best=known and victim not in UNCHANGED and not needs))
+            if any(cell.value != "-" or cell.note for cell in cells):
+                found.append(Row("ours", attack, tuple(cells)))
+        if any(cell.value != "-" for row in found for cell in row.cells):
+            rows += [Row("heading", document.heading(column)), *found]
+    for attack in (each for each in attacks if None not in missing[each]):
+        rows.append(Row("needs", attack, needs="; ".join(sorted(filter(None, missing[attack])))))
+    return Sheet(table, tuple(across), tuple(rows), {letter: reason for reason, letter in notes.items()}, None, "")
+
+
+def _attacked(document: Document, line: Line) -> str:
+    """What was attacked, as a column of a matrix is headed."""
+    several = len({other.data for other in document.lines}) > 1
+    label = replace(line, attack="none", needs=None).label
+    return f"{label}, {line.data}" if several else label
 
 
 def differences(document: Document, table: Table) -> list[Difference]:
@@ -122,9 +158,9 @@ def named(column: Column) -> str:
     return column.metric if column.attack is None else f"{column.metric} ({column.attack})"
 
 
-def title(table: Table, metric: str) -> str:
+def title(document: Document, table: Table, metric: str) -> str:
     """How a table heads what a difference calls ``metric``; the figure's name where it has no column."""
-    return next((column.title for column in table.columns if named(column) == metric), metric)
+    return next((document.title_of(column) for column in table.columns if named(column) == metric), metric)
 
 
 def pieces(text: str) -> list[tuple[bool, str]]:
@@ -199,8 +235,9 @@ def _best(document: Document, table: Table, lines: Sequence[int]) -> list[set[st
         figures = [document.figure(line, column) for line in lines if document.lines[line].method not in UNCHANGED]
         values = [figure.value for figure in figures if figure is not None and figure.value is not None]
         found: set[str] = set()
-        if column.better is not None and table.dial is None and len({short(value) for value in values}) > 1:
-            found = {short(min(values) if column.better == "lower" else max(values))}
+        higher = document.info(column).higher_is_better
+        if higher is not None and table.dial is None and len({short(value) for value in values}) > 1:
+            found = {short(max(values) if higher else min(values))}
         best.append(found)
     return best
 
@@ -238,7 +275,7 @@ def _keys(document: Document, table: Table, paper: Published | None) -> dict[int
     """The paper's row of a line, which stands under the first that has it.
 
     Found by the method; where the paper's rows are the defenses of one method, as in FIVA's table 3, and ours are
-    too, by the defense.
+    too, by the defense; where they are a sweep, by the setting.
     """
     if paper is None:
         return {}
@@ -247,6 +284,9 @@ def _keys(document: Document, table: Table, paper: Published | None) -> dict[int
     found = {number: line.label.removesuffix(" + source") for number, line in lines.items()}
     if len(methods) == 1 and not set(found.values()) & set(paper.rows):
         found = {number: line.defense for number, line in lines.items() if line.input == "clean" and line.dial is None}
+    if paper.dial:
+        settings = {row[paper.dial]: key for key, row in paper.rows.items() if paper.dial in row}
+        found = {number: settings.get(line.dial, "") for number, line in lines.items() if line.dial is not None}
     first: dict[str, int] = {}
     for number, key in found.items():
         if key in paper.rows:

@@ -20,7 +20,7 @@ from anon.evaluation.document import Column, Document, Table
 from anon.evaluation.figures import Figure
 from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, plainly, styles
 from anon.evaluation.report.privacy import Point, keeps, leaks, met_by_all, points
-from anon.evaluation.report.sheet import ARROWS, datasets
+from anon.evaluation.report.sheet import datasets
 
 TIMES, LEAST = 5.0, 0.05
 DETECTED = "detected"
@@ -62,7 +62,7 @@ def swept(document: Document, table: Table) -> list[Swept]:
     """
     series: dict[tuple[str, str], list[Point]] = {}
     fair = {point.line: point.identified for point in points(document, table, met_by_all(document, table))}
-    for point in points(document, table, leaks(table)):
+    for point in points(document, table, leaks(document, table)):
         point = replace(point, identified=fair.get(point.line, point.identified))
         line = document.lines[point.line]
         if line.dial is not None:
@@ -77,11 +77,11 @@ def swept(document: Document, table: Table) -> list[Swept]:
         people = document.people.get(data)
         most = limit(people.chance if people else float("nan"))
         falls, unmeasured = {}, set()
-        for column in keeps(table):
+        for column in keeps(document, table):
             figures = [document.figure(point.line, column) for point in own]
             if not any(_known(figure) for figure in figures):
                 unmeasured.add(column.metric)
-            start = _begins(figures, column.better == "higher")
+            start = _begins(figures, bool(document.info(column).higher_is_better))
             if start is not None:
                 falls[column.metric] = float(document.lines[own[start].line].dial or 0.0)
         found.append(
@@ -98,9 +98,9 @@ def swept(document: Document, table: Table) -> list[Swept]:
     return found
 
 
-def rule(table: Table) -> str:
+def rule(document: Document, table: Table) -> str:
     """What the words of the useful range mean, in sentences."""
-    worst = " and ".join(column.title for column in leaks(table))
+    worst = " and ".join(map(document.title_of, leaks(document, table)))
     return (
         f"Private (filled marks): the upper end of the 95 % interval of {worst} is below {TIMES:g} times chance, or "
         f"below {LEAST:g} where that is more. A figure begins to fall at the first setting, from the mildest on, whose "
@@ -130,20 +130,20 @@ def sweeps(document: Document, table: Table) -> list[Plot]:
         ]
         dial = table.dial if alike else None
         paint = functools.partial(_paint, document=document, own=own, looks=looks, dial=dial)
-        met = met_by_all(document, table) or leaks(table)
-        worst = " and ".join(column.title for column in met)
+        met = met_by_all(document, table) or leaks(document, table)
+        worst = " and ".join(map(document.title_of, met))
         worst = f"The largest of {worst}" if len(met) > 1 else worst
         caption = f"{worst}; dotted: the limit, {most:.3g}. Filled: private. Bands: 95 %."
         name = f"{table.name}-{data}-sweep"
         privacy = functools.partial(paint, column=None, most=most)
         plots.append(draw(f"{name}-privacy", f"Identified{where}", caption, privacy, legend))
-        for column in keeps(table):
+        for column in keeps(document, table):
             if any(_known(document.figure(point.line, column)) for one in own for point in one.points):
                 utility = functools.partial(paint, column=column, most=None)
                 plots.append(
                     draw(
                         f"{name}-{column.metric}",
-                        f"{column.title}{where}",
+                        f"{document.title_of(column)}{where}",
                         "Filled: private. Bands: 95 %.",
                         utility,
                         legend,
@@ -182,7 +182,7 @@ def _paint(
         axes.xaxis.set_major_locator(FixedLocator(settings))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(dial or "setting, 1: the mildest")
-    axes.set_title("identified ↓" if column is None else f"{column.title}{ARROWS[column.better]}", loc="left")
+    axes.set_title("identified ↓" if column is None else document.heading(column), loc="left")
 
 
 def _across(one: Swept, dial: str | None) -> Sequence[float]:

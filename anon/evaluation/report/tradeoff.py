@@ -19,7 +19,7 @@ from anon.evaluation.document import Column, Document, Table
 from anon.evaluation.figures import Figure
 from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, place_labels, plainly, styles, whiskers
 from anon.evaluation.report.privacy import Point, keeps, leaks, points
-from anon.evaluation.report.sheet import ARROWS, UNCHANGED
+from anon.evaluation.report.sheet import UNCHANGED
 
 PANELS = 4  # utility figures, at most
 NAMED = 14  # points that can have their names beside them; more have numbers and a legend
@@ -33,7 +33,7 @@ def tradeoffs(document: Document, table: Table) -> list[Plot]:
     if table.dial is not None:
         return []
     looks, plots = styles(document), []
-    every = [(point, document.lines[point.line]) for point in points(document, table, leaks(table))]
+    every = [(point, document.lines[point.line]) for point in points(document, table, leaks(document, table))]
     groups = list(dict.fromkeys((line.data, line.input) for _, line in every))
     several = len({data for data, _ in groups}) > 1
     most = PANELS if len({given for _, given in groups}) == 1 else 1  # what is compared on many inputs has many plots
@@ -41,11 +41,11 @@ def tradeoffs(document: Document, table: Table) -> list[Plot]:
         own = [point for point, line in every if (line.data, line.input) == (data, given)]
         where = f"{f', {data}' if several else ''}{f', {given}' if given != 'clean' else ''}"
         for adversaries, compared in _fair(document, table, own):
-            pairs = {column: _both(document, compared, column) for column in _chosen(table)}
+            pairs = {column: _both(document, compared, column) for column in _chosen(document, table)}
             for column in [column for column in pairs if len(pairs[column]) > 1][:most]:
-                worst = ", ".join(adversary.title for adversary in adversaries)
+                worst = ", ".join(map(document.title_of, adversaries))
                 name = f"{table.name}-{data}-{given}-{column.metric}-{worst}"
-                title = f"{column.title} against privacy ({worst}){where}"
+                title = f"{document.title_of(column)} against privacy ({worst}){where}"
                 plots.append(_plot(document, title, worst, column, pairs[column], looks, name))
     return plots
 
@@ -55,10 +55,11 @@ def _fair(document: Document, table: Table, own: Sequence[Point]) -> list[tuple[
 
     A method that an adversary was not tried on is not more private than one that it was tried on.
     """
-    shared = [column for column in leaks(table) if not any(column.title in point.unknown for point in own)]
+    every = leaks(document, table)
+    shared = [column for column in every if not any(document.title_of(column) in point.unknown for point in own)]
     met = [point for point in own if not point.unknown]
-    found = [(leaks(table), met)] if len(_changing(document, met)) > 1 or len(met) == len(own) else []
-    if 0 < len(shared) < len(leaks(table)):
+    found = [(every, met)] if len(_changing(document, met)) > 1 or len(met) == len(own) else []
+    if 0 < len(shared) < len(every):
         lines = {point.line for point in own}
         found.insert(0, (shared, [point for point in points(document, table, shared) if point.line in lines]))
     return found
@@ -69,22 +70,24 @@ def _changing(document: Document, found: Sequence[Point]) -> list[int]:
     return [place for place, point in enumerate(found) if document.lines[point.line].method not in UNCHANGED]
 
 
-def front(privacy: Sequence[float], utility: Sequence[float], better: str) -> list[int]:
+def front(privacy: Sequence[float], utility: Sequence[float], higher_is_better: bool) -> list[int]:
     """Places on the Pareto front, by rising ``privacy`` (less is better); of twins all are on it.
 
-    >>> front([0.0, 0.1, 0.1, 0.5], [0.7, 0.9, 0.8, 0.9], "higher")
+    >>> front([0.0, 0.1, 0.1, 0.5], [0.7, 0.9, 0.8, 0.9], higher_is_better=True)
     [0, 1]
     """
-    sign = 1.0 if better == "higher" else -1.0
+    sign = 1.0 if higher_is_better else -1.0
     x, y = np.asarray(privacy), sign * np.asarray(utility)
     no_worse = (x[None] <= x[:, None]) & (y[None] >= y[:, None])  # (i, j): j is as good as i in both
     beaten = (no_worse & ((x[None] < x[:, None]) | (y[None] > y[:, None]))).any(1)
     return sorted(np.flatnonzero(~beaten).tolist(), key=lambda place: (x[place], -y[place]))
 
 
-def _chosen(table: Table) -> list[Column]:
+def _chosen(document: Document, table: Table) -> list[Column]:
     order = {name: place for place, name in enumerate(FIRST)}
-    return sorted(keeps(table), key=lambda column: order.get(column.metric.removesuffix("_error"), len(order)))
+    return sorted(
+        keeps(document, table), key=lambda column: order.get(column.metric.removesuffix("_error"), len(order))
+    )
 
 
 def _both(document: Document, found: Sequence[Point], column: Column) -> list[tuple[Point, Figure]]:
@@ -105,13 +108,16 @@ def _plot(
     xs = [point.value for point, _ in pairs]
     ys = [float(figure.value or 0.0) for _, figure in pairs]
     changing = _changing(document, [point for point, _ in pairs])
-    places = front([xs[i] for i in changing], [ys[i] for i in changing], column.better or "lower")
+    higher = bool(document.info(column).higher_is_better)
+    places = front([xs[i] for i in changing], [ys[i] for i in changing], higher)
     best = [changing[place] for place in places]
     own = [looks[label] for label in labels]
-    paint = functools.partial(_paint, xs=xs, ys=ys, pairs=pairs, labels=labels, looks=own, best=best, column=column)
+    paint = functools.partial(
+        _paint, xs=xs, ys=ys, pairs=pairs, labels=labels, looks=own, best=best, heading=document.heading(column)
+    )
     caption = (
-        f"Across, on a square-root axis: the share of probes that are identified{_largest(worst)}; up: {column.title}. "
-        f"Better is left and {'up' if column.better == 'higher' else 'down'}. "
+        f"Across, on a square-root axis: the share of probes that are identified{_largest(worst)}; up: "
+        f"{document.title_of(column)}. Better is left and {'up' if higher else 'down'}. "
         f"On the Pareto front (dashed, filled): {'; '.join(labels[place] for place in best)}. Whiskers: 95 %."
     )
     legend = [Entry(f"{place} {label}", replace(looks[label], dash="")) for place, label in enumerate(labels, 1)]
@@ -130,7 +136,7 @@ def _paint(
     labels: Sequence[str],
     looks: Sequence[Style],
     best: Sequence[int],
-    column: Column,
+    heading: str,
 ) -> None:
     axes.set_xscale("function", functions=(lambda x: np.sqrt(np.clip(x, 0.0, None)), np.square))
     spans_x = [_span(point.identified) for point, _ in pairs]
@@ -161,7 +167,7 @@ def _paint(
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if tick <= right * 1.08]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("identified ↓")
-    axes.set_title(f"{column.title}{ARROWS[column.better]}", loc="left")
+    axes.set_title(heading, loc="left")
     names = [str(place + 1) for place in range(len(labels))] if len(labels) > NAMED else labels
     strokes = list(itertools.pairwise(corners))
     strokes += [((low, y), (high, y)) for y, (low, high) in zip(ys, spans_x, strict=True)]

@@ -113,7 +113,7 @@ EVALUATE = {
     "protocol.tables.table1.metrics=5": "needs metrics",
     "protocol.tables.table1.grid=[{methods:[checkpoint],polices:[itm]}]": "did you mean 'policies'?",
     "protocol.tables.table1.grid=[]": "grid is empty",
-    "protocol.tables.table1.columns={ID:5}": "needs a title",
+    "protocol.tables.table1.columns={ID:5}": "columns.ID=5 is no column",
     "+protocol.methods.mine={title:x}": "needs anonymizer",
     "protocol.attacks.reconstruction=5": "is none",
     "metrics.detectors=5": "a mapping",

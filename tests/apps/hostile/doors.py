@@ -57,8 +57,8 @@ DOORS = {
     ),
     "recognizer": Door(
         lambda file: _evaluate(
-            *("experiment=ladder", "+attack@protocol.adversaries.parrot_tuned=parrot_tuned"),
-            *(f"protocol.adversaries.parrot_tuned.recognizer.checkpoint={file}", "checkpoint=shipped:fiva"),
+            "experiment=attackers",
+            f"protocol.attacks.parrot_tuned.attack.recognizer.checkpoint={file}",
         ),
         lambda file: parrots.tuned_recognizer(str(file)),
     ),

@@ -105,19 +105,19 @@ def test_another_reader_redraws_nothing(tmp_path):
     ],
 )
 def test_whatever_makes_a_picture_is_in_its_key(tmp_path, change):
-    before = bench(tmp_path).changed(one("noise")).key
+    before = Cell(bench(tmp_path), one("noise")).view(CHANGED).key
     if change == {"methods": "sigma"}:
         methods = {
             "noise": {"title": "Noise", "anonymizer": {"_target_": "anon.anonymizers.filters.PixelNoise", "sigma": 0.2}}
         }
         change = {"methods": methods}
-    assert bench(tmp_path, **change).changed(one("noise")).key != before
+    assert Cell(bench(tmp_path, **change), one("noise")).view(CHANGED).key != before
 
 
 def test_weights_are_in_the_key():
     first, second = bench(), bench()
-    second.workshop._base(second.suite.methods["other"]["anonymizer"]).generator.inverse.data.mul_(2)
-    assert first.changed(one()).key != second.changed(one()).key
+    second.workshop._base(second.suite.methods["other"]["anonymizer"], "other").generator.inverse.data.mul_(2)
+    assert Cell(first, one()).view(CHANGED).key != Cell(second, one()).view(CHANGED).key
 
 
 def test_units_do_not_depend_on_each_other():

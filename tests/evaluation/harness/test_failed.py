@@ -21,6 +21,7 @@ from anon.evaluation.figures import Figure
 from anon.evaluation.harness.cell import PUBLISHED, SEEN, Cell
 from anon.evaluation.harness.run import _evaluate
 from anon.evaluation.harness.suite import Combination
+from anon.evaluation.metric_info import share
 from anon.faces.contract import check_made, in_eight_bits, published, to_uint8
 from anon.identity.judge import Judge
 from tests.evaluation import tiny_world
@@ -177,7 +178,7 @@ def test_a_judge_that_recognizes_nobody_ends_the_run(what: str) -> None:
     """All faces alike, or none: before a table is made, and before anything is drawn."""
     made = bench(judge=Reads(what))
     with pytest.raises(UserError, match="does not recognize unchanged faces"):
-        made.calibration("default", made.judge)
+        made.calibrations.of_probes("default", made.judge)
 
 
 def test_untrained_weights_recognize_nobody() -> None:
@@ -190,7 +191,7 @@ def test_untrained_weights_recognize_nobody() -> None:
 
     made = bench(judge=Judge(tiny_world.Encoder(Deaf(), 16, name="deaf"), flip=False))
     with pytest.raises(UserError, match=r"'deaf' does not recognize .* mean and std"):
-        made.calibration("default", made.judge)
+        made.calibrations.of_probes("default", made.judge)
 
 
 def test_an_adversarys_probe_that_is_none_is_refused() -> None:
@@ -231,12 +232,16 @@ def one_id(cell: Cell) -> dict[str, Figure]:
     return {"id": cell.mean((cell.z(SEEN) * cell.z("target")).sum(1))}
 
 
-def evaluated(made: Any, output: Path, places: list[dict[str, Any]]) -> list[Any]:
+one_id.metrics = {"id": share("ID", "privacy", False)}  # type: ignore[attr-defined]
+
+
+def evaluated(made: Any, output: Path, places: list[dict[str, Any]], measures: Any = None) -> list[Any]:
     """The lines of these combinations, as a run makes them."""
+    own = measures or {"id": one_id}
     cells = {one.one: one for one in (cell(made, **place) for place in places)}
-    asked = {one: {"id": None} for one in cells}
+    asked = {one: dict.fromkeys(own) for one in cells}
     needs = {one: each.needs() for one, each in cells.items()}
-    return [line for line, _ in _evaluate(asked, cells, needs, {"id": one_id}, {"id": {}}, output).values()]
+    return [line for line, _ in _evaluate(asked, cells, needs, own, {name: {} for name in own}, output).values()]
 
 
 @pytest.mark.parametrize("what", ["value", "memory"])
@@ -264,3 +269,29 @@ def test_what_is_no_failure_of_a_line_ends_the_run(what: str, error: type, tmp_p
     own["methods"]["bad"] = {"title": "Bad", "anonymizer": {"_target_": f"{HERE}.Breaks", "what": what}}
     with pytest.raises(error):
         evaluated(bench(**own), tmp_path, [{"method": "bad"}])
+
+
+@pytest.mark.parametrize(
+    ("gives", "told"),
+    [
+        (lambda cell: 0.5, "the measure function gave float, not a Figure for each name"),
+        (lambda cell: {"id": 0.5}, "gave other things than figures"),
+        (lambda cell: cell.z(SEEN) @ torch.ones(3, 3), "RuntimeError: "),
+    ],
+)
+def test_a_measure_that_is_wrong_fails_its_lines(gives: Any, told: str, tmp_path: Path) -> None:
+    """A float in the place of figures, or an error, lost the whole suite in a traceback."""
+
+    def measure(cell: Cell) -> Any:
+        return gives(cell) if cell.one.method == "noise" else one_id(cell)
+
+    measure.metrics = one_id.metrics  # type: ignore[attr-defined]
+    bad, good = evaluated(bench(), tmp_path, [{"method": "noise"}, {"method": "pixelate"}], {"id": measure})
+    assert bad.needs.startswith("failed: ") and told in bad.needs and bad.metrics == {}
+    assert good.needs is None and good.metrics["id"].value is not None
+
+
+def test_a_figure_of_two_measures(tmp_path: Path) -> None:
+    """The last one replaced the first one's without a word."""
+    with pytest.raises(UserError, match="gives 'id', which another measure gives"):
+        evaluated(bench(), tmp_path, [{"method": "pixelate"}], {"id": one_id, "mine": one_id})

@@ -20,6 +20,7 @@ from anon.attacks.victim import describe
 from anon.defenses.defended import Defended, check_defense
 from anon.errors import UserError
 from anon.evaluation.harness.suite import Suite
+from anon.plugs import built_of
 from tests.evaluation.harness.test_run import attacks, evaluate, line  # noqa: F401
 
 HERE = "tests.evaluation.harness.test_plugged"
@@ -54,6 +55,24 @@ class Noisy(nn.Module):
 
 def darker(images):
     return images - 0.1 * (images + 1)
+
+
+class Needy(nn.Module):
+    """Wants a setting."""
+
+    def __init__(self, strength):
+        super().__init__()
+
+
+def test_a_function_needs_no_partial():
+    """Its call without pictures was a traceback."""
+    built = built_of({"_target_": f"{HERE}.darker"}, "mine")
+    images = torch.ones(1, 3, 4, 4)
+    assert torch.equal(built(images), darker(images))
+    assert torch.equal(built_of({"_target_": f"{HERE}.darker", "_partial_": True}, "mine")(images), darker(images))
+    assert isinstance(built_of({"_target_": f"{HERE}.Strength"}, "mine"), Strength)
+    with pytest.raises(UserError, match=r"mine is a Needy, which cannot be built so \(missing a required.*'strength'"):
+        built_of({"_target_": f"{HERE}.Needy"}, "mine")
 
 
 class Nothing(nn.Module):

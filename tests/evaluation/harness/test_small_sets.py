@@ -201,8 +201,8 @@ def test_everything_else_comes_from_the_reference(large: Path) -> None:
     people = made.subjects("default")
     assert people.anchors.faces is other.faces("train") and people.background.faces is other.faces("background")
     by = made.conditioning(encoder(0))
-    assert made.calibration("default", by).impostor_pairs > 300  # of 19 background people
-    assert made.calibration("default", made.judge).threshold == 0.3
+    assert made.calibrations.of_probes("default", by).found.impostor_pairs > 300  # of 19 background people
+    assert made.calibrations.of_probes("default", made.judge).found.threshold == 0.3
 
 
 def test_a_reference_alone_calibrates_the_judge(tmp_path: Path, large: Path) -> None:
@@ -255,7 +255,7 @@ def test_one_picture_of_those_who_have_more_and_a_calibration_that_compares_two(
     made = bench(enrolment="same")
     roles = made.subjects("default").calibrating
     assert len(roles.enrol) == 20 and not torch.isin(roles.probe, roles.enrol).any()
-    known = made.calibration("default", made.judge)
+    known = made.calibrations.of_probes("default", made.judge).found
     assert known.threshold > 0.01 and len(made.subjects("default").clips) == 0
     assert "must be apart or same" in refusal(tmp_path, "protocol.enrolment=twice")
 

@@ -3,12 +3,13 @@
 import pytest
 
 from anon.errors import UserError
+from anon.evaluation.document import Column
 from anon.evaluation.harness.suite import Combination, Suite, plans
 from tests.evaluation.harness.tiny_bench import settings
 
 
 def table(grid, **changes):
-    own = {"title": "a table", "grid": grid, "metrics": ["one"], "columns": {"ID": {"title": "ID", "better": "lower"}}}
+    own = {"title": "a table", "grid": grid, "metrics": ["one"], "columns": {"ID": {}}}
     return {**own, **changes}
 
 
@@ -41,6 +42,37 @@ def test_attacks_of_columns_are_no_lines():
         [{"methods": ["other"], "policies": ["itm"], "attacks": ["none", "parrot", "negation"]}], columns=columns
     )
     assert [one.attack for one in found.shown] == ["none", "negation"]
+
+
+def test_a_column_says_what_differs():
+    columns = {
+        "ID": {},
+        "RA": {"attack": "parrot"},
+        "second": {"metric": "RA", "title": "again", "attack": "negation"},
+        "ssim": None,
+        "EER": {"title": None, "metric": None},
+    }
+    found = plan([{"methods": ["other"], "policies": ["itm"]}], columns=columns)
+    expected = [Column("ID"), Column("RA", None, "parrot"), Column("RA", "again", "negation"), Column("EER")]
+    assert list(found.columns) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (5, r"protocol\.tables\.t\.columns\.ID=5 is no column; write \{\}"),
+        ("identified", "ID=identified is no column"),
+        ({"title": 5}, "is no column"),
+        (
+            {"title": "ID", "better": "lower"},
+            r"ID has 'better', which no column has \(which way is better",
+        ),
+        ({"titel": "ID"}, "ID has 'titel', which no column has; there are: metric, title, attack"),
+    ],
+)
+def test_what_is_no_column(column, said):
+    with pytest.raises(UserError, match=said):
+        plan([{"methods": ["noise"]}], columns={"ID": column})
 
 
 def test_a_dial_is_swept_with_its_own_policy():

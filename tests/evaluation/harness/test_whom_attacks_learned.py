@@ -13,8 +13,8 @@ from anon.anonymizers.filters import Pixelate
 from anon.attacks.victim import describe
 from anon.defenses.processing import Resample
 from anon.errors import UserError
+from anon.evaluation.harness.built import Attacker, Needs
 from anon.evaluation.harness.suite import Combination
-from anon.evaluation.harness.workshop import Attacker, Needs
 from anon.identity.policies import AnchorSampling
 from anon.identity.tracking import IdentityTracker
 from tests.evaluation import tiny_world
@@ -49,7 +49,7 @@ def met(checkpoint, method="other", policy="itm", defense="none", adaptive=False
     trained = {method: {defense: checkpoint} if adaptive else checkpoint}
     own = {"trained": trained, "train": "python train.py attack={victim}", "adaptive": adaptive, **flags}
     made = bench(attacks={**settings()["attacks"], "mine": own, "reconstruction": own})
-    found = made.workshop.attack(Combination("default", method, policy, defense=defense, attack="mine"))
+    found = made.workshop.attackers.attack(Combination("default", method, policy, defense=defense, attack="mine"))
     return found, [note for note in made.workshop.notes if note.startswith("The attack 'mine'")]
 
 

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.gallery import Gallery
+from anon.evaluation.harness.arming import Armed
 from anon.evaluation.harness.cell import CHANGED, PUBLISHED, SEEN, TARGET, Cell
 from anon.evaluation.harness.suite import Combination
+from anon.evaluation.protocol import Calibration
+from anon.evaluation.thresholds import as_given
 
 
 class KnownCell(Cell):
@@ -43,7 +46,6 @@ class KnownCell(Cell):
         self.given_truth, self.given_beside, self.given_clips = truth or {}, beside or {}, clips or {}
         self.given_gallery, self.given_clip_labels = gallery, clip_labels
         self.given_method = SimpleNamespace(encoder=encoder, source=False, pristine=object())
-        self.rethresholded = False
         estimator = None if reads is None else SimpleNamespace(name="reader", reads=reads)
         self.people = SimpleNamespace(clips=torch.zeros(len(clip_labels or [])), truth=self.given_truth, few=self.rows)
         self.bench = SimpleNamespace(
@@ -58,8 +60,9 @@ class KnownCell(Cell):
         return self.given_method
 
     @property
-    def gallery(self) -> Gallery:
-        return self.given_gallery
+    def armed(self) -> Armed:
+        gallery = self.given_gallery
+        return Armed(gallery, as_given(Calibration(gallery.threshold, 0.25, 0.1, 12)), anew=False)
 
     @property
     def threshold(self) -> float:

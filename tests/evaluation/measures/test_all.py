@@ -42,7 +42,8 @@ def cells():
 
 
 def test_each_has_its_file(measures):
-    identity = {"retrieval", "encoder", "attacked", "distance", "verification", "identities", "recovery", "swap"}
+    identity = {"retrieval", "encoder", "attacked", "change_detection", "distance", "verification", "identities"}
+    identity |= {"recovery", "swap", "pairs"}
     rest = {"temporal", "attributes", "picture", "detection", "distribution", "quality"}
     assert set(measures) == identity | rest
 
@@ -71,11 +72,12 @@ def test_what_does_not_apply_gives_nothing(measures, cells):
         return {name for name, measure in measures.items() if not measure(cells[kind])}
 
     compares = {"distance", "picture", "distribution", "identities", "recovery"}
-    assert empty("real") == compares | {"attacked", "encoder", "swap"}
-    assert empty("filter") == {"attacked", "encoder", "swap"}
-    assert empty("generator with clips") == {"attacked", "swap"}
+    attacked = {"attacked", "change_detection"}
+    assert empty("real") == compares | attacked | {"encoder", "swap"}
+    assert empty("filter") == attacked | {"encoder", "swap"}
+    assert empty("generator with clips") == attacked | {"swap"}
     assert empty("defended and attacked") == {"retrieval", "encoder", "swap", "recovery"}
-    assert empty("swap") == {"attacked"}
+    assert empty("swap") == attacked
 
 
 def test_missing_weights_are_named(measures, cells):

@@ -19,6 +19,7 @@ from anon.evaluation.document import (
     Table,
 )
 from anon.evaluation.figures import Figure
+from tests.evaluation.described import METRICS
 
 HOSTILE = "<script>alert(1)</script>"
 TRAIN = "not trained: python train.py experiment=simswap policy=itm"
@@ -84,12 +85,12 @@ def document(pictures: bool = True) -> Document:
     own = [place for place, line in enumerate(lines) if line.attack == "none" and line.dial is None]
     swept = [place for place, line in enumerate(lines) if line.attack == "none" and line.dial is not None]
     columns = (
-        Column("ID", "ID", "lower"),
-        Column("negID", "¬ID", "lower"),
-        Column("ID", "RA", "lower", attack="reconstruction"),
-        Column("M_tc_mu", "M_tc mu", "lower"),
-        Column("ssim", "SSIM", "higher"),
-        Column("pose_error", "pose, °", "lower"),
+        Column("ID", "ID"),
+        Column("negID", "¬ID"),
+        Column("ID", "RA", attack="reconstruction"),
+        Column("M_tc_mu", "M_tc mu"),
+        Column("ssim", "SSIM"),
+        Column("pose_error", "pose, °"),
     )
     tables = (
         Table("table1", "Table 1: who is found again", columns, tuple(own), published="fiva_table1"),
@@ -97,11 +98,11 @@ def document(pictures: bool = True) -> Document:
             "dial",
             "Classic filters over their dial",
             (
-                Column("ID", "ID", "lower"),
-                Column("ID", "after Wiener", "lower", attack="wiener"),
-                Column("detected", "detected", "higher"),
-                Column("ssim", "SSIM", "higher"),
-                Column("pose_error", "pose, °", "lower"),
+                Column("ID", "ID"),
+                Column("ID", "after Wiener", attack="wiener"),
+                Column("detected", "detected"),
+                Column("ssim", "SSIM"),
+                Column("pose_error", "pose, °"),
             ),
             tuple(swept),
             dial="block side or sigma, pixels",
@@ -109,7 +110,7 @@ def document(pictures: bool = True) -> Document:
         Table(
             "kept",
             "What is kept: attributes & picture",
-            (Column("pose_error", "pose, °", "lower"), Column("age_kept", "age", "higher"), Column("psnr", "PSNR")),
+            (Column("pose_error", "pose, °"), Column("age_kept", "age"), Column("psnr", "PSNR")),
             tuple(place for place in own if lines[place].data == "faces"),
             about="Against the renderer's truth; `python -m anon.evaluation.report` explains nothing here.",
         ),
@@ -140,6 +141,7 @@ def document(pictures: bool = True) -> Document:
             "faces": People("faces", "evaluation", clips=256, synthetic=True, **people),
             "lfw": People("lfw", "evaluation", clips=0, synthetic=False, **people),
         },
+        metrics=METRICS,
         differences=(
             Difference("table1", "ID", grid[1], grid[3], Figure(-0.003, -0.006, -0.001)),
             Difference("table1", "ssim", grid[1], grid[3], Figure(0.014, 0.002, 0.026)),

@@ -10,11 +10,13 @@ import torch
 
 from anon.evaluation.document import Column, Curve, Document, Line, People, Table
 from anon.evaluation.figures import Figure
+from anon.evaluation.metric_info import MetricInfo, share
 from anon.evaluation.report.curves import distributions, errors, temporal
 from anon.evaluation.report.drawing import Plot, styles
 from anon.evaluation.report.privacy import keeps, leaks, points
 from anon.evaluation.report.sweep import sweeps, swept
 from anon.evaluation.report.tradeoff import front, tradeoffs
+from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import document
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -35,13 +37,13 @@ def test_the_front_is_what_no_other_beats() -> None:
         for j in range(40)
         if x[j] <= x[i] and y[j] >= y[i] and (x[j] < x[i] or y[j] > y[i])
     }  # fmt: skip
-    assert set(front(x, y, "higher")) == set(range(40)) - beaten
-    assert set(front(x, [-value for value in y], "lower")) == set(range(40)) - beaten
+    assert set(front(x, y, higher_is_better=True)) == set(range(40)) - beaten
+    assert set(front(x, [-value for value in y], higher_is_better=False)) == set(range(40)) - beaten
 
 
 def test_a_point_is_as_private_as_against_its_worst_adversary() -> None:
     made = document()
-    found = {made.lines[point.line].label: point for point in points(made, made.tables[0], leaks(made.tables[0]))}
+    found = {made.lines[point.line].label: point for point in points(made, made.tables[0], leaks(made, made.tables[0]))}
     assert found["FIVA + ITM"].value == 0.947 and found["FIVA + ITM"].bound == pytest.approx(0.959)  # RA, not ID's .003
     assert found["Real"].value == 0.986  # ID, above RA's .867
     assert found["Pixelate"].value == 0.112 and found["Pixelate"].unknown == ("RA",)
@@ -54,15 +56,35 @@ def test_lines_of_attacks_are_adversaries_of_the_same_point() -> None:
         Line("d", "A", metrics={"ID": Figure(0.1, 0.0, 0.2), "ssim": Figure(0.9)}),
         Line("d", "A", attack="parrot", metrics={"ID": Figure(0.3, 0.2, 0.4)}),
     )
-    table = Table("t", "T", (Column("ID", "ID", "lower"), Column("ssim", "SSIM", "higher")), (0, 1))
-    (point,) = points(Document("d", 0, lines, (table,), {}, {}), table, leaks(table))
+    table = Table("t", "T", (Column("ID", "ID"), Column("ssim", "SSIM")), (0, 1))
+    made = Document("d", 0, lines, (table,), {}, {}, METRICS)
+    (point,) = points(made, table, leaks(made, table))
     assert (point.line, point.value, point.bound) == (0, 0.3, 0.4)
 
 
 def test_identity_figures_are_no_utility() -> None:
     names = ("ID", "RA_rank1", "TAR", "target_distance", "deidentified", "ssim", "pose_error", "FID", "M_tc_mu")
-    columns = tuple(Column(name, name, "lower") for name in names)
-    assert [column.metric for column in keeps(Table("t", "T", columns, ()))] == ["ssim", "pose_error", "FID", "M_tc_mu"]
+    table = Table("t", "T", tuple(map(Column, names)), ())
+    made = Document("d", 0, (), (table,), {}, {}, METRICS)
+    assert [column.metric for column in keeps(made, table)] == ["ssim", "pose_error", "FID", "M_tc_mu"]
+
+
+def test_kinds_are_the_metrics_own() -> None:
+    """Names say nothing: of one's own metrics, whatever they are called, the description decides."""
+    metrics = {
+        "ID_like": share("a", "utility", True),
+        "swap_smile": share("b", "quality", False),
+        "look": share("c", "utility", None),
+        "seconds": MetricInfo("d", "cost", False, "s"),
+        "beauty": share("e", "privacy", False, identifies=True),
+        "ID": share("f", "privacy", True, identifies=True),  # a swap's: the more the better
+    }
+    table = Table("t", "T", tuple(map(Column, metrics)), ())
+    made = Document("d", 0, (), (table,), {}, {}, metrics)
+    assert [column.metric for column in keeps(made, table)] == ["ID_like", "swap_smile"]
+    assert [column.metric for column in leaks(made, table)] == ["beauty"]
+    assert list(map(made.heading, table.columns)) == ["a ↑", "b ↓", "c", "d s ↓", "e ↓", "f ↑"]
+    assert made.heading(Column("seconds", "time")) == "time ↓"
 
 
 def test_tradeoffs_name_their_points_and_the_front() -> None:
@@ -89,14 +111,14 @@ def test_inputs_are_compared_apart() -> None:
         for given in ("jpeg", "yaw30")
         for name in "AB"
     )
-    columns = (Column("ID", "ID", "lower"), Column("pose_error", "pose", "lower"), Column("ssim", "SSIM", "higher"))
-    made = Document("d", 0, lines, (Table("t", "T", columns, (0, 1, 2, 3)),), {}, {})
+    columns = (Column("ID", "ID"), Column("pose_error", "pose"), Column("ssim", "SSIM"))
+    made = Document("d", 0, lines, (Table("t", "T", columns, (0, 1, 2, 3)),), {}, {}, METRICS)
     plots = tradeoffs(made, made.tables[0])
     assert [plot.title for plot in plots] == [f"SSIM against privacy (ID), {given}" for given in ("jpeg", "yaw30")]
 
 
 def test_a_setting_that_an_adversary_was_not_tried_on_is_not_called_private() -> None:
-    columns = (Column("ID", "ID", "lower"), Column("RA", "RA", "lower", attack="x"))
+    columns = (Column("ID", "ID"), Column("RA", "RA", attack="x"))
     lines = (
         Line("d", "A", dial=1.0, metrics={"ID": Figure(0.9)}),
         Line("d", "A", dial=2.0, metrics={"ID": Figure(0.01)}),
@@ -105,20 +127,20 @@ def test_a_setting_that_an_adversary_was_not_tried_on_is_not_called_private() ->
         Line("d", "A", dial=3.0, attack="x", metrics={"RA": Figure(0.02)}),
     )
     table = Table("t", "T", columns, (0, 1, 2), dial="px")
-    (one,) = swept(Document("d", 0, lines, (table,), {}, {}), table)
+    (one,) = swept(Document("d", 0, lines, (table,), {}, {}, METRICS), table)
     assert one.private == (False, False, True)
 
 
 def test_sweeps_compare_over_adversaries_whom_all_have_met() -> None:
     """Kind: a worst case over unequal sets. A met an attack (.9) and B did not: both stand at their ID."""
-    columns = (Column("ID", "ID", "lower"), Column("RA", "RA", "lower", attack="x"), Column("ssim", "SSIM", "higher"))
+    columns = (Column("ID", "ID"), Column("RA", "RA", attack="x"), Column("ssim", "SSIM"))
     rest = {"ssim": Figure(0.5)}
     lines = tuple(
         Line("d", name, dial=dial, metrics={"ID": Figure(0.1 * dial), **rest}) for name in "AB" for dial in (2.0, 1.0)
     )
     lines += tuple(Line("d", "A", dial=dial, attack="x", metrics={"RA": Figure(0.9)}) for dial in (2.0, 1.0))
     table = Table("t", "T", columns, (0, 1, 2, 3), dial="px")
-    document = Document("d", 0, lines, (table,), {}, {})
+    document = Document("d", 0, lines, (table,), {}, {}, METRICS)
     for one in swept(document, table):
         assert [point.value for point in one.points] == [0.2, 0.1]
         assert one.private == (False, False)  # by the attack, or because nobody tried it
@@ -130,8 +152,8 @@ def test_many_points_have_numbers() -> None:
         Line("d", f"method {i}", metrics={"ID": Figure(i / 20, 0.0, 1.0), "ssim": Figure(0.5 + i / 40)})
         for i in range(16)
     )
-    table = Table("t", "T", (Column("ID", "ID", "lower"), Column("ssim", "SSIM", "higher")), tuple(range(16)))
-    (plot,) = tradeoffs(Document("d", 0, lines, (table,), {}, {}), table)
+    table = Table("t", "T", (Column("ID", "ID"), Column("ssim", "SSIM")), tuple(range(16)))
+    (plot,) = tradeoffs(Document("d", 0, lines, (table,), {}, {}, METRICS), table)
     words = text(plot)
     assert all(f" {place + 1} method {place}" in f" {words}" for place in range(16))
     assert words.count("method") == 16  # in the legend only
@@ -147,12 +169,12 @@ def sweep(
     table = Table(
         "t",
         "T",
-        (Column("ID", "ID", "lower"), Column("detected", "found", "higher")),
+        (Column("ID", "ID"), Column("detected", "found")),
         tuple(range(len(lines))),
         dial="px",
     )
     people = People("d", "evaluation", 10, 10, gallery, 0, 90, True)
-    return Document("d", 0, lines, (table,), {}, {"d": people})
+    return Document("d", 0, lines, (table,), {}, {"d": people}, METRICS)
 
 
 def test_the_useful_range_by_hand() -> None:
@@ -191,7 +213,7 @@ def test_sweeps_of_one_dial_and_of_several() -> None:
 def test_curves_are_split_by_attack_and_count_with_the_unchanged_in_each() -> None:
     lines = [Line("d", "Real"), *(Line("d", f"m{i}") for i in range(9)), Line("d", "m0", attack="parrot")]
     curves = [Curve("errors", line.label, place, (0.0, 0.1, 1.0), (1.0, 0.5, 0.0)) for place, line in enumerate(lines)]
-    made = Document("d", 0, tuple(lines), (), {}, {}, curves=tuple(curves))
+    made = Document("d", 0, tuple(lines), (), {}, {}, METRICS, curves=tuple(curves))
     plots = errors(made)
     assert [plot.title for plot in plots] == [
         *("ROC (1)", "DET (1)", "ROC (2)", "DET (2)"),
@@ -213,6 +235,6 @@ def test_all_plots_of_a_document_are_well_formed() -> None:
 
 def test_every_method_has_a_look_of_its_own() -> None:
     lines = [Line("d", f"m{i}", policy) for i in range(12) for policy in ("none", "itm", "sampling")]
-    looks = styles(Document("d", 0, tuple(lines), (), {}, {}))
+    looks = styles(Document("d", 0, tuple(lines), (), {}, {}, METRICS))
     assert len(set(looks.values())) == len(lines)
     assert len({looks[f"m0{policy}"].colour for policy in ("", " + ITM", " + Sampling")}) == 1

@@ -141,7 +141,7 @@ def test_a_figure_that_is_not_finite_is_none(tmp_path: Path) -> None:
     first = [path.read_bytes() for path in report.write(made, tmp_path)]
     assert [path.read_bytes() for path in report.write(read(tmp_path), tmp_path)] == first
     rows = first[1].decode().splitlines()
-    assert "faces,evaluation,FIVA,none,none,none,clean,,ssim,,,,0,not finite" in rows
+    assert "faces,evaluation,FIVA,none,none,none,clean,,ssim,,,,0,not finite,SSIM,,quality,True" in rows
 
 
 def test_an_empty_document_has_a_report(tmp_path: Path) -> None:

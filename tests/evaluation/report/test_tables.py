@@ -18,6 +18,7 @@ from anon.evaluation.figures import Figure
 from anon.evaluation.report.latex import latex
 from anon.evaluation.report.plain import comma_separated, markdown, wandb_tables
 from anon.evaluation.report.sheet import Row, sheet
+from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import HOSTILE, TRAIN, document
 
 
@@ -29,7 +30,7 @@ def cells(text: str, label: str) -> list[str]:
 
 def small(*lines: Line, columns: tuple[Column, ...], published: str | None = None) -> list[Row]:
     table = Table("t", "T", columns, tuple(range(len(lines))), published)
-    return list(sheet(Document("d", 0, lines, (table,), {}, {}), table).rows)
+    return list(sheet(Document("d", 0, lines, (table,), {}, {}, METRICS), table).rows)
 
 
 def test_a_row_has_its_figures_the_attacked_one_and_the_best_in_bold() -> None:
@@ -56,12 +57,12 @@ def test_the_paper_stands_under_ours_and_its_other_methods_last() -> None:
 
 def test_papers_units_names_and_defenses() -> None:
     swap = Line("faces", "SimSwap", "source", metrics={"swap_ID": Figure(0.5), "pose_error": Figure(3.0)})
-    columns = (Column("swap_ID", "ID", "higher"), Column("pose_error", "pose", "lower"), Column("RA", "RA", attack="x"))
+    columns = (Column("swap_ID", "ID"), Column("pose_error", "pose"), Column("RA", "RA", attack="x"))
     _, paper, *_ = small(swap, columns=columns, published="fiva_table4")
     assert [cell.value for cell in paper.cells] == [".928", "1.530", "-"]
 
     defended = [Line("faces", "FIVA", "itm", defense=name) for name in ("none", "fgsm")]
-    attacked = (Column("RA", "RA", "lower", attack="reconstruction"),)
+    attacked = (Column("RA", "RA", attack="reconstruction"),)
     rows = small(*defended, columns=attacked, published="fiva_table3")
     assert [(row.kind, row.cells[0].value) for row in rows[:4]] == [
         ("ours", "-"),
@@ -81,9 +82,9 @@ def test_best_is_by_input_and_by_what_is_printed() -> None:
         Line("d", "A", input="jpeg", metrics={"ID": Figure(0.5)}),
         Line("d", "B", input="jpeg", metrics={"ID": Figure(0.4)}),
     ]
-    rows = small(*lines, columns=(Column("ID", "ID", "lower"),))
+    rows = small(*lines, columns=(Column("ID", "ID"),))
     assert [row.cells[0].best for row in rows] == [True, True, False, False, True]
-    alone = small(lines[0], lines[1], columns=(Column("ID", "ID", "lower"),))
+    alone = small(lines[0], lines[1], columns=(Column("ID", "ID"),))
     assert not any(row.cells[0].best for row in alone)  # both print .100
 
 
@@ -93,9 +94,9 @@ def test_differences_of_attacked_columns_mark_their_cell() -> None:
         for name in "AB"
         for attack in ("none", "parrot")
     )
-    table = Table("t", "T", (Column("ID", "ID", "lower"), Column("RA", "parrot", "lower", attack="parrot")), (0, 2))
+    table = Table("t", "T", (Column("ID", "ID"), Column("RA", "parrot", attack="parrot")), (0, 2))
     part = Difference("t", "RA (parrot)", 2, 0, Figure(-0.2, -0.3, -0.1))
-    made = Document("d", 0, lines, (table,), {}, {}, differences=(part,))
+    made = Document("d", 0, lines, (table,), {}, {}, METRICS, differences=(part,))
     assert [[cell.differs for cell in row.cells] for row in sheet(made, table).rows] == [[False] * 2, [False, True]]
     assert "| B | parrot | A     | -.200 [-.300, -.100] | yes          |" in markdown(made)
     unsure = replace(part, figure=Figure(-0.2, -0.3, 0.1))
@@ -115,7 +116,7 @@ def test_markdown_takes_names_as_text() -> None:
     assert r"\<script\>alert(1)\</script\>" in text and "<script" not in text.replace(r"\<script", "")
     line = Line("d", "a|b\n*c* _d_ e_f", metrics={"ID": Figure(0.5)})
     table = Table("t", "T", (Column("ID", "ID"),), (0,))
-    row = markdown(Document("d", 0, (line,), (table,), {}, {})).splitlines()[6]
+    row = markdown(Document("d", 0, (line,), (table,), {}, {}, METRICS)).splitlines()[6]
     assert row == r"| a\|b \*c\* \_d\_ e_f | .500 |"
 
 
@@ -124,7 +125,10 @@ def test_csv_has_a_line_for_each_figure_and_each_reason() -> None:
     rows = list(csv.DictReader(io.StringIO(comma_separated(made))))
     assert len(rows) == sum(len(line.metrics) or 1 for line in made.lines)
     head = comma_separated(made).splitlines()[0]
-    assert head == "data,split,method,policy,defense,attack,input,dial,metric,value,low,high,n,reason"
+    assert (
+        head == "data,split,method,policy,defense,attack,input,dial,metric,value,low,high,n,reason,"
+        "title,unit,kind,higher_is_better"
+    )
     found = next(
         row for row in rows if (row["method"], row["attack"], row["policy"]) == ("FIVA", "reconstruction", "itm")
     )

@@ -1,0 +1,99 @@
+"""Does an attack give changed faces away? (FIVA, section 3.6, figure 5)
+
+A reconstruction network R has learned to change what its anonymizer made and leaves a genuine face nearly as it is, so
+the judge's distance between a face x and R(x) is small for genuine faces,
+
+    d(x) = 1 - cos(judge(x), judge(R(x)))        x is called changed where d(x) >= threshold
+
+    detection_AUC, detection_EER              genuine against changed probes of the same people (.5: blind)
+    flagged_genuine, flagged_changed          shares that are called changed
+    moved_genuine, moved_changed              medians of d
+
+Genuine probes are behind the same defense as changed ones. Plots: the densities of d with the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+
+from anon.evaluation.document import Curve, Histogram
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import PUBLISHED, SEEN, Cell
+from anon.evaluation.harness.suite import NONE
+from anon.evaluation.measures.histograms import densities
+from anon.evaluation.measures.intervals import columns, resampled
+from anon.evaluation.metric_info import MetricInfo, share
+from anon.identity.verification import distance
+from anon.metrics.detection import THRESHOLD, equal_error, flagged, resampled_detection, resampled_median, roc_auc
+
+
+class ChangeDetection:
+    """The measure.
+
+    Args:
+        threshold: of the detector, cosine distance; the paper's is 0.6.
+        bins: of the histogram.
+    """
+
+    # Whether changed faces shall be known as such is not the anonymizer's to say, so neither way is better.
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "detection_AUC": share("AUC of the detector", "privacy", None),
+        "detection_EER": share("EER of the detector", "privacy", None),
+        "flagged_genuine": share("genuine faces called changed", "privacy", None),
+        "flagged_changed": share("changed faces called changed", "privacy", None),
+        "moved_genuine": MetricInfo("median distance of genuine faces", "privacy", low=0.0, high=2.0),
+        "moved_changed": MetricInfo("median distance of changed faces", "privacy", low=0.0, high=2.0),
+    }
+
+    def __init__(self, threshold: float = THRESHOLD, bins: int = 40) -> None:
+        self.threshold, self.bins = threshold, bins
+
+    def __call__(self, cell: Cell) -> dict[str, Figure]:
+        """The figures; none of unchanged faces, and none without an attack that recovers pictures."""
+        if cell.one.attack == NONE or cell.unchanged:
+            return {}
+        both = _moved(cell.of_unchanged()), _moved(cell)
+        if both[0] is None or both[1] is None:
+            absent = Figure.absent("n/a (the attack recovers no picture)")
+            return dict.fromkeys(("detection_AUC", "detection_EER"), absent)
+        return self._figures(cell, both[0], both[1])
+
+    def _figures(self, cell: Cell, genuine: Tensor, changed: Tensor) -> dict[str, Figure]:
+        weights, place = cell.bootstrap.weights, columns(cell.bootstrap, cell.labels)
+        draws = resampled_detection(genuine, changed, place, place, weights)
+        both = cell.labels.repeat(2)
+        figures = {
+            "detection_AUC": resampled(roc_auc(genuine, changed), draws.auc, both, share=True),
+            "detection_EER": resampled(equal_error(genuine, changed), draws.eer, both, share=True),
+        }
+        for what, values in (("genuine", genuine), ("changed", changed)):
+            medians = resampled_median(values, place, weights)
+            figures[f"flagged_{what}"] = cell.mean(flagged(values, self.threshold).double(), share=True)
+            figures[f"moved_{what}"] = resampled(float(values.median()), medians, cell.labels)
+        return figures
+
+    def plots(self, cell: Cell, label: str, line: int) -> list[Curve | Histogram]:
+        """Densities of genuine and changed faces' distances."""
+        if cell.one.attack == NONE or cell.unchanged:
+            return []
+        both = {"genuine": _moved(cell.of_unchanged()), "changed": _moved(cell)}
+        if any(values is None for values in both.values()):
+            return []
+        edges, shares = densities({name: values for name, values in both.items() if values is not None}, self.bins)
+        what = "cosine distance between a face and its reconstruction"
+        return [Histogram(label, line, edges, shares, self.threshold, what, "genuine")]
+
+
+def _moved(cell: Cell) -> Tensor | None:
+    """Cosine distance (R,) between the published faces and their reconstructions, exactly 0 where these are equal.
+
+    Of unit vectors 1 - a·b = |a - b|² / 2, and rounding would otherwise decide between faces that R leaves alone.
+    """
+    view, judge = cell.view(SEEN), cell.bench.judge
+    if view.pictures.kind != "attacked":
+        return None
+    recovered = cell.bench.z(view.pictures, judge)[view.places]  # not the adversary's embedding
+    return distance(cell.z(PUBLISHED), recovered, "euclidean").square() / 2

@@ -1,0 +1,117 @@
+"""What a metric says of itself: title, unit, direction, kind and range, once, beside the measure that gives it.
+
+Tables, plots, reports and comparisons read it from the document (:mod:`anon.evaluation.document`); nothing is guessed
+from a metric's name. Directions are from the side of who anonymizes: that a person is found again is bad.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from anon.errors import UserError
+
+Kind = Literal["privacy", "utility", "quality", "cost"]
+
+ARROWS = {True: " ↑", False: " ↓", None: ""}  # by ``higher_is_better``, as they stand behind a title
+_PLACEHOLDER = re.compile(r"<\w+>")
+FORM = "MetricInfo('<title>', '<privacy, utility, quality or cost>', higher_is_better=<True, False or None>)"
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A metric's description.
+
+    Args:
+        title: as tables head it, without unit and arrow; no two metrics of this package share one.
+        kind: ``privacy`` (who is seen), ``utility`` (what stays of the face), ``quality`` (how the picture looks),
+            ``cost`` (what it takes: time, memory). None: unknown, as of some metrics in older results.
+        higher_is_better: torchmetrics' word; None: neither way is better by itself.
+        unit: such as ``°``, ``px``, ``dB``, ``years``; empty for shares and other plain numbers.
+        low, high: the values lie between them; None: open.
+        identifies: a share of the probes that somebody names rightly at a threshold of his own (open-set
+            identification): the privacy of the trade-off plots is the largest of these.
+    """
+
+    title: str
+    kind: Kind | None
+    higher_is_better: bool | None = None
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    identifies: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Title and unit.
+
+        >>> MetricInfo("pose error", "utility", higher_is_better=False, unit="°").heading
+        'pose error °'
+        """
+        return f"{self.title} {self.unit}".rstrip()
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better, as it stands behind a heading."""
+        return ARROWS[self.higher_is_better]
+
+
+def share(title: str, kind: Kind, higher_is_better: bool | None, identifies: bool = False) -> MetricInfo:
+    """Of a share of faces, people or pairs, in [0, 1]."""
+    return MetricInfo(title, kind, higher_is_better, low=0.0, high=1.0, identifies=identifies)
+
+
+def info_of(metrics: Mapping[str, MetricInfo], name: str) -> MetricInfo | None:
+    """The description of a figure; None where there is none.
+
+    A name and its title may hold one part in angle brackets that only the run knows, such as a detector's name.
+
+    >>> info_of({"detected_<detector>": share("detected by <detector>", "utility", True)}, "detected_yunet").title
+    'detected by yunet'
+    """
+    if name in metrics:
+        return metrics[name]
+    for pattern, info in metrics.items():
+        place = _PLACEHOLDER.search(pattern)
+        if place is None:
+            continue
+        before, after = pattern[: place.start()], pattern[place.end() :]
+        part = name[len(before) : len(name) - len(after)]
+        if part and name == f"{before}{part}{after}":
+            return replace(info, title=info.title.replace(place[0], part))
+    return None
+
+
+def metrics_of(measure: object, who: str) -> Mapping[str, MetricInfo]:
+    """The descriptions that a measure brings as its attribute ``metrics``.
+
+    Args:
+        who: of whom the sentence speaks, such as ``protocol.measures.mine``.
+
+    Raises:
+        UserError: it has none, or something else stands there.
+    """
+    found = getattr(measure, "metrics", None)
+    if (
+        not isinstance(found, Mapping)
+        or not found
+        or not all(isinstance(name, str) and isinstance(info, MetricInfo) for name, info in found.items())
+    ):
+        raise UserError(
+            f"{who} does not describe its figures; give it metrics = {{'<figure>': {FORM}}}, "
+            "from anon.evaluation.metric_info."
+        )
+    return found
+
+
+def check_described(figures: Iterable[str], metrics: Mapping[str, MetricInfo], who: str) -> None:
+    """See that a measure describes what it gives.
+
+    Raises:
+        UserError: not this figure.
+    """
+    for name in figures:
+        if info_of(metrics, name) is None:
+            raise UserError(f"{who} gives '{name}', which its metrics do not describe; add '{name}': {FORM}.")

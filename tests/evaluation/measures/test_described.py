@@ -1,0 +1,226 @@
+"""Every measure describes the figures that it gives, all of them and no others; which way each is better, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from anon.errors import UserError
+from anon.evaluation.document import Column
+from anon.evaluation.figures import Figure
+from anon.evaluation.harness.cell import Cell
+from anon.evaluation.harness.described import descriptions, of_all
+from anon.evaluation.harness.suite import Combination, Plan
+from anon.evaluation.measures.pairs import Pairs
+from anon.evaluation.metric_info import MetricInfo, check_described, info_of, metrics_of, share
+from anon.evaluation.schema_2 import MEASURES
+from anon.faces.detection.contract import Detections
+from tests.evaluation.described import METRICS
+from tests.evaluation.harness.test_run import attacks, evaluate  # noqa: F401
+from tests.evaluation.harness.tiny_bench import bench, settings
+from tests.evaluation.measures.test_all import CELLS, FILES
+
+HERE = "tests.evaluation.measures.test_described"
+
+
+class Middle:
+    """Finds the same box in every frame."""
+
+    name, has_points = "middle", False
+
+    def detect_batch(self, frames):
+        return [self.detect(frame) for frame in frames]
+
+    def detect(self, frame):
+        return Detections(torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.full((1, 5, 2), torch.nan), torch.ones(1))
+
+
+class Swapped(torch.nn.Module):
+    """Reversible: the key says nothing, and everything comes back."""
+
+    def forward(self, images, *, key=None):
+        return images.flip(-1)
+
+    def recover(self, images, key):
+        return images.flip(-1)
+
+
+SAMPLING = {"_target_": "anon.identity.policies.AnchorSampling", "_partial_": True, "m": 0.5, "mirrored": None}
+MORE = {
+    "reversible": {"method": "reversible"},
+    "sampling": {"method": "other", "policy": "sampling"},
+}
+
+
+def _of(name):
+    """Its configuration."""
+    (file,) = (file for file in FILES if file.stem == name)
+    return OmegaConf.create({"metrics": {"lpips": None}, "m": OmegaConf.load(file)}).m
+
+
+@pytest.fixture(scope="module")
+def given():
+    """By measure: its descriptions, and its figures on every kind of cell, with and without a detector."""
+    methods = settings()["methods"] | {
+        "reversible": {"title": "Reversible", "anonymizer": {"_target_": f"{HERE}.Swapped"}}
+    }
+    policies = settings()["policies"] | {"sampling": SAMPLING}
+    made, seeing = (bench(methods=methods, policies=policies) for _ in range(2))
+    seeing.tools = seeing.tools._replace(detectors={"middle": Middle()}, detector_keys={"middle": "middle"})
+    cells = [Cell(one, Combination(data="default", **what)) for one in (made, seeing) for what in CELLS.values()]
+    cells += [Cell(made, Combination(data="default", **what)) for what in MORE.values()]
+    measures = {file.stem: instantiate(_of(file.stem)) for file in FILES}
+    return {name: (measure.metrics, [measure(cell) for cell in cells]) for name, measure in measures.items()}
+
+
+@pytest.mark.parametrize("name", [file.stem for file in FILES])
+def test_what_is_described_is_what_is_given(given, name):
+    """Both ways: no figure without its description, and no description without a figure."""
+    metrics, found = given[name]
+    names = {figure for figures in found for figure in figures}
+    assert {figure for figure in names if info_of(metrics, figure) is None} == set()
+    used = {pattern for pattern in metrics for figure in names if info_of({pattern: metrics[pattern]}, figure)}
+    assert used == set(metrics)
+
+
+@pytest.mark.parametrize("name", [file.stem for file in FILES])
+def test_ranges_hold(given, name):
+    metrics, found = given[name]
+    for figures in found:
+        for metric, figure in figures.items():
+            info = info_of(metrics, metric)
+            for value in (figure.value, figure.low, figure.high):
+                assert value is None or info.low is None or value >= info.low - 1e-5, (metric, value)
+                assert value is None or info.high is None or value <= info.high + 1e-5, (metric, value)
+
+
+def test_older_results_know_every_shipped_measure():
+    """All but that of pairs, which came with schema 3."""
+    assert {type(instantiate(_of(file.stem))) for file in FILES} == {*MEASURES, Pairs}
+
+
+LOWER = "ID negID RA ID_rank1 RA_rank5 ID_<encoder> MRR TAR ssim_recovered shared_identity several_identities"
+LOWER += " extreme_anchor defense_feature_distance TPR TPR_own ID_pairs accuracy VAL"
+LOWER += " M_tc_mu M_tc_sigma identity_invariance pose pose_error gaze_ratio landmarks_error shape_distance age_error"
+LOWER += " action_units_rmse difference lpips FID FID_judge KID_judge niqe confidence_drop box_distance_<detector>"
+LOWER += " swap_ID_target cosine_target C_swapped_swapped mean_l2_source_changed area_cosine_stranger_to_source"
+LOWER += " recovery_right_mae recovery_wrong_verified recovery_changed_match swap_expression_t2c"
+HIGHER = "EER deidentified target_distance l1 ssim psnr defense_ssim detected detected_<detector> age_agreement"
+HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_original mean_cosine_target_changed"
+HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
+NEITHER = "detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"
+NEITHER += " FPR VAL_FAR achieved_cosine C_original_original C_swapped_original_std area_l2_midway recovery_wrong_ssim"
+
+
+def test_directions_are_the_anonymizers():
+    ways = {name: info.higher_is_better for name, info in METRICS.items()}
+    for names, way in ((LOWER, False), (HIGHER, True), (NEITHER, None)):
+        assert {name: ways[name] for name in names.split()} == dict.fromkeys(names.split(), way)
+    identifies = {name for name, info in METRICS.items() if info.identifies}
+    assert identifies == {"ID", "negID", "RA", "ID_per_image", "ID_pairs"}
+    assert {METRICS[name].kind for name in ("TAR", "deidentified", "swap_ID", "MRR", "C_swapped_original")} == {
+        "privacy"
+    }
+    assert {METRICS[name].kind for name in ("pose_error", "detected", "M_tc_mu", "shape_distance")} == {"utility"}
+    assert {METRICS[name].kind for name in ("ssim", "FID", "niqe", "defense_ssim")} == {"quality"}
+    assert [METRICS[name].unit for name in ("pose_error", "gaze", "gaze_ratio", "landmarks", "psnr", "ID")] == [
+        *("°", "°", "", "px", "dB", "")
+    ]
+
+
+def test_titles_are_unlike():
+    titles = [info.title for info in METRICS.values()]
+    assert len(titles) == len(set(titles))
+
+
+def test_a_name_that_only_the_run_knows():
+    metrics = {"a_<x>_b": share("a by <x>", "utility", True), "a_1_b": share("own", "cost", None)}
+    assert info_of(metrics, "a_yunet_2_b") == share("a by yunet_2", "utility", True)
+    assert info_of(metrics, "a_1_b").title == "own"
+    assert info_of(metrics, "a__b") is info_of(metrics, "a_b") is info_of(metrics, "xa_1_b") is None
+
+
+class Undescribed:
+    """Gives ``brightness``, and says nothing or something else of itself."""
+
+    def __init__(self, metrics=None) -> None:
+        if metrics is not None:
+            self.metrics = {name: MetricInfo(name, "quality") for name in metrics}
+
+    def __call__(self, cell):
+        return {"brightness": Figure(0.5, n=1)}
+
+
+def plain(cell):
+    return {"brightness": Figure(0.5, n=1)}
+
+
+def small(tmp_path, *words):
+    grid = "protocol.tables.table1.grid=[{methods: [real]}]"
+    rest = ("protocol.tables.robustness=null", "protocol.tables.identities=null")
+    return evaluate(tmp_path, grid, "protocol.tables.table1.metrics=[retrieval,mine]", *rest, *words)
+
+
+SAYS = f"{{_target_: {HERE}.Undescribed, metrics: "
+
+
+@pytest.mark.parametrize(
+    ("measure", "told"),
+    [
+        (f"{{_target_: {HERE}.Undescribed}}", r"measures\.mine does not describe its figures; give it metrics = "),
+        (
+            f"{{_target_: {HERE}.plain, _partial_: true}}",
+            r"mine does not describe its figures; .*MetricInfo\('<title>'",
+        ),
+        (f"{SAYS}[light]}}", "columns shows 'brightness', which no measure gives"),
+        (f"{SAYS}[brightness, ID]}}", "measures.retrieval and .* describe 'ID' differently"),
+    ],
+)
+def test_a_measure_that_does_not_describe_itself(tmp_path, measure, told):
+    with pytest.raises(UserError, match=told):
+        small(tmp_path, f"+protocol.measures.mine={measure}", "+protocol.tables.table1.columns.brightness={}")
+
+
+def test_a_figure_that_is_not_described(tmp_path):
+    with pytest.raises(UserError, match=r"protocol\.measures\.mine gives 'brightness', which its metrics do not"):
+        small(tmp_path, f"+protocol.measures.mine={SAYS}[light]}}")
+
+
+def test_columns_are_overridden_by_their_names(tmp_path):
+    """Another column, another title, none; what a measure says of itself is in the document and heads the table."""
+    off = (f"protocol.tables.table1.columns.{name}=null" for name in ("M_tc_mu", "M_tc_sigma", "ssim", "RA"))
+    words = (
+        "+protocol.tables.table1.columns.brightness={}",
+        "+protocol.tables.table1.columns.first={metric: ID_rank1, title: nearest}",
+        "+protocol.tables.table1.columns.negID.title=opposite",
+    )
+    found = small(tmp_path, f"+protocol.measures.mine={SAYS}[brightness]}}", *off, *words)
+    assert found.metrics["brightness"] == MetricInfo("brightness", "quality")
+    (table,) = found.tables
+    columns = (Column("ID"), Column("negID", "opposite"), Column("pose_error"), Column("brightness"))
+    assert table.columns == (*columns, Column("ID_rank1", "nearest"))
+    assert set(found.metrics) == {name for line in found.lines for name in line.metrics} | {"pose_error"}
+    head = (tmp_path / "table.md").read_text().splitlines()
+    row = next(line for line in head if "opposite" in line)
+    cells = ["", "ID ↓", "opposite ↓", "pose error ° ↓", "brightness", "nearest ↓"]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == cells
+
+
+def test_a_column_of_a_near_name():
+    plan, attributes = Plan("t", "T", "", None, (), ("m",), (Column("poses"),)), instantiate(_of("attributes"))
+    with pytest.raises(UserError, match=r"t\.columns shows 'poses', which no measure gives; did you mean 'pose'"):
+        descriptions({"m": attributes}, [plan], dict)
+    plan = replace(plan, columns=(Column("pose_error", "p", "parrot"), Column("ssim")))
+    known = descriptions({"m": attributes}, [plan], lambda: {"picture": instantiate(_of("picture"))})
+    assert list(of_all(["pose", "odd", "ssim", "pose"], known)) == ["pose", "ssim"]
+
+
+def test_what_is_no_description():
+    for odd in ({}, {"a": 5}, ["a"], {5: MetricInfo("a", None)}):
+        with pytest.raises(UserError, match="the measure does not describe its figures"):
+            metrics_of(type("Odd", (), {"metrics": odd})(), "the measure")
+    check_described(["a", "b_1"], {"a": MetricInfo("a", None), "b_<n>": MetricInfo("b", None)}, "the measure")
