@@ -16,10 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from anon.apps.config import plain_yaml
+from anon.apps.multirun import in_multirun
 from anon.apps.ranks import CONFIG
+from anon.apps.resume import differences
 from anon.apps.runs import JOBS, LAST, requeued, slurm_job
 from anon.apps.started import overrides, start_record, started_at
 from anon.apps.untrusted import read_config
+from anon.commands import shortened
 from anon.errors import UserError
 from anon.plain import MAX_YAML, read_text
 from anon.printable import flat
@@ -82,6 +85,23 @@ def last_run(config: DictConfig, task: str = "train") -> Path:
         f"{data_key(config)[0]} in {_root(config) / task}; train one first: "
         f"python train.py experiment={config.experiment}.{f' ({odd[0]})' if odd else ''}"
     )
+
+
+def same_run(config: DictConfig) -> Path | None:
+    """The run that ``ckpt_path=auto`` continues: the newest of :func:`matching_runs` that has what is given, saved.
+
+    One with the same steps comes before one with fewer, which a multirun leaves alone, for it is another job's.
+    None where a new run is begun; what the newest has otherwise is then told.
+    """
+    runs = [folder for folder in matching_runs(config) if (folder / LAST).is_file()]
+    for longer in (False,) if in_multirun() else (False, True):
+        for folder in runs:
+            if not differences(config, folder, longer):
+                return folder
+    if runs:
+        other = shortened("; ".join(differences(config, runs[0], longer=False)))
+        _tell(f"ckpt_path=auto begins a new run: {runs[0]} has {other}")
+    return None
 
 
 def begun_by_this_job(config: DictConfig) -> Path | None:

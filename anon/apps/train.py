@@ -2,9 +2,10 @@
 
 Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run
 of the same experiment, scale and data, in its folder and with its own configuration but for what the command line gives
-(:mod:`anon.apps.resume`); ``ckpt_path=auto`` does so where there is one to continue, and ends at once where that one is
-finished; ``ckpt_path=<file>`` starts a new folder from that checkpoint. A requeued SLURM job continues the run that it
-began, whatever ``ckpt_path`` is (:mod:`anon.apps.preemption`, docs/slurm.md).
+(:mod:`anon.apps.resume`); ``ckpt_path=auto`` continues the newest that has what the command line gives, ends at once
+where that one is finished, and begins a new run where there is none; ``ckpt_path=<file>`` starts a new folder from that
+checkpoint. A requeued SLURM job continues the run that it began, whatever ``ckpt_path`` is. A signal or Ctrl-C saves
+first (:mod:`anon.apps.preemption`, docs/slurm.md).
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ from anon.apps.door.threads import convolution, crowded
 from anon.apps.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
+from anon.apps.multirun import in_multirun
 from anon.apps.newest import name_newest
 from anon.apps.paper import lacking
-from anon.apps.past import begun_by_this_job, last_run, matching_runs
+from anon.apps.past import begun_by_this_job, last_run, same_run
 from anon.apps.preemption import Preempted, Preemption
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.resume import continued
@@ -161,6 +163,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
         raise explained from error
     _say(f"checkpoint {folder / LAST}")
     _say(f"run folder {folder}")
+    if preemption.caught == signal.SIGINT and in_multirun():  # in the last batch: this run is whole, no other follows
+        raise KeyboardInterrupt
     return monitored(trainer.callback_metrics, config.monitor)
 
 
@@ -169,7 +173,7 @@ def _to_continue(config: DictConfig) -> Path | None:
     if config.ckpt_path == LATEST:
         return last_run(config)
     if config.ckpt_path == AUTO:
-        return next((folder for folder in matching_runs(config) if (folder / LAST).is_file()), None)
+        return same_run(config)
     return None
 
 
@@ -253,7 +257,7 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
         raise
     except SystemExit:
         if trainer.interrupted:  # Lightning turns Ctrl-C into exit code 1
-            raise KeyboardInterrupt from None
+            raise KeyboardInterrupt(_interrupted(trainer)) from None
         raise
     finally:
         finish(trainer.loggers)
@@ -264,6 +268,14 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
             wait_for(launcher.procs)
             if ended:
                 launcher.procs.clear()  # Lightning kills this one as well when it sees one of them dead
+
+
+def _interrupted(trainer: pl.Trainer) -> str:
+    """What came of a training that ended in the middle of a batch."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+    last = Path(trainer.default_root_dir) / LAST
+    rest = f"ckpt_path=last continues from {last}" if last.is_file() else "nothing was saved before"
+    return f"stopped after {batches} batches; the one at hand was not finished, so nothing is saved now; {rest}."
 
 
 def _lost_rank(trainer: pl.Trainer, error: Exception) -> UserError | None:
