@@ -4,7 +4,7 @@ Most protocols are suites of tables (:mod:`anon.evaluation.harness`): table 1 an
 swaps (``protocol=swap``), or every method at once (``experiment=all``), whose checkpoints the methods name. Others
 measure something else, such as pairs of Labeled Faces in the Wild (``protocol=lfw``) or the adversaries of one
 anonymizer (``experiment=ladder``). ``checkpoint=last`` takes the newest run of the same experiment, scale and data;
-``checkpoint=<file>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes with the package. The path of
+``checkpoint=<file or run folder>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes with the package. The path of
 ``results.json`` is the last line.
 """
 
@@ -24,14 +24,14 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from anon.apps.checkpoints import read_checkpoint, restore_generator
+from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
 from anon.apps.config import run_app
 from anon.apps.door.config import check_config
 from anon.apps.failures import unwrapped
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.newest import name_newest
 from anon.apps.past import last_run
-from anon.apps.runs import LAST, commit, run_folder
+from anon.apps.runs import LAST, commit, run_folder, whole_path
 from anon.apps.untrusted import trusting
 from anon.apps.victims import record_of
 from anon.commands import in_utf8
@@ -44,7 +44,7 @@ from anon.evaluation.protocol import Protocol
 from anon.evaluation.report import wandb_tables
 from anon.faces.cache import caching
 from anon.printable import flat
-from anon.weights.files import fingerprint
+from anon.weights.files import SHIPPED, fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
@@ -84,7 +84,9 @@ def _evaluate(config: DictConfig) -> None:
     restores = kind.needs_generator or OmegaConf.select(config, "protocol.methods.checkpoint") is not None
     if restores and config.checkpoint == "last":
         config.checkpoint = str(last_run(config) / LAST)
-    place = Path(config.output).absolute() if config.output else None
+    elif restores and not config.checkpoint.startswith(SHIPPED):
+        config.checkpoint = str(checkpoint_file(config.checkpoint))
+    place = whole_path(config.output) if config.output else None
     with trusting(config.trust):
         name_newest(config, "protocol")
         name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)

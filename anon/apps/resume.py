@@ -218,7 +218,7 @@ def _check_places(own: Any, composed: Any, before: str, where: Path) -> None:
     Raises:
         UserError: a callback, a logger or the trainer has another path.
     """
-    theirs = dict(_leaves(composed))
+    theirs, before = dict(_leaves(composed)), os.path.normpath(before)
     for key, value in _leaves(own):
         if key[0] not in _WRITERS or key[-1] == "_target_" or not isinstance(value, str) or value == theirs.get(key):
             continue

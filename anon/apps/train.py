@@ -1,11 +1,11 @@
 """Train any experiment: ``python train.py experiment=fiva``, or ``python -m anon.apps.train experiment=fiva``.
 
 Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run
-of the same experiment, scale and data, in its folder and with its own configuration but for what the command line gives
-(:mod:`anon.apps.resume`); ``ckpt_path=auto`` continues the newest that has what the command line gives, ends at once
-where that one is finished, and begins a new run where there is none; ``ckpt_path=<file>`` starts a new folder from that
-checkpoint. A requeued SLURM job continues the run that it began, whatever ``ckpt_path`` is. A signal or Ctrl-C saves
-first (:mod:`anon.apps.preemption`, docs/slurm.md).
+of the same experiment and scale, and of the data where they are given, in its folder and with its own configuration but
+for what the command line gives (:mod:`anon.apps.resume`); ``ckpt_path=auto`` continues the newest that has what the
+command line gives, ends at once where that one is finished, and begins a new run where there is none;
+``ckpt_path=<file or run folder>`` starts a new folder from that checkpoint. A requeued SLURM job continues the run that
+it began, whatever ``ckpt_path`` is. A signal or Ctrl-C saves first (:mod:`anon.apps.preemption`, docs/slurm.md).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from anon.apps.checkpoints import CheckpointFiles, check_fits, learned_from, read_checkpoint
+from anon.apps.checkpoints import CheckpointFiles, check_fits, checkpoint_file, learned_from, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
 from anon.apps.door.config import check_config
 from anon.apps.door.threads import convolution, crowded
@@ -114,7 +114,7 @@ def train(config: DictConfig) -> float | list[float] | None:
 
 @unwrapped()
 def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | list[float] | None:
-    checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else Path(config.ckpt_path)
+    checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else checkpoint_file(config.ckpt_path)
     if (config.ckpt_path in (LATEST, AUTO) or requeued()) and (folder / LAST).is_file():
         checkpoint = folder / LAST
     given = before = None
@@ -171,7 +171,7 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
 def _to_continue(config: DictConfig) -> Path | None:
     """The run folder that ``ckpt_path`` speaks of, if it speaks of one."""
     if config.ckpt_path == LATEST:
-        return last_run(config)
+        return last_run(config, own_data=True)
     if config.ckpt_path == AUTO:
         return same_run(config)
     return None

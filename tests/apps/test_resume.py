@@ -301,3 +301,38 @@ def test_last_says_why_there_is_none(tmp_path: Path) -> None:
     config = {"experiment": "x", "scale": "default", "data": {"name": "d"}, "paths": {"runs": str(tmp_path)}}
     with pytest.raises(UserError, match=r"no run of experiment=x .*passed over .*aliases"):
         last_run(OmegaConf.create(config))
+
+
+def test_last_is_the_newest_whatever_its_data(train: Command, tmp_path: Path) -> None:
+    """It looked for a run on the default data alone, and said that there was none."""
+    torch.save(torch.randn(64, 3), tmp_path / "rows")
+    packed = ("+data.root=" + str(tmp_path / "rows"), "data.name=packed")
+    plain = folder_of(train("experiment=tiny"))
+    folder = folder_of(train("experiment=tiny", *packed))
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=8")) == folder
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=9", "data.name=packed")) == folder  # any root
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "data.name=tiny")) == plain
+    told = (f"with scale=default and data=other in {tmp_path / 'runs' / 'train'}; there is: ",)
+    told += (f"experiment=tiny scale=default data=packed data.root={tmp_path / 'rows'} ckpt_path=last; or ",)
+    told += ("experiment=tiny scale=default data=tiny ckpt_path=last; or train one first",)
+    refused(train("experiment=tiny", "ckpt_path=last", "data.name=other"), "".join(told))
+
+
+def test_a_run_folder_as_checkpoint(train: Command, tmp_path: Path) -> None:
+    folder = folder_of(train("experiment=tiny"))
+    again = folder_of(train("experiment=tiny", f"ckpt_path={folder}", "steps=8"))
+    assert again != folder and trained_with(again) == (0, 8, 8)
+    refused(train("experiment=tiny", f"ckpt_path={tmp_path}"), f"the folder {tmp_path} holds no checkpoints/last.ckpt")
+    refused(train("experiment=tiny", "ckpt_path="), "ckpt_path is empty; give last, a checkpoint file or a run folder.")
+
+
+def test_a_folder_of_runs_spelled_with_two_dots(train: Command, tmp_path: Path) -> None:
+    """One side was normalized only, so the run's own folder was refused under any other spelling."""
+    (tmp_path / "a").mkdir()
+    spelled = f"paths.runs={tmp_path}/a/../runs"
+    folder = folder_of(train("experiment=tiny", spelled))
+    assert OmegaConf.load(folder / "config.yaml").run.dir == str(tmp_path / "runs" / "train" / "tiny" / folder.name)
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=8")) == folder
+    text = (folder / "config.yaml").read_text()  # as it was recorded before
+    (folder / "config.yaml").write_text(text.replace(f"{tmp_path}/runs", f"{tmp_path}/a/../runs"))
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=10")) == folder

@@ -177,6 +177,9 @@ def of_other_types(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"{key}='{found}' must be a name that a folder can have, without '/'."
         elif key == "paths.runs" and found == "":
             yield key, "paths.runs is empty; name a folder, such as paths.runs=runs."
+    for key in ("ckpt_path", "checkpoint"):
+        if content.get(key) == "":
+            yield key, f"{key} is empty; give last, a checkpoint file or a run folder."
     for key, value in _texts(content):
         if value.startswith("~") and re.match(r"~[\w.-]*(/|$)", value) and os.path.expanduser(value) == value:
             yield key, f"{key}={value}: there is no such home folder."
