@@ -4,15 +4,16 @@ Most protocols are suites of tables (:mod:`anon.evaluation.harness`): table 1 an
 swaps (``protocol=swap``), or every method at once (``experiment=all``), whose checkpoints the methods name. Others
 measure something else, such as pairs of Labeled Faces in the Wild (``protocol=lfw``) or the adversaries of one
 anonymizer (``experiment=ladder``). ``checkpoint=last`` takes the newest run of the same experiment, scale and data;
-``checkpoint=<file or run folder>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes with the package. The path of
-``results.json`` is the last line.
+``checkpoint=<file or run folder>`` any other, and ``shipped:facedancer`` the one that comes with the package.
+The path of ``results.json`` is the last line.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -22,17 +23,20 @@ import torch
 import wandb
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
 from anon.apps.config import run_app
-from anon.apps.door.config import check_config
+from anon.apps.door.config import check_config, check_data
 from anon.apps.failures import unwrapped
 from anon.apps.loggers import Columns, built, finish, log_config, log_results
 from anon.apps.newest import name_newest
-from anon.apps.past import last_run
+from anon.apps.past import data_key, last_run
+from anon.apps.ranks import CONFIG
 from anon.apps.runs import LAST, commit, run_folder, whole_path
-from anon.apps.untrusted import trusting
+from anon.apps.started import choices, start_record
+from anon.apps.untrusted import read_config, trusting
 from anon.apps.victims import record_of
 from anon.commands import in_utf8
 from anon.errors import UserError
@@ -43,6 +47,7 @@ from anon.evaluation.harness.suite import Suite
 from anon.evaluation.protocol import Protocol
 from anon.evaluation.report import wandb_tables
 from anon.faces.cache import caching
+from anon.plain import MAX_YAML, read_text
 from anon.printable import flat
 from anon.weights.files import SHIPPED, fingerprint
 
@@ -90,7 +95,10 @@ def _evaluate(config: DictConfig) -> None:
     with trusting(config.trust):
         name_newest(config, "protocol")
         name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
-    with trusting(config.trust), run_folder(config, at=place) as folder, unwrapped():
+    check_data(config)
+    if place is not None:
+        _check_same(config, place)
+    with trusting(config.trust), run_folder(config, at=place) as folder, unwrapped(), _no_exit():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
@@ -106,6 +114,47 @@ def _evaluate(config: DictConfig) -> None:
         else:
             table.run(judge, data, config, folder, device=device, commit=commit())
         _log(config, table, folder)
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """Somebody's part that ends the program ends no evaluation well: there is no table.
+
+    Raises:
+        UserError: in the place of its SystemExit.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        told = f"a part of this evaluation ended the program (exit code {error.code}); there is no table."
+        raise UserError(told) from error
+
+
+def _check_same(config: DictConfig, place: Path) -> None:
+    """Refuse to write over another evaluation, or a training; the same one goes on.
+
+    Raises:
+        UserError: the folder's configuration has another task, experiment, protocol, data or checkpoint.
+    """
+    file = place / CONFIG
+    if not file.is_file():
+        return
+    past, recorded = read_config(read_text(file, MAX_YAML), file), start_record(place).get("choices") or {}
+    keys = ("task", "experiment", "protocol._target_", "checkpoint")
+    pairs = [(key, OmegaConf.select(past, key), OmegaConf.select(config, key)) for key in keys]
+    pairs += [("data", data_key(past), data_key(config))]
+    groups = [group for group in ("protocol", "suite", "data") if group in recorded and group in choices()]
+    pairs += [(group, recorded[group], choices()[group]) for group in groups]
+    for key, before, now in pairs:
+        if before != now:
+            raise UserError(
+                f"output={place} holds another {'evaluation' if past.get('task') == 'evaluate' else 'run'} ({key} is "
+                f"{_shown(before)} there, not {_shown(now)}); choose another folder, or remove that one."
+            )
+
+
+def _shown(value: object) -> str:
+    return " in ".join(filter(None, value)) if isinstance(value, tuple) else str(value)
 
 
 def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
@@ -131,7 +180,7 @@ def _log(config: DictConfig, table: ModuleType, folder: Path) -> None:
 
 
 def _send(config: DictConfig, table: ModuleType, folder: Path) -> None:
-    loggers = built(config.logger)
+    loggers = built(config.logger, "logger", Logger)
     try:
         log_config(loggers, config)
         if table is harness:

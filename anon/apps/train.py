@@ -28,12 +28,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, checkpoint_file, learned_from, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
-from anon.apps.door.config import check_config
+from anon.apps.door.config import check_config, check_data
 from anon.apps.door.threads import convolution, crowded
 from anon.apps.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config
@@ -91,6 +92,7 @@ def train(config: DictConfig) -> float | list[float] | None:
         differs: list[str] = []
         if resumed is not None:
             config, differs = continued(config, resumed)
+        check_data(config)
         check_strategy(config.trainer)
         with run_folder(config, at=resumed) as folder:
             if rank() != 0 and (config.ckpt_path in (LATEST, AUTO) or requeued()):  # rank 0 has found the run
@@ -214,7 +216,7 @@ class _Begun(pl.Callback):
 
 
 def _trainer(config: DictConfig, folder: Path, own: list[pl.Callback], learned: Learned | None) -> pl.Trainer:
-    loggers = built(config.logger)
+    loggers = built(config.logger, "logger", Logger)
     log_config(loggers, config)
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # told on every machine with SLURM
     plugins: list[Any] = [CheckpointFiles(plain_yaml(config), learned)]
@@ -226,16 +228,25 @@ def _trainer(config: DictConfig, folder: Path, own: list[pl.Callback], learned: 
             tasks = os.environ.get("SLURM_NTASKS", "1")
             if tasks != "1":
                 _say(f"this allocation has {tasks} tasks, but no srun started them: this process trains alone.")
-    callbacks = [*built(config.callbacks), *own]
+    callbacks = [*built(config.callbacks, "callbacks", pl.Callback), *own]
     try:
-        return instantiate(
+        trainer: pl.Trainer = instantiate(
             config.trainer, callbacks=callbacks, logger=loggers, plugins=plugins, default_root_dir=str(folder)
         )
     except InstantiationException as error:
-        if isinstance(error.__cause__, MisconfigurationException | ValueError | TypeError):
-            told = str(error.__cause__).strip().splitlines()[0].partition(". ")[0].rstrip(".!")
+        if isinstance(error.__cause__, MisconfigurationException | ImportError | ValueError | TypeError):
+            told = _first(error.__cause__)
             raise UserError(f"no trainer of this configuration can be had here: {told}; see conf/trainer.") from error
         raise
+    for name in ("limit_train_batches", "max_steps", "max_epochs"):
+        if getattr(trainer, name) == 0:
+            raise UserError(f"trainer.{name}=0 trains nothing.")
+    return trainer
+
+
+def _first(error: BaseException) -> str:
+    """What Lightning says of a mistake, to the end of its first sentence."""
+    return str(error).strip().splitlines()[0].partition(". ")[0].rstrip(".!")
 
 
 def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint: Path | None) -> None:
@@ -244,6 +255,8 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         ended = False
+    except MisconfigurationException as error:
+        raise UserError(f"this training cannot be had with conf/trainer so: {_first(error)}.") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         lost = _lost_rank(trainer, error)
         if lost is not None:
