@@ -42,7 +42,8 @@ def in_utf8() -> None:
 def ended(task: Callable[[], object], stopped: str = "stopped.") -> int:
     """Run ``task`` and return the exit code; a mistake is told in one sentence on stderr.
 
-    A place that cannot be read or written is one, whoever met it.
+    A place that cannot be read or written is one, whoever met it. Of Ctrl-C ``stopped`` is told, or what the
+    KeyboardInterrupt says.
     """
     try:
         task()
@@ -53,8 +54,8 @@ def ended(task: Callable[[], object], stopped: str = "stopped.") -> int:
         if sentence is None:
             raise
         return refused(sentence)
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or stopped, file=sys.stderr)
         return STOPPED
     return 0
 

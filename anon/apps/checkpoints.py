@@ -15,6 +15,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from anon import weights
+from anon.apps.runs import LAST
 from anon.apps.untrusted import build, read_config
 from anon.errors import UserError
 from anon.faces.learned import DOMAINS, Learned, remember
@@ -56,6 +57,20 @@ class CheckpointFiles(TorchCheckpointIO):
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def checkpoint_file(text: str) -> Path:
+    """The checkpoint that a path means: the file itself, or the last one of a run folder.
+
+    Raises:
+        UserError: a folder without one.
+    """
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        return path
+    if not (path / LAST).is_file():
+        raise UserError(f"the folder {path} holds no {LAST}; give a run folder that does, or a checkpoint file.")
+    return path / LAST
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:

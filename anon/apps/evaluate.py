@@ -3,14 +3,15 @@
 Evaluations are suites of tables (:mod:`anon.evaluation.harness`): table 1 and the robustness of a checkpoint, its swaps
 (``protocol=swap``), who finds people again (``experiment=attackers``), or every method at once (``experiment=all``),
 whose checkpoints the methods name; pairs of Labeled Faces in the Wild (``protocol=lfw``). ``checkpoint=last`` takes
-the newest run of the same experiment, scale and data; ``checkpoint=<file>`` any other, and
+the newest run of the same experiment, scale and data; ``checkpoint=<file or run folder>`` any other, and
 ``checkpoint=shipped:facedancer`` the one that comes with the package. The path of ``results.json`` is the last line.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -19,17 +20,20 @@ import torch
 import wandb
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 from torch import nn
 
-from anon.apps.checkpoints import read_checkpoint, restore_generator
+from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
 from anon.apps.config import run_app
-from anon.apps.door.config import check_config
+from anon.apps.door.config import check_config, check_data
 from anon.apps.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config, log_results
 from anon.apps.newest import name_newest
-from anon.apps.past import last_run
-from anon.apps.runs import LAST, commit, run_folder
-from anon.apps.untrusted import trusting
+from anon.apps.past import data_key, last_run
+from anon.apps.ranks import CONFIG
+from anon.apps.runs import LAST, commit, run_folder, whole_path
+from anon.apps.started import choices, start_record
+from anon.apps.untrusted import read_config, trusting
 from anon.apps.victims import record_of
 from anon.commands import in_utf8
 from anon.errors import UserError
@@ -38,8 +42,9 @@ from anon.evaluation.harness import run as harness
 from anon.evaluation.harness.suite import Suite
 from anon.evaluation.report import wandb_tables
 from anon.faces.cache import caching
+from anon.plain import MAX_YAML, read_text
 from anon.printable import flat
-from anon.weights.files import fingerprint
+from anon.weights.files import SHIPPED, fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
@@ -69,11 +74,16 @@ def _evaluate(config: DictConfig) -> None:
     restores = OmegaConf.select(config, "protocol.methods.checkpoint") is not None
     if restores and config.checkpoint == "last":
         config.checkpoint = str(last_run(config) / LAST)
-    place = Path(config.output).absolute() if config.output else None
+    elif restores and not config.checkpoint.startswith(SHIPPED):
+        config.checkpoint = str(checkpoint_file(config.checkpoint))
+    place = whole_path(config.output) if config.output else None
     with trusting(config.trust):
         name_newest(config, "protocol")
         name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
-    with trusting(config.trust), run_folder(config, at=place) as folder, unwrapped():
+    check_data(config)
+    if place is not None:
+        _check_same(config, place)
+    with trusting(config.trust), run_folder(config, at=place) as folder, unwrapped(), _no_exit():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
@@ -81,6 +91,47 @@ def _evaluate(config: DictConfig) -> None:
         data, judge = instantiate(config.data), instantiate(config.judge)
         harness.run(judge, data, config, folder, device=device, commit=commit())
         _log(config, folder)
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """Somebody's part that ends the program ends no evaluation well: there is no table.
+
+    Raises:
+        UserError: in the place of its SystemExit.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        told = f"a part of this evaluation ended the program (exit code {error.code}); there is no table."
+        raise UserError(told) from error
+
+
+def _check_same(config: DictConfig, place: Path) -> None:
+    """Refuse to write over another evaluation, or a training; the same one goes on.
+
+    Raises:
+        UserError: the folder's configuration has another task, experiment, protocol, data or checkpoint.
+    """
+    file = place / CONFIG
+    if not file.is_file():
+        return
+    past, recorded = read_config(read_text(file, MAX_YAML), file), start_record(place).get("choices") or {}
+    keys = ("task", "experiment", "protocol._target_", "checkpoint")
+    pairs = [(key, OmegaConf.select(past, key), OmegaConf.select(config, key)) for key in keys]
+    pairs += [("data", data_key(past), data_key(config))]
+    groups = [group for group in ("protocol", "suite", "data") if group in recorded and group in choices()]
+    pairs += [(group, recorded[group], choices()[group]) for group in groups]
+    for key, before, now in pairs:
+        if before != now:
+            raise UserError(
+                f"output={place} holds another {'evaluation' if past.get('task') == 'evaluate' else 'run'} ({key} is "
+                f"{_shown(before)} there, not {_shown(now)}); choose another folder, or remove that one."
+            )
+
+
+def _shown(value: object) -> str:
+    return " in ".join(filter(None, value)) if isinstance(value, tuple) else str(value)
 
 
 def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
@@ -106,7 +157,7 @@ def _log(config: DictConfig, folder: Path) -> None:
 
 
 def _send(config: DictConfig, folder: Path) -> None:
-    loggers = built(config.logger)
+    loggers = built(config.logger, "logger", Logger)
     try:
         log_config(loggers, config)
         document = read(folder)

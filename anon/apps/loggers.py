@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from anon.errors import UserError
 from anon.evaluation.results import write
 
 _LONGEST = 64  # characters of a name or an id
@@ -139,9 +140,24 @@ def wandb_id(name: str) -> str:
     return f"{plain[:40]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
-def built(section: DictConfig) -> list[Any]:
-    """Every part of a section that has a ``_target_``, built in order."""
-    return [instantiate(part) for part in section.values() if isinstance(part, DictConfig) and "_target_" in part]
+def built(section: DictConfig, name: str, kind: type) -> list[Any]:
+    """Every part of a section that has a ``_target_``, built in order.
+
+    Args:
+        name: of the section, for the sentence.
+
+    Raises:
+        UserError: one is no such part.
+    """
+    parts = {
+        str(key): instantiate(part)
+        for key, part in section.items()
+        if isinstance(part, DictConfig) and "_target_" in part
+    }
+    for key, part in parts.items():
+        if not isinstance(part, kind):
+            raise UserError(f"{name}.{key} is no {kind.__name__}: its _target_ makes a {type(part).__name__}.")
+    return list(parts.values())
 
 
 def log_config(loggers: list[Logger], config: DictConfig) -> None:

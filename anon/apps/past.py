@@ -16,13 +16,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from anon.apps.config import plain_yaml
+from anon.apps.multirun import in_multirun
 from anon.apps.ranks import CONFIG
-from anon.apps.runs import JOBS, LAST, requeued, slurm_job
+from anon.apps.resume import differences
+from anon.apps.runs import JOBS, LAST, requeued, slurm_job, whole_path
 from anon.apps.started import overrides, start_record, started_at
 from anon.apps.untrusted import read_config
+from anon.commands import shortened
 from anon.errors import UserError
 from anon.plain import MAX_YAML, read_text
 from anon.printable import flat
+
+_MOST = 3  # runs in a sentence
 
 
 def past_runs(root: Path, task: str, experiment: str) -> tuple[list[tuple[Path, DictConfig]], list[str]]:
@@ -57,18 +62,27 @@ def matching_runs(config: DictConfig, task: str = "train", moved: bool = False) 
             yield folder
         elif past_place and (moved or not os.path.exists(past_place)):
             elsewhere.append(folder)
-    if any(word.lstrip("+").startswith("data.root=") for word in overrides()):
+    if _given("data.root"):
         yield from elsewhere
 
 
-def last_run(config: DictConfig, task: str = "train") -> Path:
+def last_run(config: DictConfig, task: str = "train", own_data: bool = False) -> Path:
     """Newest of :func:`matching_runs` that holds a checkpoint; newer ones without are passed over with a line.
+
+    Args:
+        own_data: of the data only what the command line gives counts, for the run goes on with its own.
 
     Raises:
         UserError: when there is none.
     """
+    if own_data and not _given("data.root"):
+        asked = data_key(config)[0] if _given("data") or _given("data.name") else None
+        known = [(folder, _key(past)) for folder, past in past_runs(_root(config), task, str(config.experiment))[0]]
+        runs = [folder for folder, (scale, name, _) in known if scale == str(config.scale) and asked in (None, name)]
+    else:
+        asked, runs = data_key(config)[0], list(matching_runs(config, task, moved=True))
     empty: list[Path] = []
-    for folder in matching_runs(config, task, moved=True):
+    for folder in runs:
         if (folder / LAST).is_file():
             for other in empty:
                 _tell(f"passed over {other}: it holds no checkpoint")
@@ -77,11 +91,50 @@ def last_run(config: DictConfig, task: str = "train") -> Path:
     if empty:
         raise UserError(f"the newest matching run, {empty[0]}, holds no checkpoint, and no older one does.")
     odd = past_runs(_root(config), task, str(config.experiment))[1]
+    data = "" if asked is None else f" and data={asked}"
     raise UserError(
-        f"there is no run of experiment={config.experiment} with scale={config.scale} and data="
-        f"{data_key(config)[0]} in {_root(config) / task}; train one first: "
+        f"there is no run of experiment={config.experiment} with scale={config.scale}{data} in "
+        f"{_root(config) / task}; {_others(config, task, own_data)}train one first: "
         f"python train.py experiment={config.experiment}.{f' ({odd[0]})' if odd else ''}"
     )
+
+
+def _given(key: str) -> bool:
+    """Whether the command line has a word for a setting or a group."""
+    return any(word.lstrip("+").partition("=")[0] == key for word in overrides())
+
+
+def _others(config: DictConfig, task: str, continues: bool) -> str:
+    """At most three of the runs that there are, those of the experiment first, with the words that mean them."""
+    root = _root(config)
+    told: list[str] = []
+    names = sorted(path.name for path in (root / task).glob("*") if path.is_dir())
+    for name in sorted(names, key=lambda name: name != str(config.experiment)):
+        for folder, past in past_runs(root, task, name)[0] if len(told) < _MOST else ():
+            if not (folder / LAST).is_file() or "" in (key := _key(past))[:2]:
+                continue
+            place = f" data.root={key[2]}" if key[2] else ""
+            words = f"experiment={name} scale={key[0]} data={key[1]}{place} ckpt_path=last"
+            told.append(words if continues else f"checkpoint={folder}")
+    listed = dict.fromkeys(told)  # several runs may have the same words
+    return f"there is: {'; or '.join([*listed][:_MOST])}; or " if listed else ""
+
+
+def same_run(config: DictConfig) -> Path | None:
+    """The run that ``ckpt_path=auto`` continues: the newest of :func:`matching_runs` that has what is given, saved.
+
+    One with the same steps comes before one with fewer, which a multirun leaves alone, for it is another job's.
+    None where a new run is begun; what the newest has otherwise is then told.
+    """
+    runs = [folder for folder in matching_runs(config) if (folder / LAST).is_file()]
+    for longer in (False,) if in_multirun() else (False, True):
+        for folder in runs:
+            if not differences(config, folder, longer):
+                return folder
+    if runs:
+        other = shortened("; ".join(differences(config, runs[0], longer=False)))
+        _tell(f"ckpt_path=auto begins a new run: {runs[0]} has {other}")
+    return None
 
 
 def begun_by_this_job(config: DictConfig) -> Path | None:
@@ -124,7 +177,7 @@ def _started_like_this(config: DictConfig, folder: Path, past: DictConfig) -> bo
 
 
 def _root(config: DictConfig) -> Path:
-    return Path(config.paths.runs).expanduser().absolute()
+    return whole_path(config.paths.runs)
 
 
 @functools.cache

@@ -7,6 +7,9 @@ run. Under SLURM the running job is put back into the queue (``scontrol requeue`
 folder (:func:`anon.apps.past.begun_by_this_job`). A job that ``scancel`` ended stays ended, and one that SLURM itself
 preempted is requeued by SLURM.
 
+Ctrl-C (SIGINT) saves and ends in the same way, with 130 and no requeueing; a second one ends at once, in the batch at
+hand. Before the first batch it ends the run where it is, as in any program.
+
 Lightning has a handler of its own for these signals (``SLURMEnvironment(auto_requeue=True)``). It writes a second kind
 of checkpoint from inside the signal handler, in the middle of a batch, so here it is switched off and replaced.
 """
@@ -17,6 +20,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -30,7 +34,7 @@ from anon.apps.runs import rank, slurm_job
 from anon.training.steps import log_now, steps_done, validates_now
 
 #: What asks a training to stop; systems without one of them do without it.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGTERM") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGUSR1", "SIGUSR2", "SIGTERM") if hasattr(signal, name))
 
 
 class Preempted(SystemExit):
@@ -64,6 +68,8 @@ class Preemption(Checkpoint):
     def __enter__(self) -> Preemption:
         if threading.current_thread() is threading.main_thread():  # Python takes handlers from no other
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
+            if self._before[signal.SIGINT] is signal.SIG_IGN:  # of what a script runs in the background
+                del self._before[signal.SIGINT]
             self._listen()
         return self
 
@@ -99,10 +105,12 @@ class Preemption(Checkpoint):
         trainer.save_checkpoint(self.path, weights_only=False)
 
     def _leave_saved(self, trainer: pl.Trainer, number: int) -> None:
-        self.leave(number, f"saved {self.path} after {steps_done(trainer)} batches")
+        batches = f"after {steps_done(trainer)} batches"
+        saved = f"saved {self.path}"
+        self.leave(number, f"stopped {batches}; {saved}" if number == signal.SIGINT else f"{saved} {batches}")
 
     def leave(self, number: int, saved: str) -> None:
-        """Requeue and tell it in a sentence, on rank 0.
+        """Requeue, but not after Ctrl-C, and tell it in a sentence, on rank 0.
 
         Raises:
             Preempted: always.
@@ -112,6 +120,9 @@ class Preemption(Checkpoint):
             job = slurm_job()
             begun = self.path is not None and self.path.is_file()
             again = "ckpt_path=last continues" if begun else "there is no checkpoint yet to continue from"
+            if number == signal.SIGINT:
+                print(f"{saved}; {again}.", file=sys.stderr, flush=True)
+                raise Preempted(number)
             rest = again if job is None else requeue(job)
             print(f"{name}: {saved}; {rest}.", flush=True)
         raise Preempted(number)
@@ -136,6 +147,12 @@ class Preemption(Checkpoint):
                 os.kill(os.getpid(), number)
             return
         again, self.caught = self.caught, number
+        if number == signal.SIGINT:
+            if not self._training or again == number:
+                raise KeyboardInterrupt
+            if rank() == 0:  # past Python's buffers, in which the signal may have come
+                os.write(2, b"\nstopping after this batch; a second Ctrl-C ends at once and saves nothing.\n")
+            return
         if not self._training and not again:
             self.leave(number, "stopped before the first batch")
 

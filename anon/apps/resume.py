@@ -32,6 +32,7 @@ Key = tuple[Any, ...]  # names and indices from the root to a value
 
 #: What belongs to a start and not to the run: where it runs, and how.
 _OF_THE_START = ("ckpt_path", "trust", "cache", "paths", "run")
+_OF_NO_WEIGHT = ("logger", "monitor")  # what changes nothing of what is trained
 _CHOSEN_BEFORE = ("experiment", "scale", "experiment_scale")  # equal in both, or it would be another run
 _WRITERS = ("callbacks", "logger", "trainer")
 _GONE = object()
@@ -68,6 +69,60 @@ def continued(config: DictConfig, folder: Path) -> tuple[DictConfig, list[str]]:
     stays = _stays(OmegaConf.to_container(made, resolve=True), composed)
     made.run.dir = config.run.dir
     return made, lines + stays
+
+
+def differences(config: DictConfig, folder: Path, longer: bool) -> list[str]:
+    """What was given, now or when the run in ``folder`` was begun, and is not what that run was trained with.
+
+    A place that was moved makes no other run, nor does what belongs to a start, where figures go, or more steps.
+
+    Args:
+        config: as it is composed now.
+        longer: whether more steps than the run's are no difference.
+
+    Raises:
+        UserError: the run's configuration is not readable.
+    """
+    where = folder / CONFIG
+    own = OmegaConf.to_container(read_config(read_text(where, MAX_YAML), where))
+    here = config.copy()
+    here.run.dir = str(_at(own, ("run", "dir")))
+    now = OmegaConf.to_container(here, resolve=True)
+    record, chosen, found = start_record(folder), choices(), []
+    known = record.get("choices") or {}
+    parse = OverridesParser.create().parse_overrides
+    given = parse(overrides())
+    keys = {(each.key_or_group, each.package) for each in given}
+    begun = record.get("overrides")
+    words = [word for word in begun if isinstance(word, str)] if isinstance(begun, list) else []
+    past = [each for each in parse(words) if (each.key_or_group, each.package) not in keys]
+    for each in [*given, *past]:
+        name = each.key_or_group + (f"@{each.package}" if each.package else "")
+        first = tuple(each.key_or_group.split("."))
+        if first[0] in (*_OF_THE_START, *_CHOSEN_BEFORE, *_OF_NO_WEIGHT) or first == ("data", "root"):
+            continue  # data.root is compared where the run is looked for
+        if name in known or name in chosen:
+            place = tuple((each.package or each.key_or_group).replace("/", ".").split("."))
+            same = _kind(_at(own, place)) == _kind(_at(now, place))
+            if known[name] != chosen.get(name) if name in known else not same:
+                found.append(f"{name} {known.get(name, 'another')}, not {chosen.get(name, 'none')}")
+            continue
+        value = None if each.is_delete() else each.value()
+        inner = [key for key, _ in _leaves(value)] if isinstance(value, dict) and value else [()]
+        for key in [first + rest for rest in inner]:
+            before, wanted = _at(own, key), _at(now, key)
+            more = longer and each in given and key == ("steps",) and isinstance(before, int) and before < wanted
+            if before != wanted and not more and not _one_place(before, wanted):
+                found.append(f"{_dotted(key)} {_shown(before)}, not {_shown(wanted)}")
+    return list(dict.fromkeys(found))
+
+
+def _one_place(before: Any, now: Any) -> bool:
+    """Whether two texts name one place: spelled in two ways, or moved, so that nothing is where it was."""
+    if not (isinstance(before, str) and isinstance(now, str) and os.sep in before + now):
+        return False
+    old, new = (Path(os.path.expanduser(text)).resolve() for text in (before, now))
+    return old == new or (not old.exists() and new.exists())
 
 
 def _connected(own: dict[Any, Any], now: dict[Any, Any]) -> dict[Any, Any]:
@@ -163,7 +218,7 @@ def _check_places(own: Any, composed: Any, before: str, where: Path) -> None:
     Raises:
         UserError: a callback, a logger or the trainer has another path.
     """
-    theirs = dict(_leaves(composed))
+    theirs, before = dict(_leaves(composed)), os.path.normpath(before)
     for key, value in _leaves(own):
         if key[0] not in _WRITERS or key[-1] == "_target_" or not isinstance(value, str) or value == theirs.get(key):
             continue

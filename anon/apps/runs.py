@@ -76,6 +76,12 @@ def requeued() -> bool:
     return os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
 
 
+def whole_path(text: str) -> Path:
+    """A place from the root on, with no ``~`` and no ``..``; a link is followed only where ``..`` depends on it."""
+    path = Path(text).expanduser().absolute()
+    return path.resolve() if ".." in path.parts else path
+
+
 def new_name() -> str:
     """``<date>_<time>_<job id or short random>``; sorts by time."""
     job = (slurm_job() or secrets.token_hex(3)).replace("_", "-")
@@ -96,7 +102,7 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
     Raises:
         UserError: when the folder cannot be made or written, or another process works in it.
     """
-    root = Path(config.paths.runs).expanduser().absolute()
+    root = whole_path(config.paths.runs)
     shelf = root / str(config.task) / str(config.experiment)
     if rank() != 0:
         handed = os.environ.get(HANDED_DOWN)

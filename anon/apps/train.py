@@ -1,10 +1,11 @@
 """Train any experiment: ``python train.py experiment=fiva``, or ``python -m anon.apps.train experiment=fiva``.
 
 Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run
-of the same experiment, scale and data, in its folder and with its own configuration but for what the command line gives
-(:mod:`anon.apps.resume`); ``ckpt_path=auto`` does so where there is one to continue, and ends at once where that one is
-finished; ``ckpt_path=<file>`` starts a new folder from that checkpoint. A requeued SLURM job continues the run that it
-began, whatever ``ckpt_path`` is (:mod:`anon.apps.preemption`, docs/slurm.md).
+of the same experiment and scale, and of the data where they are given, in its folder and with its own configuration but
+for what the command line gives (:mod:`anon.apps.resume`); ``ckpt_path=auto`` continues the newest that has what the
+command line gives, ends at once where that one is finished, and begins a new run where there is none;
+``ckpt_path=<file or run folder>`` starts a new folder from that checkpoint. A requeued SLURM job continues the run that
+it began, whatever ``ckpt_path`` is. A signal or Ctrl-C saves first (:mod:`anon.apps.preemption`, docs/slurm.md).
 """
 
 from __future__ import annotations
@@ -27,19 +28,21 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from anon.apps.checkpoints import CheckpointFiles, check_fits, learned_from, read_checkpoint
+from anon.apps.checkpoints import CheckpointFiles, check_fits, checkpoint_file, learned_from, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
-from anon.apps.door.config import check_config
+from anon.apps.door.config import check_config, check_data
 from anon.apps.door.threads import convolution, crowded
 from anon.apps.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config
 from anon.apps.monitored import check_monitor, monitored
+from anon.apps.multirun import in_multirun
 from anon.apps.newest import name_newest
 from anon.apps.paper import lacking
-from anon.apps.past import begun_by_this_job, last_run, matching_runs
+from anon.apps.past import begun_by_this_job, last_run, same_run
 from anon.apps.preemption import Preempted, Preemption
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.resume import continued
@@ -89,6 +92,7 @@ def train(config: DictConfig) -> float | list[float] | None:
         differs: list[str] = []
         if resumed is not None:
             config, differs = continued(config, resumed)
+        check_data(config)
         check_strategy(config.trainer)
         with run_folder(config, at=resumed) as folder:
             if rank() != 0 and (config.ckpt_path in (LATEST, AUTO) or requeued()):  # rank 0 has found the run
@@ -112,7 +116,7 @@ def train(config: DictConfig) -> float | list[float] | None:
 
 @unwrapped()
 def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | list[float] | None:
-    checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else Path(config.ckpt_path)
+    checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else checkpoint_file(config.ckpt_path)
     if (config.ckpt_path in (LATEST, AUTO) or requeued()) and (folder / LAST).is_file():
         checkpoint = folder / LAST
     given = before = None
@@ -161,15 +165,17 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
         raise explained from error
     _say(f"checkpoint {folder / LAST}")
     _say(f"run folder {folder}")
+    if preemption.caught == signal.SIGINT and in_multirun():  # in the last batch: this run is whole, no other follows
+        raise KeyboardInterrupt
     return monitored(trainer.callback_metrics, config.monitor)
 
 
 def _to_continue(config: DictConfig) -> Path | None:
     """The run folder that ``ckpt_path`` speaks of, if it speaks of one."""
     if config.ckpt_path == LATEST:
-        return last_run(config)
+        return last_run(config, own_data=True)
     if config.ckpt_path == AUTO:
-        return next((folder for folder in matching_runs(config) if (folder / LAST).is_file()), None)
+        return same_run(config)
     return None
 
 
@@ -210,7 +216,7 @@ class _Begun(pl.Callback):
 
 
 def _trainer(config: DictConfig, folder: Path, own: list[pl.Callback], learned: Learned | None) -> pl.Trainer:
-    loggers = built(config.logger)
+    loggers = built(config.logger, "logger", Logger)
     log_config(loggers, config)
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # told on every machine with SLURM
     plugins: list[Any] = [CheckpointFiles(plain_yaml(config), learned)]
@@ -222,16 +228,25 @@ def _trainer(config: DictConfig, folder: Path, own: list[pl.Callback], learned: 
             tasks = os.environ.get("SLURM_NTASKS", "1")
             if tasks != "1":
                 _say(f"this allocation has {tasks} tasks, but no srun started them: this process trains alone.")
-    callbacks = [*built(config.callbacks), *own]
+    callbacks = [*built(config.callbacks, "callbacks", pl.Callback), *own]
     try:
-        return instantiate(
+        trainer: pl.Trainer = instantiate(
             config.trainer, callbacks=callbacks, logger=loggers, plugins=plugins, default_root_dir=str(folder)
         )
     except InstantiationException as error:
-        if isinstance(error.__cause__, MisconfigurationException | ValueError | TypeError):
-            told = str(error.__cause__).strip().splitlines()[0].partition(". ")[0].rstrip(".!")
+        if isinstance(error.__cause__, MisconfigurationException | ImportError | ValueError | TypeError):
+            told = _first(error.__cause__)
             raise UserError(f"no trainer of this configuration can be had here: {told}; see conf/trainer.") from error
         raise
+    for name in ("limit_train_batches", "max_steps", "max_epochs"):
+        if getattr(trainer, name) == 0:
+            raise UserError(f"trainer.{name}=0 trains nothing.")
+    return trainer
+
+
+def _first(error: BaseException) -> str:
+    """What Lightning says of a mistake, to the end of its first sentence."""
+    return str(error).strip().splitlines()[0].partition(". ")[0].rstrip(".!")
 
 
 def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint: Path | None) -> None:
@@ -240,6 +255,8 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         ended = False
+    except MisconfigurationException as error:
+        raise UserError(f"this training cannot be had with conf/trainer so: {_first(error)}.") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         lost = _lost_rank(trainer, error)
         if lost is not None:
@@ -253,7 +270,7 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
         raise
     except SystemExit:
         if trainer.interrupted:  # Lightning turns Ctrl-C into exit code 1
-            raise KeyboardInterrupt from None
+            raise KeyboardInterrupt(_interrupted(trainer)) from None
         raise
     finally:
         finish(trainer.loggers)
@@ -264,6 +281,14 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
             wait_for(launcher.procs)
             if ended:
                 launcher.procs.clear()  # Lightning kills this one as well when it sees one of them dead
+
+
+def _interrupted(trainer: pl.Trainer) -> str:
+    """What came of a training that ended in the middle of a batch."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+    last = Path(trainer.default_root_dir) / LAST
+    rest = f"ckpt_path=last continues from {last}" if last.is_file() else "nothing was saved before"
+    return f"stopped after {batches} batches; the one at hand was not finished, so nothing is saved now; {rest}."
 
 
 def _lost_rank(trainer: pl.Trainer, error: Exception) -> UserError | None:

@@ -251,6 +251,13 @@ def _collate_to_send(batch: Sample | list[Sample]) -> Sample:
     return sent(collate(batch))
 
 
+#: The sentence for data on disk that says not where, by function.
+NEEDS_ROOT = {
+    "folder_data": "data=folder needs data.root=<folder>.",
+    "packed_data": "data=packed needs data.root=<folder that python -m anon.faces.prepare wrote>.",
+}
+
+
 def folder_data(
     root: str | None,
     size: int,
@@ -267,7 +274,7 @@ def folder_data(
 ) -> FaceData:
     """``data=folder``: photographs of ``root/<identity>/<image>``, see :class:`anon.faces.folder.FolderFaces`."""
     if not root:
-        raise UserError("data=folder needs data.root=<folder>.")
+        raise UserError(NEEDS_ROOT["folder_data"])
     sets = functools.partial(
         FolderFaces,
         root,
@@ -294,7 +301,7 @@ def packed_data(
 ) -> FaceData:
     """``data=packed``: what ``python -m anon.faces.prepare`` wrote, see :class:`anon.faces.packed.PackedFaces`."""
     if not root:
-        raise UserError("data=packed needs data.root=<folder that python -m anon.faces.prepare wrote>.")
+        raise UserError(NEEDS_ROOT["packed_data"])
     side = size or int(Pack(root).info["size"])
     sets = functools.partial(PackedFaces, root, size=side, min_images=min_images, threads=threads)
     return FaceData(sets, name, side, False, batch_size, workers, seed, everyone)

@@ -53,6 +53,18 @@ def test_the_cache_is_switched_while_a_run_lasts(
     assert not any(path.exists() for path in seen[:2])
 
 
+def test_a_part_that_ends_the_program(evaluate: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Exit code 0 without a table was a success for a script."""
+
+    def ends(*given: object, **named: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(evaluate_app.harness, "run", ends)
+    ended = evaluate("checkpoint=shipped:fiva", *SMALL)
+    refused(ended, "a part of this evaluation ended the program (exit code 0); there is no table.")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_protocol_that_measures_nothing(evaluate: Command, tmp_path: Path) -> None:
     refused(evaluate("checkpoint=shipped:fiva", "protocol=rules"), "measures nothing by itself", "conf/protocol")
     assert not (tmp_path / "runs").exists()
@@ -97,6 +109,19 @@ def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path
     assert results.config["protocol"]["methods"]["checkpoint"]["anonymizer"]["checkpoint"] == str(run / LAST)
     for name in ("table.md", "table.csv", "tables.tex", "report.html", "grid_table1.png", "config.yaml"):
         assert (path.parent / name).is_file()
+    there = (*SMALL, *rules, f"output={path.parent}")
+    again = evaluate("experiment=fiva", *there, f"checkpoint={run}")  # the same evaluation, by its run folder
+    assert again.code == 0 and f"checkpoint {run / LAST}" in again.out and again.out.splitlines()[-1] == str(path)
+    before = path.read_bytes()
+    told = f"output={path.parent} holds another evaluation ("
+    refused(evaluate("experiment=facedancer", *there, f"checkpoint={run}"), f"{told}experiment is fiva there")
+    refused(evaluate("experiment=fiva", *there, "checkpoint=shipped:fiva"), f"{told}checkpoint is {run / LAST} there")
+    refused(
+        evaluate("experiment=fiva", *there, f"checkpoint={run}", "data.name=mine"), f"{told}data is synthetic there"
+    )
+    refused(evaluate("experiment=fiva", *SMALL, f"output={run}"), f"output={run} holds another run (task is train")
+    assert path.read_bytes() == before
+
     same = ("experiment=fiva", *SMALL, *rules, "judge=synthetic_a", f"output={tmp_path / 'here'}")
     refused(evaluate(*same), "encoder that FIVA was trained with")
     assert not (tmp_path / "here").exists()

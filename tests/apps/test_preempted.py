@@ -97,6 +97,67 @@ def test_saved_at_the_batch_boundary_and_continued(
     same_weights(folder, whole)
 
 
+def test_ctrl_c_saves_and_a_second_ends_at_once(
+    train: Command, tmp_path: Path, signalled: Signalled, slurm: Callable[[str], Path]
+) -> None:
+    """It threw the training away and said "stopped."."""
+    words = ["experiment=tiny", "steps=20", "checkpoint_every=50"]
+    whole = folder_of(train(*words, f"paths.runs={tmp_path / 'whole'}"))
+    handler, calls = signal.getsignal(signal.SIGINT), slurm("RUNNING")
+    signalled(signal.SIGINT)
+    ended = train(*words)
+    (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    saved = f"stopped after {AT + 1} batches; saved {folder / runs.LAST}; ckpt_path=last continues."
+    assert (ended.code, ended.err.splitlines()[-1]) == (130, saved)
+    assert not calls.exists()  # no job is asked for again
+    assert signal.getsignal(signal.SIGINT) is handler
+    signalled(None)
+    assert folder_of(train(*words, "ckpt_path=last")) == folder
+    same_weights(folder, whole)
+
+
+def test_a_second_ctrl_c(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Tiny.training_step
+
+    def training_step(self: Tiny, batch: torch.Tensor, batch_idx: int) -> None:
+        if self.trainer.fit_loop.total_batch_idx == AT:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Tiny, "training_step", training_step)
+    told = f"stopped after {AT} batches; the one at hand was not finished, so nothing is saved now; "
+    ended = train("experiment=tiny", "steps=20", "checkpoint_every=50")
+    assert (ended.code, ended.err.splitlines()[-1]) == (130, f"{told}nothing was saved before.")
+    assert not (tmp_path / "runs").exists()
+    ended = train("experiment=tiny", "steps=20", "checkpoint_every=5")
+    (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    assert ended.err.splitlines()[-1] == f"{told}ckpt_path=last continues from {folder / runs.LAST}."
+
+
+def test_ctrl_c_before_training_and_in_the_background(
+    train: Command, tmp_path: Path, signalled: Signalled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script's & leaves it
+    try:
+        assert train("experiment=tiny", "steps=20").code == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+    monkeypatch.setattr(TinyData, "prepare_data", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    ended = train("experiment=tiny")
+    assert (ended.code, ended.err) == (130, "stopped.\n")
+
+
+def test_ctrl_c_in_the_last_batch_of_a_job(train: Command, tmp_path: Path, signalled: Signalled) -> None:
+    """That run is whole, and no other job begins."""
+    signalled(signal.SIGINT)
+    ended = train("-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", "experiment=tiny", f"steps={AT + 1}", "seed=0,1")
+    assert ended.code == 130
+    (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    assert content(folder)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == AT + 1
+
+
 def test_a_signal_before_the_first_batch(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TinyData, "prepare_data", lambda self: os.kill(os.getpid(), signal.SIGTERM))
     ended = train("experiment=tiny")

@@ -105,8 +105,52 @@ def test_fewer_steps_than_trained(train: Command) -> None:
     folder = folder_of(train("experiment=tiny", "steps=12"))
     ended = train("experiment=tiny", "steps=5", "ckpt_path=last")
     refused(ended, f"steps=5 is less than the 12 batches that {folder / runs.LAST} was trained for")
-    assert "finished already" in train("experiment=tiny", "steps=5", "ckpt_path=auto").out
     assert OmegaConf.load(folder / "config.yaml").steps == 12
+
+
+def trained_with(folder: Path) -> tuple[int, int, int]:
+    """Seed, steps and the number of batches."""
+    config = OmegaConf.load(folder / "config.yaml")
+    return (
+        config.seed,
+        config.steps,
+        content(folder)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"],
+    )
+
+
+def test_auto_continues_only_what_is_given(train: Command) -> None:
+    """It said "finished already" of a run with another seed, rate or number of steps."""
+    auto = ("experiment=tiny", "ckpt_path=auto")
+    first = folder_of(train(*auto, "steps=4"))
+    other = train(*auto, "steps=4", "seed=5")
+    assert f"ckpt_path=auto begins a new run: {first} has seed 0, not 5" in other.out.splitlines()
+    assert (second := folder_of(other)) != first and trained_with(second) == (5, 4, 4)
+    assert f"finished already: {first / runs.LAST}" in train(*auto, "steps=4").out  # no seed: that of the defaults
+    assert f"finished already: {second / runs.LAST}" in train(*auto, "seed=5", "steps=4").out
+    third = folder_of(train(*auto, "steps=4", "+model.lr=0.01"))
+    assert third not in (first, second)
+    fewer = folder_of(train(*auto, "steps=2"))
+    assert fewer not in (first, second, third) and trained_with(fewer) == (0, 2, 2)
+    assert folder_of(train(*auto, "steps=7", "+model.lr=0.01", "logger=csv")) == third  # more steps
+    assert trained_with(third) == (0, 7, 7)
+    default = folder_of(train(*auto))  # of six steps, which none of those had
+    assert trained_with(default) == (0, 6, 6) and default not in (first, second, third, fewer)
+
+
+def test_auto_in_a_multirun(train: Command, tmp_path: Path) -> None:
+    """Every job is a run of its own, and the same command finds all of them again."""
+    many = ("-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", "experiment=tiny", "ckpt_path=auto")
+    shelf = tmp_path / "runs" / "train" / "tiny"
+    for words, expected in (
+        (("seed=0,1,2", "steps=4"), {(0, 4, 4), (1, 4, 4), (2, 4, 4)}),
+        (("seed=7", "steps=4,6,2"), {(7, 4, 4), (7, 6, 6), (7, 2, 2)}),
+    ):
+        before = set(shelf.iterdir()) if shelf.is_dir() else set()
+        once = train(*many, *words)
+        assert once.code == 0 and "finished already" not in once.out, once.err
+        assert {trained_with(folder) for folder in set(shelf.iterdir()) - before} == expected
+        assert train(*many, *words).out.count("finished already") == 3
+        assert len(set(shelf.iterdir()) - before) == 3
 
 
 def test_a_default_that_has_changed_changes_no_run(train: Command, tmp_path: Path) -> None:
@@ -125,7 +169,7 @@ def test_a_default_that_has_changed_changes_no_run(train: Command, tmp_path: Pat
     assert content(folder)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == 6
 
 
-def test_data_and_weights_that_were_moved(train: Command, tmp_path: Path) -> None:
+def test_data_and_weights_that_were_moved(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill, move both, continue with their new places: weights and figures of the unbroken run."""
     data, weights = tmp_path / "a" / "rows", tmp_path / "a" / "start.pt"
     data.parent.mkdir()
@@ -133,11 +177,14 @@ def test_data_and_weights_that_were_moved(train: Command, tmp_path: Path) -> Non
     torch.save(torch.ones(1, 3), weights)
     words = ("experiment=tiny", "+data.root=" + str(data), "+model.start=" + str(weights), "steps=20")
     whole = folder_of(train(*words, f"paths.runs={tmp_path / 'whole'}"))
-    assert train(*words, "+model.stop_at=13").code == 130
+    step = Tiny.training_step
+    with monkeypatch.context() as broken:
+        broken.setattr(Tiny, "training_step", lambda self, *rest: setattr(self, "stop_at", 13) or step(self, *rest))
+        assert train(*words).code == 130
     (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
     shutil.move(tmp_path / "a", tmp_path / "b")
     moved = (f"+data.root={tmp_path / 'b' / 'rows'}", f"+model.start={tmp_path / 'b' / 'start.pt'}")
-    again = train("experiment=tiny", "ckpt_path=auto", *moved, "+model.stop_at=null")
+    again = train("experiment=tiny", "ckpt_path=auto", *moved, "steps=20")
     assert folder_of(again) == folder
     assert f"data.root {data} -> {tmp_path / 'b' / 'rows'}, given on the command line" in again.out.splitlines()
     same(folder, whole)
@@ -254,3 +301,38 @@ def test_last_says_why_there_is_none(tmp_path: Path) -> None:
     config = {"experiment": "x", "scale": "default", "data": {"name": "d"}, "paths": {"runs": str(tmp_path)}}
     with pytest.raises(UserError, match=r"no run of experiment=x .*passed over .*aliases"):
         last_run(OmegaConf.create(config))
+
+
+def test_last_is_the_newest_whatever_its_data(train: Command, tmp_path: Path) -> None:
+    """It looked for a run on the default data alone, and said that there was none."""
+    torch.save(torch.randn(64, 3), tmp_path / "rows")
+    packed = ("+data.root=" + str(tmp_path / "rows"), "data.name=packed")
+    plain = folder_of(train("experiment=tiny"))
+    folder = folder_of(train("experiment=tiny", *packed))
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=8")) == folder
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=9", "data.name=packed")) == folder  # any root
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "data.name=tiny")) == plain
+    told = (f"with scale=default and data=other in {tmp_path / 'runs' / 'train'}; there is: ",)
+    told += (f"experiment=tiny scale=default data=packed data.root={tmp_path / 'rows'} ckpt_path=last; or ",)
+    told += ("experiment=tiny scale=default data=tiny ckpt_path=last; or train one first",)
+    refused(train("experiment=tiny", "ckpt_path=last", "data.name=other"), "".join(told))
+
+
+def test_a_run_folder_as_checkpoint(train: Command, tmp_path: Path) -> None:
+    folder = folder_of(train("experiment=tiny"))
+    again = folder_of(train("experiment=tiny", f"ckpt_path={folder}", "steps=8"))
+    assert again != folder and trained_with(again) == (0, 8, 8)
+    refused(train("experiment=tiny", f"ckpt_path={tmp_path}"), f"the folder {tmp_path} holds no checkpoints/last.ckpt")
+    refused(train("experiment=tiny", "ckpt_path="), "ckpt_path is empty; give last, a checkpoint file or a run folder.")
+
+
+def test_a_folder_of_runs_spelled_with_two_dots(train: Command, tmp_path: Path) -> None:
+    """One side was normalized only, so the run's own folder was refused under any other spelling."""
+    (tmp_path / "a").mkdir()
+    spelled = f"paths.runs={tmp_path}/a/../runs"
+    folder = folder_of(train("experiment=tiny", spelled))
+    assert OmegaConf.load(folder / "config.yaml").run.dir == str(tmp_path / "runs" / "train" / "tiny" / folder.name)
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=8")) == folder
+    text = (folder / "config.yaml").read_text()  # as it was recorded before
+    (folder / "config.yaml").write_text(text.replace(f"{tmp_path}/runs", f"{tmp_path}/a/../runs"))
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=10")) == folder

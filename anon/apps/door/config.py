@@ -13,7 +13,9 @@ from anon.apps.config import plain_yaml
 from anon.apps.door.limits import of_other_types, out_of_range
 from anon.apps.door.parts import unfit
 from anon.apps.door.words import did_you_mean
+from anon.apps.started import overrides
 from anon.errors import UserError
+from anon.faces.datamodule import NEEDS_ROOT
 
 _LOOSE = ("lacks", "margins")  # values for others to read
 
@@ -29,11 +31,38 @@ def check_config(config: DictConfig) -> None:
     if OmegaConf.select(begun, "run.dir", default="") is None:
         begun.run.dir = "runs"  # not known yet
     content = cast(dict[str, Any], OmegaConf.to_container(begun, resolve=True))
-    for faults in (of_other_types(content), out_of_range(content), unfit(content), unread(config, content)):
+    for faults in (
+        not_given_so(),
+        of_other_types(content),
+        out_of_range(content),
+        unfit(content),
+        unread(config, content),
+    ):
         # What one part takes from another (${data.size}) is told once, where it stands.
         found = sorted(faults, key=lambda fault: (fault[0].count("."), len(fault[0])))
         if found:
             raise UserError(found[0][1])
+
+
+def check_data(config: DictConfig) -> None:
+    """Refuse data on disk that says not where; of the configuration that a run really has, which may be an older one's.
+
+    Raises:
+        UserError: ``data.root`` is not given.
+    """
+    name = str(OmegaConf.select(config, "data._target_")).rpartition(".")[2]
+    if name in NEEDS_ROOT and not OmegaConf.select(config, "data.root"):
+        raise UserError(NEEDS_ROOT[name])
+
+
+def not_given_so() -> Iterator[tuple[str, str]]:
+    """Words of the command line that would do nothing, with the sentence."""
+    for word in overrides():
+        key = word.lstrip("+~").partition("=")[0]
+        if key.partition(".")[0] == "run":
+            yield key, f"{key} is on record for the program alone; runs go where paths.runs=<folder> says."
+        elif key == "data" and word.startswith("~"):
+            yield key, f"{word} would leave nothing to work on; data=<choice> takes other data."
 
 
 def unread(config: DictConfig, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from fnmatch import translate
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 
 from anon.apps.door.parts import fits, misfit
 from anon.attributes.contract import Estimator
@@ -46,11 +47,12 @@ RANGES = {
     "(0, 100]": "*.std *.strength",
     "[-100, 100]": "*.mean",
     # training
-    "whole [1, inf)": "steps model.steps callbacks.*.steps *.defense.steps protocol.defenses.*.steps checkpoint_every "
-    "callbacks.*every *.active *.accumulate *.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last "
-    "*.patch *.window",
+    "whole [1, 1000000000]": "steps model.steps callbacks.*.steps checkpoint_every callbacks.*every *.keys",
+    "whole [1, inf)": "*.defense.steps protocol.defenses.*.steps *.active *.accumulate *.decay_every *.r1_every "
+    "*.views attack.pairs attack.runs *.loss.last *.patch *.window",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.counts *.resumed_at",
-    "(0, inf)": "trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale *.threshold",
+    "(0, inf)": "trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale "
+    "*.threshold",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far",
     "(0, 1]": "model.decay *.view.scale *.defense.scale protocol.defenses.*.scale",
@@ -65,7 +67,6 @@ RANGES = {
     # evaluation
     "whole [2, 65536]": "*.most *.anchors protocol.measures.verification.points",
     "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.few *.probes",
-    "whole [1, 1000000000]": "*.keys",
     "whole [0, 1000]": "*.grid_faces",
     # Lightning's trainer, which checks its other settings itself
     "whole [-1, inf)": "trainer.max_epochs trainer.max_steps trainer.num_sanity_val_steps",
@@ -185,9 +186,17 @@ def of_other_types(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"{key}='{found}' must be a name that a folder can have, without '/'."
         elif key == "paths.runs" and found == "":
             yield key, "paths.runs is empty; name a folder, such as paths.runs=runs."
+    for key in ("ckpt_path", "checkpoint"):
+        if content.get(key) == "":
+            yield key, f"{key} is empty; give last, a checkpoint file or a run folder."
     for key, value in _texts(content):
         if value.startswith("~") and re.match(r"~[\w.-]*(/|$)", value) and os.path.expanduser(value) == value:
             yield key, f"{key}={value}: there is no such home folder."
+    for section, kind in (("callbacks", pl.Callback), ("logger", Logger)):
+        parts = content.get(section)
+        for name, part in parts.items() if isinstance(parts, Mapping) else ():
+            if isinstance(part, Mapping) and part.get("_target_", "???") != "???" and not fits(part, kind):
+                yield f"{section}.{name}", misfit(f"{section}.{name}", part, kind)
     for key, hint in BUILT.items():
         found = content.get(key, _ABSENT)
         if found is not _ABSENT and found != "???" and not fits(found, hint):

@@ -120,7 +120,7 @@ def _imported(names: list[str], key: str) -> tuple[Any, list[str]]:
             inside = [each.name for each in pkgutil.iter_modules(getattr(module, "__path__", []))]
             near = did_you_mean(names[count - 1], inside)
             raise UserError(f"{key}={'.'.join(names)}: there is no {name}{near}") from error
-        except Exception as error:  # whatever a user's file does when it is read
+        except (Exception, SystemExit) as error:  # whatever a user's file does when it is read
             raise UserError(f"{key}: {name} cannot be imported ({type(error).__name__}: {error}).") from error
     return module, names[-1:]
 

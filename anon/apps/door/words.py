@@ -42,12 +42,17 @@ def readable(words: Sequence[str], is_group: Callable[[str], bool] = lambda name
             raise UserError(f"'{word}' is no setting; write <key>=<value>, such as steps=100.")
         if re.search("[\ud800-\udfff]", word):
             raise UserError(f"'{word}' is not UTF-8 text; rename the file or the folder, or name it by a link.")
-    _, unknown = get_args_parser().parse_known_args(list(words))
+    options, unknown = get_args_parser().parse_known_args(list(words))
     if unknown and not unknown[0].startswith("-"):
         raise UserError(f"{unknown[0]} stands apart from the other settings; write the options before all of them.")
     if unknown:
         name = unknown[0].lstrip("-").partition("=")[0] or "steps"
         raise UserError(f"{unknown[0]} is no option; settings are written without dashes, as in {name}=<value>.")
+    for name, given in (("--resolve", options.resolve), ("--package", options.package)):
+        if given and options.cfg is None and not options.help:
+            raise UserError(f"{name} goes with --cfg job, which prints the configuration and runs nothing.")
+    if sum((options.run, options.multirun, options.cfg is not None, options.info is not None)) > 1:
+        raise UserError("only one of --run, --multirun (-m), --cfg and --info can be had at a time.")
     taken = [False, *(word in _TAKES_A_WORD for word in words)]
     found = [word if skip or word.startswith("-") else _quoted(word) for word, skip in zip(words, taken, strict=False)]
     for word in found:

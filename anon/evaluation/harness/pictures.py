@@ -118,7 +118,7 @@ def failing(who: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # whatever somebody's code raises, an out-of-memory error too
+    except (Exception, SystemExit) as error:  # whatever somebody's code raises, an out-of-memory error too
         told = next(iter(str(error).splitlines()), "")
         raise Failed(f"{type(error).__name__}: {told[:200]} ({who})") from error
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 #: Those that ended in a traceback, or ran.
 NAMED = {
     "steps=abc": "steps=abc must be a whole number",
-    "steps=0": "steps=0 must be a whole number of 1 or more",
-    "steps=-5": "steps=-5 must be a whole number of 1 or more",
+    "steps=0": "steps=0 must be a whole number from 1 to 1000000000",
+    "steps=-5": "steps=-5 must be a whole number from 1 to 1000000000",
     "data.size=-64": "from 16 to 4096",
     "data.batch_size=1.5": "from 1 to 65536",
     "data.batch_size=0": "from 1 to 65536",
@@ -31,7 +31,7 @@ TRAIN = {
     "stpes=5": "did you mean 'steps'?",
     "+stpes=5": "nothing reads stpes; did you mean 'steps'?",
     "+callbacks.mine=5": "nothing reads callbacks.mine",
-    "checkpoint_every=0": "1 or more",
+    "checkpoint_every=0": "from 1 to 1000000000",
     "checkpoint_every=null": "a whole number",
     "data.size=64px": "a whole number from 16",
     "data.size=null": "a whole number",
@@ -95,6 +95,16 @@ TRAIN = {
     "cache=never": "none of on, off, refresh",
     "policy.policy.m=2": "from -1 to 1",
     "hydra.run.dir=/proc/x": "Hydra cannot begin",
+    "+trainer.gradient_clip_val=1": "Automatic gradient clipping is not supported for manual optimization",
+    "trainer.accelerator=tpu": "no trainer of this configuration can be had here: ",
+    "+trainer.overfit_batches=0.001": "this training cannot be had with conf/trainer so: ",
+    "+trainer.limit_train_batches=0": "trainer.limit_train_batches=0 must be a number above 0",
+    "trainer.max_epochs=0": "trainer.max_epochs=0 trains nothing",
+    "+callbacks.mine._target_=collections.OrderedDict": "that is a Callback",
+    "+logger.mine._target_=collections.OrderedDict": "that is a Logger",
+    "run.dir=elsewhere": "runs go where paths.runs=<folder> says",
+    "~data": "data=<choice> takes other data",
+    "steps=999999999999999999999999": "from 1 to 1000000000",
     "experiment=noise_share": "it only measures",
 }
 

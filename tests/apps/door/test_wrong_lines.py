@@ -35,6 +35,45 @@ def test_a_few(train: Command, tmp_path: Path, word: str) -> None:
     wrong(train, tmp_path, word, {**NAMED, **TRAIN}[word])
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("+trainer.gradient_clip_val=1", "Automatic gradient clipping is not supported for manual optimization"),
+        ("trainer.accelerator=tpu", "no trainer of this configuration can be had here: "),
+        ("+trainer.overfit_batches=0.01", "this training cannot be had with conf/trainer so: "),
+        ("trainer.max_epochs=0", "trainer.max_epochs=0 trains nothing."),
+        ("+trainer.limit_train_batches=0", "trainer.limit_train_batches=0 must be a number above 0"),
+        ("+callbacks.mine._target_=collections.OrderedDict", "callbacks.mine=collections.OrderedDict must be a part"),
+        ("+logger.mine._target_=collections.OrderedDict", "logger.mine=collections.OrderedDict must be a part"),
+        ("+callbacks.mine._target_=tests.apps.door.test_wrong_lines.anything", "callbacks.mine is no Callback"),
+        ("--resolve", "--resolve goes with --cfg job"),
+        ("--package x", "--package goes with --cfg job"),
+        ("-m --cfg job", "only one of --run, --multirun (-m), --cfg and --info"),
+        ("run.dir=elsewhere", "runs go where paths.runs=<folder> says"),
+        ("~data ckpt_path=last", "data=<choice> takes other data"),
+        ("steps=999999999999999999999999", "from 1 to 1000000000"),
+    ],
+)
+def test_words_that_did_nothing_or_ended_in_a_traceback(train: Command, tmp_path: Path, words: str, told: str) -> None:
+    options = words.split()
+    ended = train(*([*options, "experiment=tiny"] if words[0] == "-" else ["experiment=tiny", *options]))
+    assert ended.code == 2 and len(ended.err.splitlines()) == 1, ended.err
+    assert ended.err.startswith("error: ") and told in ended.err
+    assert not list((tmp_path / "runs").rglob("*"))
+
+
+def anything():  # type: ignore[no-untyped-def]
+    """A factory that does not say what it makes."""
+    return object()
+
+
+def test_data_that_says_not_where(train: Command, tmp_path: Path) -> None:
+    """The run folder was made, told and removed before."""
+    ended = train("experiment=fiva", "data=packed", "encoder=synthetic_a")
+    assert ended.code == 2 and ended.err.startswith("error: data=packed needs data.root=<folder")
+    assert ended.out == ""
+
+
 @pytest.mark.slow
 def test_wrong_lines(train: Command, evaluate: Command, tmp_path: Path) -> None:
     for word, told in (NAMED | TRAIN).items():

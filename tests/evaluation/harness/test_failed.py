@@ -85,6 +85,7 @@ class Breaks(Makes):
             "memory": RuntimeError("CUDA out of memory"),
             "user": UserError("This is the user's to mend."),
             "killed": KeyboardInterrupt(),
+            "ends": SystemExit(0),
         }[self.what]
 
 
@@ -244,7 +245,7 @@ def evaluated(made: Any, output: Path, places: list[dict[str, Any]], measures: A
     return [line for line, _ in _evaluate(asked, cells, needs, own, {name: {} for name in own}, output).values()]
 
 
-@pytest.mark.parametrize("what", ["value", "memory"])
+@pytest.mark.parametrize("what", ["value", "memory", "ends"])
 def test_what_raises_fails_its_line_alone(what: str, tmp_path: Path) -> None:
     """Of a method, a defense and an attack; the kind: only our own checks failed a line, any other error lost all."""
     own = settings(batch_size=5)
@@ -254,7 +255,11 @@ def test_what_raises_fails_its_line_alone(what: str, tmp_path: Path) -> None:
     own["attacks"]["bad"] = {"attack": node}
     places = [{"method": "bad"}, *({"method": "pixelate", part: "bad"} for part in ("defense", "attack"))]
     lines = evaluated(bench(**own), tmp_path, [*places, {"method": "pixelate"}])
-    told = {"value": "ValueError: batch two broke", "memory": "RuntimeError: CUDA out of memory"}[what]
+    told = {
+        "value": "ValueError: batch two broke",
+        "memory": "RuntimeError: CUDA out of memory",
+        "ends": "SystemExit: 0",
+    }[what]
     for line in lines[:3]:
         assert line.needs.startswith(f"failed: {told} (") and line.needs.endswith(" [traceback: failed.txt]")
         assert line.metrics == {} and "second line" not in line.needs
