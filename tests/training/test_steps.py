@@ -69,7 +69,7 @@ def test_random_state_survives_a_checkpoint(tmp_path: Path) -> None:
 
     class _Zero:
         is_global_zero = True
-        fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(), total_batch_idx=0)
+        fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(_results={}), total_batch_idx=0)
 
     keeper.on_train_batch_start(_Zero(), None, None, 0)  # type: ignore[arg-type]
     assert torch.equal(torch.rand(3), drawn[0])
