@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -97,19 +98,15 @@ def differences(config: DictConfig, folder: Path, longer: bool) -> list[str]:
     words = [word for word in begun if isinstance(word, str)] if isinstance(begun, list) else []
     past = [each for each in parse(words) if (each.key_or_group, each.package) not in keys]
     for each in [*given, *past]:
-        name = each.key_or_group + (f"@{each.package}" if each.package else "")
-        first = tuple(each.key_or_group.split("."))
+        name, first = _name(each), tuple(each.key_or_group.split("."))
         if first[0] in (*_OF_THE_START, *_CHOSEN_BEFORE, *_OF_NO_WEIGHT) or first == ("data", "root"):
             continue  # data.root is compared where the run is looked for
         if name in known or name in chosen:
-            place = tuple((each.package or each.key_or_group).replace("/", ".").split("."))
-            same = _kind(_at(own, place)) == _kind(_at(now, place))
+            same = _kind(_at(own, _place(each))) == _kind(_at(now, _place(each)))
             if known[name] != chosen.get(name) if name in known else not same:
                 found.append(f"{name} {known.get(name, 'another')}, not {chosen.get(name, 'none')}")
             continue
-        value = None if each.is_delete() else each.value()
-        inner = [key for key, _ in _leaves(value)] if isinstance(value, dict) and value else [()]
-        for key in [first + rest for rest in inner]:
+        for key in _keys(each):
             before, wanted = _at(own, key), _at(now, key)
             more = longer and each in given and key == ("steps",) and isinstance(before, int) and before < wanted
             if before != wanted and not more and not _one_place(before, wanted):
@@ -152,10 +149,10 @@ def _apply_groups(kept: dict[Any, Any], own: dict[Any, Any], now: dict[Any, Any]
     """Take the groups whose choice is given, and is not the run's."""
     recorded, chosen, lines = start_record(folder).get("choices") or {}, choices(), []
     for given in OverridesParser.create().parse_overrides(overrides()):
-        name = given.key_or_group + (f"@{given.package}" if given.package else "")
+        name = _name(given)
         if name not in chosen or given.key_or_group in _CHOSEN_BEFORE:
             continue
-        choice, place = chosen[name], tuple((given.package or given.key_or_group).replace("/", ".").split("."))
+        choice, place = chosen[name], _place(given)
         content = _global_file(given.key_or_group, str(choice))
         node, before = _at(now, place), _at(own, place)
         if recorded.get(name, _GONE) == choice or (
@@ -175,13 +172,9 @@ def _apply_values(kept: dict[Any, Any], own: dict[Any, Any], now: dict[Any, Any]
     """Take the values that are given, and leave out what is given to be left out."""
     lines, chosen = [], choices()
     for given in OverridesParser.create().parse_overrides(overrides()):
-        name = given.key_or_group + (f"@{given.package}" if given.package else "")
-        first = tuple(given.key_or_group.split("."))
-        if name in chosen or first[0] in _OF_THE_START:
+        if _name(given) in chosen or given.key_or_group.split(".")[0] in _OF_THE_START:
             continue
-        value = None if given.is_delete() else given.value()
-        inner = [key for key, _ in _leaves(value)] if isinstance(value, dict) and value else [()]
-        for key in [first + rest for rest in inner]:
+        for key in _keys(given):
             before, wanted = _at(own, key), _at(now, key)
             if wanted is _GONE:
                 _drop(kept, key)
@@ -190,6 +183,23 @@ def _apply_values(kept: dict[Any, Any], own: dict[Any, Any], now: dict[Any, Any]
             if before != wanted:
                 lines.append(f"{_dotted(key)} {_shown(before)} -> {_shown(wanted)}, given on the command line")
     return lines
+
+
+def _name(given: Override) -> str:
+    """How Hydra calls the group, or the setting, of a word of the command line."""
+    return given.key_or_group + (f"@{given.package}" if given.package else "")
+
+
+def _place(given: Override) -> Key:
+    """Where a choice stands in the configuration."""
+    return tuple((given.package or given.key_or_group).replace("/", ".").split("."))
+
+
+def _keys(given: Override) -> list[Key]:
+    """The settings that a word of the command line gives: one, or those inside a mapping."""
+    value = None if given.is_delete() else given.value()
+    inner: list[Key] = [key for key, _ in _leaves(value)] if isinstance(value, dict) and value else [()]
+    return [(*given.key_or_group.split("."), *rest) for rest in inner]
 
 
 def _stays(mine: Any, composed: Any) -> list[str]:

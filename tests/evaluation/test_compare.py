@@ -118,26 +118,6 @@ def test_last_and_best(tmp_path: Path) -> None:
     assert [(cell.interval, cell.best) for cell in turned.rows[0][1]] == [("0.5 at 10", False), ("0.75 at 40", True)]
 
 
-def test_directions_of_trainings() -> None:
-    """Whole names of what this package logs, and the losses of a run's own configuration; nothing by how it begins."""
-    losses = ["pixel", "ifsr"]
-    ways = {
-        "train/pixel": False,
-        "train/ifsr": False,
-        "val/pixel": None,
-        "train/swap_blended": True,
-        "val/cos_swap": True,
-        "val/eer": False,
-        "val/accuracy": True,
-        "val/pose": False,
-        "val/cos_own": None,  # FIVA flees, swappers do not
-        **dict.fromkeys(("val/losses_of_hair", "val/tarnish", "val/poses", "train/swap_back", "mine/loss"), None),
-    }
-    assert {name: Better().higher_is_better(name, losses) for name in ways} == ways
-    said = Better(frozenset({"val/cos_own"}), frozenset({"val/eer"}))
-    assert [said.higher_is_better(name) for name in ("val/cos_own", "val/eer", "val/tar")] == [False, True, True]
-
-
 def test_a_curve_is_averaged_where_it_is_long() -> None:
     (at, of), many = averaged(range(1, 1001), [float(step % 2) for step in range(1, 1001)], points=100)
     assert many == 10 and len(at) == 100

@@ -21,7 +21,7 @@ from anon.attacks.contract import AttackLike
 from anon.attacks.victim import describe, title_of
 from anon.defenses.defended import Defended
 from anon.errors import UserError
-from anon.evaluation.harness.built import Attacker, Behind, Learned, Method, Needs
+from anon.evaluation.harness.built import Attacker, Behind, LearningPairs, Method, Needs
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import NONE, Combination, as_plain
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
@@ -42,7 +42,7 @@ class Attackers:
         pairs: of a combination -> what an attack that is fitted here learns from.
     """
 
-    def __init__(self, workshop: Workshop, pairs: Callable[[Combination], Learned | Needs]) -> None:
+    def __init__(self, workshop: Workshop, pairs: Callable[[Combination], LearningPairs | Needs]) -> None:
         self.workshop, self.pairs = workshop, pairs
         self.suite, self.device = workshop.suite, workshop.device
         self._attacks: dict[str, AttackLike] = {}
@@ -87,7 +87,7 @@ class Attackers:
             offers = {
                 "anonymizer": lambda: _software(cast(Method, method), cast("Behind | None", behind)),
                 "rng": lambda: torch.Generator(self.device).manual_seed(seed),
-                "pairs": lambda: cast(Learned, learned).pairs,
+                "pairs": lambda: cast(LearningPairs, learned).pairs,
             }
             attack = made(**{name: offer() for name, offer in offers.items() if name in wanted})
             return cast(AttackLike, attack.to(self.device).eval() if isinstance(attack, nn.Module) else attack)
@@ -96,7 +96,7 @@ class Attackers:
             attack=made_of(self._settings(one.attack)["attack"], made),
             software=cast(Method, method).key,
             defense=behind.key if isinstance(behind, Behind) else None,
-            learned=learned.key if isinstance(learned, Learned) else None,
+            learned=learned.key if isinstance(learned, LearningPairs) else None,
         )
         return Attacker(make, key, note)
 

@@ -26,7 +26,7 @@ from anon.defenses.parameters import ParameterNoise
 from anon.errors import Failed
 from anon.evaluation import protocol as rules
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.built import Behind, Learned, Method, Needs
+from anon.evaluation.harness.built import Behind, LearningPairs, Method, Needs
 from anon.evaluation.harness.calibrations import Calibrations
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, drawn_by, failing
@@ -39,6 +39,7 @@ from anon.evaluation.harness.workshop import Workshop
 from anon.evaluation.judging import check_cosine, kinship_notes
 from anon.evaluation.modes import Basis
 from anon.evaluation.provenance import Provenance
+from anon.faces.folder import EmptySplit
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.metrics.detection_confidence import best_detections
@@ -324,7 +325,7 @@ class Bench:
         key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Bench.attacked, *READING))
         return Pictures(self.store, "attacked", key, make, len(places))
 
-    def _pairs(self, one: Combination) -> Learned | Needs:
+    def _pairs(self, one: Combination) -> LearningPairs | Needs:
         """What an attack that is fitted here learns from: the attacker's people before and after the software."""
         method = self.workshop.method(one)
         behind = None if one.defense == NONE else self.workshop.defense(one)
@@ -335,10 +336,15 @@ class Bench:
         method, people = cast(Method, method), self.subjects(one.data)
         if method.source:
             return Needs("n/a (a swap needs another person's face)")
-        faces = (made if basis is None else basis).faces("attacker")
         if one.data not in self._attackers:
+            try:
+                faces = (made if basis is None else basis).faces("attacker")
+            except EmptySplit:
+                return Needs("n/a (nobody in the split 'attacker')")
             self._attackers[one.data] = keyed(faces, torch.arange(len(faces)))[0]
         group = self._attackers[one.data]
+        if len(group.labels.unique()) < 2:
+            return Needs("n/a (one person in the split 'attacker')")
         original: Pictures = Originals(group)
         published = original
         if not isinstance(method.pristine, Unchanged):
@@ -349,7 +355,7 @@ class Bench:
         def pairs() -> Pairs:
             return Pairs(self.z(published, self.judge), self.z(original, self.judge), group.labels)
 
-        return Learned(pairs, key_of(changed=published.key, original=original.key, by=self.judge.key))
+        return LearningPairs(pairs, key_of(changed=published.key, original=original.key, by=self.judge.key))
 
     # what is seen
 

@@ -50,7 +50,7 @@ class Attacker(NamedTuple):
     note: str | None = None  # that it learned another policy, or another method (transfer), or nobody knows whom
 
 
-class Learned(NamedTuple):
+class LearningPairs(NamedTuple):
     """What an attack that is fitted here learns from, made when it is asked for, with its key."""
 
     pairs: Callable[[], Pairs]

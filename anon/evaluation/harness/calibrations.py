@@ -53,18 +53,20 @@ class Calibrations:
             UserError: the judge does not recognize, or there are too few people for the FAR.
         """
         name = (data, by.key, "probes")
-        if name not in self._made and by is self.judge and self.by_pairs(data):
-            self._made[name] = calibrated_pairs(self.of_pairs(data))
-            check_recognizes(self._made[name].found, by.recognizer, self.suite)
         if name not in self._made:
-            if by is self.judge and self.given is not None:
-                self._made[name] = as_given(self._looked_at(data, self.given))
-                return self._made[name]
-            made = self.anew(data, self.z(Originals(self.subjects(data).background), by), by.recognizer.name)
-            if by is self.judge:
-                check_recognizes(made.found, by.recognizer, self.suite)
-            self._made[name] = made
+            self._made[name] = self._of_probes(data, by)
         return self._made[name]
+
+    def _of_probes(self, data: str, by: Eye) -> Calibrated:
+        if by is self.judge and self.by_pairs(data):
+            made = calibrated_pairs(self.of_pairs(data))
+        elif by is self.judge and self.given is not None:
+            return as_given(self._looked_at(data, self.given))  # looked at in a way of its own
+        else:
+            made = self.anew(data, self.z(Originals(self.subjects(data).background), by), by.recognizer.name)
+        if by is self.judge:
+            check_recognizes(made.found, by.recognizer, self.suite)
+        return made
 
     def of_pictures(self, data: str, by: Eye) -> rules.Calibration:
         """A recognizer's threshold of two pictures.

@@ -9,6 +9,7 @@ the configuration is said before any work. A run that was killed is simply run a
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import os
 import platform
@@ -101,6 +102,7 @@ def run(
     tools = tools_of(cfg.metrics, torch.device(device))
     store = Store(cache_of(OmegaConf.select(cfg, "paths.cache")))
 
+    @functools.cache  # one that is read from a disk is listed once
     def datasets(name: str) -> Data:
         return data if name == PLAIN else cast(Data, instantiate(suite.datasets[name]))
 

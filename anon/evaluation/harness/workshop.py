@@ -20,7 +20,7 @@ from anon.defenses.defended import check_defense, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
 from anon.evaluation.harness.attackers import Attackers
-from anon.evaluation.harness.built import Behind, Learned, Method, Needs
+from anon.evaluation.harness.built import Behind, LearningPairs, Method, Needs
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
@@ -51,7 +51,7 @@ class Workshop:
         device: torch.device,
         basis: Callable[[str, Encoder], Basis],
         known: Callable[[object, str, str], None],
-        pairs: Callable[[Combination], Learned | Needs],
+        pairs: Callable[[Combination], LearningPairs | Needs],
     ) -> None:
         self.suite, self.judge, self.device, self.basis, self.known = suite, judge, device, basis, known
         self._bases: dict[str, Any] = {}

@@ -55,9 +55,11 @@ class ChangeDetection:
         """The figures; none of unchanged faces, and none without an attack that recovers pictures."""
         if cell.one.attack == NONE or cell.unchanged:
             return {}
-        both = _moved(cell.of_unchanged()), _moved(cell)
+        genuine = cell.of_unchanged()
+        why = genuine.needs()
+        both = (None, None) if why is not None else (_moved(genuine), _moved(cell))
         if both[0] is None or both[1] is None:
-            absent = Figure.absent("n/a (the attack recovers no picture)")
+            absent = Figure.absent(why or "n/a (the attack recovers no picture)")
             return dict.fromkeys(("detection_AUC", "detection_EER"), absent)
         return self._figures(cell, both[0], both[1])
 
@@ -77,9 +79,10 @@ class ChangeDetection:
 
     def plots(self, cell: Cell, label: str, line: int) -> list[Curve | Histogram]:
         """Densities of genuine and changed faces' distances."""
-        if cell.one.attack == NONE or cell.unchanged:
+        genuine = cell.of_unchanged()
+        if cell.one.attack == NONE or cell.unchanged or genuine.needs() is not None:
             return []
-        both = {"genuine": _moved(cell.of_unchanged()), "changed": _moved(cell)}
+        both = {"genuine": _moved(genuine), "changed": _moved(cell)}
         if any(values is None for values in both.values()):
             return []
         edges, shares = densities({name: values for name, values in both.items() if values is not None}, self.bins)

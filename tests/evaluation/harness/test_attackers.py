@@ -21,11 +21,12 @@ from anon.evaluation.harness.suite import Combination, Suite
 from anon.evaluation.measures.attacked import Attacked
 from anon.evaluation.measures.retrieval import Retrieval
 from anon.faces.datamodule import synthetic_data
+from anon.faces.folder import EmptySplit
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.networks.compact import CompactNet
 from tests.evaluation.harness.tiny_bench import bench, settings
-from tests.evaluation.tiny_world import Data, attack, encoder, judge
+from tests.evaluation.tiny_world import Data, People, attack, encoder, judge
 
 HERE = "tests.evaluation.harness.test_attackers"
 JUDGE = 0x5EED
@@ -206,6 +207,22 @@ def test_who_has_nobody_to_learn_from():
     assert Cell(made, swap).needs() == "n/a (a swap needs another person's face)"
     untrained = Combination("default", "untrained", "itm", attack="linear")
     assert str(Cell(made, untrained).needs()).startswith("needs python train.py experiment=untrained")
+
+
+@pytest.mark.parametrize("people", [None, 1])
+def test_a_set_without_attackers_ends_no_table(people):
+    """Nobody, or one person, falls into the attacker's split of a small folder."""
+
+    class Small(Data):
+        def faces(self, split):
+            if split == "attacker" and people is None:
+                raise EmptySplit("none of the identities falls into it")
+            return People("attacker", people) if split == "attacker" else super().faces(split)
+
+    linear = {"attack": {"_target_": "anon.attacks.linear.Linear", "_partial_": True}}
+    made = bench(data=Small(), attacks={"linear": linear})
+    told = Cell(made, Combination("default", "pixelate", attack="linear")).needs()
+    assert told == f"n/a ({'nobody' if people is None else 'one person'} in the split 'attacker')"
 
 
 def test_a_recognizer_that_nobody_trained_is_said_with_its_command():

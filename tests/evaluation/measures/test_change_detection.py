@@ -113,3 +113,11 @@ def test_where_there_is_nothing_to_tell():
     found, cell = figures("dark", "negation")
     assert found["detection_AUC"].reason == "n/a (the attack recovers no picture)" and found["RA"].value is not None
     assert ChangeDetection().plots(cell, "", 0) == []
+
+
+def test_a_defense_that_genuine_faces_cannot_have(monkeypatch):
+    """The line keeps its other figures, and says what is missing for this one."""
+    monkeypatch.setattr(Cell, "needs", lambda cell: "needs an attack" if cell.one.method == "real" else None)
+    found, cell = figures("dark", "brighten")
+    assert found["detection_AUC"].reason == "needs an attack" and found["RA"].value == 1.0
+    assert ChangeDetection().plots(cell, "", 0) == []
