@@ -44,10 +44,10 @@ def plain_yaml(config: DictConfig) -> str:
     Raises:
         UserError: for a value that is missing (``???``) or cannot be resolved.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(f"the configuration needs a value for: {', '.join(missing)}.")
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise UserError(f"the configuration needs a value for: {', '.join(missing)}.")
         return OmegaConf.to_yaml(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"the configuration cannot be resolved: {str(error).splitlines()[0]}.") from error

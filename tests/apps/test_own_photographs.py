@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -117,7 +118,7 @@ def material(root: Path, people: dict[str, list[Image.Image]]) -> dict[str, str]
         wanted[f"{names[0]}/junk/{name}"] = outcome
     for name in ("IMG_0001.HEIC", "IMG_0002.heic"):
         (junk / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
-        wanted[f"{names[0]}/junk/{name}"] = "HEIC"
+        wanted[f"{names[0]}/junk/{name}"] = "not an image" if find_spec("pillow_heif") else "HEIC"
     for number in range(4):
         put(root / f"loose{number}.jpg", people[names[number]][0])
         wanted[f"loose{number}.jpg"] = "in no person's folder"

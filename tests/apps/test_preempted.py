@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,15 @@ from tests.apps.tiny import Tiny, TinyData
 from tests.conftest import ROOT
 
 AT = 7  # index of the batch in which the signal comes
+
+
+@pytest.fixture(autouse=True)
+def attended() -> Iterator[None]:
+    """Ctrl-C reaches this process as it reaches a terminal's; tests that a script runs with ``&`` would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 Signalled = Callable[[signal.Signals | None], None]
 

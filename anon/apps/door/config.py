@@ -26,13 +26,14 @@ def check_config(config: DictConfig) -> None:
     Raises:
         UserError: the first of its faults, by the shortest name that it has.
     """
+    for _, sentence in not_given_so():
+        raise UserError(sentence)
     plain_yaml(config)  # what has no value, or refers to nothing
     begun = config.copy()
     if OmegaConf.select(begun, "run.dir", default="") is None:
         begun.run.dir = "runs"  # not known yet
     content = cast(dict[str, Any], OmegaConf.to_container(begun, resolve=True))
     for faults in (
-        not_given_so(),
         of_other_types(content),
         out_of_range(content),
         unfit(content),
