@@ -25,6 +25,16 @@ from anon.errors import UserError
 
 _OURS = "ANON_FULL_ERROR"  # in the environment where HYDRA_FULL_ERROR is this project's and not the user's
 
+#: Beginnings of warnings, Lightning's most of them, about what is so on purpose.
+_NOT_THE_USERS = (
+    "Experiment logs directory",
+    "The '.*_dataloader' does not have many workers",  # data.workers says how many
+    r"The number of training batches \(\d+\) is smaller than the logging interval",  # steps are counted over epochs
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen: encoders, judges
+    "The `srun` command is available",  # told on every machine with SLURM
+    ".*LeafSpec.*",
+)
+
 
 def config_dir() -> Path:
     """``anon/conf`` in an installed wheel, ``conf`` beside the package in a checkout."""
@@ -106,5 +116,6 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
 def _quiet() -> None:
     """Silence what repeats the configuration or does not concern the user; warnings about the run itself stay."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    for message in ("Experiment logs directory", "The '.*_dataloader' does not have many workers", ".*LeafSpec.*"):
+    logging.getLogger("lightning_fabric.utilities.distributed").setLevel(logging.WARNING)
+    for message in _NOT_THE_USERS:
         warnings.filterwarnings("ignore", message=message)

@@ -25,7 +25,7 @@ from torch import nn
 
 from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
 from anon.apps.config import run_app
-from anon.apps.door.config import check_config, check_data
+from anon.apps.door.config import check_config, check_places
 from anon.apps.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config, log_results
 from anon.apps.newest import name_newest
@@ -80,7 +80,7 @@ def _evaluate(config: DictConfig) -> None:
     with trusting(config.trust):
         name_newest(config, "protocol")
         name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
-    check_data(config)
+    check_places(config)
     if place is not None:
         _check_same(config, place)
     with trusting(config.trust), run_folder(config, at=place) as folder, unwrapped(), _no_exit():

@@ -23,11 +23,11 @@ from pathlib import Path
 
 import matplotlib
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from anon.apps.checkpoints import restore_module
 from anon.apps.failures import guarded
+from anon.apps.past import data_key
 from anon.apps.runs import LAST
 from anon.apps.untrusted import faces_of, rendered_of, trusting
 from anon.attributes.expression_figures import synthetic_swaps
@@ -196,9 +196,7 @@ def _main(
         figures = measure(module, faces_of(config, checkpoint, split, places), layers, pairs)
     folder = out or (run if run.is_dir() else run.parent)
     swapper = "rendered swaps" if rendered else config.get("experiment")
-    text = report(
-        figures, f"{swapper}, {module.encoder.name}, {split} people of {OmegaConf.select(config, 'data.name')}"
-    )
+    text = report(figures, f"{swapper}, {module.encoder.name}, {split} people of {data_key(config)[0]}")
     write(folder / "ifsr.md", text)
     folder.joinpath("ifsr.png").write_bytes(plot(figures))
     content = {"layers": {name: layer._asdict() for name, layer in figures.items()}, "split": split}

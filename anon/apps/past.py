@@ -154,9 +154,10 @@ def begun_by_this_job(config: DictConfig) -> Path | None:
 
 
 def data_key(config: DictConfig) -> tuple[str, str]:
-    """What makes two runs' data the same: the data module's name and, for data on disk, its root."""
-    root = OmegaConf.select(config, "data.root")
-    return str(OmegaConf.select(config, "data.name")), str(Path(str(root)).expanduser().resolve()) if root else ""
+    """What makes two runs' data the same: their name, else that of their kind, and, for data on disk, its root."""
+    root, kind = OmegaConf.select(config, "data.root"), str(OmegaConf.select(config, "data._target_"))
+    name = OmegaConf.select(config, "data.name") or kind.rpartition(".")[2].removesuffix("_data")
+    return str(name), str(Path(str(root)).expanduser().resolve()) if root else ""
 
 
 def _key(past: DictConfig) -> tuple[str, str, str]:

@@ -8,7 +8,8 @@ folder (:func:`anon.apps.past.begun_by_this_job`). A job that ``scancel`` ended 
 preempted is requeued by SLURM.
 
 Ctrl-C (SIGINT) saves and ends in the same way, with 130 and no requeueing; a second one ends at once, in the batch at
-hand. Before the first batch it ends the run where it is, as in any program.
+hand. Before the first batch it ends the run where it is, as in any program. A terminal sends it to all processes of the
+run; those that rank 0 started leave it to rank 0, also while they begin (:func:`start_blocked`).
 
 Lightning has a handler of its own for these signals (``SLURMEnvironment(auto_requeue=True)``). It writes a second kind
 of checkpoint from inside the signal handler, in the middle of a batch, so here it is switched off and replaced.
@@ -29,12 +30,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from anon.apps.runs import rank, slurm_job
+from anon.apps.runs import HANDED_DOWN, rank, slurm_job
 from anon.training.steps import log_now, steps_done, validates_now
 
 #: What asks a training to stop; systems without one of them do without it.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGUSR1", "SIGUSR2", "SIGTERM") if hasattr(signal, name))
+_MASKS = hasattr(signal, "pthread_sigmask")  # Windows has none
 
 
 class Preempted(SystemExit):
@@ -60,7 +63,9 @@ class Preemption(Checkpoint):
         self.every = every
         self.caught = 0  # number of the signal, 0: none
         self.path: Path | None = None
-        self._training = False
+        self.training = False
+        self._started = False  # by rank 0
+        self._soon = "after this batch"
         self._leaving = 0  # the signal after which the validation at hand is the last
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
@@ -71,6 +76,9 @@ class Preemption(Checkpoint):
             if self._before[signal.SIGINT] is signal.SIG_IGN:  # of what a script runs in the background
                 del self._before[signal.SIGINT]
             self._listen()
+            self._started = HANDED_DOWN in os.environ
+            if self._started and _MASKS:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, set(SIGNALS) - {signal.SIGINT})
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -80,7 +88,9 @@ class Preemption(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._listen()  # Lightning has put its own handler before ours
-        self._training = True
+        self.training = True
+        if trainer.world_size > 1:
+            self._soon = f"within {self.every} batches"
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -148,13 +158,31 @@ class Preemption(Checkpoint):
             return
         again, self.caught = self.caught, number
         if number == signal.SIGINT:
-            if not self._training or again == number:
+            if not self.training or again == number:
                 raise KeyboardInterrupt
             if rank() == 0:  # past Python's buffers, in which the signal may have come
-                os.write(2, b"\nstopping after this batch; a second Ctrl-C ends at once and saves nothing.\n")
+                os.write(2, f"\nstopping {self._soon}; a second Ctrl-C ends at once and saves nothing.\n".encode())
             return
-        if not self._training and not again:
+        if not self.training and not again and not self._started:  # else rank 0 leaves, or all agree on it
             self.leave(number, "stopped before the first batch")
+
+
+def start_blocked(launcher: _SubprocessScriptLauncher) -> None:
+    """Ranks that ``launcher`` starts hold :data:`SIGNALS` back until they have handlers, and Ctrl-C for ever.
+
+    One that a signal ends while it imports makes Lightning kill rank 0, which waits for it and hears of nothing.
+    """
+    start = launcher._call_children_scripts
+
+    def started() -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a new process inherits the mask
+        try:
+            start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    if _MASKS:
+        launcher._call_children_scripts = started  # type: ignore[method-assign]
 
 
 def requeue(job: str) -> str:

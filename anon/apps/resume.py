@@ -239,7 +239,10 @@ def _check_places(own: Any, composed: Any, before: str, where: Path) -> None:
 
 def _kind(node: Any) -> Any:
     """What two choices of a group do not have in common, as far as their contents tell."""
-    return (node.get("_target_"), node.get("name")) if isinstance(node, dict) else node
+    if not isinstance(node, dict):
+        return node
+    target, name = node.get("_target_"), node.get("name")
+    return target, None if str(target).endswith(f".{name}_data") else name  # data=folder had its own name until 0.1.0
 
 
 def _folders() -> Iterator[Path]:

@@ -17,7 +17,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, checkpoint_file, learned_from, read_checkpoint
 from anon.apps.config import plain_yaml, run_app
-from anon.apps.door.config import check_config, check_data
+from anon.apps.door.config import check_config, check_places
 from anon.apps.door.threads import convolution, crowded
 from anon.apps.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config
@@ -43,7 +42,7 @@ from anon.apps.multirun import in_multirun
 from anon.apps.newest import name_newest
 from anon.apps.paper import lacking
 from anon.apps.past import begun_by_this_job, last_run, same_run
-from anon.apps.preemption import Preempted, Preemption
+from anon.apps.preemption import Preempted, Preemption, start_blocked
 from anon.apps.ranks import check_strategy, own_ranks, wait_for
 from anon.apps.resume import continued
 from anon.apps.runs import LAST, rank, requeued, run_folder, started_by_srun
@@ -92,7 +91,7 @@ def train(config: DictConfig) -> float | list[float] | None:
         differs: list[str] = []
         if resumed is not None:
             config, differs = continued(config, resumed)
-        check_data(config)
+        check_places(config)
         check_strategy(config.trainer)
         with run_folder(config, at=resumed) as folder:
             if rank() != 0 and (config.ckpt_path in (LATEST, AUTO) or requeued()):  # rank 0 has found the run
@@ -155,7 +154,7 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
     preemption.path = folder / LAST
     try:
         trainer = _trainer(config, folder, [each for each in (given, preemption) if each is not None], learned)
-        _fit(trainer, module, data, checkpoint)
+        _fit(trainer, module, data, checkpoint, preemption)
     except (OSError, RuntimeError) as error:
         if preemption.caught and isinstance(error, RuntimeError):  # it has ended loader workers or ranks too
             preemption.leave(preemption.caught, "stopped in a batch that cannot be finished")
@@ -218,7 +217,6 @@ class _Begun(pl.Callback):
 def _trainer(config: DictConfig, folder: Path, own: list[pl.Callback], learned: Learned | None) -> pl.Trainer:
     loggers = built(config.logger, "logger", Logger)
     log_config(loggers, config)
-    warnings.filterwarnings("ignore", message="The `srun` command is available")  # told on every machine with SLURM
     plugins: list[Any] = [CheckpointFiles(plain_yaml(config), learned)]
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         if started_by_srun():
@@ -249,9 +247,13 @@ def _first(error: BaseException) -> str:
     return str(error).strip().splitlines()[0].partition(". ")[0].rstrip(".!")
 
 
-def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint: Path | None) -> None:
-    ended, restored = True, _Begun()
+def _fit(
+    trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint: Path | None, preemption: Preemption
+) -> None:
+    ended, restored, launcher = True, _Begun(), trainer.strategy.launcher
     trainer.callbacks.append(restored)  # type: ignore[attr-defined]
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        start_blocked(launcher)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         ended = False
@@ -266,7 +268,7 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
         told = (str(error).splitlines() or [""])[0]
         raise UserError(f"{checkpoint} cannot be continued from ({type(error).__name__}: {told}).") from error
     except Preempted:
-        ended = False
+        ended = not preemption.training  # in a training all ranks have agreed on it
         raise
     except SystemExit:
         if trainer.interrupted:  # Lightning turns Ctrl-C into exit code 1
@@ -274,7 +276,6 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint:
         raise
     finally:
         finish(trainer.loggers)
-        launcher = trainer.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):
             if ended:
                 launcher.kill(signal.SIGKILL)  # the ranks that this process started wait for it

@@ -34,6 +34,8 @@ from anon.faces.packed import Pack, PackedFaces
 from anon.faces.splits import EVERYONE
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.faces.transit import ARRIVED, Orders, RawBatches, Slots, check_room, sent
+from anon.faces.tree import spelled
+from anon.printable import flat
 
 log = logging.getLogger(__name__)
 
@@ -269,10 +271,14 @@ def folder_data(
     cache: str | Path | None = None,
     framing: str | None = None,
     max_damaged: float = 0.1,
-    name: str = "folder",
+    name: str | None = None,
     everyone: bool = False,
 ) -> FaceData:
-    """``data=folder``: photographs of ``root/<identity>/<image>``, see :class:`anon.faces.folder.FolderFaces`."""
+    """``data=folder``: photographs of ``root/<identity>/<image>``, see :class:`anon.faces.folder.FolderFaces`.
+
+    Args:
+        name: in results; None: that of the folder itself, without what is above it.
+    """
     if not root:
         raise UserError(NEEDS_ROOT["folder_data"])
     sets = functools.partial(
@@ -285,7 +291,8 @@ def folder_data(
         framing=framing,
         max_damaged=max_damaged,
     )
-    return FaceData(sets, name, size, False, batch_size, workers, seed, everyone)
+    own = flat(spelled(Path(root).expanduser().resolve().name)) or "folder"
+    return FaceData(sets, name or own, size, False, batch_size, workers, seed, everyone)
 
 
 def packed_data(
@@ -296,15 +303,21 @@ def packed_data(
     workers: int = 0,
     threads: int = 1,
     seed: int = 0,
-    name: str = "packed",
+    name: str | None = None,
     everyone: bool = False,
 ) -> FaceData:
-    """``data=packed``: what ``python -m anon.faces.prepare`` wrote, see :class:`anon.faces.packed.PackedFaces`."""
+    """``data=packed``: what ``python -m anon.faces.prepare`` wrote, see :class:`anon.faces.packed.PackedFaces`.
+
+    Args:
+        size: None: as packed.
+        name: in results; None: as it was packed.
+    """
     if not root:
         raise UserError(NEEDS_ROOT["packed_data"])
-    side = size or int(Pack(root).info["size"])
+    info: dict[str, Any] = {"size": size, "name": name} if size and name else Pack(root).info
+    side = size or int(info["size"])
     sets = functools.partial(PackedFaces, root, size=side, min_images=min_images, threads=threads)
-    return FaceData(sets, name, side, False, batch_size, workers, seed, everyone)
+    return FaceData(sets, name or str(info["name"]), side, False, batch_size, workers, seed, everyone)
 
 
 def synthetic_data(

@@ -11,6 +11,7 @@ video early is raised *after* the frames before it, so a caller may keep those: 
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
@@ -28,6 +29,7 @@ from PIL import Image
 from torch import Tensor
 
 from anon import plain
+from anon.faces.gif import Gif, read_gif
 from anon.faces.images import MIN_SIDE, NO_MEMORY, ImageError, read_image
 
 _SUFFIXES = "mp4 m4v mov 3gp 3g2 avi mkv webm gif ts mts m2ts mpg mpeg vob wmv asf flv ogv"
@@ -36,6 +38,7 @@ SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,asf,flv,ogg"
 MAX_FRAMES = 20_000
 MAX_PIXELS = 40_000_000  # a frame; 8K has 33 million
+_MAX_GIF = 1024**3  # bytes
 _CROPPING = re.compile(r"^\s+Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)$", re.MULTILINE | re.IGNORECASE)
 _FEW = 0.95  # of the frames that the header states: fewer is a truncated file
 # What PyAV raises on damaged input: FFmpeg's errors, and its own on values that make no sense.
@@ -47,8 +50,20 @@ class VideoError(ValueError):
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether the name is a video's; GIFs are, with as many frames as they have."""
+    """Whether the name is a video's; GIFs are, but for :func:`is_still`."""
     return os.path.splitext(path)[1].lower() in SUFFIXES
+
+
+def is_still(path: str | Path) -> bool:
+    """Whether the file is a GIF of one picture, which is a photograph; of several, it is a video."""
+    if os.path.splitext(path)[1].lower() != ".gif":
+        return False
+    try:
+        with _open_regular(path) as file:
+            gif = _gif(file)
+    except (OSError, VideoError):
+        return False
+    return gif is not None and gif.whole and gif.pictures == 1
 
 
 def read_video(
@@ -106,22 +121,23 @@ def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
 
 def _file(path: str | Path, every: int, max_pixels: int) -> Generator[Tensor, None, None]:
     with _open_regular(path) as file:
+        gif = _gif(file)
+        source = file if gif is None else io.BytesIO(gif.content)
         try:
-            container = av.open(file, metadata_errors="replace", options={"format_whitelist": CONTAINERS})
+            container = av.open(source, metadata_errors="replace", options={"format_whitelist": CONTAINERS})
         except _DECODER_ERRORS as error:
             raise VideoError("not a video") from error
         with container:
             if not container.streams.video:
                 raise VideoError("without pictures")
-            whole = container.format.name != "gif" or _has_trailer(path)
-            yield from _decoded(container, container.streams.video[0], every, max_pixels, whole)
+            yield from _decoded(container, container.streams.video[0], every, max_pixels, gif is None or gif.whole)
 
 
-def _has_trailer(path: str | Path) -> bool:
-    """Whether a GIF ends as it should, zeros after it allowed: FFmpeg does not mind where it is cut."""
-    with _open_regular(path) as file:
-        file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)
-        return file.read().rstrip(b"\0").endswith(b";")
+def _gif(file: BinaryIO) -> Gif | None:
+    """What it is of, by its first bytes; FFmpeg does not mind where a GIF is cut. None: another file, or a huge one."""
+    head = file.read(4)
+    file.seek(0)
+    return read_gif(file.read()) if head == b"GIF8" and os.fstat(file.fileno()).st_size <= _MAX_GIF else None
 
 
 def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bool) -> Iterator[Tensor]:

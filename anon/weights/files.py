@@ -2,8 +2,11 @@
 
 Only tensors are ever read: safetensors, or ``torch.load(weights_only=True)``, which refuses code; which of them a file
 is, its first bytes say. The common wrappings are taken off: ``state_dict``, ``model``, ... around it, ``module.`` or
-another prefix before the network's keys, beside which a training's head may stand. Quantized weights
-(``torch.ao.quantization``, packed or not) become floats. Every failure is a ``UserError`` of one sentence.
+another prefix before the network's keys, beside which a training's head may stand. A file that holds the network more
+than once, as timm's with ``state_dict_ema`` beside ``state_dict`` or BasicSR's with ``params_ema`` and ``params``, is
+refused: which of them was published is not to be guessed. Lightning's averaging keeps the average as ``state_dict`` and
+is read so. Quantized weights (``torch.ao.quantization``, packed or not) become floats. Every failure is a ``UserError``
+of one sentence.
 ``shipped:<name>`` means a file that comes with this package.
 """
 
@@ -26,7 +29,10 @@ from anon.weights import archives
 
 SHIPPED = "shipped:"
 MAX_BYTES = 2 * 1024**3
-_WRAPPERS = ("state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone", "net")
+_AVERAGES = ("state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "params_ema", "g_ema")
+_NAMES = ("state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone", "net", "params", "g")
+_WRAPPERS = (*_NAMES, *_AVERAGES)
+_DEEP = 3  # wrappers around wrappers
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _INTEGERS = (*_WHOLE, torch.bool)
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what weights may be stored in
@@ -47,7 +53,8 @@ def read(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, Tensor]:
     """The tensors of a weight file, on the CPU, by name.
 
     Raises:
-        UserError: missing, empty, larger than ``max_bytes``, truncated, holding code, or without tensors.
+        UserError: missing, empty, larger than ``max_bytes``, truncated, holding code, or without tensors; or with an
+            average, or another copy, of the weights beside them.
     """
     file = resolve(path)
     if not file.is_file():
@@ -153,15 +160,30 @@ def fingerprint(module: nn.Module) -> str:
 
 def _tensors(content: object, file: Path) -> dict[str, Tensor]:
     """The state dict inside ``content``, unwrapped, as it was before it was quantized."""
-    while isinstance(content, dict):
-        state = _unpacked(content)
-        if state and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
-            return {key: value.dequantize() if value.is_quantized else value for key, value in state.items()}
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
-        if inner is None:
-            break
-        content = inner
-    raise UserError(f"'{file}' holds no state dict (names with tensors).")
+    found = _states(content, "", _DEEP)
+    if not found:
+        raise UserError(f"'{file}' holds no state dict (names with tensors).")
+    if len(found) > 1:
+        one = next((place for place in found if "ema" in place), list(found)[-1])
+        raise UserError(
+            f"'{file}' holds weights {len(found)} times ({', '.join(found)}); save those that you mean alone, such as: "
+            f"import torch; torch.save(torch.load('{file.name}', 'cpu', weights_only=True){one}, 'chosen.pt')."
+        )
+    (state,) = found.values()
+    return {key: value.dequantize() if value.is_quantized else value for key, value in state.items()}
+
+
+def _states(content: object, place: str, deep: int) -> dict[str, dict[str, Tensor]]:
+    """The state dicts inside ``content``, by the keys that lead there: ``['model_ema']``."""
+    if not isinstance(content, dict):
+        return {}
+    state = _unpacked(content)
+    if state and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        return {place: state}
+    found: dict[str, dict[str, Tensor]] = {}
+    for key in _WRAPPERS if deep else ():
+        found |= _states(content.get(key), f"{place}['{key}']", deep - 1)
+    return found
 
 
 def _unpacked(content: dict[Any, Any]) -> dict[Any, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from anon.evaluation.document import read
 from anon.faces.cache import cache_folder
 from tests.apps.conftest import Command, folder_of
 from tests.apps.test_exit_codes import refused
+from tests.conftest import ROOT
 
 SMALL = (
     "data.identities={train: 12, background: 12, attacker: 4, evaluation: 6}",
@@ -125,3 +128,25 @@ def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path
     same = ("experiment=fiva", *SMALL, *rules, "judge=synthetic_a", f"output={tmp_path / 'here'}")
     refused(evaluate(*same), "encoder that FIVA was trained with")
     assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.slow
+def test_an_output_of_any_name(evaluate: Command, tmp_path: Path) -> None:
+    """140 letters, spaces and umlauts, from the command line to the report and back."""
+    place = tmp_path / (("Größe und Übung " + "ä ö ü ß " * 20)[:139] + "é")
+    assert len(place.name) == 140
+    words = ("experiment=fiva", "checkpoint=shipped:fiva", *SMALL, "protocol.resamples=20", "protocol.far=0.01")
+    words += ("data.clips=0", "protocol.tables.robustness=null", f"output={place}")
+    first = evaluate(*words)
+    assert first.code == 0, first.err
+    assert first.out.splitlines()[-1] == str(place / "results.json")
+    figures = [line.metrics for line in read(place).lines]
+    assert figures and {"report.html", "table.md", "tables.tex", "config.yaml"} <= {
+        each.name for each in place.iterdir()
+    }
+    assert evaluate(*words).code == 0  # it goes on where it was
+    assert [line.metrics for line in read(place).lines] == figures
+    (place / "report.html").unlink()
+    again = [sys.executable, "-m", "anon.evaluation.report", str(place)]
+    assert subprocess.run(again, cwd=ROOT, capture_output=True).returncode == 0
+    assert (place / "report.html").is_file() and [each.name for each in tmp_path.iterdir()] == [place.name]

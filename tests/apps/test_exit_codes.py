@@ -61,7 +61,7 @@ def test_wrong_checkpoints(train: Command, tmp_path: Path) -> None:
     absent, rubbish, foreign = tmp_path / "absent.ckpt", tmp_path / "rubbish.ckpt", tmp_path / "foreign.ckpt"
     rubbish.write_bytes(b"not a checkpoint")
     torch.save({"weight": torch.zeros(2)}, foreign)
-    refused(train("experiment=tiny", f"ckpt_path={absent}"), "no checkpoint at", str(absent))
+    refused(train("experiment=tiny", f"ckpt_path={absent}"), "there is no such file", str(absent))
     refused(train("experiment=tiny", f"ckpt_path={rubbish}"), "not a checkpoint", str(rubbish))
     refused(train("experiment=tiny", f"ckpt_path={foreign}"), "not a training checkpoint of this project")
     good = folder_of(train("experiment=tiny")) / "checkpoints" / "last.ckpt"

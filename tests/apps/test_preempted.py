@@ -254,42 +254,85 @@ def test_the_rank_of_what_lightning_starts_in_a_slurm_task(monkeypatch: pytest.M
 @pytest.mark.parametrize("receiver", [0, 1])
 def test_two_ranks_agree(tmp_path: Path, receiver: int) -> None:
     """The signal reaches one rank; both stop after the same batch, and rank 0 has the exit code."""
+    process = on_two_ranks(tmp_path, *ENDLESS)
+    training(process)
+    os.kill(process.pid if receiver == 0 else child_of(process.pid), signal.SIGUSR1)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 138, errors
+    (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    assert f"SIGUSR1: saved {folder / runs.LAST} after" in rest
+    assert batches(folder) % 10 == 0  # where ranks agree
+
+
+@pytest.mark.parametrize("receiver", [os.kill, os.killpg])
+def test_ctrl_c_on_two_ranks(tmp_path: Path, receiver: Callable[[int, int], None]) -> None:
+    """To rank 0 alone, or to both, as a terminal sends it: saved once, told once."""
+    process = on_two_ranks(tmp_path, *ENDLESS)
+    training(process)
+    child = child_of(process.pid)
+    receiver(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
+    told = [line for line in errors.splitlines() if line.startswith("stop") or "Traceback" in line]
+    saved = f"stopped after {batches(folder)} batches; saved {folder / runs.LAST}; ckpt_path=last continues."
+    assert told == ["stopping within 10 batches; a second Ctrl-C ends at once and saves nothing.", saved]
+    assert process.returncode == 130 and not Path(f"/proc/{child}").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 138)])
+def test_a_signal_to_all_while_a_rank_begins(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """It killed the rank in an import, with a traceback, and with it Lightning killed rank 0: exit code -9."""
+    process = on_two_ranks(tmp_path, *ENDLESS)
+    child = child_of(process.pid)
+    time.sleep(0.2)
+    os.killpg(process.pid, number)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in errors, errors
+    assert len([line for line in (out + errors).splitlines() if "stopped" in line]) == 1
+    assert not Path(f"/proc/{child}").exists()
+    assert not list((tmp_path / "runs").rglob("*.ckpt"))
+
+
+ENDLESS = ("steps=1000000", "checkpoint_every=1000000")
+
+
+def on_two_ranks(place: Path, *words: str) -> subprocess.Popen[str]:
+    """A training with trainer=ddp, the leader of a process group of its own."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
     }
-    words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", f"paths.runs={tmp_path / 'runs'}"]
-    command = [sys.executable, "train.py", "--config-dir", str(HERE / "conf"), *words]
-    endless = [*command, "steps=1000000", "checkpoint_every=1000000"]
-    process = subprocess.Popen(
-        endless,
+    words = ("experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", f"paths.runs={place / 'runs'}", *words)
+    return subprocess.Popen(
+        [sys.executable, "train.py", "--config-dir", str(HERE / "conf"), *words],
         cwd=ROOT,
         env={**environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+
+
+def training(process: subprocess.Popen[str]) -> None:
+    """Returns once the first step is told."""
     assert process.stdout is not None
     told = ""
     while "step 1/" not in told:
         line = process.stdout.readline()
         assert line, process.communicate()[1][-2000:]
         told += line
-    pid = process.pid if receiver == 0 else child_of(process.pid)
-    os.kill(pid, signal.SIGUSR1)
-    rest, errors = process.communicate(timeout=60)
-    assert process.returncode == 138, errors
-    (folder,) = (tmp_path / "runs" / "train" / "tiny").iterdir()
-    assert f"SIGUSR1: saved {folder / runs.LAST} after" in rest
-    batches = content(folder)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]
-    assert batches % 10 == 0  # where ranks agree
+
+
+def batches(folder: Path) -> int:
+    return content(folder)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]
 
 
 def child_of(parent: int) -> int:
-    """The one process that another has started, once it is there."""
-    deadline = time.monotonic() + 30
+    """The rank that another process has started, once it is there."""
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        found = (Path(f"/proc/{parent}/task/{parent}/children")).read_text().split()
-        if found:
-            return int(found[0])
+        for found in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            if "train.py" in Path(f"/proc/{found}/cmdline").read_text():
+                return int(found)
         time.sleep(0.1)
     raise AssertionError("no child")

@@ -114,8 +114,9 @@ def test_a_plugin_that_is_missing(missing: str, told: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_killed_and_started_again(tmp_path: Path) -> None:
-    """experiment=fiva with trainer=ddp, SIGKILL in mid-training, the same command: the weights of the unbroken run."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_two_ranks_ended_and_started_again(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """experiment=fiva with trainer=ddp, killed or stopped in mid-training: the weights of the unbroken run."""
     cache, words = tmp_path / "cache", ("trainer=ddp", "trainer.accelerator=cpu")
     whole = killed.start(tmp_path / "whole", cache, *words)
     killed.begun(whole)
@@ -129,8 +130,9 @@ def test_two_ranks_killed_and_started_again(tmp_path: Path) -> None:
         time.sleep(0.5 * length)
         kills += process.poll() is None
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, number)
         process.communicate()
+        assert process.returncode in (code, 0)
         killed.same_training(killed.ended(killed.start(tmp_path / f"runs{attempt}", cache, *words)), unbroken)
         if kills:
             break

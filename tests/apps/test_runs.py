@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,23 @@ def test_resuming_a_finished_run_does_nothing(train: Command) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(folder).items())
 
 
+def test_nothing_of_lightnings_that_is_on_purpose(train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few batches an epoch, frozen networks, no workers: two of the warnings reached every small training."""
+    made = Tiny.__init__
+
+    @functools.wraps(made)
+    def with_frozen(self: Tiny, **settings: object) -> None:
+        made(self, **settings)  # type: ignore[arg-type]
+        self.frozen = torch.nn.Linear(1, 1).eval()
+
+    monkeypatch.setattr(Tiny, "__init__", with_frozen)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        folder_of(train("experiment=tiny", "+data.batch_size=32", "steps=3"))
+        folder_of(train("experiment=tiny", "ckpt_path=last", "steps=5"))
+    assert [str(one.message) for one in told if issubclass(one.category, UserWarning)] == []
+
+
 def test_auto_begins_continues_and_ends(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same command begins a run, continues it after a kill, and leaves it alone once it is finished."""
     words = ["experiment=tiny", "steps=27", "ckpt_path=auto"]
@@ -125,6 +144,8 @@ def test_folders_on_disk_are_told_apart_by_their_root(tmp_path: Path) -> None:
 
     assert key(str(tmp_path / "a" / ".." / "b")) == key(str(tmp_path / "b"))
     assert key(str(tmp_path / "a")) != key(str(tmp_path / "b"))
+    now = {"_target_": "anon.faces.datamodule.folder_data", "name": None, "root": str(tmp_path / "b")}
+    assert past.data_key(OmegaConf.create({"data": now})) == key(str(tmp_path / "b"))  # whose name was its kind's
 
 
 def test_slurm_gives_the_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,7 +195,7 @@ def test_folder_config_names_what_is_missing() -> None:
     assert str(caught.value.__cause__) == "data=folder needs data.root=<folder>."
     config.data.root = "photos"
     module = instantiate(config.data)
-    assert (module.name, module.size, module.synthetic, module.batch_size) == ("folder", 64, False, 32)
+    assert (module.name, module.size, module.synthetic, module.batch_size) == ("photos", 64, False, 32)
     with pytest.raises(UserError, match="photos"):
         module.faces("train")
     with pytest.raises(UserError, match="at least 1"):

@@ -40,6 +40,15 @@ def both(place: Path, cache: Path, **options: bool) -> list[FaceData]:
     return [folder, packed_data(str(place / "packed"), 2, name="mine", **options)]
 
 
+def test_data_have_the_name_of_their_own(place: Path) -> None:
+    """Reports called them "folder" and "packed"; of a path only the last part is told."""
+    (place / "Zoë\n").mkdir(exist_ok=True)
+    assert packed_data(str(place / "packed"), 2).name == "small"
+    assert packed_data(str(place / "packed"), 2, size=32, name="mine").name == "mine"
+    assert folder_data(f"{place}/photos/../photos/", 64, 2).name == "photos"
+    assert folder_data(str(place / "Zoë\n"), 64, 2).name == "Zoë "
+
+
 def test_everyone_is_evaluated_once(place: Path, tmp_path: Path) -> None:
     written = sorted(each.name for each in (place / "photos").iterdir() if each.is_dir())
     parts = {split: {name for name in written if split_of(name) == split} for split in SPLITS}

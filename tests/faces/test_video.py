@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anon.faces.video import VideoError, is_video, read_video
+from anon.faces.video import VideoError, is_still, is_video, read_video
 
 
 def clip(path: Path, frames: int = 12, size: tuple[int, int] = (64, 48), codec: str = "mpeg4") -> Path:
@@ -110,6 +110,22 @@ def test_truncated_gives_the_frames_before(tmp_path: Path, share: float) -> None
     path.write_bytes(whole[: int(len(whole) * share)])
     frames, ended = read(path)
     assert 1 < len(frames) < 100 and (ended == "truncated" or len(frames) > 98 * share)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_gif_without_delays_has_all_its_pictures(tmp_path: Path, count: int) -> None:
+    """FFmpeg shows the first alone where no picture has a control extension, and the file was called truncated."""
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray((rng.integers(0, 60, (120, 120, 3)) + 60 * i).astype(np.uint8)) for i in range(count)]
+    images[0].save(tmp_path / "clip.gif", save_all=True, append_images=images[1:], duration=0)
+    content = (tmp_path / "clip.gif").read_bytes()
+    assert b"\x21\xf9\x04" not in content
+    frames, ended = read(tmp_path / "clip.gif")
+    assert ended is None and [round((float(frame.float().mean()) - 30) / 60) for frame in frames] == list(range(count))
+    assert is_still(tmp_path / "clip.gif") == (count == 1)
+    (tmp_path / "clip.gif").write_bytes(content[: len(content) * (2 * count - 1) // (2 * count)])
+    assert read(tmp_path / "clip.gif")[1] in ("truncated", "damaged")
+    assert not is_still(tmp_path / "clip.gif")
 
 
 def test_truncated_gif(tmp_path: Path, real: Path) -> None:

@@ -44,6 +44,9 @@ class Payload:
         lambda state: {"state_dict": state, "epoch": 3},
         lambda state: {"model": {f"module.{key}": value for key, value in state.items()}},
         lambda state: {f"module.model.{key}": value for key, value in state.items()},
+        lambda state: {"params_ema": state},
+        lambda state: {"g_ema": {"state_dict": state}, "g_optim": {"state": {}}, "model": {"name": "r50"}},
+        lambda state: {"state_dict": state, "current_model_state": {key: 2 * state[key] for key in state}},
         lambda state: {key: value for key, value in state.items() if "num_batches" not in key},
     ],
 )
@@ -52,6 +55,32 @@ def test_common_wrappings_are_taken_off(tmp_path, wrap):
     torch.save(wrap(source.state_dict()), tmp_path / "w.pt")
     weights.load_into(target, tmp_path / "w.pt")
     assert _equal(source, target)
+
+
+@pytest.mark.parametrize(
+    ("name", "average"),
+    [
+        ("state_dict", "state_dict_ema"),  # timm
+        ("model", "model_ema"),
+        ("model", "ema"),
+        ("params", "params_ema"),  # BasicSR
+        ("g", "g_ema"),  # StyleGAN2
+    ],
+)
+def test_an_average_beside_the_weights_is_not_guessed(tmp_path, name, average):
+    """The weights were taken in silence, whichever of the two was published."""
+    weight, mean = _net(), _net(3)
+    mean[0].weight.data.mul_(2)
+    file = tmp_path / "w.pt"
+    torch.save({name: weight.state_dict(), average: {f"module.{k}": v for k, v in mean.state_dict().items()}}, file)
+    with pytest.raises(UserError, match=rf"holds weights 2 times \(\['{name}'\], \['{average}'\]\)") as caught:
+        weights.load_into(_net(), file)
+    way = str(caught.value).partition("such as: ")[2].removesuffix(".")
+    assert way.endswith(f"['{average}'], 'chosen.pt')")
+    exec(way.replace("'w.pt'", repr(str(file))).replace("'chosen.pt'", repr(str(tmp_path / "chosen.pt"))))
+    target = _net(3)
+    weights.load_into(target, tmp_path / "chosen.pt")
+    assert _equal(target, mean)
 
 
 def test_safetensors_and_half_precision(tmp_path):

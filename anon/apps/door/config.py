@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from anon.apps.config import plain_yaml
 from anon.apps.door.limits import of_other_types, out_of_range
 from anon.apps.door.parts import unfit
 from anon.apps.door.words import did_you_mean
+from anon.apps.newest import NEWEST
 from anon.apps.started import overrides
 from anon.errors import UserError
 from anon.faces.datamodule import NEEDS_ROOT
+from anon.weights.files import SHIPPED
 
 _LOOSE = ("lacks", "margins")  # values for others to read
+#: Keys of what is read.
+_PLACES = re.compile(
+    r"(^|\.)(root|points|weights|judge\.path|checkpoint|ckpt_path|lpips|inception|celeba|trained(\.\w+)+)$|^protocol\.threshold$"
+)
+_WORDS = ("", "last", "auto", "random", MISSING)
 
 
 def check_config(config: DictConfig) -> None:
@@ -45,15 +53,42 @@ def check_config(config: DictConfig) -> None:
             raise UserError(found[0][1])
 
 
-def check_data(config: DictConfig) -> None:
-    """Refuse data on disk that says not where; of the configuration that a run really has, which may be an older one's.
+def check_places(config: DictConfig) -> None:
+    """Refuse data that say not where they are, and files and folders that are not there.
+
+    Of the configuration that a run really has, which may be an older one's.
 
     Raises:
-        UserError: ``data.root`` is not given.
+        UserError: ``data.root`` is not given, or the first of the places that there is not.
     """
     name = str(OmegaConf.select(config, "data._target_")).rpartition(".")[2]
     if name in NEEDS_ROOT and not OmegaConf.select(config, "data.root"):
         raise UserError(NEEDS_ROOT[name])
+    places = absent(OmegaConf.to_container(config, resolve=True))
+    for key, value in sorted(places, key=lambda place: (place[0].count("."), len(place[0]))):
+        raise UserError(f"{key}={value}: there is no such file or folder.")
+
+
+def absent(node: Any, path: str = "", foreign: bool = False) -> Iterator[tuple[str, str]]:
+    """Settings of this package's parts that name a place to read where there is nothing, with the value."""
+    if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
+        foreign = not node["_target_"].startswith("anon.")
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        key = f"{path}.{name}" if path else str(name)
+        if isinstance(value, Mapping):
+            yield from absent(value, key, foreign)
+        elif isinstance(value, str) and not foreign and _PLACES.search(key) and not _is_there(value):
+            yield key, value
+
+
+def _is_there(value: str) -> bool:
+    """Whether there is such a place; words that stand for one are told elsewhere."""
+    if value in _WORDS or value.startswith((SHIPPED, NEWEST)):
+        return True
+    try:
+        return os.path.lexists(os.path.expanduser(value))
+    except ValueError:  # a zero byte
+        return False
 
 
 def not_given_so() -> Iterator[tuple[str, str]]:

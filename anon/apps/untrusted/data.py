@@ -32,7 +32,7 @@ def rendered_of(config: DictConfig, where: object, split: str) -> Rendered:
     """
     data = _data(config, where)
     if data.get("name") != "synthetic":
-        raise UserError(f"{where} was trained on data={data.get('name')}, and this is for data=synthetic.")
+        raise UserError(f"{where} was trained on other data than data=synthetic, which this is for.")
     numbers = []
     for name, most in _MOST.items():
         value = data.get(name)

@@ -59,7 +59,9 @@ class Attackers:
             return note if isinstance(note, Needs) else Attacker(lambda seed: ready, made_of(ready), note)
         given = settings["attack"]
         if given is None:
-            return Needs("needs attack=reconstruction attack.checkpoint=<file>, or another attack=<choice>")
+            needs = "needs attack=reconstruction, which takes the newest on this generator, or another attack=<choice>"
+            unchanged = as_plain(self.suite.methods[one.method])["anonymizer"] is None
+            return Needs(needs if unchanged else f"{needs}; {self._command(one.attack, one)} trains one on this method")
         where = _untrained(given, "attack")
         if where is not None:
             command = settings.get("train", TRAIN).replace("{victim}", self._victim(one))

@@ -37,7 +37,9 @@ def lines(
         kept = Counter(row["input"] for row in unit["faces"])
         for result in unit["results"]:
             source = sources[result["input"]]
-            kind = "frames" if source.video and not is_video(source.file) else kind_of(source.file)
+            kind = kind_of(source.file)
+            if source.video != is_video(source.file):
+                kind = "frames" if source.video else "photograph"
             note = f"ambiguous: {result['alike']} faces of similar size" if result["alike"] else result["remark"] or ""
             outcome = result["reason"] or "kept"
             rows.append((source.file, source.identity, kind, outcome, kept[source.number], result["found"], note))

@@ -18,7 +18,7 @@ from anon.faces.points import WITHOUT, FivePoints, file_key
 from anon.faces.prepare.identities import FOLDER, NONE, rule
 from anon.faces.splits import assign, one_spelling
 from anon.faces.tree import HIDDEN, files_below, spelled
-from anon.faces.video import is_video
+from anon.faces.video import is_still, is_video
 
 VIDEO_WEIGHT = 64  # photographs' worth of work in a video
 _STRICTEST = ("test", "val", "train", None)  # what an identity in several official splits belongs to
@@ -121,7 +121,7 @@ def survey(
         elif (identity := who.of(name)) is None:
             aside.append(Aside(name, kind_of(name), who.nobody))
         else:
-            found.append(_Found(entry.path, name, identity, is_video(name)))
+            found.append(_Found(entry.path, name, identity, is_video(name) and not is_still(entry.path)))
             found[-1].alone = who.alone
     if not found:
         raise UserError(
@@ -147,7 +147,7 @@ def _unasked(where: str, given: str, found: Sequence[_Found]) -> str | None:
 
 
 def kind_of(name: str) -> str:
-    """By the name: ``video``, ``photograph``, or the ``other``, which is tried as a photograph."""
+    """By the name (a GIF is a video): ``video``, ``photograph``, or the ``other``, which is tried as a photograph."""
     return "video" if is_video(name) else "photograph" if is_photograph(name) else "other"
 
 

@@ -74,6 +74,43 @@ def test_data_that_says_not_where(train: Command, tmp_path: Path) -> None:
     assert ended.out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        ("data=folder data.root=ABSENT", "data.root"),
+        ("data=folder data.root=. data.points=ABSENT", "data.points"),
+        ("encoder=mobilefacenet encoder.weights=ABSENT", "encoder.weights"),
+        ("generator=fiva ckpt_path=ABSENT", "ckpt_path"),
+    ],
+)
+def test_places_that_are_not_there(train: Command, words: str, key: str) -> None:
+    """The run folder was made, told and removed before; with points, all photographs were listed."""
+    ended = train("experiment=fiva", *words.replace("ABSENT", "/absent/x").split())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == f"error: {key}=/absent/x: there is no such file or folder.\n"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "checkpoint=/absent/x",
+        "attack=reconstruction attack.checkpoint=/absent/x",
+        "judge=onnx judge.path=/absent/x",
+        "protocol.threshold=/absent/x",
+        "protocol.measures.picture.lpips=/absent/x",
+        "+detector@metrics.detectors.yunet=yunet metrics.detectors.yunet.weights=/absent/x",
+        "+data@protocol.datasets.lfw=folder protocol.datasets.lfw.root=/absent/x",
+        "+protocol.attacks.adaptive.trained.fiva.jpeg=/absent/x experiment=table3",
+    ],
+)
+def test_places_of_an_evaluation_that_are_not_there(evaluate: Command, word: str) -> None:
+    given = [] if "experiment=" in word else ["experiment=fiva"]
+    given += [] if word.startswith("checkpoint") or "table3" in word else ["checkpoint=shipped:fiva"]
+    ended = evaluate(*given, *word.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith("=/absent/x: there is no such file or folder.\n") and len(ended.err.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_wrong_lines(train: Command, evaluate: Command, tmp_path: Path) -> None:
     for word, told in (NAMED | TRAIN).items():

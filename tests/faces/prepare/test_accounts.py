@@ -99,6 +99,21 @@ def test_albums_loose_and_hidden_files(tmp_path: Path) -> None:
     assert Pack(tmp_path / "out").columns["video"].tolist() == [-1] * 7
 
 
+def test_animations(tmp_path: Path) -> None:
+    """A GIF of one picture was a video, so its points counted for nothing; others give their first picture."""
+    one, two = (Image.effect_noise((160, 160), 99) for _ in range(2))
+    (tmp_path / "root" / "ann").mkdir(parents=True)
+    one.save(tmp_path / "root" / "ann" / "still.gif")
+    for name in ("moves.gif", "moves.png", "moves.webp"):
+        one.save(tmp_path / "root" / "ann" / name, save_all=True, append_images=[two], duration=0)
+    found = {source.file: source.video for source in survey(tmp_path / "root").sources}
+    assert found == {"ann/still.gif": False, "ann/moves.gif": True, "ann/moves.png": False, "ann/moves.webp": False}
+    code, lines = packed(tmp_path / "root", tmp_path / "out")
+    assert code == 0 and {name: (row["kind"], row["outcome"]) for name, row in lines.items()} == {
+        name: ("video", "without points") if video else ("photograph", "kept") for name, video in found.items()
+    }
+
+
 def test_one_folder_around_all_of_them_is_said(tmp_path: Path) -> None:
     """What an unpacked archive looks like: one person, unless somebody says otherwise."""
     for seed, name in enumerate(["all/ann/0.png", "all/bob/0.png"]):

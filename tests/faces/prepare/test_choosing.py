@@ -70,11 +70,13 @@ class Two:
 @pytest.mark.parametrize("name", ["0.png", "0.gif"])
 def test_a_photograph_and_a_video_show_the_whole_face(tmp_path: Path, name: str) -> None:
     (tmp_path / "root" / "a").mkdir(parents=True)
-    Image.new("RGB", (200, 100)).save(tmp_path / "root" / "a" / name)
+    more = {"save_all": True, "append_images": [Image.new("RGB", (200, 100), "red")]} if name == "0.gif" else {}
+    Image.new("RGB", (200, 100)).save(tmp_path / "root" / "a" / name, **more)
     (source,) = of_folder(tmp_path / "root", None)
     account = Account()
-    (face,) = extract(source, Options(size=64), Two(), account, lambda: None)
-    assert face.score == pytest.approx(0.8) and account.found == 2
+    found = list(extract(source, Options(size=64), Two(), account, lambda: None))
+    frames = 2 if name == "0.gif" else 1
+    assert [face.score for face in found] == [pytest.approx(0.8)] * frames and account.found == 2 * frames
     assert account.alike == (2 if name == "0.png" else 0)
 
 
