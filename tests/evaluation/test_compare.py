@@ -20,6 +20,7 @@ import yaml
 from anon.errors import UserError
 from anon.evaluation.compare import Better, compare, found, plots
 from anon.evaluation.compare.__main__ import main
+from anon.evaluation.compare.naming import by_settings
 from anon.evaluation.compare.plots import averaged, curves
 from anon.evaluation.compare.runs import Run, Series, named
 from anon.evaluation.compare.sections import sections
@@ -27,6 +28,7 @@ from anon.evaluation.compare.tables import evaluations, metrics, settings, signi
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
 from anon.evaluation.figures import Figure
 from tests.evaluation.described import METRICS
+from tests.evaluation.report.made_up import png
 
 STARTED = "2026-01-02 03:04:05"
 
@@ -167,7 +169,53 @@ def test_evaluations_side_by_side(tmp_path: Path) -> None:
     assert [cell.note for cell in fiva] == ["", "", "†"]
     assert not any(cell.differs for cell in blur)
     assert (id_.title, id_.folded, psnr.title, psnr.folded) == ("ID ↓", False, "PSNR dB ↑", True)
-    assert len(id_.notes) == 2 and id_.notes[0].startswith("* differs from a on the same faces")
+    assert [note.split(",")[0][:30] for note in id_.notes] == [
+        "Bold: the best of a run",
+        "* differs from a on the same f",
+        "† measured unlike a",
+    ]
+    # The best of each column, by what is printed: runs are judged by unlike judges, so no row has a best.
+    assert [cell.best for cell in fiva] == [True, False, False] and not any(cell.best for cell in blur)
+    assert fiva[0].full == "0.25"
+
+
+def test_methods_are_ranked_and_the_best_is_within_one_run(tmp_path: Path) -> None:
+    first = document(0.75)
+    evaluated(tmp_path / "a", first)
+    turned = replace(first.lines[0], metrics={"ID": Figure(0.125)}, attack="parrot")
+    evaluated(tmp_path / "b", replace(first, lines=(*first.lines, turned)))
+    _, id_, _ = evaluations(found([tmp_path]))
+    assert [label for label, _ in id_.rows] == ["FIVA + ITM, parrot", "Blur", "FIVA + ITM"]  # less is better
+    assert [[cell.best for cell in row] for _, row in id_.rows] == [[False] * 2, [True] * 2, [False] * 2]
+
+
+def test_runs_are_named_by_their_settings_and_ranked_only_where_they_were_judged_alike(tmp_path: Path) -> None:
+    for name, lr in (("2026-01-01_00-00-00_aa", 0.1), ("2026-01-02_00-00-00_bb", 0.2)):
+        trained(tmp_path / name, lr)
+    runs = by_settings(found([tmp_path]))
+    assert [run.name for run in runs] == ["lr=0.1", "lr=0.2"]
+    rows = "0.125,,9\n"
+    other = found([trained(tmp_path / "c", rows=rows)])[0]
+    (grid, _) = metrics([runs[0], other], Better())
+    assert [cell.best for cell in dict(grid.rows)["val/l1 ↓"]] == [False, True] and grid.notes == ()
+    judged = replace(other, config={**(other.config or {}), "judge.encoder": "another"})
+    (grid, _) = metrics([runs[0], judged], Better())
+    assert not any(cell.best for cell in dict(grid.rows)["val/l1 ↓"])
+    assert grid.notes == ("No best is marked: the runs differ in their judge.",)
+
+
+def test_faces_are_shown_and_belong_to_their_owner(tmp_path: Path) -> None:
+    for synthetic in (True, False):
+        made = document(0.5)
+        people = {"faces": replace(made.people["faces"], synthetic=synthetic)}
+        folder = evaluated(tmp_path / str(synthetic), replace(made, people=people, pictures={"grid_table1.png": "F"}))
+        (folder / "grid_table1.png").write_bytes(png())
+        page, *_ = compare([folder], tmp_path / "out")
+        assert page.read_text(encoding="utf-8").count("<img ") == 1
+        assert (page.stat().st_mode & 0o077 == 0) is not synthetic
+    evaluated(tmp_path / "silent", document(0.5))
+    page, *_ = compare([tmp_path / "silent"], tmp_path / "out")
+    assert "<img " not in page.read_text(encoding="utf-8")
 
 
 def test_what_is_broken_is_told(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from anon.errors import UserError
 from anon.evaluation import results
 from anon.evaluation.compare.directions import Better
+from anon.evaluation.compare.naming import by_settings
 from anon.evaluation.compare.page import page
 from anon.evaluation.compare.plain import comma_separated, markdown
 from anon.evaluation.compare.runs import Run, found
@@ -36,7 +37,7 @@ def compare(paths: Sequence[str | Path], out: Path, better: Better | None = None
     Raises:
         UserError: no such path, no run among them, a metric that none of them logged, or files that cannot be written.
     """
-    runs, better = found(paths), better or Better()
+    runs, better = by_settings(found(paths)), better or Better()
     logged = {name for run in runs for name in run.metrics}
     for name in sorted(better.lower | better.higher):
         if name not in logged:
@@ -50,6 +51,8 @@ def compare(paths: Sequence[str | Path], out: Path, better: Better | None = None
         "compare.md": markdown(title, parts),
         "compare.csv": comma_separated(runs, better),
     }
+    shown = [run.document for run in runs if run.document is not None and run.document.pictures]
+    owners = not all(people.synthetic for document in shown for people in document.people.values())
     for name, content in files.items():
-        results.write(out / name, content)
+        results.write(out / name, content, owners=owners and name == "compare.html")
     return [out / name for name in files]

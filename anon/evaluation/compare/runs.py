@@ -33,6 +33,8 @@ MAX_LINES = 4 * 1024**2  # bytes of command.txt and runs.txt
 MAX_METRICS = 64 * 1024**2  # bytes of metrics.csv: a million steps, every tenth logged
 MOST_COLUMNS, MOST_VALUES = 10_000, 5_000_000  # of metrics.csv
 _MOST_STEPS = 2**53
+MEASURED = ("encoder", "judge", "data")  # what the metrics of trainings are measured by and on
+_SAME_FACES = ("data.batch_size", "data.workers", "data.cache")  # with other values the figures are the same
 
 _STAMPED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_(\S+)")  # <date>_<time>_<job id or short random>
 _NO_SETTING = ("run.", "paths.runs")  # keys that say where a run lies
@@ -332,3 +334,23 @@ def _made(document: Document) -> float | None:
 def of_task(runs: Iterable[Run], task: str) -> list[Run]:
     """Those that train, or those that evaluate."""
     return [run for run in runs if run.task == task]
+
+
+def apart(runs: Sequence[Run], parts: Sequence[str]) -> list[str]:
+    """The parts of the configuration in which runs differ, so that their figures cannot be ranked."""
+    found = []
+    for part in parts:
+        told = {
+            None
+            if run.config is None
+            else tuple(
+                sorted(
+                    (key, value)
+                    for key, value in run.config.items()
+                    if (key == part or key.startswith(f"{part}.")) and key not in _SAME_FACES
+                )
+            )
+            for run in runs
+        }
+        found += [part] if len(told) > 1 else []
+    return found

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.compare.directions import Better
-from anon.evaluation.compare.runs import Run, Series, of_task
+from anon.evaluation.compare.runs import MEASURED, Run, Series, apart, of_task
 from anon.evaluation.document import Document, Line, Recognizer
 from anon.evaluation.figures import Figure
 from anon.evaluation.metric_info import ARROWS, MetricInfo
-from anon.evaluation.report.sheet import Cell
+from anon.evaluation.report.sheet import UNCHANGED, Cell, best_printed
 
 ABSENT = "-"
 FOLDED = 25  # rows that a table shows; a longer one is folded
@@ -108,13 +108,17 @@ def metrics(runs: Sequence[Run], better: Better) -> list[Grid]:
         for name in chosen:
             higher = better.higher_is_better(name, losses)
             cells = [_metric(run.metrics.get(name), higher) for run in runs]
-            best = _best([_last(run.metrics.get(name)) for run in runs], higher)
-            cells = [Cell(cell.value, cell.interval, best=at in best) for at, cell in enumerate(cells)]
+            parts = (*MEASURED, "objective") if name.startswith("train/") else MEASURED
+            alike = not apart(runs, parts)
+            best = _best([_last(run.metrics.get(name)) for run in runs], higher) if alike else set()
+            cells = [replace(cell, best=at in best) for at, cell in enumerate(cells)]
             rows.append((f"{name}{ARROWS[higher]}", tuple(cells)))
         if rows:
             about = "The last value; below it the best with its step, or the range where neither way is better."
+            differing = apart(runs, (*MEASURED, "objective") if title == "Training" else MEASURED)
+            notes = (f"No best is marked: the runs differ in their {' and '.join(differing)}.",) if differing else ()
             grids.append(
-                Grid(f"{title}: last and best", head, tuple(rows), about, folded=title == "Training", figures=True)
+                Grid(f"{title}: last and best", head, tuple(rows), about, notes, title == "Training", figures=True)
             )
     return grids
 
@@ -129,12 +133,14 @@ def evaluations(runs: Sequence[Run]) -> list[Grid]:
     places = dict.fromkeys(place(line) for document in documents for line in document.lines)
     lines = [{place(line): line for line in reversed(document.lines)} for document in documents]
     datasets = {key[0] for key in places}
-    titles, shown = _titles(documents)
+    titles, shown, infos = _titles(documents)
     strange = {data: [unlike(document, documents[0], data) for document in documents] for data in datasets}
     grids = []
     for metric in titles:
         rows, differs, other, anywhere = [], False, False, False
-        for key in places:
+        higher = infos[metric].higher_is_better
+        best = [_best_lines(own, metric, higher) for own in lines]
+        for key in _ranked(places, lines, metric, higher):
             figures = [_figure(own.get(key), metric) for own in lines]
             if all(figure is None for figure in figures):
                 continue
@@ -145,10 +151,11 @@ def evaluations(runs: Sequence[Run]) -> list[Grid]:
                 odd = both and bool(strange[key[0]][at])
                 mark = both and not odd and significant(figures[0], figure)
                 differs, other = differs or mark, other or odd
-                cells.append(_cell(figure, mark, odd))
+                cells.append(replace(_cell(figure, mark, odd), best=key in best[at]))
             line = next(own[key] for own in lines if key in own)
             rows.append((f"{line.label}, {line.data}" if len(datasets) > 1 else line.label, tuple(cells)))
-        notes = [f"* differs from {head[0]} on the same faces: {_RULE}"] if differs else []
+        notes = [_BEST] if any(cell.best for _, own in rows for cell in own) else []
+        notes += [f"* differs from {head[0]} on the same faces: {_RULE}"] if differs else []
         notes += [f"{OTHER} measured unlike {head[0]}, see above; no mark is given."] if other else []
         if anywhere:
             grids.append(
@@ -157,6 +164,36 @@ def evaluations(runs: Sequence[Run]) -> list[Grid]:
     return [_conditions(head, documents, strange), *sorted(grids, key=lambda grid: grid.folded)]
 
 
+def _ranked(
+    places: Iterable[tuple[str, ...]],
+    lines: Sequence[Mapping[tuple[str, ...], Line]],
+    metric: str,
+    higher: bool | None,
+) -> list[tuple[str, ...]]:
+    """The best by the first run first; as they came where neither way is better. Unchanged faces come last."""
+
+    def rank(key: tuple[str, ...]) -> tuple[bool, bool, float]:
+        figures = [_figure(own.get(key), metric) for own in lines]
+        value = next((figure.value for figure in figures if figure and figure.value is not None), None)
+        return key[2] in UNCHANGED, value is None, (value or 0.0) * (-1 if higher else 1)
+
+    return list(places) if higher is None else sorted(places, key=rank)
+
+
+def _best_lines(own: Mapping[tuple[str, ...], Line], metric: str, higher: bool | None) -> set[tuple[str, ...]]:
+    """The best of one run, by one judge, among lines of the same data, defense, attack and input; no sweep has one."""
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], Figure | None]] = {}
+    for key, line in own.items():
+        if key[2] not in UNCHANGED and line.dial is None:
+            groups.setdefault((*key[:2], *key[4:7]), {})[key] = _figure(line, metric)
+    found: set[tuple[str, ...]] = set()
+    for figures in groups.values():
+        best = best_printed(figures.values(), higher)
+        found |= {key for key, figure in figures.items() if figure and figure.text().partition(" ")[0] in best}
+    return found
+
+
+_BEST = "Bold: the best of a run, by one judge and on the same faces; runs are not ranked against each other."
 _RULE = (
     "the 95 % interval of the difference, made of the two intervals (Zou and Donner, Statistics in Medicine 2008), "
     "leaves 0 out. It takes the runs for independent, so on the same faces it marks too few rather than too many."
@@ -229,8 +266,11 @@ def _against(at: int, reasons: str, documents: Sequence[Document], data: str) ->
     return (reasons or "same faces") if at and both else ABSENT
 
 
-def _titles(documents: Sequence[Document]) -> tuple[dict[str, str], set[str]]:
-    """Metrics in the order of the tables' columns, then the rest, with their titles; and those that are columns."""
+def _titles(documents: Sequence[Document]) -> tuple[dict[str, str], set[str], dict[str, MetricInfo]]:
+    """Metrics in the order of the tables' columns, then the rest, with their titles.
+
+    Further: those that are columns, and what they say of themselves.
+    """
     columns = [column for document in documents for table in document.tables for column in table.columns]
     shown = dict.fromkeys(column.metric for column in columns)
     every = [metric for document in documents for line in document.lines for metric in line.metrics]
@@ -238,7 +278,7 @@ def _titles(documents: Sequence[Document]) -> tuple[dict[str, str], set[str]]:
     for document in documents:
         infos = {**document.metrics, **infos}  # of documents of several versions the first says it
     titles = {metric: f"{infos[metric].heading}{infos[metric].arrow}" for metric in [*shown, *every]}
-    return titles, set(shown)
+    return titles, set(shown), infos
 
 
 def _figure(line: Line | None, metric: str) -> Figure | None:
@@ -251,21 +291,25 @@ def _cell(figure: Figure | None, differs: bool, odd: bool) -> Cell:
     if figure is None:
         return Cell(ABSENT)
     value, _, interval = figure.text().partition(" ") if figure.value is not None else (figure.text(), "", "")
-    return Cell(value, interval, differs=differs, note=OTHER if odd else "", n=figure.n)
+    return Cell(value, interval, differs=differs, note=OTHER if odd else "", n=figure.n, full=_full(figure.value))
 
 
 def _metric(series: Series | None, higher: bool | None) -> Cell:
     known = finite(series)
     if series is None:
         return Cell(ABSENT)
-    last = number(series.values[-1])
+    last, full = number(series.values[-1]), _full(series.values[-1])
     if not known:
         return Cell(last)
     if higher is None:
         low, high = (number(ends(value for _, value in known)) for ends in (min, max))
-        return Cell(last, f"{low} to {high}" if low != high else "")
+        return Cell(last, f"{low} to {high}" if low != high else "", full=full)
     step, value = extreme(known, higher)
-    return Cell(last, f"{number(value)} at {step:,}")
+    return Cell(last, f"{number(value)} at {step:,}", full=full)
+
+
+def _full(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
 
 
 def extreme(known: Sequence[tuple[int, float]], highest: bool) -> tuple[int, float]:
@@ -281,12 +325,12 @@ def finite(series: Series | None) -> list[tuple[int, float]]:
 
 
 def number(value: float) -> str:
-    """Four digits.
+    """Four digits; of large numbers all that stand before the point.
 
-    >>> number(0.123456), number(1234567.0), number(float("nan"))
-    ('0.1235', '1.235e+06', 'nan')
+    >>> number(0.123456), number(1234567.0), number(3e20), number(float("nan"))
+    ('0.1235', '1,234,567', '3e+20', 'nan')
     """
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _last(series: Series | None) -> float | None:

@@ -1,7 +1,8 @@
 """What the picture lost: difference, mask area, PSNR, SSIM, LPIPS of the published face against the target.
 
 ``defense_ssim`` and ``defense_feature_distance`` are a defense's own costs: the published face against the anonymized
-one that it started from; the feature distance has LPIPS' form on the maps of the generator's encoder.
+one that it started from. They describe that step alone, so neither way is better by itself. The feature distance has
+LPIPS' form on the maps of the generator's encoder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from anon.evaluation.harness.cell import CHANGED, PUBLISHED, Cell
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.metric_info import MetricInfo
 from anon.metrics.preservation import (
-    FeatureDistance,
     Lpips,
     MaskArea,
     MeanDifference,
@@ -50,10 +50,8 @@ class Picture:
         "psnr": MetricInfo("PSNR", "quality", Psnr.higher_is_better, "dB"),
         "ssim": MetricInfo("SSIM", "quality", Ssim.higher_is_better, low=-1.0, high=1.0),
         "lpips": MetricInfo("LPIPS", "quality", False, low=0.0),
-        "defense_ssim": MetricInfo("SSIM of the defense", "quality", Ssim.higher_is_better, low=-1.0, high=1.0),
-        "defense_feature_distance": MetricInfo(
-            "feature distance of the defense", "quality", FeatureDistance.higher_is_better, low=0.0
-        ),
+        "defense_ssim": MetricInfo("SSIM of the defense", "cost", None, low=-1.0, high=1.0),
+        "defense_feature_distance": MetricInfo("feature distance of the defense", "cost", None, low=0.0),
     }
 
     def __init__(self, lpips: str | None = None) -> None:

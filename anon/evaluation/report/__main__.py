@@ -17,10 +17,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = Parser(prog="python -m anon.evaluation.report", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of an evaluation, with its results.json")
+    parser.add_argument("--no-intervals", action="store_true", help="tables.tex without the 95 % intervals")
+    parser.add_argument("--columns", default="", metavar="A,B", help="tables.tex with these alone: metrics or headings")
 
     def run() -> None:
-        folder = parser.parse_args(arguments).folder.expanduser()
-        for path in write(read(folder / "results.json"), folder):
+        given = parser.parse_args(arguments)
+        folder = given.folder.expanduser()
+        columns = [name.strip() for name in given.columns.split(",") if name.strip()]
+        for path in write(read(folder / "results.json"), folder, not given.no_intervals, columns):
             print(path)
 
     return ended(run)

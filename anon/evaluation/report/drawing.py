@@ -78,6 +78,13 @@ class Plot:
     svg: str
     caption: str = ""
 
+    @property
+    def file(self) -> str:
+        """The plot as an SVG file of its own, black on what lies below it."""
+        spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+        svg = self.svg.replace("<svg ", f"<svg {spaces} ", 1)
+        return svg.replace("currentColor", "#000000").replace("var(--rule)", RULE) + "\n"
+
 
 @dataclass(frozen=True)
 class Style:

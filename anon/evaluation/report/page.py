@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -23,6 +25,7 @@ from anon.evaluation.report import curves
 from anon.evaluation.report.drawing import Plot
 from anon.evaluation.report.privacy import keeps
 from anon.evaluation.report.sheet import Sheet, about_paper, datasets, differences, measured, pieces, sheet, title
+from anon.evaluation.report.summary import summary
 from anon.evaluation.report.sweep import rule, sweeps, swept
 from anon.evaluation.report.tradeoff import tradeoffs
 from anon.plain import read_bytes
@@ -57,15 +60,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Picture:
-    """A grid of faces as data URI, or what is the matter with it."""
+    """A grid of faces as data URI, or what is the matter with it. ``width``: of the picture, pixels."""
 
     caption: str
     uri: str
     missing: str = ""
+    width: int = 0
 
 
-def page(document: Document, folder: Path) -> str:
-    """The page, with the pictures that the document names, from ``folder``.
+def page(document: Document, folder: Path) -> tuple[str, dict[str, Plot]]:
+    """The page, with the pictures that the document names, from ``folder``; and its plots by name.
 
     Raises:
         UserError: a table names published numbers that there are none of.
@@ -76,23 +80,53 @@ def page(document: Document, folder: Path) -> str:
     )
     rendering.filters["commands"] = _commands
     rendering.filters["about_paper"] = about_paper
+    found = summary(document)
+    sections = [_section(document, table, number) for number, table in enumerate(document.tables)]
+    gatherings = [
+        ("errors", "Verification errors", curves.errors(document)),
+        ("distances", "Distances", curves.distributions(document)),
+        ("time", "Identity over time", curves.temporal(document)),
+    ]
+    plots = _named((section.sheet.table.name, section.plots) for section in sections)
+    plots |= _named((anchor, own) for anchor, _, own in gatherings)
+    first = next((part for part in sections if part.sheet.table is found.table and part.plots), None)
+    if first is not None:  # it stands beside the faces
+        sections[sections.index(first)] = replace(first, plots=first.plots[1:])
+    names = main_grids(document, found.table)
+    pictures = {name: picture(folder, name, caption) for name, caption in document.pictures.items()}
     html = rendering.get_template("page.html.j2").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         document=document,
         datasets=datasets(document),
         measured=measured(document),
-        sections=[_section(document, table, number) for number, table in enumerate(document.tables)],
+        summary=found,
+        sections=sections,
         shown=SHOWN,
-        gatherings=[
-            ("errors", "Verification errors", curves.errors(document)),
-            ("distances", "Distances", curves.distributions(document)),
-            ("time", "Identity over time", curves.temporal(document)),
-        ],
-        pictures=[_picture(folder, name, caption) for name, caption in document.pictures.items()],
+        gatherings=gatherings,
+        faces=[pictures[name] for name in names],
+        tradeoff=first.plots[:1] if first is not None else [],
+        pictures=[one for name, one in pictures.items() if name not in names],
         config=_json(document.config),
         made={name: value if isinstance(value, str) else _json(value) for name, value in document.made.items()},
     )
-    return visible(html)
+    return visible(html), plots
+
+
+def _named(groups: Iterable[tuple[str, Sequence[Plot]]]) -> dict[str, Plot]:
+    """Plots by a name that a file can have."""
+    found: dict[str, Plot] = {}
+    for group, plots in groups:
+        for plot in plots:
+            stem = re.sub(r"[^a-z0-9]+", "-", f"{group}-{plot.title}".lower()).strip("-")[:80]
+            names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+            found[next(name for name in names if name not in found)] = plot
+    return found
+
+
+def main_grids(document: Document, table: Table | None) -> list[str]:
+    """Names of the grids of the main table; the first of all where it has none of its own."""
+    own = [name for name in document.pictures if table is not None and name.startswith(f"grid_{table.name}")]
+    return own or list(document.pictures)[:1]
 
 
 def _section(document: Document, table: Table, number: int) -> Section:
@@ -165,7 +199,7 @@ def _others(document: Document, table: Table) -> Grid | None:
     return Grid(["", *labels], [[name, *row] for name, row in zip(names, zip(*cells, strict=True), strict=True)])
 
 
-def _picture(folder: Path, name: str, caption: str) -> Picture:
+def picture(folder: Path, name: str, caption: str) -> Picture:
     """A results.json may come from elsewhere, so only a PNG that lies in the folder itself is put into the page.
 
     It is put in as WebP, a tenth of the size.
@@ -181,11 +215,12 @@ def _picture(folder: Path, name: str, caption: str) -> Picture:
         return Picture(caption, "", f"'{name}' is no PNG.")
     buffer = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            picture.convert("RGB").save(buffer, "WEBP", quality=82, method=4)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as grid:
+            width = grid.width
+            grid.convert("RGB").save(buffer, "WEBP", quality=82, method=4)
     except (OSError, ValueError, Image.DecompressionBombError):
         return Picture(caption, "", f"'{name}' is a damaged PNG.")
-    return Picture(caption, f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+    return Picture(caption, f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", width=width)
 
 
 def _commands(text: str) -> Markup:

@@ -18,13 +18,16 @@ _PLACE = ("data", "split", "method", "policy", "defense", "input", "dial")
 class Point:
     """One treatment of the faces: the line that shows it, and the worst of what identifies it.
 
-    ``bound``: the highest upper end over the adversaries. ``unknown``: titles of the adversaries that were measured on
-    another treatment of the same data but not on this one, so the worst may be worse.
+    ``bound``: the highest upper end over the adversaries. ``worst``: who identifies most. ``known``: all who were
+    measured. ``unknown``: titles of the adversaries that were measured on another treatment of the same data but not on
+    this one, so the worst may be worse.
     """
 
     line: int
     identified: Figure
     bound: float
+    worst: Column
+    known: tuple[Column, ...]
     unknown: tuple[str, ...] = ()
 
     @property
@@ -35,9 +38,25 @@ class Point:
 
 
 def leaks(document: Document, table: Table) -> list[Column]:
-    """The columns that say how many are identified, where less is better."""
+    """The adversaries: columns that say how many are identified, where less is better.
+
+    Where the attacks are lines of the table, each of them makes an adversary of its own of such a column.
+    """
     infos = {column: document.info(column) for column in table.columns}
-    return [column for column, info in infos.items() if info.identifies and info.higher_is_better is False]
+    found = [column for column, info in infos.items() if info.identifies and info.higher_is_better is False]
+    attacks = dict.fromkeys(document.lines[number].attack for number in table.lines)
+    if set(attacks) <= {"none"}:
+        return found
+    return [
+        adversary
+        for column in found
+        for adversary in ([column] if column.attack else [_under(document, column, attack) for attack in attacks])
+    ]
+
+
+def _under(document: Document, column: Column, attack: str) -> Column:
+    title = document.title_of(column)
+    return replace(column, attack=attack, title=title if attack == "none" else f"{title}, {attack}")
 
 
 def keeps(document: Document, table: Table) -> list[Column]:
@@ -64,27 +83,21 @@ def points(document: Document, table: Table, adversaries: Sequence[Column]) -> l
         line = document.lines[number]
         if line.needs is None:
             groups.setdefault(tuple(getattr(line, name) for name in _PLACE), []).append(number)
-    found, tried = [], []
+    found = []
     for numbers in groups.values():
-        known = {
-            column: figure
-            for column in adversaries
-            for number in numbers
-            if (figure := document.figure(number, column)) is not None and figure.value is not None
-        }
-        if known:
-            worst = max(known.values(), key=lambda figure: figure.value or 0.0)
-            ends = [figure.value if figure.high is None else figure.high for figure in known.values()]
-            first = next((number for number in numbers if document.lines[number].attack == "none"), numbers[0])
-            found.append(Point(first, worst, max(end for end in ends if end is not None)))
-            tried.append((document.lines[first].data, set(known)))
-    every = {data: set().union(*(known for other, known in tried if other == data)) for data, _ in tried}
-    return [
-        replace(point, unknown=tuple(map(document.title_of, _missed(adversaries, every[data], known))))
-        for point, (data, known) in zip(found, tried, strict=True)
-    ]
+        first = next((number for number in numbers if document.lines[number].attack == "none"), numbers[0])
+        known = {column: document.figure(first, column) for column in adversaries}
+        values = {column: figure for column, figure in known.items() if figure and figure.value is not None}
+        if values:
+            worst = max(values, key=lambda column: values[column].value or 0.0)
+            ends = [figure.value if figure.high is None else figure.high for figure in values.values()]
+            bound = max(end for end in ends if end is not None)
+            found.append(Point(first, values[worst], bound, worst, tuple(values)))
+    return [replace(point, unknown=_missed(document, adversaries, point, found)) for point in found]
 
 
-def _missed(adversaries: Sequence[Column], every: set[Column], known: set[Column]) -> list[Column]:
-    """Who was measured elsewhere and not here."""
-    return [column for column in adversaries if column in every - known]
+def _missed(document: Document, adversaries: Sequence[Column], own: Point, found: Sequence[Point]) -> tuple[str, ...]:
+    """Who was measured on the same data, but not on this."""
+    data = document.lines[own.line].data
+    every = {column for point in found if document.lines[point.line].data == data for column in point.known}
+    return tuple(document.title_of(column) for column in adversaries if column in every.difference(own.known))

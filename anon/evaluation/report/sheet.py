@@ -31,7 +31,10 @@ _COMMAND = re.compile(r"`([^`]+)`|((?:python3?|pip|sbatch) \S.*?)(?=\.?$)")
 
 @dataclass(frozen=True)
 class Cell:
-    """``value`` with its ``interval``; ``note``: the letter of the footnote that says why there is no value."""
+    """``value`` with its ``interval``; ``note``: the letter of the footnote that says why there is no value.
+
+    ``full``: the value as it was measured, unrounded.
+    """
 
     value: str = ""
     interval: str = ""
@@ -39,6 +42,7 @@ class Cell:
     differs: bool = False
     note: str = ""
     n: int = 0
+    full: str = ""
 
 
 @dataclass(frozen=True)
@@ -228,18 +232,21 @@ def about_paper(paper: Published) -> str:
     return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
 
 
+def best_printed(figures: Iterable[Figure | None], higher_is_better: bool | None) -> set[str]:
+    """The printed value that is best, as a set; empty where all are alike, or one stands alone."""
+    values = [figure.value for figure in figures if figure is not None and figure.value is not None]
+    if higher_is_better is None or len({short(value) for value in values}) < 2:
+        return set()
+    return {short(max(values) if higher_is_better else min(values))}
+
+
 def _best(document: Document, table: Table, lines: Sequence[int]) -> list[set[str]]:
-    """For each column the printed value that is best, as a set; empty where all are alike, or one stands alone."""
-    best: list[set[str]] = []
-    for column in table.columns:
-        figures = [document.figure(line, column) for line in lines if document.lines[line].method not in UNCHANGED]
-        values = [figure.value for figure in figures if figure is not None and figure.value is not None]
-        found: set[str] = set()
-        higher = document.info(column).higher_is_better
-        if higher is not None and table.dial is None and len({short(value) for value in values}) > 1:
-            found = {short(max(values) if higher else min(values))}
-        best.append(found)
-    return best
+    """For each column the printed value that is best; none in a sweep."""
+    own = [line for line in lines if document.lines[line].method not in UNCHANGED and table.dial is None]
+    return [
+        best_printed([document.figure(line, column) for line in own], document.info(column).higher_is_better)
+        for column in table.columns
+    ]
 
 
 def _cell(figure: Figure | None, notes: dict[str, str]) -> Cell:

@@ -41,7 +41,7 @@ def tradeoffs(document: Document, table: Table) -> list[Plot]:
         own = [point for point, line in every if (line.data, line.input) == (data, given)]
         where = f"{f', {data}' if several else ''}{f', {given}' if given != 'clean' else ''}"
         for adversaries, compared in _fair(document, table, own):
-            pairs = {column: _both(document, compared, column) for column in _chosen(document, table)}
+            pairs = {column: _both(document, compared, column) for column in chosen(document, table)}
             for column in [column for column in pairs if len(pairs[column]) > 1][:most]:
                 worst = ", ".join(map(document.title_of, adversaries))
                 name = f"{table.name}-{data}-{given}-{column.metric}-{worst}"
@@ -55,8 +55,8 @@ def _fair(document: Document, table: Table, own: Sequence[Point]) -> list[tuple[
 
     A method that an adversary was not tried on is not more private than one that it was tried on.
     """
-    every = leaks(document, table)
-    shared = [column for column in every if not any(document.title_of(column) in point.unknown for point in own)]
+    every = [column for column in leaks(document, table) if any(column in point.known for point in own)]
+    shared = [column for column in every if all(column in point.known for point in own)]
     met = [point for point in own if not point.unknown]
     found = [(every, met)] if len(_changing(document, met)) > 1 or len(met) == len(own) else []
     if 0 < len(shared) < len(every):
@@ -83,7 +83,8 @@ def front(privacy: Sequence[float], utility: Sequence[float], higher_is_better: 
     return sorted(np.flatnonzero(~beaten).tolist(), key=lambda place: (x[place], -y[place]))
 
 
-def _chosen(document: Document, table: Table) -> list[Column]:
+def chosen(document: Document, table: Table) -> list[Column]:
+    """What is kept, the best known first."""
     order = {name: place for place, name in enumerate(FIRST)}
     return sorted(
         keeps(document, table), key=lambda column: order.get(column.metric.removesuffix("_error"), len(order))

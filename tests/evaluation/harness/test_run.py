@@ -179,7 +179,7 @@ def test_files(evaluated):
     document, folder = evaluated
     grids = ["grid_robustness.png", "grid_table1.png"]
     assert sorted(document.pictures) == grids
-    reports = ["report.html", "results.json", "table.csv", "table.md", "tables.tex"]
+    reports = ["plots", "report.html", "results.json", "table.csv", "table.md", "tables.tex"]
     assert sorted(path.name for path in folder.iterdir()) == [*grids, *reports]
     rows = list(csv.DictReader((folder / "table.csv").open()))
     chosen = next(row for row in rows if (row["policy"], row["metric"]) == ("plain", "negID"))

@@ -104,15 +104,16 @@ def test_older_results_know_every_shipped_measure():
 
 
 LOWER = "ID negID RA ID_rank1 RA_rank5 ID_<encoder> MRR TAR ssim_recovered shared_identity several_identities"
-LOWER += " extreme_anchor defense_feature_distance TPR TPR_own ID_pairs accuracy VAL"
+LOWER += " extreme_anchor TPR TPR_own ID_pairs accuracy VAL"
 LOWER += " M_tc_mu M_tc_sigma identity_invariance pose pose_error gaze_ratio landmarks_error shape_distance age_error"
 LOWER += " action_units_rmse difference lpips FID FID_judge KID_judge niqe confidence_drop box_distance_<detector>"
 LOWER += " swap_ID_target cosine_target C_swapped_swapped mean_l2_source_changed area_cosine_stranger_to_source"
 LOWER += " recovery_right_mae recovery_wrong_verified recovery_changed_match swap_expression_t2c"
-HIGHER = "EER deidentified target_distance l1 ssim psnr defense_ssim detected detected_<detector> age_agreement"
+HIGHER = "EER deidentified target_distance l1 ssim psnr detected detected_<detector> age_agreement"
 HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_original mean_cosine_target_changed"
 HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
-NEITHER = "detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"
+NEITHER = "defense_ssim defense_feature_distance"
+NEITHER += " detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"
 NEITHER += " FPR VAL_FAR achieved_cosine C_original_original C_swapped_original_std area_l2_midway recovery_wrong_ssim"
 
 
@@ -126,7 +127,8 @@ def test_directions_are_the_anonymizers():
         "privacy"
     }
     assert {METRICS[name].kind for name in ("pose_error", "detected", "M_tc_mu", "shape_distance")} == {"utility"}
-    assert {METRICS[name].kind for name in ("ssim", "FID", "niqe", "defense_ssim")} == {"quality"}
+    assert {METRICS[name].kind for name in ("ssim", "FID", "niqe")} == {"quality"}
+    assert {METRICS[name].kind for name in ("defense_ssim", "defense_feature_distance")} == {"cost"}
     assert [METRICS[name].unit for name in ("pose_error", "gaze", "gaze_ratio", "landmarks", "psnr", "ID")] == [
         *("°", "°", "", "px", "dB", "")
     ]

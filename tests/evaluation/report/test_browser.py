@@ -56,8 +56,8 @@ def test_the_page_is_whole(browser: Any, address: str, width: int, scheme: str) 
     assert complaints == []
     assert [url for url in requests if not url.startswith(("data:", address))] == []
 
-    # facts, three tables, the useful range, how it was run; folded: differences, others of two tables
-    assert page.locator("table").count() == 6 + 3
+    # main, facts, three tables, the useful range, how it was run; folded: differences, others of two tables
+    assert page.locator("table").count() == 7 + 3
     assert page.locator("svg").count() == 19
     assert page.evaluate(EMPTY, "table, svg, img") == 0
     assert page.evaluate("document.images[0].naturalWidth") == 640
@@ -76,6 +76,34 @@ def test_the_page_is_whole(browser: Any, address: str, width: int, scheme: str) 
     )
     drawn = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
     assert drawn == ink != paper
+    context.close()
+
+
+def test_the_message_stands_first(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(address)
+    bottoms = [page.locator(part).first.bounding_box() for part in (".found", ".main", "#faces", "#tradeoff svg")]
+    assert all(box and box["y"] + box["height"] <= 1600 for box in bottoms)
+    assert bottoms[1]["y"] + bottoms[1]["height"] <= 800
+    assert page.locator("#measured").bounding_box()["y"] > 1600
+    context.close()
+
+
+def test_no_column_of_the_main_table_is_out_of_reach(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(address)
+    assert page.locator(".main table").bounding_box()["y"] < 844
+    hint = "getComputedStyle(document.querySelector('.main .wide'), '::before').content"
+    assert "scroll sideways" in page.evaluate(hint)
+    box = page.locator(".main .scroll")
+    last, first = page.locator(".main thead th").last, page.locator(".main tbody th[scope=row]").first
+    assert last.bounding_box()["x"] + last.bounding_box()["width"] > 390
+    left = first.bounding_box()["x"]
+    box.evaluate("one => { one.scrollLeft = one.scrollWidth; }")
+    assert last.bounding_box()["x"] + last.bounding_box()["width"] <= 390
+    assert first.bounding_box()["x"] == pytest.approx(left, abs=1)  # the names stay
     context.close()
 
 

@@ -62,6 +62,23 @@ def test_lines_of_attacks_are_adversaries_of_the_same_point() -> None:
     assert (point.line, point.value, point.bound) == (0, 0.3, 0.4)
 
 
+def test_of_attacks_that_are_lines_the_worst_counts_whatever_the_order() -> None:
+    figures = {"none": 0.1, "parrot": 0.3, "wiener": 0.2}
+    lines = tuple(Line("d", "A", attack=name, metrics={"ID": Figure(value)}) for name, value in figures.items())
+    table = Table("t", "T", (Column("ID", "ID"),), (0, 1, 2))
+    made = Document("d", 0, lines, (table,), {}, {}, METRICS)
+    (point,) = points(made, table, leaks(made, table))
+    assert point.value == 0.3 and made.title_of(point.worst) == "ID, parrot"
+
+
+def test_an_adversary_whom_nobody_met_is_not_counted() -> None:
+    columns = (Column("ID", "ID"), Column("RA", "RA", attack="reconstruction"), Column("ssim", "SSIM"))
+    lines = tuple(Line("d", name, metrics={"ID": Figure(0.1), "ssim": Figure(0.5)}) for name in "AB")
+    table = Table("t", "T", columns, (0, 1))
+    (plot,) = tradeoffs(Document("d", 0, lines, (table,), {}, {}, METRICS), table)
+    assert plot.title == "SSIM against privacy (ID)"
+
+
 def test_identity_figures_are_no_utility() -> None:
     names = ("ID", "RA_rank1", "TAR", "target_distance", "deidentified", "ssim", "pose_error", "FID", "M_tc_mu")
     table = Table("t", "T", tuple(map(Column, names)), ())

@@ -7,6 +7,7 @@ import io
 import math
 import re
 import shutil
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -59,8 +60,33 @@ def page(folder: Path) -> Reader:
 
 
 def test_files(folder: Path) -> None:
-    names = ["grid.png", "report.html", "results.json", "table.csv", "table.md", "tables.tex"]
+    names = ["grid.png", "plots", "report.html", "results.json", "table.csv", "table.md", "tables.tex"]
     assert sorted(path.name for path in folder.iterdir()) == names
+
+
+def test_every_plot_is_a_file_of_its_own(folder: Path, page: Reader) -> None:
+    files = sorted((folder / "plots").iterdir())
+    assert len(files) == [tag for tag, _ in page.tags].count("svg") == 19
+    assert {"table1-ssim-against-privacy-id-id-faces.svg", "distances-blur-faces.svg"} <= {file.name for file in files}
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "currentColor" not in text and "var(" not in text  # inks that only the page knows
+
+
+def test_the_page_says_its_message_first(folder: Path, page: Reader) -> None:
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    order = [
+        'class="found"',
+        'class="main"',
+        'id="faces"',
+        'id="tradeoff"',
+        'id="table-1"',
+        'id="measured"',
+        'id="run"',
+    ]
+    places = [source.index(part) for part in order]
+    assert places == sorted(places)
 
 
 def test_the_page_needs_nothing_else(folder: Path, page: Reader) -> None:

@@ -108,7 +108,23 @@ def test_what_could_not_be_evaluated_says_why_with_the_command() -> None:
     assert "- SimSwap + ITM: not trained: `python train.py experiment=simswap policy=itm`" in text
     assert cells(text, "Pixelate")[2] == "-<sup>a</sup>"
     assert "- a: no attacker: `python train.py experiment=rec`" in text
-    assert r"\texttt{python train.py experiment=simswap policy=itm}" in latex(document())
+    paper = latex(document())
+    assert "% SimSwap + ITM: not trained: python train.py experiment=simswap policy=itm\n" in paper
+    printed = [line for line in paper.splitlines() if not line.startswith("%")]
+    assert "python" not in "".join(printed)  # a command is a comment
+    line = Line("d", "A", needs="needs python train.py experiment=simswap")
+    bare = latex(Document("d", 0, (line,), (Table("t", "T", (Column("ID"),), (0,)),), {}, {}, METRICS))
+    assert r"A & \multicolumn{1}{l}{\scriptsize not measured} \\" in bare
+    assert r"SimSwap + ITM & \multicolumn{6}{l}{\scriptsize not trained} \\" in printed
+
+
+def test_latex_with_chosen_columns_and_without_intervals() -> None:
+    paper = latex(document(), intervals=False, columns=["ssim", "RA"])
+    assert r" & RA $\downarrow$ & SSIM $\uparrow$ \\" in paper and "FIVA + ITM & .947 & .826 " in paper
+    assert "[" not in paper.replace(r"\begin{table}[t]", "")
+    assert r"\label{tab:kept}" not in paper  # it has neither
+    with pytest.raises(UserError, match="no table has a column 'nothing'"):
+        latex(document(), columns=["nothing"])
 
 
 def test_markdown_takes_names_as_text() -> None:
@@ -149,6 +165,7 @@ def test_latex_is_balanced_and_escaped() -> None:
         depth += {"{": 1, "}": -1}.get(sign, 0)
         assert depth >= 0
     assert depth == 0 and bare.count("$") % 2 == 0
+    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("%"))
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
     rows = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert {line.count(" & ") for line in rows if "multicolumn" not in line} == {6}
