@@ -47,6 +47,6 @@ def _bar(items: Iterable[T], what: str, total: int, weight: int) -> Iterator[T]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
         task = progress.add_task(what, total=total)
-        for item in items:
+        for done, item in enumerate(items, 1):
             yield item
-            progress.advance(task, weight)
+            progress.update(task, completed=min(done * weight, total))  # the last batch may be a smaller one

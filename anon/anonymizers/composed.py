@@ -13,6 +13,8 @@ from anon.faces.contract import check_images
 from anon.generators.contract import GeneratorLike, Redrawn
 from anon.identity.contract import EncoderLike, PolicyLike
 
+AT_ONCE = 1 << 17  # pixels that a CPU draws at once: the maps of more do not fit into its caches
+
 
 class AnonymizationError(Failed):
     """The face could not be changed. Nothing of it may be shown."""
@@ -79,8 +81,14 @@ class Anonymizer(nn.Module):
         """Redraw ``images`` (B, 3, H, W) as the wanted identities (B, D), whatever the policy says."""
         if not bool(wanted.isfinite().all()):
             raise AnonymizationError("The wanted identity holds NaN or infinite numbers; the face was not changed.")
-        redrawn = self.generator(images, self.generator.steers * wanted)
-        image, mask = redrawn
+        conditions = self.generator.steers * wanted
+        few = len(images) if images.is_cuda else max(1, AT_ONCE // (images.shape[-2] * images.shape[-1]))
+        parts = [self._drawn(*part) for part in zip(images.split(few), conditions.split(few), strict=True)]
+        masks = [mask for _, mask in parts if mask is not None]
+        return Redrawn(torch.cat([image for image, _ in parts]), torch.cat(masks) if masks else None)
+
+    def _drawn(self, images: Tensor, conditions: Tensor) -> Redrawn:
+        image, mask = self.generator(images, conditions)
         if not _fits(image, images.shape, -1.0, 1.0):
             raise AnonymizationError("The generator gave no image (NaN, another shape, or outside [-1, 1]).")
         if mask is not None and not _fits(mask, images[:, :1].shape, 0.0, 1.0):

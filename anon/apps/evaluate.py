@@ -40,7 +40,7 @@ from anon.errors import UserError
 from anon.evaluation.document import read
 from anon.evaluation.harness import run as harness
 from anon.evaluation.harness.suite import Suite
-from anon.evaluation.report import wandb_tables
+from anon.evaluation.report import headlines, wandb_tables
 from anon.faces.cache import caching
 from anon.plain import MAX_YAML, read_text
 from anon.printable import flat
@@ -91,6 +91,18 @@ def _evaluate(config: DictConfig) -> None:
         data, judge = instantiate(config.data), instantiate(config.judge)
         harness.run(judge, data, config, folder, device=device, commit=commit())
         _log(config, folder)
+    _check_measured(folder)
+
+
+def _check_measured(folder: Path) -> None:
+    """
+    Raises:
+        UserError: no line of any table could be measured.
+    """
+    reasons = [line.needs for line in read(folder).lines]
+    if all(reasons):
+        told = f"no line of any table could be measured ({flat(str(reasons[0]))})"
+        raise UserError(f"{told}; the reason of each is in {folder / 'table.md'}.")
 
 
 @contextmanager
@@ -161,7 +173,8 @@ def _send(config: DictConfig, folder: Path) -> None:
     try:
         log_config(loggers, config)
         document = read(folder)
-        log_results(loggers, wandb_tables(document), [folder / name for name in document.pictures], folder)
+        pictures = [folder / name for name in document.pictures]
+        log_results(loggers, wandb_tables(document), pictures, folder, headlines(document))
     finally:
         finish(loggers)
 

@@ -24,6 +24,7 @@ from anon.errors import UserError
 from anon.evaluation.results import write
 
 _LONGEST = 64  # characters of a name or an id
+_DATED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_.")  # names that anon.apps.runs makes, each once
 Columns = tuple[list[str], list[list[object]]]  # names, rows
 
 
@@ -103,24 +104,30 @@ def _continue(logger: CSVLogger, step: int) -> None:
     logger._experiment = writer
 
 
-def wandb_logger(save_dir: str, project: str, offline: bool | None = None, **rest: Any) -> WandbLogger:
-    """Lightning's W&B logger; the run has the name of its folder, and a resumed one is the same run.
+def wandb_logger(
+    save_dir: str, project: str, offline: bool | None = None, tags: Sequence[str] = (), **rest: Any
+) -> WandbLogger:
+    """Lightning's W&B logger; the run has the name of its folder, and what goes on in that folder is the same run.
+
+    A folder with a name that somebody chose, which another may have elsewhere, is told by its whole path.
 
     ``offline=None``: offline unless the user is logged in, which is found out without asking the network. An offline
     run is sent later with ``wandb sync <run folder>/wandb/offline-run-*``.
     """
     if offline is None:
         offline = not logged_in()
-    name = Path(save_dir).name
+    whole = Path(save_dir).absolute()
+    name = whole.name
     settings = {"silent": offline}  # it would print to sign up, after the run's last line
     logger = _Wandb(
         save_dir=save_dir,
         project=project,
         name=name[:_LONGEST],
-        id=wandb_id(name),
+        id=wandb_id(name) if _DATED.match(name) else f"{wandb_id(name)[: _LONGEST - 9]}-{_short(str(whole))}",
         offline=offline,
         resume="allow",
         settings=settings,
+        tags=list(dict.fromkeys(str(tag)[:_LONGEST] for tag in tags)),
         **rest,
     )
     if rest.get("anonymous") is None:  # Lightning passes it on all the same, and W&B warns of it in every run
@@ -137,7 +144,11 @@ def wandb_id(name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9_-]", "-", name)
     if plain == name and len(name) <= _LONGEST:
         return name
-    return f"{plain[:40]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+    return f"{plain[:40]}-{_short(name)}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def built(section: DictConfig, name: str, kind: type) -> list[Any]:
@@ -168,16 +179,22 @@ def log_config(loggers: list[Logger], config: DictConfig) -> None:
 
 
 def log_results(
-    loggers: list[Logger], tables: Mapping[str, Columns], pictures: Sequence[Path], report: Path | None = None
+    loggers: list[Logger],
+    tables: Mapping[str, Columns],
+    pictures: Sequence[Path],
+    report: Path | None = None,
+    scalars: Mapping[str, float] | None = None,
 ) -> None:
-    """An evaluation's tables by name, its pictures and its report, to W&B; the folder holds them anyway.
+    """An evaluation's tables by name, its pictures, report and summary, to W&B; the folder holds them anyway.
 
     Args:
+        scalars: of the summary, which compares runs (:func:`anon.evaluation.report.headlines`).
         pictures: PNG files; those that are not there are passed over.
         report: the folder of report.html, which becomes an artifact of the run.
     """
     for logger in loggers:
         if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(dict(scalars or {}))
             for name, (columns, rows) in tables.items():
                 logger.log_table(name, columns=columns, data=rows)
             for picture in pictures:

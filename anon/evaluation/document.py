@@ -70,6 +70,11 @@ class Column:
     title: str | None = None
     attack: str | None = None
 
+    @property
+    def name(self) -> str:
+        """``ID``, ``RA (reconstruction)``: what tells it from the table's other columns."""
+        return self.metric if self.attack is None else f"{self.metric} ({self.attack})"
+
 
 @dataclass(frozen=True)
 class Table:

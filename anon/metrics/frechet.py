@@ -22,6 +22,8 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from anon.errors import UserError
 
+BLOCK = 1 << 22  # entries of covariances, or of one person's sums, at a time
+
 
 def frechet_distance(a: Tensor, b: Tensor) -> Tensor:
     """Fréchet distance of the Gaussians that fit two feature sets, () float64 (the squared distance, as FID is).
@@ -36,18 +38,20 @@ def frechet_distance(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         UserError: fewer than two faces on a side, or a feature that is not finite.
     """
-    means, covariances = zip(*(_moments(_fit(x), x.new_ones(1, len(x))) for x in (a, b)), strict=True)
+    sets = [_fit(x) for x in (a, b)]
+    one = [torch.zeros(len(x), dtype=torch.long, device=x.device) for x in sets]  # all are one person's
+    moments = (_moments(x, people, x.new_ones(1, 1)) for x, people in zip(sets, one, strict=True))
+    means, covariances = zip(*moments, strict=True)
     return _frechet(means, covariances)[0]
 
 
-def frechet_resampled(a: Tensor, b: Tensor, people: Tensor, weights: Tensor, block: int = 4) -> Tensor:
+def frechet_resampled(a: Tensor, b: Tensor, people: Tensor, weights: Tensor) -> Tensor:
     """:func:`frechet_distance` with the faces of person i counted ``weights[r, i]`` times, (R,) float64.
 
     Args:
         a, b: (N, D) features of the same faces, before and after.
         people: (N,) whose they are, columns of ``weights``.
         weights: (R, I) whole numbers, as :class:`anon.evaluation.bootstrap.Bootstrap` has them.
-        block: resamples at a time.
 
     >>> a, people = torch.tensor([[0.0], [2.0], [7.0]]), torch.tensor([0, 0, 1])
     >>> frechet_resampled(a, a + 3.0, people, torch.tensor([[1.0, 0.0], [1.0, 2.0]])).round(decimals=6)
@@ -56,13 +60,12 @@ def frechet_resampled(a: Tensor, b: Tensor, people: Tensor, weights: Tensor, blo
     Raises:
         UserError: as there. A resample with fewer than two faces gives NaN.
     """
-    counts = weights[:, people]  # (R, N)
-    sets = [_fit(x) for x in (a, b)]
+    weights, sets = weights.double(), [_fit(x) for x in (a, b)]
     found = []
-    for part in counts.split(block):
-        means, covariances = zip(*(_moments(x, part) for x in sets), strict=True)
+    for part in weights.split(max(1, BLOCK // a.shape[1] ** 2)):
+        means, covariances = zip(*(_moments(x, people, part) for x in sets), strict=True)
         found.append(_frechet(means, covariances))
-    return torch.where(counts.sum(1) > 1, torch.cat(found), torch.nan)
+    return torch.where(weights[:, people].sum(1) > 1, torch.cat(found), torch.nan)
 
 
 def _fit(x: Tensor) -> Tensor:
@@ -73,14 +76,21 @@ def _fit(x: Tensor) -> Tensor:
     return x.double()
 
 
-def _moments(x: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Means (R, D) and covariances (R, D, D) of x (N, D) with each row counted ``counts`` (R, N) times."""
-    shift = x.mean(0)
-    x, counts = x - shift, counts.double()  # about 0, so that no digits are lost in the products
+def _moments(x: Tensor, people: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Means (R, D) and covariances (R, D, D) of x (N, D) with the rows of person i counted ``weights[r, i]`` times.
+
+    The products of a person's rows are summed first, once for all resamples.
+    """
+    shift, dim = x.mean(0), x.shape[1]
+    x = x - shift  # about 0, so that no digits are lost in the products
+    counts = weights[:, people]  # (R, N)
     number = counts.sum(1)
     mean = counts @ x / number.clamp_min(1)[:, None]
-    products = (counts[:, None] * x.T) @ x  # (R, D, D)
-    return mean + shift, _covariance(products, mean, number)
+    products = x.new_zeros(len(weights), dim * dim)
+    for some in torch.arange(weights.shape[1], device=x.device).split(max(1, BLOCK // dim**2)):
+        own = torch.stack([rows.T @ rows for rows in (x[people == one] for one in some)])  # (i, D, D)
+        products += weights[:, some] @ own.flatten(1)
+    return mean + shift, _covariance(products.view(-1, dim, dim), mean, number)
 
 
 def _covariance(products: Tensor, mean: Tensor, number: Tensor) -> Tensor:
@@ -90,10 +100,12 @@ def _covariance(products: Tensor, mean: Tensor, number: Tensor) -> Tensor:
 
 
 def _frechet(means: tuple[Tensor, ...], covariances: tuple[Tensor, ...]) -> Tensor:
-    """(R,) from pairs of (R, D) and (R, D, D). C_a C_b has the eigenvalues of the symmetric C_a^(1/2) C_b C_a^(1/2)."""
+    """(R,) from pairs of (R, D) and (R, D, D). C_a C_b has the eigenvalues of the symmetric Rᵀ C_b R, R Rᵀ = C_a."""
     one, other = covariances
-    values, vectors = torch.linalg.eigh(one)
-    root = vectors * values.clamp_min(0).sqrt()[:, None]  # root @ rootᵀ = C_a
+    root, singular = torch.linalg.cholesky_ex(one)  # root @ rootᵀ = C_a
+    if bool(singular.any()):
+        values, vectors = torch.linalg.eigh(one)
+        root = vectors * values.clamp_min(0).sqrt()[:, None]
     mixed = torch.linalg.eigvalsh(root.mT @ other @ root).clamp_min(0).sqrt().sum(1)
     traces = sum(matrix.diagonal(dim1=1, dim2=2).sum(1) for matrix in covariances)
     return ((means[0] - means[1]).square().sum(1) + traces - 2 * mixed).clamp_min(0)

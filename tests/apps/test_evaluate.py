@@ -89,6 +89,17 @@ def test_wrong_checkpoints(train: Command, evaluate: Command, tmp_path: Path) ->
     assert not (tmp_path / "runs" / "evaluate").exists()
 
 
+def test_nothing_was_measured(evaluate: Command, tmp_path: Path) -> None:
+    """Every line of every table needs something: the results are there, and a script hears that they are none."""
+    grid = "protocol.tables.table1.grid=[{methods: [simswap], policies: [plain, itm]}]"
+    ended = evaluate("experiment=table1", *SMALL, grid, "protocol.far=0.01", "protocol.resamples=20")
+    told = ended.err.splitlines()[-1]
+    assert ended.code == 2
+    assert told.startswith("error: no line of any table could be measured (needs python train.py experiment=simswap")
+    (folder,) = (tmp_path / "runs" / "evaluate" / "table1").iterdir()
+    assert all(line.needs for line in read(folder).lines)
+
+
 def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path: Path) -> None:
     run = folder_of(train("experiment=fiva", "steps=2", "data.batch_size=4", *SMALL))
     rules = (

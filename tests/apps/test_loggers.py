@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from PIL import Image
+from pytorch_lightning.loggers import Logger
 
-from anon.apps.loggers import csv_logger, log_results, logged_in, wandb_logger
+from anon.apps.config import config_dir
+from anon.apps.loggers import Columns, built, csv_logger, finish, log_results, logged_in, wandb_logger
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def test_an_offline_run_writes_its_log(nobody: Path, tmp_path: Path) -> None:
     logger.log_hyperparams({"seed": 3})
     logger.log_metrics({"loss": 1.5}, step=1)
     logger.experiment.finish()
-    assert list(tmp_path.glob(f"wandb/offline-run-*/run-{tmp_path.name}.wandb"))
+    assert list(tmp_path.glob(f"wandb/offline-run-*/run-{tmp_path.name}-*.wandb"))
 
 
 def test_csv_keeps_the_rows_before_the_resumed_step(tmp_path: Path) -> None:
@@ -103,11 +107,39 @@ def test_an_evaluation_offline(nobody: Path, tmp_path: Path) -> None:
     logger = wandb_logger(str(tmp_path), project="p")
     rows: list[list[object]] = [["FIVA", 0.5, None]]
     pictures = [tmp_path / "grid_table1.png", tmp_path / "grid_table2.png"]
-    log_results([csv_logger(str(tmp_path)), logger], {"table1": (["method", "ID", "needs"], rows)}, pictures, tmp_path)
+    both = [csv_logger(str(tmp_path)), logger]
+    tables: dict[str, Columns] = {"table1": (["method", "ID", "needs"], rows)}
+    log_results(both, tables, pictures, tmp_path, {"table1/FIVA/ID": 0.5, "table1/FIVA/ID_low": 0.25})
+    assert dict(logger.experiment.summary)["table1/FIVA/ID_low"] == 0.25
     logger.experiment.finish()
     (run,) = tmp_path.glob("wandb/offline-run-*")
     (table,) = run.glob("files/media/table/table1_*.table.json")
     assert json.loads(table.read_text()) == {"columns": ["method", "ID", "needs"], "data": rows}
     assert len(list(run.glob("files/media/images/grid_table1_*.png"))) == 1
     (log,) = run.glob("run-*.wandb")
+    for _ in range(100):  # W&B's process may still write
+        if b"table1/FIVA/ID" in log.read_bytes() and b"report.html" in log.read_bytes():
+            break
+        time.sleep(0.1)
     assert b"report.html" in log.read_bytes() and b"grid_table2" not in log.read_bytes()
+    assert b"table1/FIVA/ID" in log.read_bytes()
+
+
+def test_an_evaluations_run_is_grouped_and_tagged(nobody: Path, tmp_path: Path) -> None:
+    """conf/logger/wandb.yaml, as ``evaluate.py`` composes it; and wandb takes it."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("evaluate", ["experiment=fiva", "logger=wandb", f"run.dir={tmp_path}"])
+    (logger,) = built(config.logger, "logger", Logger)
+    run = logger.experiment
+    assert (run.group, run.job_type, run.tags) == ("fiva", "evaluate", ("fiva", "default", "synthetic"))
+    finish([logger])
+
+
+def test_a_folder_is_one_run_and_another_folder_another(nobody: Path, tmp_path: Path) -> None:
+    """``output=a/results`` evaluated again goes on; ``output=b/results`` is another run of the same name."""
+    first, again, other = (wandb_logger(str(tmp_path / name / "results"), project="p") for name in ("a", "a", "b"))
+    assert first._id == again._id != other._id
+    assert first._wandb_init["name"] == other._wandb_init["name"] == "results"
+    assert first._wandb_init["resume"] == "allow"
+    dated = "2026-11-28_20-14-07_41"
+    assert wandb_logger(str(tmp_path / dated), project="p")._id == dated

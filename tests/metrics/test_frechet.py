@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from anon.errors import UserError
+from anon.metrics import frechet
 from anon.metrics.frechet import (
     FrechetDistance,
     KernelDistance,
@@ -91,14 +93,17 @@ def test_kernel_has_no_bias_and_frechet_has():
 
 
 @pytest.mark.parametrize(
-    ("resampled", "plain"), [(frechet_resampled, frechet_distance), (kernel_resampled, kernel_distance)]
+    ("resampled", "plain"),
+    [(frechet_resampled, frechet_distance), (partial(kernel_resampled, block=4), kernel_distance)],
 )
-def test_weights_are_repetitions(resampled, plain):
+@pytest.mark.parametrize("block", [1, 4 * 3**2, 1 << 22])  # of Fréchet's: one, three or all at a time
+def test_weights_are_repetitions(monkeypatch, resampled, plain, block):
+    monkeypatch.setattr(frechet, "BLOCK", block)
     a, b, people = drawn(30, 5), drawn(30, 6), torch.arange(30) % 7
     weights = torch.randint(4, (6, 7), generator=torch.Generator().manual_seed(7)).double()
     weights[0] = 1.0
     weights[1] = 0.0
-    found = resampled(a, b, people, weights, block=4)
+    found = resampled(a, b, people, weights)
     assert math.isnan(float(found[1]))  # nobody was drawn
     for row in (0, 2, 3, 4, 5):
         again = weights[row].long()[people]

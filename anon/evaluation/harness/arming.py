@@ -12,14 +12,14 @@ from anon.evaluation.embeddings import embedded
 from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.bench import Bench
 from anon.evaluation.harness.built import Attacker, Method
-from anon.evaluation.harness.pictures import READING, drawn, failing
-from anon.evaluation.harness.readers import eye
+from anon.evaluation.harness.pictures import READING, Originals, drawn, failing
+from anon.evaluation.harness.readers import eye, eye_of, folded
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.subjects import Group
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.judging import check_adversary, check_cosine
 from anon.evaluation.thresholds import Calibrated
-from anon.faces.contract import in_eight_bits, to_float
+from anon.faces.contract import to_float
 from anon.provenance import code
 
 
@@ -75,13 +75,12 @@ def _enrolled(bench: Bench, group: Group, attacker: Attacker, seed: int, what: s
     @torch.no_grad()
     def make() -> Tensors:
         attack = attacker.make(seed)
-        recognizer = attack.judge(bench.judge.recognizer)
-        parts = []
-        for batch in group.batches(bench.suite.batch_size, what):
-            known = in_eight_bits(batch["image"]).to(bench.device)
+        fast, parts = folded(*eye_of(attack, bench.judge)), []
+        for faces in Originals(group).batches(bench.suite.batch_size, what):
+            known = faces.to(bench.device)
             with failing(f"the adversary, {what}"):
                 seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(bench.device)
-                parts.append(embedded(recognizer, seen).cpu())
+                parts.append(embedded(fast, seen).cpu())
         return {"z": torch.cat(parts)}
 
     key = key_of(

@@ -30,7 +30,7 @@ from anon.evaluation.harness.built import Behind, LearningPairs, Method, Needs
 from anon.evaluation.harness.calibrations import Calibrations
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, drawn_by, failing
-from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye
+from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye, eye_of, folded
 from anon.evaluation.harness.small_sets import given_threshold, reference_of
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, images_at, keyed, subjects
@@ -361,8 +361,7 @@ class Bench:
 
     def z(self, pictures: Pictures, by: Eye, attack: AttackLike | None = None) -> Tensor:
         """(N, D) embeddings, by a recognizer or by the one that an attack brings in its place."""
-        recognizer = by.recognizer if attack is None else attack.judge(by.recognizer)
-        own = by if recognizer is by.recognizer else eye(recognizer)
+        own = by if attack is None else eye_of(attack, by)
         return embeddings(self.store, pictures, own, self.suite.batch_size, self.device)
 
     def read(self, pictures: Pictures) -> Tensors:
@@ -373,9 +372,9 @@ class Bench:
 
         @torch.no_grad()
         def make() -> Tensors:
-            found = []
+            found, fast = [], folded(estimator, self.tools.attributes_key)
             for part in pictures.batches(self.suite.batch_size, "reading attributes"):
-                read = check_readings(estimator(part.to(self.device)), len(part), "The estimator of attributes")
+                read = check_readings(fast(part.to(self.device)), len(part), "The estimator of attributes")
                 found.append({name: value.float().cpu() for name, value in read.items()})
             return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 

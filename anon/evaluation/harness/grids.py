@@ -6,6 +6,7 @@ only their owner may read the file.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def write_grids(
         What each shows, by file name.
     """
     found: dict[str, str] = {}
+    if count > 0:
+        print("drawing the grids of faces", file=sys.stderr, flush=True)
     shown: set[Combination] = set()
     for plan in tables if count > 0 else ():
         there = [one for one in plan.combinations if needs[one] is None and one.method != "real"]

@@ -13,7 +13,7 @@ from anon.anonymizers.composed import Anonymizer
 from anon.errors import Failed, UserError
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group
-from anon.faces.contract import in_eight_bits, published, to_float, to_uint8
+from anon.faces.contract import published, to_float, to_uint8
 from anon.progress import track
 
 IMAGES = "images"
@@ -59,11 +59,10 @@ class Originals(Pictures):
 
     def tensors(self) -> Tensors:
         """``images`` (N, H, W, 3) uint8."""
-        parts = [to_uint8(batch["image"]) for batch in self.group.batches(256, "reading faces")]
-        return {IMAGES: torch.cat(parts)}
+        return {IMAGES: torch.cat(list(self.group.frames(256, "reading faces")))}
 
     def batches(self, size: int, what: str) -> Iterator[Tensor]:
-        return (in_eight_bits(batch["image"]) for batch in self.group.batches(size, what))
+        return map(to_float, self.group.frames(size, what))
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class View:
 
 #: How faces reach what is made of them: part of the key of that, for which it is a method of an argument.
 READING = (
-    *(Group.batches, Pictures.tensors, Pictures.batches, Pictures.at),
+    *(Group.frames, Pictures.tensors, Pictures.batches, Pictures.at),
     *(Originals.tensors, Originals.batches, View.eight_bits),
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
@@ -9,12 +11,15 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
+from anon.attacks.contract import AttackLike
 from anon.attributes.contract import Estimator
 from anon.evaluation.embeddings import embedded
 from anon.evaluation.harness.pictures import READING, Pictures
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.faces.detection.contract import Detector
+from anon.identity import networks
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
@@ -43,10 +48,36 @@ def eye(recognizer: JudgeLike) -> Eye:
     return Eye(recognizer, made_of(recognizer, recognizer.fingerprint))
 
 
+def eye_of(attack: AttackLike, judge: Eye) -> Eye:
+    """The recognizer of an adversary: the judge, or another that the attack brings."""
+    recognizer = attack.judge(judge.recognizer)
+    return judge if recognizer is judge.recognizer else eye(recognizer)
+
+
 @torch.no_grad()
 def _embed(pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensors:
-    parts = pictures.batches(size, f"recognizing with {by.recognizer.name}")
-    return {"z": torch.cat([embedded(by.recognizer, part.to(device)).cpu() for part in parts])}
+    parts, recognizer = pictures.batches(size, f"recognizing with {by.recognizer.name}"), folded(*by)
+    return {"z": torch.cat([embedded(recognizer, part.to(device)).cpu() for part in parts])}
+
+
+def folded(reader: Any, key: str) -> Any:
+    """A copy for inference: where its networks are of this package, batch norms are folded into their convolutions.
+
+    That is the same function, a fifth faster on a CPU. ``key``: of the reader's weights, so that others are another's.
+    """
+    return _folded(reader, key) if isinstance(reader, nn.Module) else reader
+
+
+@functools.lru_cache(maxsize=8)
+def _folded(reader: nn.Module, key: str) -> nn.Module:
+    found: list[str] = []
+    for name, module in reader.named_modules():
+        if type(module).__module__.startswith(networks.__name__) and not any(name.startswith(f"{n}.") for n in found):
+            found.append(name)
+    fast = copy.deepcopy(reader)
+    for name in found:
+        fast.set_submodule(name, fuse(fast.get_submodule(name)).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    return fast
 
 
 def embeddings(store: Store, pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensor:

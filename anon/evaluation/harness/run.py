@@ -134,6 +134,7 @@ def run(
     absent = {one: line.needs for one, (line, _) in found.items()}  # what failed cannot be shown either
     pictures = write_grids(output, tables, cells, absent, document, suite.grid_faces, images)
     document = _finished(document, pictures, time.monotonic() - began, device)
+    print("writing the report", file=sys.stderr, flush=True)
     written = report.write(document, output)
     path = output / "results.json"
     files.write(path, as_json(document))
@@ -351,12 +352,8 @@ def _differences(plan: Plan, found: Found, places: Mapping[Combination, int]) ->
             own, other = (_figure(found, place, column) for place in (one, base))
             found_apart = None if own is None or other is None else apart(own, other)
             if found_apart is not None:
-                parts.append(Difference(plan.name, _named(column), places[one], places[base], found_apart))
+                parts.append(Difference(plan.name, column.name, places[one], places[base], found_apart))
     return parts
-
-
-def _named(column: Column) -> str:
-    return column.metric if column.attack is None else f"{column.metric} ({column.attack})"
 
 
 def _figure(found: Found, one: Combination, column: Column) -> Figure | None:

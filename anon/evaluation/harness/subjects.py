@@ -16,7 +16,7 @@ from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches, read_batch
 from anon.evaluation.pairs import check_pairs
 from anon.faces.collections.pairs import Pairs, Roles
-from anon.faces.contract import FaceSet, Sample, in_eight_bits
+from anon.faces.contract import FaceSet, in_eight_bits, is_raw, to_uint8
 from anon.faces.splits import person
 
 KNOWN = ("pose", "expression", "gaze", "landmarks")  # truths that a data set may have
@@ -43,9 +43,12 @@ class Group:
         """(N,) their clips, -1 for stills."""
         return self.faces.videos[self.indices]
 
-    def batches(self, size: int, what: str) -> Iterator[Sample]:
-        """In order, with a bar that says ``what``."""
-        return batches(self.faces, self.indices, size, what)
+    def frames(self, size: int, what: str) -> Iterator[Tensor]:
+        """(B, H, W, 3) uint8 in order, as they lie on the disk where they do; with a bar that says ``what``."""
+        raw = self.faces.raw_batch if is_raw(self.faces) else None
+        for batch in batches(self.faces, self.indices, size, what, raw):
+            image = batch["image"]
+            yield image if image.dtype == torch.uint8 else to_uint8(image)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
 from anon.evaluation.judging import judge_notes
 from anon.evaluation.modes import Basis, built_policy, reach_note
-from anon.identity.contract import JudgeLike
+from anon.identity.contract import JudgeLike, PolicyLike
 from anon.identity.encoder import Encoder
+from anon.identity.policies import sampling_of
 from anon.plugs import built_of, check_call, check_has
 from anon.provenance import made_of
 
@@ -55,6 +56,7 @@ class Workshop:
     ) -> None:
         self.suite, self.judge, self.device, self.basis, self.known = suite, judge, device, basis, known
         self._bases: dict[str, Any] = {}
+        self._checked: set[tuple[object, ...]] = set()
         self._methods: dict[tuple[object, ...], Method | Needs] = {}
         self.attackers = Attackers(self, pairs)
         self.notes: list[str] = []
@@ -123,7 +125,7 @@ class Workshop:
                 raise UserError("A generator needs a policy: name some in the table's grid (policies: [itm]).")
             basis = self.basis(one.data, encoder)
             policy = built_policy(chosen, base.generator.steers, basis)
-            self.tell(reach_note(policy, title, basis))
+            self._tell_reach(policy, title, basis, one.data)
             pristine = Anonymizer(encoder, policy, base.generator)
         self.known(pristine, title, one.data)
         pristine = pristine.to(self.device).eval()
@@ -148,8 +150,17 @@ class Workshop:
         return self._bases[name]
 
     def _check_judge(self, encoder: Encoder, title: str) -> None:
-        for note in judge_notes(encoder, self.judge, self.suite, title):
-            self.tell(note)
+        if (encoder, title) not in self._checked:
+            self._checked.add((encoder, title))
+            for note in judge_notes(encoder, self.judge, self.suite, title):
+                self.tell(note)
+
+    def _tell_reach(self, policy: PolicyLike, title: str, basis: Basis, data: str) -> None:
+        """Once for each sampling, whatever tracks it."""
+        reach = title, data, made_of(sampling_of(policy))
+        if reach not in self._checked:
+            self._checked.add(reach)
+            self.tell(reach_note(policy, title, basis))
 
     def tell(self, note: str | None) -> None:
         """A reader of the tables is told once."""

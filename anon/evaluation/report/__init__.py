@@ -19,9 +19,9 @@ from anon.evaluation import results
 from anon.evaluation.document import Document, as_json, from_json
 from anon.evaluation.report.latex import latex
 from anon.evaluation.report.page import page
-from anon.evaluation.report.plain import comma_separated, markdown, wandb_tables
+from anon.evaluation.report.plain import comma_separated, headlines, markdown, wandb_tables
 
-__all__ = ["wandb_tables", "write"]
+__all__ = ["headlines", "wandb_tables", "write"]
 
 
 def write(document: Document, folder: Path, intervals: bool = True, columns: Sequence[str] = ()) -> list[Path]:

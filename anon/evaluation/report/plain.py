@@ -53,6 +53,25 @@ def wandb_tables(document: Document) -> dict[str, tuple[list[str], list[list[obj
     return {table.name: _plain(document, table) for table in document.tables}
 
 
+def headlines(document: Document) -> dict[str, float]:
+    """The figures of the tables' columns as numbers by name: ``table1/FIVA + ITM/ID``, its interval's ends ``_low`` and
+    ``_high`` (as far as there are any). After an attack that the column names: ``RA (reconstruction)``; of several data
+    sets: ``table1/synthetic/FIVA + ITM/ID``.
+    """
+    found: dict[str, float | None] = {}
+    for table in document.tables:
+        for number in table.lines:
+            line = document.lines[number]
+            place = [table.name, *([line.data] if len(document.people) > 1 else []), line.label]
+            for column in table.columns:
+                figure = document.figure(number, column)
+                if figure is None:
+                    continue
+                name = "/".join([*place, column.name])
+                found |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _plain(document: Document, table: Table) -> tuple[list[str], list[list[object]]]:
     columns = [*LINE]
     for head in map(document.title_of, table.columns):

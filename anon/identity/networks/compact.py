@@ -19,7 +19,7 @@ def _unit(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1, li
         nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(cout),
     ]
-    return nn.Sequential(*layers, *([] if linear else [nn.ReLU()]))
+    return nn.Sequential(*layers, *([] if linear else [nn.ReLU(inplace=True)]))
 
 
 class InvertedResidual(nn.Module):

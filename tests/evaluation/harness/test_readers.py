@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.embeddings import embed
 from anon.evaluation.harness.pictures import Originals
-from anon.evaluation.harness.readers import as_it_conditions, embeddings, eye
+from anon.evaluation.harness.readers import as_it_conditions, embeddings, eye, folded
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
 from anon.faces.contract import in_eight_bits
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
+from anon.identity.networks.compact import CompactNet
+from anon.identity.networks.edgeface import EdgeFace
+from anon.identity.networks.inception_resnet import InceptionResnetV1
+from anon.identity.networks.iresnet import iresnet_small
+from anon.identity.networks.mobilefacenet import MobileFaceNet
 from tests.evaluation.tiny_world import People, Projection, encoder, judge
+
+NETWORKS = {
+    "compact": (CompactNet, 64),
+    "iresnet": (iresnet_small, 64),
+    "mobilefacenet": (MobileFaceNet, 112),
+    "edgeface": (EdgeFace, 112),
+    "facenet": (InceptionResnetV1, 160),
+}
 
 
 def test_recognizers_see_eight_bits(tmp_path):
@@ -22,6 +37,37 @@ def test_recognizers_see_eight_bits(tmp_path):
         made, found = (embeddings(Store(tmp_path), pictures, eye(by), 2, torch.device("cpu")) for _ in range(2))
         torch.testing.assert_close(made, wanted)
         assert torch.equal(made, found)
+
+
+@pytest.mark.parametrize("network", ["compact", "iresnet", "mobilefacenet", "edgeface", "facenet"])
+def test_folded_batch_norms_are_the_same_function(network):
+    """Of every network of this package; the one that was given is left alone, and another's weights are another's."""
+    network, size = NETWORKS[network]
+    network, rng = network(), torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values, low in ((module.running_mean, -0.2), (module.running_var, 0.5), (module.weight.data, 0.8)):
+                values.uniform_(low, low + 0.4, generator=rng)
+    by = Judge(Encoder(network, size, weights="random"))
+    images = torch.rand(2, 3, 64, 64, generator=rng) * 2 - 1
+    before = {name: value.clone() for name, value in by.state_dict().items()}
+    fast = folded(by, "key")
+    assert count(fast) < count(by) or count(by) == 0  # EdgeFace has none
+    torch.testing.assert_close(fast.embed(images), by.embed(images), atol=2e-6, rtol=0)
+    assert all(torch.equal(before[name], value) for name, value in by.state_dict().items())
+    assert folded(by, "key") is fast and folded(by, "other weights") is not fast
+
+
+def test_an_estimators_network_is_folded_too():
+    by = AttributeRegressor(weights="shipped:attributes")
+    fast = folded(by, "key")
+    assert count(fast) < count(by)
+    for name, value in by(people := People("train", 3).images).items():
+        torch.testing.assert_close(fast(people)[name], value, atol=1e-4, rtol=1e-5)
+
+
+def count(module):
+    return sum(isinstance(part, torch.nn.BatchNorm2d) for part in module.modules())
 
 
 def test_batches_are_put_together_in_order():

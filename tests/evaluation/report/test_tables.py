@@ -16,7 +16,7 @@ from anon.errors import UserError
 from anon.evaluation.document import Column, Difference, Document, Line, Table
 from anon.evaluation.figures import Figure
 from anon.evaluation.report.latex import latex
-from anon.evaluation.report.plain import comma_separated, markdown, wandb_tables
+from anon.evaluation.report.plain import comma_separated, headlines, markdown, wandb_tables
 from anon.evaluation.report.sheet import Row, sheet
 from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import HOSTILE, TRAIN, document
@@ -195,6 +195,17 @@ def test_wandb_tables_are_plain_values() -> None:
     assert {type(value) for row in rows for value in row} == {str, float, type(None)}
     (needs,) = {row[-1] for row in rows if row[columns.index("method")] == "SimSwap"}
     assert needs == TRAIN
+
+
+def test_headlines_are_numbers_by_name() -> None:
+    found = headlines(document())
+    place = "table1/faces/FIVA + ITM"  # two data sets are in it
+    ends = [found[f"{place}/ID (reconstruction){end}"] for end in ("", "_low", "_high")]
+    assert ends == pytest.approx([0.947, 0.935, 0.959])
+    assert not any("SimSwap" in name for name in found)  # nobody trained it
+    assert all(type(value) is float for value in found.values())
+    one = replace(document(), people={"faces": document().people["faces"]})
+    assert headlines(one)["table1/FIVA + ITM/ID (reconstruction)"] == pytest.approx(0.947)
 
 
 def test_an_unknown_printed_table_is_named() -> None:
