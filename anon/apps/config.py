@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from anon.apps.door.words import readable
 from anon.apps.failures import guarded
 from anon.apps.memory import keep_freed_memory
 from anon.apps.multirun import attempt, failures, in_multirun
+from anon.apps.offered import offer
 from anon.errors import UserError
 
 _OURS = "ANON_FULL_ERROR"  # in the environment where HYDRA_FULL_ERROR is this project's and not the user's
@@ -46,6 +47,17 @@ def config_dir() -> Path:
 def choices(group: str) -> list[str]:
     """Names of the configurations in a group, sorted."""
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+
+
+def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration ``name`` (train or evaluate) of this project, as the scripts have it.
+
+    Raises:
+        HydraException: an override that fits nothing.
+    """
+    offer(overrides, config_dir())
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return hydra.compose(name, list(overrides))
 
 
 def plain_yaml(config: DictConfig) -> str:
@@ -91,6 +103,7 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
 
     def entry() -> None:
         sys.argv[1:] = readable(sys.argv[1:], lambda name: bool(name) and (config_dir() / name).is_dir())
+        offer(sys.argv[1:], config_dir())
         try:
             hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
         except OSError as error:

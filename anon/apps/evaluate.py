@@ -47,8 +47,20 @@ from anon.printable import flat
 from anon.weights.files import SHIPPED, fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
-SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "trust", "cache", "output", "run", "paths"]
-SECTIONS += ["data", "judge", "policy", "attack", "protocol", "metrics", "logger"]
+SECTIONS = [
+    "task",
+    "experiment",
+    "scale",
+    "seed",
+    "checkpoint",
+    "checkpoints",
+    "trust",
+    "cache",
+    "output",
+    "run",
+    "paths",
+]
+SECTIONS += ["data", "judge", "method", "attack", "protocol", "metrics", "logger"]
 
 
 def main() -> None:
@@ -71,14 +83,15 @@ def _evaluate(config: DictConfig) -> None:
     if OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None:
         raise UserError("an evaluation needs data=<choice> and judge=<choice>, such as judge=synthetic_b.")
     _check_suite(config)
-    restores = OmegaConf.select(config, "protocol.methods.checkpoint") is not None
+    restores = OmegaConf.select(config, "protocol.methods.checkpoint.anonymizer.checkpoint") == config.checkpoint
     if restores and config.checkpoint == "last":
         config.checkpoint = str(last_run(config) / LAST)
     elif restores and not config.checkpoint.startswith(SHIPPED):
         config.checkpoint = str(checkpoint_file(config.checkpoint))
     place = whole_path(config.output) if config.output else None
     with trusting(config.trust):
-        name_newest(config, "protocol")
+        name_newest(config, "protocol", needed=False)
+        name_newest(config, "method")
         name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
     check_places(config)
     if place is not None:

@@ -2,6 +2,9 @@
 
 python train.py experiment=reconstruction                    # attacks one's own newest FIVA, if there is one
 python evaluate.py experiment=fiva attack=reconstruction     # with one's own newest attack on that FIVA
+python evaluate.py experiment=table1 checkpoints=last        # of one's own newest generators
+
+A method of ``conf/method`` says ``${checkpoints}:<experiment>``, where ``checkpoints`` is ``last`` or ``shipped``.
 """
 
 from __future__ import annotations
@@ -19,12 +22,17 @@ from anon.apps.runs import LAST, rank
 from anon.errors import UserError
 from anon.weights.files import SHIPPED
 
-NEWEST = "last:"
+NEWEST, _CHOSEN = "last:", "${checkpoints}:"
+WHOSE = ("last", "shipped")  # values of checkpoints
 _NAME = re.compile(r"[\w-][\w.-]{0,99}(/[\w-][\w.-]{0,99}){0,3}")
 
 
 def name_newest(
-    config: DictConfig, part: str, continued: DictConfig | None = None, fits: Callable[[Path], bool] | None = None
+    config: DictConfig,
+    part: str,
+    continued: DictConfig | None = None,
+    fits: Callable[[Path], bool] | None = None,
+    needed: bool = True,
 ) -> None:
     """Put a checkpoint in the place of every ``last:<experiment>`` below ``config[part]``, and print which.
 
@@ -32,29 +40,49 @@ def name_newest(
         config: with ``scale``, ``data`` and ``paths.runs``, which the run must have in common.
         continued: configuration of the run that goes on: it keeps what it began with, whatever was trained since.
         fits: of a checkpoint; others are passed over. None: all fit.
+        needed: False: a method that nobody has trained gets None, which tables print as what it needs.
 
     Raises:
         UserError: there is no such run and nothing ships by that name, or no experiment can have it.
     """
-    for key, experiment in _asked(OmegaConf.to_container(config, resolve=False), part):
+    chooses = OmegaConf.select(config, "checkpoints", default=WHOSE[0])
+    if chooses not in WHOSE:
+        raise UserError(f"checkpoints={chooses} is none of {', '.join(WHOSE)}.")
+    for key, asked in list(_asked(OmegaConf.to_container(config, resolve=False), part)):
+        experiment = asked.partition(":")[2]
         known = None if continued is None else OmegaConf.select(continued, key)
-        chosen = known if isinstance(known, str) and not known.startswith(NEWEST) else _newest(config, experiment, fits)
+        if isinstance(known, str) and not known.startswith((NEWEST, _CHOSEN)):
+            chosen: str | None = known
+        elif asked.startswith(_CHOSEN) and chooses == WHOSE[1]:
+            chosen = _shipped(experiment)
+        else:
+            chosen = _newest(config, experiment, fits) or _shipped(experiment)
+        if chosen is None and needed:
+            raise UserError(
+                f"there is no run of experiment={experiment} with a checkpoint, scale={config.scale} and data="
+                f"{data_key(config)[0]} in {Path(config.paths.runs).expanduser().absolute()}, and none ships; train "
+                f"one (python train.py experiment={experiment}) or name a checkpoint."
+            )
         OmegaConf.update(config, key, chosen)
-        if rank() == 0:
+        if rank() == 0 and (needed or not str(chosen or SHIPPED).startswith(SHIPPED)):
             print(f"{key} {chosen}", flush=True)
 
 
 def _asked(content: Any, part: str) -> Iterator[tuple[str, str]]:
-    """Where ``last:<experiment>`` stands, and the experiment."""
+    """Where ``last:<experiment>`` or ``${checkpoints}:<experiment>`` stands, and that."""
     found = content.get(part) if isinstance(content, dict) else None
     for name, value in (found or {}).items() if isinstance(found, dict) else ():
-        if isinstance(value, str) and value.startswith(NEWEST):
-            yield f"{part}.{name}", value.removeprefix(NEWEST)
+        if isinstance(value, str) and value.startswith((NEWEST, _CHOSEN)):
+            yield f"{part}.{name}", value
         else:
-            yield from ((f"{part}.{key}", experiment) for key, experiment in _asked(found, str(name)))
+            yield from ((f"{part}.{key}", asked) for key, asked in _asked(found, str(name)))
 
 
-def _newest(config: DictConfig, experiment: str, fits: Callable[[Path], bool] | None) -> str:
+def _shipped(experiment: str) -> str | None:
+    return f"{SHIPPED}{experiment}" if experiment in weights.index() else None
+
+
+def _newest(config: DictConfig, experiment: str, fits: Callable[[Path], bool] | None) -> str | None:
     if not _NAME.fullmatch(experiment):
         raise UserError(f"'{NEWEST}{experiment[:60]}' names no experiment, such as {NEWEST}fiva.")
     here = config.copy()
@@ -62,10 +90,4 @@ def _newest(config: DictConfig, experiment: str, fits: Callable[[Path], bool] | 
     for folder in matching_runs(here):
         if (folder / LAST).is_file() and (fits is None or fits(folder / LAST)):
             return str(folder / LAST)
-    if experiment in weights.index():
-        return f"{SHIPPED}{experiment}"
-    raise UserError(
-        f"there is no run of experiment={experiment} with a checkpoint, scale={config.scale} and data="
-        f"{data_key(config)[0]} in {Path(config.paths.runs).expanduser().absolute()}, and none ships; train one "
-        f"(python train.py experiment={experiment}) or name a checkpoint."
-    )
+    return None

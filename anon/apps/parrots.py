@@ -1,6 +1,6 @@
 """A recognizer that was trained on anonymized faces: its data, and what came of it.
 
-    python train.py experiment=parrot anonymizer@attack.victim=fiva_itm
+    python train.py experiment=parrot method=fiva policy=itm
     python evaluate.py experiment=attackers \
         protocol.attacks.parrot_tuned.attack.recognizer.checkpoint=<run folder>/checkpoints/last.ckpt
 
@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
 from anon.anonymizers.contract import AnonymizerLike
 from anon.apps.checkpoints import restore_module
 from anon.apps.untrusted import MAX_SIDE
-from anon.apps.victims import SPLITS, AttackerData, defended, record_of
+from anon.apps.victims import SPLITS, AttackerData, defended, record_of, victim_of
 from anon.attacks.parrot import ParrotFaces
 from anon.attacks.victim import Record
 from anon.defenses.contract import DefenseLike
-from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
 from anon.faces.contract import FaceSet
 from anon.faces.datamodule import FaceData
@@ -35,18 +34,20 @@ from anon.training.recognizer import RecognizerTraining
 
 def parrot_data(
     data: FaceData,
-    victim: AnonymizerLike | Callable[..., AnonymizerLike],
+    method: Mapping[str, Any],
+    policy: Mapping[str, Any] | None = None,
     runs: int = 4,
     clear: float = 0.5,
-    defense: DefenseLike | ParameterNoise | functools.partial | None = None,
+    defense: Mapping[str, Any] | DefenseLike | None = None,
     against: str | None = None,
     seed: int = 0,
+    cache: str | None = None,
 ) -> FaceData:
     """Anonymized people of the attacker split to learn from, and of the background to validate on; nobody else.
 
     Args:
         data: the data of the experiment.
-        victim: the anonymizer, or a function of ``data`` that makes it.
+        method, policy, cache: whose faces it learns, see :func:`anon.apps.victims.victim_of`.
         runs, clear: see :class:`anon.attacks.parrot.ParrotFaces`; nothing is validated on clear pictures.
         defense: behind the anonymizer: the adversary learns from defended pictures.
         against: the attack, by its checkpoint, that a gradient defense works against.
@@ -58,7 +59,7 @@ def parrot_data(
 
     @functools.cache
     def pristine() -> tuple[AnonymizerLike, Record]:
-        return defended(data, victim, defense, against)
+        return defended(victim_of(method, policy, data, seed, cache), defense, against)
 
     def sets(split: str) -> FaceSet:
         if split not in SPLITS:

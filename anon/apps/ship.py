@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anon import weights
 from anon.apps.checkpoints import Trained, read_checkpoint, restore_generator, restore_module
-from anon.apps.config import choices, config_dir
+from anon.apps.config import choices, composed
 from anon.apps.failures import guarded
 from anon.apps.runs import LAST
 from anon.apps.untrusted import Rendered, faces_of, rendered_of, trusting
 from anon.apps.victims import record_of
+from anon.attacks.victim import title_of
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import CLASSES
 from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
@@ -103,8 +103,8 @@ def ship(run: Path, name: str) -> Path:
         if isinstance(module, ReconstructionTraining):
             part, victim = "attack", _generator_of(config, run)
             figures = attack_figures(module, run / LAST, victim)
-            wanted = OmegaConf.select(config, "attack.victim.wanted")
-            what = f"reconstruction attack, {type(network).__name__}, against {victim}, {wanted}"
+            record = record_of(config)
+            what = f"reconstruction attack, {type(network).__name__}, against {title_of(record or {})}"
         elif module.pairing is not None:
             figures = swapper_figures(module, _experiment(config, run))
             what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
@@ -115,7 +115,7 @@ def ship(run: Path, name: str) -> Path:
             key: OmegaConf.to_container(config[given]) for key, given in ((part, "generator"), ("encoder", "encoder"))
         }
         if isinstance(module, ReconstructionTraining):
-            built["victim"] = record_of(config)
+            built["victim"] = record
         notes.append("Figures with [low, high] are bootstrap intervals of 95 %, over people.")
     else:
         raise UserError(f"{run} trained a {type(module).__name__}, which does not ship.")
@@ -165,8 +165,7 @@ def _trained(module: TargetOriented) -> Trained:
 
 def _evaluated(trained: Trained, overrides: list[str]) -> Document:
     """A suite of ``checkpoint``, which is what was trained, on its default data and judge."""
-    with initialize_config_dir(config_dir=str(config_dir()), version_base=None):
-        config = compose("evaluate", [*overrides, "logger=csv"])
+    config = composed("evaluate", [*overrides, "logger=csv"])
     data, judge = instantiate(config.data), instantiate(config.judge)
     method = {"title": trained.name, "policies": True, "anonymizer": trained}
     with tempfile.TemporaryDirectory() as folder:
@@ -211,9 +210,9 @@ def _generator_of(config: DictConfig, run: Path) -> str:
     Raises:
         UserError: it learned from a filter, or from a generator that does not ship.
     """
-    checkpoint = str(OmegaConf.select(config, "attack.victim.checkpoint"))
+    checkpoint = str(OmegaConf.select(config, "method.anonymizer.checkpoint"))
     if not checkpoint.startswith(SHIPPED):
-        raise UserError(f"{run} attacks no shipped generator; train it with attack.victim.checkpoint=shipped:<name>.")
+        raise UserError(f"{run} attacks no shipped generator; train it with checkpoints=shipped.")
     return checkpoint
 
 

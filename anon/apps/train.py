@@ -132,7 +132,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
     pl.seed_everything(config.seed, workers=True, verbose=False)
     if config.attack is not None:
         goes_on = checkpoint is not None and checkpoint == folder / LAST
-        name_newest(config, "attack", before if goes_on else None)
+        for part in ("attack", "method"):
+            name_newest(config, part, before if goes_on else None)
     data = instantiate(config.data)
     if config.attack is not None:  # its pairs are made of that data
         data = instantiate(config.attack, data=data)

@@ -1,7 +1,7 @@
 """Whom a reconstruction attack is trained against: any anonymizer, and the attacker's pairs made with it.
 
-python train.py experiment=reconstruction anonymizer@attack.victim=pixelate
-python train.py experiment=reconstruction anonymizer@attack.victim=fiva_itm attack.victim.checkpoint=<file>
+python train.py experiment=reconstruction method=pixelate
+python train.py experiment=reconstruction method=fiva policy=itm method.anonymizer.checkpoint=<file>
 
 What was trained keeps a record of its victim, see :mod:`anon.attacks.victim`.
 """
@@ -9,33 +9,34 @@ What was trained keeps a record of its victim, see :mod:`anon.attacks.victim`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.contract import AnonymizerLike
 from anon.anonymizers.plugged import as_anonymizer
-from anon.apps.checkpoints import restore_generator, restore_module, shipped_part
+from anon.apps.checkpoints import restore_module, shipped_part
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
 from anon.attacks.victim import Record, check_record, describe
 from anon.defenses.contract import DefenseLike, draws
 from anon.defenses.defended import Defended, complete
-from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
 from anon.evaluation.harness.store import Store, cache_of
-from anon.evaluation.modes import basis_of, reach_note, tracked
+from anon.evaluation.harness.suite import as_plain
+from anon.evaluation.modes import basis_of, built_policy, reach_note
 from anon.evaluation.protocol import Data, Protocol
 from anon.evaluation.trained import check_victim
 from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.datamodule import FaceData
-from anon.identity.policies import Negation
+from anon.plugs import built_of, check_has
 from anon.training.reconstruction import ReconstructionTraining
 from anon.weights.files import SHIPPED
 
@@ -43,36 +44,35 @@ from anon.weights.files import SHIPPED
 SPLITS = {"train": "attacker", "background": "background"}
 
 
-def trained(
-    data: FaceData,
-    checkpoint: str,
-    wanted: Literal["plain", "sampling", "itm"],
-    policy: DictConfig,
-    protocol: Protocol | None = None,
-    seed: int = 0,
-    cache: str | None = None,
-) -> Anonymizer:
-    """A trained generator as the anonymizer that is evaluated: the same anchors and the same tracker's threshold.
+def victim_of(
+    method: Mapping[str, Any], policy: Mapping[str, Any] | None, data: FaceData, seed: int = 0, cache: str | None = None
+) -> nn.Module:
+    """The anonymizer of a method's configuration as tables have it: the same anchors, the same tracker's threshold.
 
     Args:
+        method: one of ``conf/method``; its ``anonymizer`` may be built already.
+        policy: one of ``conf/policy``, for a generator, which redraws a face as whom a policy wants.
         data: gives the training people, whose mixtures are the anchors, and the background people, for the threshold.
-        checkpoint: of ``experiment=fiva`` or another generator, or ``shipped:<name>``.
-        wanted: the generator's plain mode, Sampling or ITM.
-        policy: a tracker's configuration around the sampling's (``policy=itm``).
+        cache: folder of embeddings that are kept.
 
     Raises:
-        UserError: an unfit checkpoint or policy, or too few people for the threshold.
+        UserError: an unfit method, checkpoint or policy, or too few people for the threshold.
     """
-    generator, encoder, _, _ = restore_generator(checkpoint)
-    if wanted == "plain":
-        return Anonymizer(encoder, Negation(), generator)
-    rule = protocol or Protocol()
-    basis = basis_of(cast(Data, data), encoder, rule, seed, Store(cache_of(cache)))
-    sampling, tracker = tracked(policy, generator.steers, basis)
-    note = reach_note(tracker, type(generator).__name__, basis)
+    who, given = "method.anonymizer", as_plain(method).get("anonymizer")
+    if given is None:
+        raise UserError("this method changes no face, so there is nothing to undo; choose another with method=<name>.")
+    base = built_of(given, who) if isinstance(given, Mapping) else given
+    if getattr(base, "encoder", None) is None:  # a filter, or an anonymizer that brings its own policy
+        return as_anonymizer(base, who, data)
+    if policy is None:
+        raise UserError("a generator needs a policy: policy=itm, or another of conf/policy.")
+    check_has(base, who, "generator")
+    basis = basis_of(cast(Data, data), base.encoder, Protocol(), seed, Store(cache_of(cache)))
+    wanted = built_policy(as_plain(policy), base.generator.steers, basis)
+    note = reach_note(wanted, type(base.generator).__name__, basis)
     if note:
         print(note, flush=True)
-    return Anonymizer(encoder, sampling if wanted == "sampling" else tracker, generator)
+    return Anonymizer(base.encoder, wanted, base.generator)
 
 
 def trained_attack(checkpoint: str) -> Reconstruction:
@@ -135,14 +135,12 @@ class AttackerData(FaceData):
 
 
 def defended(
-    data: FaceData,
-    victim: AnonymizerLike | Callable[..., AnonymizerLike],
-    defense: DefenseLike | ParameterNoise | functools.partial | None = None,
-    against: str | None = None,
+    victim: AnonymizerLike, defense: Mapping[str, Any] | DefenseLike | None = None, against: str | None = None
 ) -> tuple[AnonymizerLike, Record]:
-    """The victim in eval mode, a partial completed with ``data``, with the defense behind it if there is one.
+    """The victim in eval mode, with the defense behind it if there is one.
 
     Args:
+        defense: one of ``conf/defense``, or built.
         against: the attack, by its checkpoint, that a gradient defense works against; read for such a one only.
 
     Returns:
@@ -151,35 +149,35 @@ def defended(
     Raises:
         UserError: a gradient defense without ``against``, or with an attack on another victim.
     """
-    made = cast(AnonymizerLike, as_anonymizer(victim, "attack.victim", data))
-    whole, behind = made, None
+    whole, behind = victim, None
     if defense is not None:
-        attack = (
-            trained_attack(str(against)) if isinstance(defense, functools.partial) and against is not None else None
-        )
+        built = instantiate(defense) if isinstance(defense, Mapping) else defense
+        attack = trained_attack(str(against)) if isinstance(built, functools.partial) and against is not None else None
         if attack is not None:
             way_out = "name one that did, or train it without a defense first"
-            note = check_victim(attack, made, f"attack.against={against}", way_out)
+            note = check_victim(attack, victim, f"attack.against={against}", way_out)
             if note:
                 print(f"attack.against={against}: {note}", flush=True)
-        behind = complete(defense, attack)
-        whole = Defended(made, behind)
-    return whole.eval() if isinstance(whole, nn.Module) else whole, describe(made, behind)
+        behind = complete(built, attack)
+        whole = Defended(victim, behind)
+    return whole.eval() if isinstance(whole, nn.Module) else whole, describe(victim, behind)
 
 
 def attack_data(
     data: FaceData,
-    victim: AnonymizerLike | Callable[..., AnonymizerLike],
+    method: Mapping[str, Any],
+    policy: Mapping[str, Any] | None = None,
     pairs: int | None = None,
-    defense: DefenseLike | ParameterNoise | functools.partial | None = None,
+    defense: Mapping[str, Any] | DefenseLike | None = None,
     against: str | None = None,
     seed: int = 0,
+    cache: str | None = None,
 ) -> FaceData:
     """The pairs that an attacker trains on: pictures of the attacker split, validated on the background people.
 
     Args:
         data: the data of the experiment.
-        victim: the anonymizer, or a function of ``data`` that makes it.
+        method, policy, cache: whom it learns, see :func:`victim_of`.
         pairs: how many the attacker owns; None: one for each picture of its people.
         defense: behind the anonymizer: the attacker learns from defended pictures and adapts to them, with new noise at
             every step where the defense draws any (:class:`AttackData`).
@@ -192,7 +190,7 @@ def attack_data(
 
     @functools.cache
     def anonymizer() -> tuple[AnonymizerLike, Record]:
-        return defended(data, victim, defense, against)
+        return defended(victim_of(method, policy, data, seed, cache), defense, against)
 
     def software() -> Defended | None:
         made = anonymizer()[0] if defense is not None else None

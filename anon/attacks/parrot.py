@@ -5,7 +5,7 @@ went through the same filter as its probes finds people whom a naive one does no
 (*Defeating image obfuscation with deep learning*) show it of mosaics and blur with a recognizer that is also *trained*
 on changed faces, as Todt et al. (Fantomas) do:
 
-    python train.py experiment=parrot anonymizer@attack.victim=fiva_itm
+    python train.py experiment=parrot method=fiva
 
 That recognizer may begin from the judge's weights. The rule that a judge is never a network that trained is there so
 that a measure is not flattered; this one is no measure but the adversary's own, and the adversary may own any network.

@@ -3,7 +3,7 @@
 It is a black box attack: the adversary runs the anonymizer on photographs of its own and keeps the pairs (X_t, X_c).
 The network is a U-Net of FIVA's blocks with a skip at every resolution and no identity input; it sees X_c alone.
 
-    python train.py experiment=reconstruction anonymizer@attack.victim=fiva_itm
+    python train.py experiment=reconstruction method=fiva
 """
 
 from __future__ import annotations

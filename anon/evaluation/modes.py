@@ -9,10 +9,8 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from anon.errors import UserError
 from anon.evaluation.harness.pictures import Originals
 from anon.evaluation.harness.readers import as_it_conditions, embeddings, eye
 from anon.evaluation.harness.store import Store
@@ -57,18 +55,6 @@ def basis_of(data: Data, encoder: Encoder, rule: Protocol, seed: int, store: Sto
         lambda: seen("background")[0],
         lambda: calibrate(*seen("background"), rule.far, "the encoder").threshold,
     )
-
-
-def tracked(policy: DictConfig, steers: int, basis: Basis) -> tuple[PolicyLike, PolicyLike]:
-    """Sampling and ITM of a tracker's configuration.
-
-    Raises:
-        UserError: another policy.
-    """
-    if OmegaConf.select(policy, "policy") is None:
-        raise UserError("Sampling and ITM are made of a tracker's configuration; use policy=itm.")
-    plain = cast(dict[str, Any], OmegaConf.to_container(policy, resolve=True))
-    return built_policy(plain["policy"], steers, basis), built_policy(plain, steers, basis)
 
 
 def built_policy(chosen: Mapping[str, Any], steers: int, basis: Basis) -> PolicyLike:

@@ -1,6 +1,6 @@
 """Attacks by their configuration, those that a multirun of trainings has left in a folder, and whom they learned.
 
-    python train.py experiment=reconstruction attack=ladder paths.ladder=<folder>
+    python train.py experiment=reconstruction +sweep=defenses paths.attackers=<folder>
 
 leaves ``<folder>/<name>/train/reconstruction/<run>/checkpoints``. An attack that learned another anonymizer than
 the one it is used on is refused (:func:`check_victim`): that it finds nobody would look like privacy.
@@ -49,7 +49,7 @@ def check_folder(folder: str | Path | None, where: str, multirun: str) -> None:
         UserError: it is none.
     """
     if folder is not None and not Path(folder).expanduser().is_dir():
-        raise UserError(f"{where}={folder} is no folder; give that of the runs of attack={multirun}.")
+        raise UserError(f"{where}={folder} is no folder; give that of the runs of +sweep={multirun}.")
 
 
 def attack_config(checkpoint: str) -> dict[str, str]:

@@ -149,7 +149,8 @@ class Encoder(nn.Module):
 
 def prepare(images: Tensor, size: int, mean: Tensor, std: Tensor, bgr: bool = False) -> Tensor:
     """Contract images at any size -> (B, 3, size, size), normalized by ``mean`` and ``std`` (3, 1, 1) of [-1, 1]."""
-    x = (reframe(images, Framing.of(size)) - mean) / std
+    # Where autocast made a generator's picture bfloat16: torch cannot resize that with antialiasing on a CPU.
+    x = (reframe(images.float(), Framing.of(size)) - mean) / std
     return x.flip(1) if bgr else x
 
 

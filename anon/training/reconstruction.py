@@ -5,7 +5,7 @@
 The steps, options and checkpoints are those of :class:`anon.training.target_oriented.TargetOriented`; in the objective
 ``raw`` is R(X_c) and ``distorted`` the target. I is the attacker's own recognizer, never the judge.
 
-    python train.py experiment=reconstruction anonymizer@attack.victim=fiva_itm
+    python train.py experiment=reconstruction method=fiva
 """
 
 from __future__ import annotations

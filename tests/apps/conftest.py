@@ -46,7 +46,7 @@ def command(
 
     def made(entry: Callable[[], None]) -> Command:
         def run(*words: str) -> Ended:
-            named = any(word.startswith(("paths.runs=", "paths.ladder=")) for word in words)
+            named = any(word.startswith(("paths.runs=", "paths.attackers=")) for word in words)
             shelf = [] if named else [f"paths.runs={tmp_path / 'runs'}"]
             monkeypatch.setattr(sys, "argv", ["script.py", "--config-dir", str(HERE / "conf"), *words, *shelf])
             monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from anon.apps.config import choices, config_dir
+from anon.apps.config import composed as config_of
 from anon.apps.door.config import check_config
 from anon.apps.door.limits import limit_of
 from anon.apps.evaluate import SECTIONS
@@ -29,8 +29,7 @@ TRAINED = [name for name in EXPERIMENTS if name not in MEASURED]
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose(name, list(overrides))
+    return config_of(name, overrides)
 
 
 def numbers(node: Any, path: str = "") -> Iterator[str]:
@@ -90,7 +89,7 @@ def test_every_choice_composes(override: str) -> None:
     check(composed("train", "experiment=fiva", override))
 
 
-SWEEPS = {"attack=ladder", "attack=transfer"}  # multiruns of train.py
+SWEEPS = {"+sweep=defenses", "+sweep=methods"}  # multiruns of train.py
 
 
 @pytest.mark.parametrize(
@@ -105,16 +104,14 @@ def test_every_choice_of_evaluate_composes(override: str) -> None:
     check(composed("evaluate", override, *needed))
 
 
-@pytest.mark.parametrize("name", choices("anonymizer"))
-def test_every_victim_composes(name: str) -> None:
-    needed = ["attack.victim.checkpoint=some.ckpt"] if name == "simswap_itm" else []  # it does not ship
-    check(composed("train", "experiment=reconstruction", f"anonymizer@attack.victim={name}", *needed))
+@pytest.mark.parametrize("name", choices("method"))
+def test_every_method_composes(name: str) -> None:
+    needed = ["+checkpoint=shipped:fiva"] if name == "checkpoint" else []
+    check(composed("train", "experiment=reconstruction", f"method={name}", *needed))
 
 
 @pytest.mark.parametrize("name", choices("defense"))
 def test_every_defense_composes(name: str) -> None:
-    config = composed(
-        "train", "experiment=reconstruction", "anonymizer@attack.victim=blur", f"+defense@attack.defense={name}"
-    )
+    config = composed("train", "experiment=reconstruction", "method=blur", f"+defense@attack.defense={name}")
     check(config)
     assert config.attack.defense._target_.startswith("anon.defenses.")

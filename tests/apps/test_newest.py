@@ -1,6 +1,6 @@
 """``last:<experiment>``: one's own newest run, else what ships; and a training keeps the record of its victim.
 
-Kind: a default that is another thing than the user's own. Instances: every anonymizer of conf/anonymizer that has a
+Kind: a default that is another thing than the user's own. Instances: every method of conf/method that has a
 checkpoint, and attack=reconstruction.
 """
 
@@ -36,24 +36,25 @@ def run(root: Path, name: str, checkpoint: bool = True, scale: str = "default", 
 
 
 def test_ones_own_newest_run_else_what_ships(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def named(victim: str = "fiva_itm", **options: object) -> str:
-        config = composed("train", "experiment=reconstruction", f"anonymizer@attack.victim={victim}")
+    def named(method: str = "fiva", *words: str, **options: object) -> str:
+        config = composed("train", "experiment=reconstruction", f"method={method}", *words)
         config.paths.runs = str(tmp_path)
-        name_newest(config, "attack", **options)  # type: ignore[arg-type]
-        return str(config.attack.victim.checkpoint)
+        name_newest(config, "method", **options)  # type: ignore[arg-type]
+        return str(config.attack.method.anonymizer.checkpoint)
 
-    assert named() == "shipped:fiva" and named("facedancer_itm") == "shipped:facedancer"
-    assert "attack.victim.checkpoint shipped:fiva" in capsys.readouterr().out
+    assert named() == "shipped:fiva" and named("facedancer") == "shipped:facedancer"
+    assert "method.anonymizer.checkpoint shipped:fiva" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"experiment=simswap with a checkpoint.*none ships; train one"):
-        named("simswap_itm")
+        named("simswap")
     own = run(tmp_path, "2026-11-02")
     run(tmp_path, "2026-11-01")
     run(tmp_path, "2026-11-03", checkpoint=False)
     run(tmp_path, "2026-11-04", scale="paper")
     run(tmp_path, "2026-11-05", data="folder")
-    assert named() == named("fiva_plain") == str(own)
+    assert named() == named("fiva", "policy=negation") == str(own)
+    assert named("fiva", "checkpoints=shipped") == "shipped:fiva"
     assert named(fits=lambda file: file != own).endswith("2026-11-01/checkpoints/last.ckpt")
-    begun = OmegaConf.create({"attack": {"victim": {"checkpoint": "/what/it/began/with"}}})
+    begun = OmegaConf.create({"method": {"anonymizer": {"checkpoint": "/what/it/began/with"}}})
     assert named(continued=begun) == "/what/it/began/with"
 
 
@@ -72,7 +73,7 @@ def test_an_attack_on_ones_own_generator_meets_it_and_nobody_else(train: Command
     few = ("steps=2", "data.batch_size=4", *SMALL)
     generator = folder_of(train("experiment=fiva", *few)) / LAST
     ended = train("experiment=reconstruction", *few)
-    assert f"attack.victim.checkpoint {generator}" in ended.out, ended.err
+    assert f"method.anonymizer.checkpoint {generator}" in ended.out, ended.err
     attack = folder_of(ended) / LAST
     record = record_of(read_checkpoint(attack)[1])
     assert record is not None and record["weights"] == fingerprint(restore_generator(generator).generator)  # type: ignore[arg-type]
@@ -90,8 +91,8 @@ def test_an_attack_on_ones_own_generator_meets_it_and_nobody_else(train: Command
     assert ended.code == 0 and "attack.checkpoint shipped:reconstruction" in ended.out, ended.err
     content = json.loads(Path(ended.out.splitlines()[-1]).read_text())
     attacked = {line["policy"]: line for line in content["lines"] if line["attack"] == "given"}
-    needs = "the one that ships learned FIVA + ITM: python train.py experiment=reconstruction anonymizer@attack.victim="
-    assert needs + "facedancer_itm" in attacked["itm"]["needs"] and not attacked["itm"]["metrics"]
+    needs = "the one that ships learned FIVA + ITM: python train.py experiment=reconstruction method="
+    assert needs + "facedancer policy=itm" in attacked["itm"]["needs"] and not attacked["itm"]["metrics"]
 
     ended = evaluate(*other, f"attack.checkpoint={attack}")
     assert ended.code == 2 and "cannot attack FaceDancer" in ended.err and "the attack learned FIVA + ITM" in ended.err

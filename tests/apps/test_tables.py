@@ -25,7 +25,7 @@ def test_defenses_need_no_checkpoint_to_be_named(evaluate: Command) -> None:
     assert all(line.metrics["RA"].n == 6 for line in naive)  # one probe of six people
     adaptive = {line.defense: str(line.needs) for line in found.lines if line.attack == "adaptive"}
     assert adaptive.pop("none") == "n/a (no defense to adapt to)"
-    assert adaptive and all("attack=ladder" in needs for needs in adaptive.values())
+    assert adaptive and all("+sweep=defenses" in needs for needs in adaptive.values())
     assert list(found.pictures) == ["grid_table3.png"]
 
 
@@ -50,11 +50,11 @@ def test_one_attack_shown_to_all(evaluate: Command, tmp_path: Path) -> None:
     found = {(line.method, line.attack): line for line in read(path).lines}
     assert found["Blur", "of_fiva"].learned == "transfer from FIVA + ITM"
     assert found["Blur", "of_fiva"].metrics["detection_AUC"].n == 12
-    assert "attack=transfer" in str(found["Blur", "of_blur"].needs)
+    assert "+sweep=methods" in str(found["Blur", "of_blur"].needs)
     text = (path.parent / "table.md").read_text()
     assert "**AUC of the detector**" in text and "of\\_fiva" not in text and "| of_fiva" in text
     missing = evaluate("experiment=transfer", f"protocol.folder={tmp_path / 'absent'}", *SMALL)
-    assert missing.code == 2 and "is no folder; give that of the runs of attack=transfer" in missing.err
+    assert missing.code == 2 and "is no folder; give that of the runs of +sweep=methods" in missing.err
 
 
 def test_swaps(evaluate: Command) -> None:

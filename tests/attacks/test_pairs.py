@@ -67,13 +67,13 @@ def data(tmp_path):
 
 
 def test_the_attack_learns_from_the_attackers_people_alone(data) -> None:
-    attacked = attack_data(data, Pixelate(4))
+    attacked = attack_data(data, {"anonymizer": Pixelate(4)})
     evaluated, trained = set(data.faces("evaluation").names), set(data.faces("train").names)
     for split, own in (("train", "attacker"), ("background", "background")):
         people = set(attacked.faces(split).names)
         assert people == set(data.faces(own).names)
         assert not people & evaluated and not people & trained
-    assert len(attack_data(data, Pixelate(4), pairs=3).faces("train")) == 3
+    assert len(attack_data(data, {"anonymizer": Pixelate(4)}, pairs=3).faces("train")) == 3
     with pytest.raises(UserError, match="no split 'evaluation'"):
         attacked.faces("evaluation")
 
@@ -93,8 +93,8 @@ def test_a_defended_victim(data) -> None:
     draws had it: uniform and Gaussian noise, PGD from a random start, and noise on parameters, which was one network a
     batch, too (tests/defenses/test_defended.py).
     """
-    plain = attack_data(data, Pixelate(4)).faces("train")[0]["changed"]
-    noisy = attack_data(data, Pixelate(4), defense=UniformNoise(0.15))
+    plain = attack_data(data, {"anonymizer": Pixelate(4)}).faces("train")[0]["changed"]
+    noisy = attack_data(data, {"anonymizer": Pixelate(4)}, defense=UniformNoise(0.15))
     first, again, other = (seen(noisy, step) for step in (0, 0, 1))
     apart = (plain - first[0]).abs()
     assert 0.05 < float(apart.mean()) < 0.1 and float(apart.max()) <= 0.15 + 1.5 / 127.5
@@ -102,17 +102,17 @@ def test_a_defended_victim(data) -> None:
     assert 0.05 < float((first - other).abs().mean()) < 0.15  # two draws of U(-e, e) are 2 e / 3 apart on average
     assert not torch.equal(first, seen(noisy, 0, rank=1))
     known, clear = (
-        attack_data(data, Pixelate(4), defense=defense).faces("background")[0]["changed"]
+        attack_data(data, {"anonymizer": Pixelate(4)}, defense=defense).faces("background")[0]["changed"]
         for defense in (UniformNoise(0.15), None)
     )
     assert float((known - clear).abs().max()) > 0.1  # what is validated on is one publication
 
 
 def test_what_draws_nothing_is_defended_once(data) -> None:
-    shrunk = attack_data(data, Pixelate(8), defense=Resample(0.5))
+    shrunk = attack_data(data, {"anonymizer": Pixelate(8)}, defense=Resample(0.5))
     assert torch.equal(seen(shrunk, 0), seen(shrunk, 1))
     assert torch.equal(seen(shrunk, 0)[0], shrunk.faces("train")[0]["changed"])
-    assert not torch.equal(seen(shrunk, 0), seen(attack_data(data, Pixelate(8)), 0))
+    assert not torch.equal(seen(shrunk, 0), seen(attack_data(data, {"anonymizer": Pixelate(8)}), 0))
 
 
 def test_gradient_defenses_are_completed_with_the_attack() -> None:

@@ -85,7 +85,7 @@ def test_it_learns_from_the_attackers_people_alone(data) -> None:
         given.append(data)
         return Pixelate(4)
 
-    learned = parrot_data(data, functools.partial(victim), clear=0.5)
+    learned = parrot_data(data, {"anonymizer": functools.partial(victim)}, clear=0.5)
     evaluated, trained = set(data.faces("evaluation").names), set(data.faces("train").names)
     for split, own, count in (("train", "attacker", 12), ("background", "background", 4)):
         faces = learned.faces(split)
@@ -98,9 +98,9 @@ def test_it_learns_from_the_attackers_people_alone(data) -> None:
 
 def test_defended_pictures_and_gradient_defenses(data) -> None:
     plain, defended = (
-        parrot_data(data, Pixelate(4), defense=defense).faces("train")[0]["image"]
+        parrot_data(data, {"anonymizer": Pixelate(4)}, defense=defense).faces("train")[0]["image"]
         for defense in (None, UniformNoise(0.15))
     )
     assert 0.05 < float((plain - defended).abs().mean()) < 0.1
     with pytest.raises(UserError, match=r"attack\.against"):
-        parrot_data(data, Pixelate(4), defense=functools.partial(FGSM, epsilon=0.1)).faces("train")
+        parrot_data(data, {"anonymizer": Pixelate(4)}, defense=functools.partial(FGSM, epsilon=0.1)).faces("train")

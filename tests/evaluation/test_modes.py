@@ -6,6 +6,8 @@ noise shares, and plain ones in table 1; so their attacks were trained on anothe
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -15,6 +17,7 @@ from anon.apps import victims
 from anon.apps.checkpoints import Trained
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.protocol import Protocol
+from anon.faces.datamodule import FaceData
 from anon.identity.policies import sampling_of
 from tests.apps.test_configs import composed
 from tests.evaluation import tiny_world
@@ -42,10 +45,10 @@ def by_table(built: nn.Module, policy: str) -> nn.Module:
 
 def by_victim(built: nn.Module, policy: str, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     """As what an attack is trained against."""
+    given = composed("train", "experiment=reconstruction", f"policy={policy}").attack.policy
+    monkeypatch.setattr(victims, "Protocol", lambda: Protocol(**RULES))
     trained = Trained(built.generator, built.encoder, "Own", OmegaConf.create())
-    monkeypatch.setattr(victims, "restore_generator", lambda checkpoint: trained)
-    given = composed("train", "experiment=reconstruction").attack.victim.policy
-    return victims.trained(tiny_world.Data(), "some.ckpt", policy, given, Protocol(**RULES)).policy
+    return victims.victim_of({"anonymizer": trained}, given, cast(FaceData, tiny_world.Data())).policy
 
 
 @pytest.mark.parametrize("kind", [Built, Swapper])

@@ -6,24 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from anon.anonymizers.filters import Pixelate
 from anon.apps import parrots
 from anon.apps.checkpoints import CheckpointFiles
-from anon.apps.config import config_dir, plain_yaml
+from anon.apps.config import plain_yaml
 from anon.apps.parrots import tuned_recognizer
 from anon.attacks.parrot import Parrot
 from anon.errors import UserError
 from anon.evaluation.trained import adversary
 from anon.identity.judge import Judge
+from tests.apps.test_configs import composed
 from tests.training.test_recognizer import Data, _module, _trainer
-
-
-def composed(name: str, *overrides: str):
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose(name, list(overrides))
 
 
 def shipped() -> Judge:
@@ -46,7 +41,7 @@ def test_training_starts_from_the_weights_that_it_is_given(tmp_path: Path) -> No
 def test_the_experiment_starts_from_the_judge() -> None:
     config = composed("train", "experiment=parrot")
     module = instantiate(config.model)
-    assert config.attack.victim._target_ == "anon.apps.victims.trained" and config.attack.victim.wanted == "itm"
+    assert config.attack.method.title == "FIVA" and config.attack.policy._target_.endswith("IdentityTracker")
 
     class Data:
         def faces(self, split: str):
@@ -62,7 +57,7 @@ def test_the_experiment_starts_from_the_judge() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_what_was_trained_is_the_adversarys_recognizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint of the experiment, its learning left out: the judge's network again, which no table may refuse."""
-    config = composed("train", "experiment=parrot", "logger=csv", "anonymizer@attack.victim=blur")
+    config = composed("train", "experiment=parrot", "logger=csv", "method=blur")
     module = instantiate(config.model, start=None)
     module.backbone.load_state_dict(shipped().encoder.backbone.state_dict())
     module.head = module.make_head(module.backbone.dim, 3)

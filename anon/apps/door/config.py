@@ -20,10 +20,22 @@ from anon.errors import UserError
 from anon.faces.datamodule import NEEDS_ROOT
 from anon.weights.files import SHIPPED
 
+_NETWORK = "this experiment names none in its model; experiment=fiva and other swappers do."
+_WHOM = "an attack learns a method by a policy (experiment=reconstruction, experiment=parrot); tables name theirs."
+_TRAINED = dict.fromkeys(("encoder", "generator", "discriminator", "objective"), _NETWORK)
+_TRAINED |= {"method": _WHOM, "policy": _WHOM}
+_LEARNED = "what was trained is in the checkpoint, with its networks; train.py reads this."
+_EVALUATED = dict.fromkeys(("encoder", "generator", "discriminator", "objective", "model"), _LEARNED)
+_EVALUATED |= {
+    "policy": "tables name policies (protocol.tables.<name>.grid), and protocol.policies has their settings.",
+    "method": "no table asks for it; experiment=fiva method=<choice> evaluates one method.",
+    "attack": "no table asks for it; experiment=fiva attack=<choice> does, and protocol.attacks has those of tables.",
+    "checkpoint": "no table asks for it; protocol.methods.<name>.anonymizer.checkpoint=<file> is that of a method.",
+}
 _LOOSE = ("lacks", "margins")  # values for others to read
 #: Keys of what is read.
 _PLACES = re.compile(
-    r"(^|\.)(root|points|weights|judge\.path|checkpoint|ckpt_path|lpips|inception|celeba|trained(\.\w+)+)$|^protocol\.threshold$"
+    r"(^|\.)(root|points|weights|judge\.path|anonymizer\.file|checkpoint|ckpt_path|lpips|inception|celeba|trained(\.\w+)+)$|^protocol\.threshold$"
 )
 _WORDS = ("", "last", "auto", "random", MISSING)
 
@@ -34,7 +46,7 @@ def check_config(config: DictConfig) -> None:
     Raises:
         UserError: the first of its faults, by the shortest name that it has.
     """
-    for _, sentence in not_given_so():
+    for _, sentence in (*not_given_so(), *left_unread(config)):
         raise UserError(sentence)
     plain_yaml(config)  # what has no value, or refers to nothing
     begun = config.copy()
@@ -99,6 +111,23 @@ def not_given_so() -> Iterator[tuple[str, str]]:
             yield key, f"{key} is on record for the program alone; runs go where paths.runs=<folder> says."
         elif key == "data" and word.startswith("~"):
             yield key, f"{word} would leave nothing to work on; data=<choice> takes other data."
+
+
+def left_unread(config: DictConfig) -> Iterator[tuple[str, str]]:
+    """Choices and settings of the command line, of groups that are there, which this training or evaluation ignores.
+
+    A group is read where the rest of the configuration refers to it; an evaluation has its networks from checkpoints.
+    """
+    rest = [str(name) for name in config if name != "method"]
+    text = OmegaConf.to_yaml(OmegaConf.masked_copy(config, rest), resolve=False)
+    if "${method" in text:  # then what it refers to is read too
+        text += OmegaConf.to_yaml(config.method, resolve=False)
+    reads = _TRAINED if config.task == "train" else _EVALUATED
+    for word in overrides():
+        group = re.split(r"[.@=]", word.lstrip("+~"), maxsplit=1)[0]
+        if group not in reads or re.search(rf"\$\{{(oc\.select:)?{group}[.}},]", text) or word.startswith("~"):
+            continue
+        yield group, f"{word} would do nothing here: {reads[group]}"
 
 
 def unread(config: DictConfig, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -27,8 +27,8 @@ from anon.errors import UserError
 _HYDRAS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 #: What a part gets from the code that builds it.
 _GIVEN_LATER = {"attack": {"data"}}
-#: What code of ours completes before it builds it: null there means that the data decide.
-_COMPLETED = {"policy", "policies"}
+#: What code of ours completes before it builds it: null there means that the data decide, and a function is a method.
+_COMPLETED = {"policy", "policies", "method"}
 MISSING = "???"
 
 

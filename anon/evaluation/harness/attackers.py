@@ -31,7 +31,7 @@ from anon.weights.files import SHIPPED
 if TYPE_CHECKING:
     from anon.evaluation.harness.workshop import Workshop
 
-TRAIN = "python train.py experiment=reconstruction anonymizer@attack.victim={victim}"
+TRAIN = "python train.py experiment=reconstruction {victim}"
 
 
 class Attackers:
@@ -172,22 +172,23 @@ class Attackers:
         return as_plain(self.suite.attacks.get(attack) or {})
 
     def _victim(self, one: Combination) -> str:
-        """The anonymizer to train an attack on; of a generator, with the policy whose attack stands for all."""
+        """The choices that train an attack on a method; of a generator, with the policy whose attack stands for all."""
         settings = as_plain(self.suite.methods[one.method])
         if not settings.get("policies"):
-            return one.method
+            return f"method={one.method}"
         generator = getattr(getattr(self.workshop.method(one), "pristine", None), "generator", None)
-        return f"{one.method if generator is None else type(generator).__name__.lower()}_itm"
+        name = one.method if generator is None else type(generator).__name__.lower()
+        return f"method={name} policy=itm"
 
     def _command(self, attack: str, one: Combination) -> str:
         """What trains an attack on a method."""
         settings = self._settings(attack)
-        victim = settings.get("victim") or self._victim(one)
+        victim = f"method={settings['victim']}" if settings.get("victim") else self._victim(one)
         command = str(settings.get("train", TRAIN)).replace("{victim}", victim)
         given = as_plain(self.suite.methods[one.method])["anonymizer"]
         checkpoint = given.get("checkpoint") if isinstance(given, dict) and "victim" not in settings else None
-        named = checkpoint is not None and not str(checkpoint).startswith(SHIPPED) and "attack.victim=" in command
-        return f"{command} attack.victim.checkpoint={checkpoint}" if named else command
+        named = checkpoint is not None and not str(checkpoint).startswith(SHIPPED) and " method=" in command
+        return f"{command} method.anonymizer.checkpoint={checkpoint}" if named else command
 
 
 def _software(method: Method, behind: Behind | None) -> AnonymizerLike:

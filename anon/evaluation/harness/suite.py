@@ -9,7 +9,8 @@ when a table asks for it. A combination that several tables name is evaluated on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, cast
@@ -23,6 +24,13 @@ from anon.evaluation.trained import check_folder, newest
 
 NONE, CLEAN, PLAIN = "none", "clean", "default"
 APART, SAME = "apart", "same"  # enrolments
+ALL = "all"
+#: Words of a grid's ``methods`` that stand for several.
+_SORTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "generators": lambda given: bool(given.get("policies")) and given["title"] is not None,
+    "filters": lambda given: given["anonymizer"] is not None and not given.get("policies"),
+    "dials": lambda given: bool(given.get("dial")),
+}
 RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does
 _BLOCK = {"data", "methods", "policies", "inputs", "defenses", "attacks", "dial"}  # of a grid
 _COLUMN = ("metric", "title", "attack")
@@ -44,13 +52,13 @@ class Suite(rules.Protocol):
         defenses: configurations by name.
         attacks: configurations by name: ``attack``, or ``trained`` (checkpoints by method) with ``train`` (the command
             that makes one), or ``checkpoint``, one for all methods, else the newest on ``victim`` in ``folder`` of
-            attack=transfer. An ``adaptive`` one has its checkpoints by method and defense, or ``folders`` of
-            attack=ladder by method. ``transfer``: it may have learned another method; its lines say which.
+            +sweep=methods. An ``adaptive`` one has its checkpoints by method and defense, or ``folders`` of
+            +sweep=defenses by method. ``transfer``: it may have learned another method; its lines say which.
         inputs: what is done to the pictures before they are anonymized, configurations by name.
         measures: configurations by name.
         datasets: further data modules by name; ``default`` is the evaluation's ``data``.
         few: probes of a person, at most, that are defended, attacked, degraded or swept.
-        folder: of attack=transfer, which attacks may refer to.
+        folder: of +sweep=methods, which attacks may refer to.
         threshold: of the judge, from elsewhere (:mod:`anon.evaluation.harness.small_sets`); None: from the background.
         reference: name of the data set whose background people calibrate and whose training people are anchors,
             ``default`` for the evaluation's ``data``; None: the evaluated one, or ``synthetic`` where
@@ -185,7 +193,7 @@ def _table(where: str, given: Any) -> dict[str, Any]:
 def _plan(suite: Suite, name: str, given: Any) -> Plan:
     where = f"protocol.tables.{name}"
     table = _table(where, given)
-    measures = tuple(_known(suite.measures, one, f"{where}.metrics", "measures") for one in table["metrics"])
+    measures = tuple(_chosen(suite.measures, {"measures": table["metrics"]}, "measures", f"{where}.metrics"))
     combinations: dict[Combination, None] = {}
     for block in table["grid"]:
         combinations |= dict.fromkeys(_product(suite, dict(block), where))
@@ -216,7 +224,7 @@ def check_attacks(suite: Suite) -> None:
     """
     for name, given in suite.attacks.items():
         where = f"protocol.attacks.{name}"
-        check_folder((given or {}).get("folder"), f"{where}.folder", "transfer")
+        check_folder((given or {}).get("folder"), f"{where}.folder", "methods")
         for method, checkpoint in ((given or {}).get("trained") or {}).items():
             _known(suite.methods, str(method), f"{where}.trained", "methods")
             for defense in checkpoint if isinstance(checkpoint, Mapping) else ():
@@ -226,7 +234,7 @@ def check_attacks(suite: Suite) -> None:
             if folder is not None and not any(newest(folder, key) for key in (NONE, *suite.defenses)):
                 raise UserError(
                     f"{where}.folders.{method}='{folder}' holds no trained attack; train them: {given['train']} "
-                    f"paths.ladder={folder}."
+                    f"paths.attackers={folder}."
                 )
 
 
@@ -236,35 +244,47 @@ def _product(suite: Suite, block: dict[str, Any], where: str) -> list[Combinatio
     dial = _inline(given, where) if isinstance(given, Mapping) else None
     own_dial = bool(given) and dial is None
     found = []
-    for data in _names(block, "data", PLAIN):
-        if data != PLAIN:
-            _known(suite.datasets, data, where, "datasets")
-        for method in _names(block, "methods"):
-            settings = suite.methods[_known(suite.methods, method, where, "methods")]
+    wanted = _chosen(suite.policies, block, "policies", where, NONE)
+    for data in _chosen(suite.datasets, block, "data", where, PLAIN):
+        for method in _chosen(suite.methods, block, "methods", where):
+            settings = suite.methods[method]
             if own_dial and not settings.get("dial"):
                 raise UserError(f"{where} sweeps the dial of '{method}', which has none (dial: in conf/method).")
-            own = [settings["dial"].get("policy", NONE)] if own_dial else _names(block, "policies", NONE)
+            own = [settings["dial"].get("policy", NONE)] if own_dial else wanted
             policies = own if settings.get("policies", False) else [NONE]
             swept = settings["dial"] if own_dial else dial
             dials = [float(value) for value in swept["values"]] if swept else [None]
             turns = dial["key"] if dial else None
-            for policy in dict.fromkeys(policies):
-                if policy != NONE:
-                    _known(suite.policies, policy, where, "policies")
-                for degraded in _names(block, "inputs", CLEAN):
-                    if degraded != CLEAN:
-                        _known(suite.inputs, degraded, where, "inputs")
-                    for defense in _names(block, "defenses", NONE):
-                        if defense != NONE:
-                            _known(suite.defenses, defense, where, "defenses")
-                        for attack in _names(block, "attacks", NONE):
-                            if attack != NONE:
-                                _known(suite.attacks, attack, where, "attacks")
-                            found += [
-                                Combination(data, method, policy, degraded, value, defense, attack, turns)
-                                for value in dials
-                            ]
+            chosen = itertools.product(
+                policies,
+                _chosen(suite.inputs, block, "inputs", where, CLEAN),
+                _chosen(suite.defenses, block, "defenses", where, NONE),
+                _chosen(suite.attacks, block, "attacks", where, NONE),
+                dials,
+            )
+            found += [
+                Combination(data, method, policy, degraded, value, defense, attack, turns)
+                for policy, degraded, defense, attack, value in chosen
+            ]
     return found
+
+
+def _chosen(
+    names: Mapping[str, Any], block: Mapping[str, Any], key: str, where: str, default: str | None = None
+) -> Sequence[str]:
+    """The names that a block gives: ``all`` and words of :data:`_SORTS` are all others, ``-name`` leaves one out."""
+    if key not in block and default is None:
+        raise UserError(f"A block of a table's grid names no {key}.")
+    found: dict[str, None] = {}
+    for name in block.get(key) or [default]:
+        sort = _SORTS.get(name) if key == "methods" else None
+        if name == ALL or sort is not None:
+            found |= {each: None for each, given in names.items() if given is not None and (sort or bool)(given)}
+        elif name.startswith("-"):
+            found.pop(_known(names, name[1:], where, key), None)
+        else:
+            found[name if name == default else _known(names, name, where, key)] = None
+    return list(found)
 
 
 def _inline(dial: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -282,12 +302,6 @@ def _inline(dial: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     if not numbers or not values or len(set(values)) != len(values):
         raise UserError(f"{where}.dial.values must be numbers, one at least and each once, not {values!r:.60}.")
     return dial
-
-
-def _names(block: Mapping[str, Any], key: str, default: str | None = None) -> Sequence[str]:
-    if key not in block and default is None:
-        raise UserError(f"A block of a table's grid names no {key}.")
-    return list(block.get(key) or [default])
 
 
 def _known(names: Mapping[str, Any], name: str, where: str, what: str) -> str:

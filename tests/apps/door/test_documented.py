@@ -112,7 +112,7 @@ def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
     kept = [each for each in settings if not each.startswith(NEEDS)]
     chosen = [re.sub(r"^([^=\[{]+=[^,\[{]*),[^=]*$", r"\1", each) if "-m" in settings else each for each in kept]
     name = app.removesuffix(".py")
-    chosen += ["paths.runs=runs"] * bool({"attack=ladder", "attack=transfer"} & set(chosen))  # a job's, of a multirun
+    chosen += ["paths.runs=runs"] * bool({"+sweep=defenses", "+sweep=methods"} & set(chosen))  # a job's, of a multirun
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose(name, [*readable(chosen), f"hydra.searchpath=[file://{mine}]"])
     if name == "evaluate":

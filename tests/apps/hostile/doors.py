@@ -50,8 +50,8 @@ DOORS = {
     ),
     "victim": Door(
         lambda file: [
-            *(sys.executable, "train.py", "experiment=reconstruction", "anonymizer@attack.victim=fiva_itm"),
-            *(f"attack.victim.checkpoint={file}", "steps=1", *FACES, "logger=csv"),
+            *(sys.executable, "train.py", "experiment=reconstruction", "method=fiva"),
+            *(f"method.anonymizer.checkpoint={file}", "steps=1", *FACES, "logger=csv"),
         ],
         restore_generator,
     ),

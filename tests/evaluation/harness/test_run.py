@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
 from torch import nn
 
-from anon.apps.config import config_dir
+from anon.apps.config import composed
 from anon.errors import UserError
 from anon.evaluation.document import read
 from anon.evaluation.harness.run import run
@@ -88,8 +87,7 @@ def attacks(monkeypatch):
 
 
 def config(*words: str, **metrics: Any):
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        found = compose("evaluate", ["experiment=fiva", *RULES, *words])
+    found = composed("evaluate", ["experiment=fiva", *RULES, *words])
     found.metrics = {"attributes": {"_target_": "tests.evaluation.tiny_world.Read"}, "lpips": None, **metrics}
     return found
 
@@ -331,7 +329,7 @@ def test_defenses_and_an_attacker_who_adapted(tmp_path):
     assert found("fgsm", "adaptive")["RA"] == found("fgsm", "reconstruction")["RA"]  # it undoes as the naive one does
     assert found("fgsm", "reconstruction")["RA"].value < 1.0
     (untrained,) = (each for each in document.lines if (each.defense, each.attack) == ("uniform_noise", "adaptive"))
-    assert "python train.py experiment=reconstruction attack=ladder" in untrained.needs
+    assert "python train.py experiment=reconstruction +sweep=defenses" in untrained.needs
     assert ".004" in (tmp_path / "out" / "table.md").read_text()  # the paper's
 
 
@@ -342,7 +340,7 @@ def test_defenses_and_an_attacker_who_adapted(tmp_path):
         (("+protocol.attacks.reconstruction.trained.fivva='1'",), "did you mean 'fiva'"),
         (
             ("+protocol.attacks.adaptive.folders.fiva=/no/such",),
-            r"holds no trained attack.*attack=ladder paths.ladder=/no/such",
+            r"holds no trained attack.*[+]sweep=defenses paths.attackers=/no/such",
         ),
     ],
 )
