@@ -21,14 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from anon.apps.config import config_dir
+from anon.apps.config import composed as configuration
 from anon.apps.evaluate import evaluate
-from anon.apps.victims import trained
+from anon.apps.victims import victim_of
 from anon.evaluation.embeddings import read_batch
 from anon.evaluation.results import markdown_table
 from anon.metrics.ranks import ranks
@@ -44,8 +43,7 @@ Job = Callable[[int], object]
 def composed(cache: Path, people: dict[str, int], *more: str) -> DictConfig:
     words = ["experiment=fiva", "checkpoint=shipped:fiva", f"paths.cache={cache}", f"paths.runs={cache / 'runs'}"]
     words += [f"data.identities.{split}={count}" for split, count in people.items()]
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose("evaluate", [*words, *more])
+    return configuration("evaluate", [*words, *more])
 
 
 def parts(config: DictConfig) -> tuple[int, dict[str, Job]]:
@@ -56,7 +54,7 @@ def parts(config: DictConfig) -> tuple[int, dict[str, Job]]:
     faces = data.faces("evaluation")
     indices = torch.arange(min(4 * BATCH, len(faces)))
     images = read_batch(faces, indices.tolist())["image"].to(where)
-    anonymizer = trained(data, "shipped:fiva", "plain", config.policy).to(where)
+    anonymizer = victim_of(config.protocol.methods.fiva, config.protocol.policies.plain, data).to(where)
     judge, estimator = instantiate(config.judge).to(where), instantiate(config.metrics.attributes).to(where)
 
     def each(job: Callable[[Tensor], object]) -> Job:

@@ -105,7 +105,7 @@ def _continue(logger: CSVLogger, step: int) -> None:
 
 
 def wandb_logger(
-    save_dir: str, project: str, offline: bool | None = None, tags: Sequence[str] = (), **rest: Any
+    save_dir: str, project: str, offline: bool | None = None, tags: Sequence[str | None] = (), **rest: Any
 ) -> WandbLogger:
     """Lightning's W&B logger; the run has the name of its folder, and what goes on in that folder is the same run.
 
@@ -127,7 +127,7 @@ def wandb_logger(
         offline=offline,
         resume="allow",
         settings=settings,
-        tags=list(dict.fromkeys(str(tag)[:_LONGEST] for tag in tags)),
+        tags=list(dict.fromkeys(str(tag)[:_LONGEST] for tag in tags if tag)),  # data on disk have no name yet
         **rest,
     )
     if rest.get("anonymous") is None:  # Lightning passes it on all the same, and W&B warns of it in every run

@@ -31,7 +31,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def built(name: str) -> filters.Filter:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return instantiate(compose(overrides=[f"+anonymizer={name}"]).anonymizer)
+        return instantiate(compose(overrides=[f"+method={name}"]).method.anonymizer)
 
 
 @pytest.mark.parametrize("name", NAMES)

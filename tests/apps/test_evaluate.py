@@ -69,7 +69,7 @@ def test_a_part_that_ends_the_program(evaluate: Command, monkeypatch: pytest.Mon
 
 
 def test_a_protocol_that_measures_nothing(evaluate: Command, tmp_path: Path) -> None:
-    refused(evaluate("checkpoint=shipped:fiva", "protocol=rules"), "measures nothing by itself", "conf/protocol")
+    refused(evaluate("protocol=rules"), "measures nothing by itself", "conf/protocol")
     assert not (tmp_path / "runs").exists()
 
 
@@ -81,7 +81,7 @@ def test_names_that_mean_nothing(evaluate: Command, tmp_path: Path) -> None:
 
 
 def test_wrong_checkpoints(train: Command, evaluate: Command, tmp_path: Path) -> None:
-    refused(evaluate(f"checkpoint={tmp_path / 'absent.ckpt'}"), "no checkpoint at")
+    refused(evaluate(f"checkpoint={tmp_path / 'absent.ckpt'}"), "there is no such file or folder")
     (tmp_path / "rubbish.ckpt").write_bytes(b"rubbish")
     refused(evaluate(f"checkpoint={tmp_path / 'rubbish.ckpt'}"), "not a checkpoint")
     foreign = folder_of(train("experiment=tiny")) / LAST

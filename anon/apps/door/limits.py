@@ -63,7 +63,7 @@ RANGES = {
     "[0, 180]": "*.rotation *.yaw",
     "[1, 100]": "*.jpeg *.quality",
     "[-1, 1]": "*.m *.colour",
-    "(-inf, inf)": "*.weight *.dial.values",
+    "(-inf, inf)": "*.weight *.dial.values *.low *.high",
     # evaluation
     "whole [2, 65536]": "*.most *.anchors protocol.measures.verification.points",
     "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.few *.probes",

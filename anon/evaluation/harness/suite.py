@@ -245,7 +245,7 @@ def _product(suite: Suite, block: dict[str, Any], where: str) -> list[Combinatio
     own_dial = bool(given) and dial is None
     found = []
     wanted = _chosen(suite.policies, block, "policies", where, NONE)
-    for data in _chosen(suite.datasets, block, "data", where, PLAIN):
+    for data in _chosen(suite.datasets, block, "data", where, PLAIN, "datasets"):
         for method in _chosen(suite.methods, block, "methods", where):
             settings = suite.methods[method]
             if own_dial and not settings.get("dial"):
@@ -270,7 +270,12 @@ def _product(suite: Suite, block: dict[str, Any], where: str) -> list[Combinatio
 
 
 def _chosen(
-    names: Mapping[str, Any], block: Mapping[str, Any], key: str, where: str, default: str | None = None
+    names: Mapping[str, Any],
+    block: Mapping[str, Any],
+    key: str,
+    where: str,
+    default: str | None = None,
+    kind: str | None = None,
 ) -> Sequence[str]:
     """The names that a block gives: ``all`` and words of :data:`_SORTS` are all others, ``-name`` leaves one out."""
     if key not in block and default is None:
@@ -281,9 +286,9 @@ def _chosen(
         if name == ALL or sort is not None:
             found |= {each: None for each, given in names.items() if given is not None and (sort or bool)(given)}
         elif name.startswith("-"):
-            found.pop(_known(names, name[1:], where, key), None)
+            found.pop(_known(names, name[1:], where, kind or key), None)
         else:
-            found[name if name == default else _known(names, name, where, key)] = None
+            found[name if name == default else _known(names, name, where, kind or key)] = None
     return list(found)
 
 

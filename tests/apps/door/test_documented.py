@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from anon.apps import ifsr, ship
-from anon.apps.config import config_dir
+from anon.apps.config import composed
 from anon.apps.door.config import check_config
 from anon.apps.door.words import readable
 from anon.apps.evaluate import SECTIONS
@@ -85,7 +84,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The documentation's own method, ``conf/method/mine.yaml``, as it is printed, and a class for it."""
     text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     (tmp_path / "method").mkdir()
-    block = re.search(r"```yaml\n(# conf/method/mine\.yaml.*?)```", text, re.DOTALL)
+    block = re.search(r"```yaml\n(# /my/conf/method/mine\.yaml.*?)```", text, re.DOTALL)
     assert block is not None
     (tmp_path / "method" / "mine.yaml").write_text(block[1], encoding="utf-8")
     measure = re.search(r"```python\n(class Brightness:.*?)```", text, re.DOTALL)
@@ -109,12 +108,11 @@ def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
         rest = rest[next(at for at, each in enumerate(rest) if each.endswith(".sbatch")) + 1 :]
         rest = ["train.py", *(each for each in rest if "=" in each)]
     app, *settings = rest
-    kept = [each for each in settings if not each.startswith(NEEDS)]
+    kept = [each for each in settings if not each.startswith((*NEEDS, "hydra.searchpath="))]  # that is given below
     chosen = [re.sub(r"^([^=\[{]+=[^,\[{]*),[^=]*$", r"\1", each) if "-m" in settings else each for each in kept]
     name = app.removesuffix(".py")
     chosen += ["paths.runs=runs"] * bool({"+sweep=defenses", "+sweep=methods"} & set(chosen))  # a job's, of a multirun
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose(name, [*readable(chosen), f"hydra.searchpath=[file://{mine}]"])
+    config = composed(name, [*readable(chosen), f"hydra.searchpath=[file://{mine}]"])
     if name == "evaluate":
         config = OmegaConf.masked_copy(config, SECTIONS)
         check_config(config)

@@ -227,11 +227,11 @@ def test_a_set_without_attackers_ends_no_table(people):
 
 def test_a_recognizer_that_nobody_trained_is_said_with_its_command():
     tuned = {**PARROT["attack"], "recognizer": {"_target_": f"{HERE}.even", "checkpoint": None}}
-    command = "python train.py experiment=parrot method={victim}"
+    command = "python train.py experiment=parrot {victim}"
     made = bench(attacks={"tuned": {"attack": tuned, "train": command}})
     found = made.workshop.attackers.attack(Combination("default", "other", "itm", attack="tuned"))
     assert found == Needs(
-        "needs python train.py experiment=parrot method=other, then "
+        "needs python train.py experiment=parrot method=other policy=itm, then "
         "protocol.attacks.tuned.attack.recognizer.checkpoint=<its checkpoint>"
     )
 

@@ -172,7 +172,7 @@ def test_without_a_pose_nobody_knows_who_is_turned_away():
 def test_what_nobody_trained_is_said_with_its_command():
     made = bench()
     assert "python train.py experiment=untrained" in Cell(made, one("untrained")).needs()
-    assert "python train.py attack=other_itm" in Cell(made, one("other", attack="reconstruction")).needs()
+    assert "python train.py method=other policy=itm" in Cell(made, one("other", attack="reconstruction")).needs()
     assert Cell(made, one("pixelate", defense="parameters")).needs() == "n/a (no generator)"
     assert Cell(made, one("other", defense="parameters")).needs() is None
 

@@ -47,7 +47,7 @@ def attacks(monkeypatch):
 def met(checkpoint, method="other", policy="itm", defense="none", adaptive=False, **flags):
     """What an attack on a combination is, and the notes of the tables."""
     trained = {method: {defense: checkpoint} if adaptive else checkpoint}
-    own = {"trained": trained, "train": "python train.py attack={victim}", "adaptive": adaptive, **flags}
+    own = {"trained": trained, "train": "python train.py {victim}", "adaptive": adaptive, **flags}
     made = bench(attacks={**settings()["attacks"], "mine": own, "reconstruction": own})
     found = made.workshop.attackers.attack(Combination("default", method, policy, defense=defense, attack="mine"))
     return found, [note for note in made.workshop.notes if note.startswith("The attack 'mine'")]
@@ -65,7 +65,7 @@ def test_another_policy_is_noted():
 
 
 def test_another_method_is_refused_or_called_a_transfer():
-    with pytest.raises(UserError, match=r"cannot attack Other \+ ITM: .* learned Pixelate \(blocks 2\).*other_itm"):
+    with pytest.raises(UserError, match=r"cannot attack Other \+ ITM: .* learned Pixelate \(blocks 2\).*method=other"):
         met("pixelate.ckpt")
     with pytest.raises(UserError, match="cannot attack PixelNoise"):
         met("pixelate.ckpt", method="noise", policy="none")

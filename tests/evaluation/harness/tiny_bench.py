@@ -117,7 +117,7 @@ def settings(**changes: Any) -> dict[str, Any]:
             "negation": {"attack": {"_target_": "anon.attacks.negation.Negation"}},
             "parrot": {"attack": {"_target_": "anon.attacks.parrot.Parrot", "_partial_": True}},
             "mirror": {"attack": {"_target_": f"{ROOM}.Mirror"}},
-            "reconstruction": {"trained": {}, "train": "python train.py attack={victim}"},
+            "reconstruction": {"trained": {}, "train": "python train.py {victim}"},
         },
         "inputs": {
             "mosaic": {"_target_": "anon.evaluation.harness.inputs.Pixelated", "blocks": 4},
