@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor
 from torch.nn import functional as F
 
-from anon.apps.config import config_dir
+from anon.apps.config import composed
 from anon.evaluation import protocol as rules
 from anon.evaluation.embeddings import embed
 from anon.identity.policies import MISSED, AnchorSampling, average
@@ -28,8 +27,7 @@ def embeddings(real: str) -> dict[str, tuple[Tensor, Tensor]]:
     words = ["experiment=fiva", "data=folder", f"data.root={real}/faces/lfw", "data.size=112", "encoder=mobilefacenet"]
     words += [f"data.points={real}/faces/_meta/lfw_index.csv"]
     words += [f"encoder.weights={real}/models/mobilefacenet_foamliu/mobilefacenet.pt"]
-    with initialize_config_dir(config_dir=str(config_dir()), version_base=None):
-        config = compose("evaluate", words)
+    config = composed("evaluate", words)
     data, encoder = instantiate(config.data), instantiate(config.encoder)
     found = {}
     for split in ("train", "evaluation"):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -291,7 +292,7 @@ def folder_data(
         framing=framing,
         max_damaged=max_damaged,
     )
-    own = flat(spelled(Path(root).expanduser().resolve().name)) or "folder"
+    own = flat(spelled(Path(os.path.abspath(Path(root).expanduser())).name)) or "folder"
     return FaceData(sets, name or own, size, False, batch_size, workers, seed, everyone)
 
 
