@@ -46,7 +46,6 @@ class OnnxAnonymizer:
         if not sides:
             raise UserError(f"'{checked.path}' takes no pictures (one float input (B, 3, S, S)), so it is no method.")
         self._batch, self.size = sides[0], sides[2] or size
-        self._input = self._session.get_inputs()[0].name
         self.name = checked.path.stem
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -60,25 +59,24 @@ class OnnxAnonymizer:
             given = F.interpolate(given, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         given = (given + 1) / 2 * (self.high - self.low) + self.low
         given = given.flip(1) if self.bgr else given
-        step = self._batch or len(given)
-        found = torch.cat([self._run(given[start : start + step]) for start in range(0, len(given), step)])
+        found = self._drawn(given.numpy())
         found = found.flip(1) if self.bgr else found
         found = (found - self.low) / (self.high - self.low) * 2 - 1
         if found.shape != images.shape:
             found = F.interpolate(found, images.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
         return found.to(images)
 
-    def _run(self, part: Tensor) -> Tensor:
-        """One run; a last part that is too short for a fixed batch is filled up."""
-        count = len(part)
-        if self._batch:
-            part = torch.cat([part, part[-1:].expand(self._batch - count, -1, -1, -1)])
+    def _drawn(self, given: np.ndarray) -> Tensor:
+        drawn = []
         try:
-            found = np.asarray(self._session.run(None, {self._input: np.ascontiguousarray(part.numpy())})[0])
+            for outputs, count in onnx.passes(self._session, given, self._batch):
+                found = outputs[0]
+                if found.ndim != 4 or found.shape[:2] != (self._batch or count, 3):
+                    raise UserError(
+                        f"'{self._path}' is no method: of pictures it makes {found.shape}, not (B, 3, S, S)."
+                    )
+                drawn.append(torch.from_numpy(found[:count].astype(np.float32)))
         except onnx.RUNTIME_ERRORS as error:
-            side = part.shape[-1]
+            side = given.shape[-1]
             raise UserError(f"'{self._path}' is no method: it fails on pictures of {side} pixels.") from error
-        if found.ndim != 4 or found.shape[:2] != (len(part), 3):
-            shape = tuple(found.shape)
-            raise UserError(f"'{self._path}' is no method: of pictures it makes {shape}, not (B, 3, S, S).")
-        return torch.from_numpy(found[:count].astype(np.float32))
+        return torch.cat(drawn)

@@ -19,7 +19,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.contract import AnonymizerLike
 from anon.anonymizers.plugged import as_anonymizer
 from anon.apps.checkpoints import restore_module, shipped_part
@@ -31,12 +30,12 @@ from anon.defenses.defended import Defended, complete
 from anon.errors import UserError
 from anon.evaluation.harness.store import Store, cache_of
 from anon.evaluation.harness.suite import as_plain
-from anon.evaluation.modes import basis_of, built_policy, reach_note
+from anon.evaluation.modes import basis_of, posed, reach_note
 from anon.evaluation.protocol import Data, Protocol
 from anon.evaluation.trained import check_victim
 from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.datamodule import FaceData
-from anon.plugs import built_of, check_has
+from anon.plugs import built_of
 from anon.training.reconstruction import ReconstructionTraining
 from anon.weights.files import SHIPPED
 
@@ -64,15 +63,12 @@ def victim_of(
     base = built_of(given, who) if isinstance(given, Mapping) else given
     if getattr(base, "encoder", None) is None:  # a filter, or an anonymizer that brings its own policy
         return as_anonymizer(base, who, data)
-    if policy is None:
-        raise UserError("a generator needs a policy: policy=itm, or another of conf/policy.")
-    check_has(base, who, "generator")
     basis = basis_of(cast(Data, data), base.encoder, Protocol(), seed, Store(cache_of(cache)))
-    wanted = built_policy(as_plain(policy), base.generator.steers, basis)
-    note = reach_note(wanted, type(base.generator).__name__, basis)
+    victim = posed(base, None if policy is None else as_plain(policy), basis, who)
+    note = reach_note(victim.policy, type(base.generator).__name__, basis)
     if note:
         print(note, flush=True)
-    return Anonymizer(base.encoder, wanted, base.generator)
+    return victim
 
 
 def trained_attack(checkpoint: str) -> Reconstruction:

@@ -35,7 +35,6 @@ class OnnxNetwork:
         if not sides or any(side not in (None, size) for side in sides[2:]):
             raise self.refuse(f"it does not take images (B, 3, {size}, {size})")
         self.batch = sides[0]
-        self._input = self._session.get_inputs()[0].name
         self(torch.zeros(1, 3, size, size))  # the outputs' form shows when it runs
 
     def __call__(self, blob: Tensor) -> list[Tensor]:
@@ -45,8 +44,10 @@ class OnnxNetwork:
             UserError: the network fails, or its outputs are not what the estimator reads.
         """
         array = blob.detach().float().cpu().numpy()
-        step = self.batch or max(len(array), 1)
-        parts = [self._run(array[start : start + step]) for start in range(0, len(array), step)]
+        try:
+            parts = [self._read(*run) for run in onnx.passes(self._session, array, self.batch)]
+        except onnx.RUNTIME_ERRORS as error:
+            raise self.refuse(f"it fails on images {array.shape}") from error
         if not parts:
             return [blob.new_zeros(0, width) for width in self.widths]
         return [torch.from_numpy(np.concatenate(column)).to(blob.device) for column in zip(*parts, strict=True)]
@@ -55,16 +56,10 @@ class OnnxNetwork:
         """The error for a file that is ONNX, but not this network."""
         return UserError(f"'{self.file}' is not {self.name}: {what}; {self.origin}.")
 
-    def _run(self, part: np.ndarray) -> list[np.ndarray]:
-        count = len(part)
-        if self.batch and count < self.batch:
-            part = np.concatenate([part, np.repeat(part[-1:], self.batch - count, 0)])
-        try:
-            outputs = self._session.run(None, {self._input: np.ascontiguousarray(part)})
-        except onnx.RUNTIME_ERRORS as error:
-            raise self.refuse(f"it fails on images {part.shape}") from error
-        arrays = [np.asarray(output) for output in outputs[: len(self.widths)]]
+    def _read(self, outputs: list[np.ndarray], count: int) -> list[np.ndarray]:
+        run = self.batch or count
+        arrays = outputs[: len(self.widths)]
         sizes = [array.size for array in arrays]
-        if sizes != [len(part) * width for width in self.widths] or any(array.dtype.kind != "f" for array in arrays):
-            raise self.refuse(f"{len(part)} images give {sizes} numbers, expected {self.widths} for each")
-        return [array.reshape(len(part), -1)[:count].astype(np.float32) for array in arrays]
+        if sizes != [run * width for width in self.widths] or any(array.dtype.kind != "f" for array in arrays):
+            raise self.refuse(f"{run} images give {sizes} numbers, expected {self.widths} for each")
+        return [array.reshape(run, -1)[:count].astype(np.float32) for array in arrays]

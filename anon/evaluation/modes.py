@@ -11,6 +11,8 @@ import torch
 from hydra.utils import get_class
 from torch import Tensor
 
+from anon.anonymizers.composed import Anonymizer
+from anon.errors import UserError
 from anon.evaluation.harness.pictures import Originals
 from anon.evaluation.harness.readers import as_it_conditions, embeddings, eye
 from anon.evaluation.harness.store import Store
@@ -19,6 +21,7 @@ from anon.evaluation.protocol import Data, Protocol, anchors, calibrate, some_of
 from anon.identity.contract import PolicyLike
 from anon.identity.encoder import Encoder
 from anon.identity.policies import sampling_of
+from anon.plugs import check_has
 
 OUT_OF_REACH = 0.1  # share of the people from which on a reader is told
 
@@ -73,6 +76,23 @@ def built_policy(chosen: Mapping[str, Any], steers: int, basis: Basis) -> Policy
         if given.get("mirrored") is None:
             given["mirrored"] = steers < 0
     return cast(PolicyLike, get_class(given.pop("_target_"))(**given))
+
+
+def posed(base: Any, chosen: Mapping[str, Any] | None, basis: Basis, who: str) -> Anonymizer:
+    """The anonymizer of a trained generator with its policy: for tables and for whom an attack learns alike.
+
+    Args:
+        base: has the ``encoder`` and the ``generator``.
+        chosen: the policy's plain configuration.
+        who: of whom a sentence speaks, such as "method.anonymizer".
+
+    Raises:
+        UserError: it has no generator, or no policy is chosen.
+    """
+    check_has(base, who, "generator")
+    if chosen is None:
+        raise UserError(f"{who} is a generator and needs a policy: policy=itm, in a table's grid policies: [itm].")
+    return Anonymizer(base.encoder, built_policy(chosen, base.generator.steers, basis), base.generator)
 
 
 def reach_note(policy: PolicyLike, title: str, basis: Basis) -> str | None:

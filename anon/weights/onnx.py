@@ -114,6 +114,23 @@ def image_input(opened: onnxruntime.InferenceSession) -> list[int | None]:
     return sides if len(sides) == 4 and sides[1] in (3, None) else []
 
 
+def passes(
+    opened: onnxruntime.InferenceSession, images: np.ndarray, batch: int | None
+) -> Iterator[tuple[list[np.ndarray], int]]:
+    """The outputs of each run over images (B, 3, H, W) float32, and how many of its images were asked for.
+
+    Args:
+        batch: images of a run, to which a last one that is too short is filled up; None: one run of all.
+    """
+    (given,) = opened.get_inputs()
+    for start in range(0, len(images), batch or max(len(images), 1)):
+        part = images[start : start + (batch or len(images))]
+        count = len(part)
+        if batch and count < batch:
+            part = np.concatenate([part, np.repeat(part[-1:], batch - count, 0)])
+        yield [np.asarray(each) for each in opened.run(None, {given.name: np.ascontiguousarray(part)})], count
+
+
 def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Those of the graph and of the file's own functions."""
     yield from model.graph.node

@@ -63,7 +63,7 @@ def _embed(pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tens
 def folded(reader: Any, key: str) -> Any:
     """A copy for inference: where its networks are of this package, batch norms are folded into their convolutions.
 
-    That is the same function, a fifth faster on a CPU. ``key``: of the reader's weights, so that others are another's.
+    The same function, with fewer passes over the maps. ``key``: of the reader's weights, so that others are another's.
     """
     return _folded(reader, key) if isinstance(reader, nn.Module) else reader
 

@@ -13,7 +13,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from anon.anonymizers.composed import Anonymizer, Unchanged
+from anon.anonymizers.composed import Unchanged
 from anon.anonymizers.plugged import as_anonymizer
 from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.defended import check_defense, complete
@@ -25,11 +25,11 @@ from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
 from anon.evaluation.judging import judge_notes
-from anon.evaluation.modes import Basis, built_policy, reach_note
+from anon.evaluation.modes import Basis, posed, reach_note
 from anon.identity.contract import JudgeLike, PolicyLike
 from anon.identity.encoder import Encoder
 from anon.identity.policies import sampling_of
-from anon.plugs import built_of, check_call, check_has
+from anon.plugs import built_of, check_call
 from anon.provenance import made_of
 
 
@@ -119,14 +119,10 @@ class Workshop:
         if encoder is None:  # a filter, or an anonymizer that brings its own policy
             pristine = as_anonymizer(base, f"protocol.methods.{one.method}.anonymizer")
         else:
-            check_has(base, f"protocol.methods.{one.method}.anonymizer", "generator")
             self._check_judge(encoder, title)
-            if chosen is None:
-                raise UserError("A generator needs a policy: name some in the table's grid (policies: [itm]).")
             basis = self.basis(one.data, encoder)
-            policy = built_policy(chosen, base.generator.steers, basis)
-            self._tell_reach(policy, title, basis, one.data)
-            pristine = Anonymizer(encoder, policy, base.generator)
+            pristine = posed(base, chosen, basis, f"protocol.methods.{one.method}.anonymizer")
+            self._tell_reach(pristine.policy, title, basis, one.data)
         self.known(pristine, title, one.data)
         pristine = pristine.to(self.device).eval()
         key = key_of(

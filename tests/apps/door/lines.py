@@ -93,7 +93,7 @@ TRAIN = {
     "logger.images=maybe": "true or false",
     "trust=os": "no name of a package",
     "cache=never": "none of on, off, refresh",
-    "policy.policy.m=2": "from -1 to 1",
+    "policy=itm": "an attack learns a method by a policy",
     "hydra.run.dir=/proc/x": "Hydra cannot begin",
     "+trainer.gradient_clip_val=1": "Automatic gradient clipping is not supported for manual optimization",
     "trainer.accelerator=tpu": "no trainer of this configuration can be had here: ",
@@ -109,6 +109,9 @@ TRAIN = {
 }
 
 EVALUATE = {
+    "protocol.policies.itm.policy.m=2": "from -1 to 1",
+    "policy=own": "tables name policies",
+    "model.lr=1": "what was trained is in the checkpoint",
     "protocol.far=2": "above 0, below 1",
     "protocol.resamples=0": "from 1",
     "protocol.fra=0.1": "did you mean 'far'?",
