@@ -21,7 +21,7 @@ def built_of(given: Mapping[str, Any], who: str) -> Any:
     """What a configuration builds; a function that still wants its arguments is that function, as with ``_partial_``.
 
     Args:
-        who: of whom the sentence speaks, such as "protocol.methods.mine.anonymizer".
+        who: of whom the sentence speaks, such as "suite.methods.mine.anonymizer".
 
     Raises:
         UserError: a class that still wants something.

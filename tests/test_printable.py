@@ -20,7 +20,7 @@ from anon.evaluation.compare.directions import Better
 from anon.evaluation.compare.plain import comma_separated as compared
 from anon.evaluation.compare.runs import Run
 from anon.evaluation.document import Column, Document, Line, People, Table
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.report import write
 from anon.evaluation.report.plain import comma_separated
 from anon.faces.folder import FolderFaces
@@ -42,7 +42,7 @@ NUMBERS = ("-0.12", "+1", "-1e-05", "-inf", "-", "0.5", "FIVA", "a=b", "-0")
 
 
 def document(name: str, value: float | None = -0.12, data: str = "faces") -> Document:
-    figure = Figure(value, -0.5, 0.5, n=3, reason=name if value is None else None)
+    figure = Estimate(value, -0.5, 0.5, n=3, reason=name if value is None else None)
     line = Line(data, name, metrics={"ID": figure})
     table = Table("t", name, (Column("ID", name),), (0,))
     return Document(name, 0, (line,), (table,), {}, {}, METRICS, notes=(name,), commit=name)

@@ -1,8 +1,8 @@
 """Evaluate what was trained: ``python evaluate.py experiment=fiva``, or ``python -m anon.apps.evaluate ...``.
 
 Evaluations are suites of tables (:mod:`anon.evaluation.harness`): table 1 and the robustness of a checkpoint, its swaps
-(``protocol=swap``), who finds people again (``experiment=attackers``), or every method at once (``experiment=all``),
-whose checkpoints the methods name; pairs of Labeled Faces in the Wild (``protocol=lfw``). ``checkpoint=last`` takes
+(``suite=swap``), who finds people again (``suite=attackers``), or every method at once (``suite=all``),
+whose checkpoints the methods name; pairs of Labeled Faces in the Wild (``suite=lfw``). ``checkpoint=last`` takes
 the newest run of the same experiment, scale and data; ``checkpoint=<file or run folder>`` any other, and
 ``checkpoint=shipped:facedancer`` the one that comes with the package. The path of ``results.json`` is the last line.
 """
@@ -83,7 +83,7 @@ def _evaluate(config: DictConfig) -> None:
     if OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None:
         raise UserError("an evaluation needs data=<choice> and judge=<choice>, such as judge=synthetic_b.")
     _check_suite(config)
-    restores = OmegaConf.select(config, "protocol.methods.checkpoint.anonymizer.checkpoint") == config.checkpoint
+    restores = OmegaConf.select(config, "suite.methods.checkpoint.anonymizer.checkpoint") == config.checkpoint
     if restores and config.checkpoint == "last":
         config.checkpoint = str(last_run(config) / LAST)
     elif restores and not config.checkpoint.startswith(SHIPPED):
@@ -142,7 +142,7 @@ def _check_same(config: DictConfig, place: Path) -> None:
     if not file.is_file():
         return
     past, recorded = read_config(read_text(file, MAX_YAML), file), start_record(place).get("choices") or {}
-    keys = ("task", "experiment", "protocol._target_", "checkpoint")
+    keys = ("task", "experiment", "suite._target_", "checkpoint")
     pairs = [(key, OmegaConf.select(past, key), OmegaConf.select(config, key)) for key in keys]
     pairs += [("data", data_key(past), data_key(config))]
     groups = [group for group in ("protocol", "suite", "data") if group in recorded and group in choices()]
@@ -198,10 +198,10 @@ def _check_suite(config: DictConfig) -> None:
     Raises:
         UserError: it is no protocol, or the rules alone.
     """
-    target = OmegaConf.select(config, "protocol._target_")
+    target = OmegaConf.select(config, "suite._target_")
     kind = None if target is None else get_class(target)
     if kind is None or not issubclass(kind, Suite):
-        raise UserError("this protocol measures nothing by itself; choose another protocol=<name> of conf/protocol.")
+        raise UserError("this protocol measures nothing by itself; choose another suite=<name> of conf/suite.")
 
 
 if __name__ == "__main__":

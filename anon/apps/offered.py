@@ -2,7 +2,7 @@
 
 ``hydra.searchpath=[file:///my/conf]`` or ``--config-dir`` adds ``my/conf/method/mine.yaml``, and tables that say
 ``methods: [generators]`` have it. Before Hydra composes, :func:`offer` lists the groups as Hydra finds them and stores
-a configuration ``protocol/offered`` that takes every choice; ``conf/protocol/suite.yaml`` includes it.
+a configuration ``suite/offered`` that takes every choice; ``conf/suite/suite.yaml`` includes it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _NEVER = {"method": {"checkpoint", "onnx"}, "attack": {"none"}, "defense": {"non
 
 
 def offer(words: Sequence[str], conf: Path) -> None:
-    """Store ``protocol/offered`` for the command line ``words`` and the project's own configurations in ``conf``.
+    """Store ``suite/offered`` for the command line ``words`` and the project's own configurations in ``conf``.
 
-    What ``protocol/suite.yaml`` defines itself is not taken from a group.
+    What ``suite/suite.yaml`` defines itself is not taken from a group.
 
     Raises:
         UserError: ``hydra.searchpath`` names a place that is not there.

@@ -1,8 +1,8 @@
 """A recognizer that was trained on anonymized faces: its data, and what came of it.
 
     python train.py experiment=parrot method=fiva policy=itm
-    python evaluate.py experiment=attackers \
-        protocol.attacks.parrot_tuned.attack.recognizer.checkpoint=<run folder>/checkpoints/last.ckpt
+    python evaluate.py suite=attackers \
+        suite.attacks.parrot_tuned.attack.recognizer.checkpoint=<run folder>/checkpoints/last.ckpt
 
 (``tuned`` in the place of ``parrot_tuned``: the same recognizer, for whom people are enrolled as they are.)
 """

@@ -56,9 +56,9 @@ SWAPPED: tuple[str, ...] = ("swap_ID", "swap_ID_threshold", "swap_ID_target", "c
 SWAPPED += ("pose_error", "expression_error", "gaze_error", "landmarks_error")
 BRIEF = [
     "data.clips.evaluation=0",
-    "protocol.tables.robustness=null",
-    "protocol.tables.identities=null",
-    "protocol.grid_faces=0",
+    "suite.tables.robustness=null",
+    "suite.tables.identities=null",
+    "suite.grid_faces=0",
 ]  # table 1 alone
 
 
@@ -126,15 +126,15 @@ def ship(run: Path, name: str) -> Path:
 
 
 def swapper_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
-    """The swaps (``protocol=swap``) on the experiment's default data and judge, with their bounds."""
-    found = _evaluated(_trained(module), [f"experiment={experiment}", "protocol=swap", "protocol.grid_faces=0"])
+    """The swaps (``suite=swap``) on the experiment's default data and judge, with their bounds."""
+    found = _evaluated(_trained(module), [f"experiment={experiment}", "suite=swap", "suite.grid_faces=0"])
     (line,) = found.lines
     return _counted(found) | _bounded(line, (*SWAPPED, *(name for name in line.metrics if name.startswith("FID"))))
 
 
 def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
     """The generator plain and with ITM on the experiment's default data and judge, with their bounds."""
-    measures = "protocol.tables.table1.metrics=[retrieval,picture,attributes]"
+    measures = "suite.tables.table1.measures=[retrieval,picture,attributes]"
     found = _evaluated(_trained(module), [f"experiment={experiment}", *BRIEF, measures])
     figures = _counted(found)
     for line in found.lines:
@@ -149,7 +149,7 @@ def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str
         halved = Path(folder) / "halved.ckpt"
         torch.save(read_checkpoint(checkpoint)[0] | {"state_dict": module.state_dict()}, halved)
         attack = ["attack=reconstruction", f"attack.checkpoint={halved}"]
-        measures = "protocol.tables.table1.metrics=[retrieval,attacked]"
+        measures = "suite.tables.table1.measures=[retrieval,attacked]"
         found = _evaluated(restore_generator(victim), ["experiment=fiva", *BRIEF, measures, *attack])
     figures = _counted(found)
     for line in found.lines:

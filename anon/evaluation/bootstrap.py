@@ -12,7 +12,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.shares import TAIL, difference_ends, share_ends
 
 
@@ -33,7 +33,7 @@ class Bootstrap:
         ones = torch.ones_like(drawn, dtype=torch.float64)
         self.weights = torch.zeros(resamples, count, dtype=torch.float64).scatter_add_(1, drawn, ones)  # (R, I)
 
-    def mean(self, values: Tensor, labels: Tensor, share: bool = False) -> Figure:
+    def mean(self, values: Tensor, labels: Tensor, share: bool = False) -> Estimate:
         """The mean of ``values`` (N,) of faces with identities ``labels`` (N,).
 
         Args:
@@ -41,7 +41,7 @@ class Bootstrap:
         """
         return self.ratio(values, torch.ones_like(values, dtype=torch.float64), labels, share)
 
-    def below(self, distance: Tensor, threshold: float | Tensor, levels: Tensor | None, labels: Tensor) -> Figure:
+    def below(self, distance: Tensor, threshold: float | Tensor, levels: Tensor | None, labels: Tensor) -> Estimate:
         """The share of faces whose distance is below a threshold that is not known exactly.
 
         Args:
@@ -52,7 +52,7 @@ class Bootstrap:
             labels: (N,) identities.
         """
         if len(labels) == 0:
-            return Figure.absent("nothing to measure")
+            return Estimate.absent("nothing to measure")
         place, distance = self._place(labels), distance.cpu()
         hits = (distance < threshold).double()[None]  # (1, N)
         uncertain = hits
@@ -61,30 +61,30 @@ class Bootstrap:
         bottom = self._sums(torch.ones(1, len(labels), dtype=torch.float64), place)[0]
         return self._share(self._sums(hits, place), self._sums(uncertain, place), bottom, len(labels))
 
-    def ratio(self, above: Tensor, below: Tensor, labels: Tensor, share: bool = False) -> Figure:
+    def ratio(self, above: Tensor, below: Tensor, labels: Tensor, share: bool = False) -> Estimate:
         """``sum(above) / sum(below)`` over faces (N,), resampled together."""
         if len(labels) == 0:
-            return Figure.absent("nothing to measure")
+            return Estimate.absent("nothing to measure")
         place = self._place(labels)
         top, bottom = self._sums(torch.stack([above.cpu().double(), below.cpu().double()]), place)
         if share:
             return self._share(top[None], top[None], bottom, len(labels))
         value = float(top.sum() / bottom.sum())
         if int((bottom != 0).sum()) < 2:
-            return Figure(value, n=len(labels))
+            return Estimate(value, n=len(labels))
         draws = (self.weights @ top) / (self.weights @ bottom)
         low, high = self.interval(draws, int((bottom != 0).sum()))
-        return Figure(value, low, high, n=len(labels), draws=draws)
+        return Estimate(value, low, high, n=len(labels), draws=draws)
 
-    def _share(self, top: Tensor, uncertain: Tensor, bottom: Tensor, n: int) -> Figure:
+    def _share(self, top: Tensor, uncertain: Tensor, bottom: Tensor, n: int) -> Estimate:
         """Of what is found of each person, (1, I) at the threshold and (K, I) at others, of ``bottom`` (I,)."""
         value = float(top.sum() / bottom.sum())
         known = bottom != 0
         if int(known.sum()) < 2:
-            return Figure(value, n=n)
+            return Estimate(value, n=n)
         each = linearized(uncertain, bottom)
         low, high = share_ends(each[:, known])
-        return Figure(value, min(low, value), max(high, value), n=n, each=each)
+        return Estimate(value, min(low, value), max(high, value), n=n, each=each)
 
     def _place(self, labels: Tensor) -> Tensor:
         return torch.searchsorted(self.people, labels.cpu())
@@ -123,7 +123,7 @@ def linearized(top: Tensor, bottom: Tensor) -> Tensor:
     return torch.where(known, each, torch.nan)
 
 
-def apart(one: Figure, other: Figure) -> Figure | None:
+def apart(one: Estimate, other: Estimate) -> Estimate | None:
     """``one`` minus ``other`` on the same people, paired; None where they cannot be compared.
 
     Shares are compared person by person, other figures resample by resample.
@@ -138,4 +138,4 @@ def apart(one: Figure, other: Figure) -> Figure | None:
     else:
         return None
     value = one.value - other.value
-    return Figure(value, min(low, value), max(high, value), n=min(one.n, other.n))
+    return Estimate(value, min(low, value), max(high, value), n=min(one.n, other.n))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from anon.errors import UserError
-from anon.evaluation.figures import Figure, finite
+from anon.evaluation.estimates import Estimate, finite
 from anon.evaluation.metric_info import MetricInfo
 from anon.evaluation.typed import typed
 from anon.plain import MAX_JSON, parse_json, read_text
@@ -42,7 +42,7 @@ class Line:
     input: str = "clean"
     dial: float | None = None
     split: str = "evaluation"
-    metrics: dict[str, Figure] = field(default_factory=dict)
+    metrics: dict[str, Estimate] = field(default_factory=dict)
     needs: str | None = None
     learned: str | None = None
 
@@ -106,7 +106,7 @@ class Difference:
     metric: str
     line: int
     baseline: int
-    figure: Figure
+    figure: Estimate
 
     @property
     def significant(self) -> bool:
@@ -240,7 +240,7 @@ class Document:
         """The same with the arrow that says which way is better."""
         return f"{self.title_of(column)}{self.info(column).arrow}"
 
-    def figure(self, line: int, column: Column) -> Figure | None:
+    def figure(self, line: int, column: Column) -> Estimate | None:
         """What stands in a cell of a table; None where nobody measured it."""
         own = self.lines[line]
         if column.attack is None or column.attack == own.attack:
@@ -248,7 +248,7 @@ class Document:
         attacked = {**_place(own), "attack": column.attack}
         for other in self.lines:
             if _place(other) == attacked:
-                return Figure.absent(other.needs) if other.needs else other.metrics.get(column.metric)
+                return Estimate.absent(other.needs) if other.needs else other.metrics.get(column.metric)
         return None
 
 

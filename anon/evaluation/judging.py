@@ -67,7 +67,7 @@ def check_recognizes(found: Calibration, judge: JudgeLike, rule: Protocol) -> No
         raise UserError(
             f"The judge '{judge.name}' does not recognize unchanged faces (equal error rate {found.eer:.1%} on the "
             f"background people, threshold {found.threshold:.3g}), so that it finds nobody in changed ones means "
-            "nothing; check its weights, its mean and std and how the faces are aligned, or raise protocol.max_eer "
+            "nothing; check its weights, its mean and std and how the faces are aligned, or raise suite.max_eer "
             f"({rule.max_eer:g})."
         )
 
@@ -94,7 +94,7 @@ def check_adversary(
     if encoder is not None and not rule.allow_training_encoder and is_one(recognizer, encoder):
         raise UserError(
             f"The recognizer of '{who}' is the encoder that the method was trained to deceive, which finds less than "
-            "any other; give the adversary another, or say protocol.allow_training_encoder=true."
+            "any other; give the adversary another, or say suite.allow_training_encoder=true."
         )
     if not recognizes(treated, rule) and not recognizes(found := plain(), rule):
         raise Failed(
@@ -123,7 +123,7 @@ def judge_notes(encoder: Encoder, judge: JudgeLike, rule: Protocol, trained: str
     if not rule.allow_training_encoder:
         raise UserError(
             f"The judge '{judge.name}' is the encoder that {trained} was trained with{_told(judge, encoder)}, which "
-            "would flatter every figure; choose another judge=..., or say protocol.allow_training_encoder=true."
+            "would flatter every figure; choose another judge=..., or say suite.allow_training_encoder=true."
         )
     return [f"The judge {judge.name} is the encoder that {trained} was trained with: the figures flatter it."]
 

@@ -88,7 +88,7 @@ def metrics_of(measure: object, who: str) -> Mapping[str, MetricInfo]:
     """The descriptions that a measure brings as its attribute ``metrics``.
 
     Args:
-        who: of whom the sentence speaks, such as ``protocol.measures.mine``.
+        who: of whom the sentence speaks, such as ``suite.measures.mine``.
 
     Raises:
         UserError: it has none, or something else stands there.

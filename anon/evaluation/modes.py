@@ -14,7 +14,7 @@ from torch import Tensor
 from anon.anonymizers.composed import Anonymizer
 from anon.errors import UserError
 from anon.evaluation.harness.pictures import Originals
-from anon.evaluation.harness.readers import as_it_conditions, embeddings, eye
+from anon.evaluation.harness.readers import as_it_conditions, embeddings, keyed_recognizer
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
 from anon.evaluation.protocol import Data, Protocol, anchors, calibrate, some_of_each
@@ -46,7 +46,7 @@ def basis_of(data: Data, encoder: Encoder, rule: Protocol, seed: int, store: Sto
         seed: of the choice of people.
         store: keeps the embeddings.
     """
-    by, device = eye(as_it_conditions(encoder)), torch.device("cpu")
+    by, device = keyed_recognizer(as_it_conditions(encoder)), torch.device("cpu")
 
     def seen(split: str) -> tuple[Tensor, Tensor]:
         faces = data.faces(split)

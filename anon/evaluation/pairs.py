@@ -15,7 +15,7 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.figures import Figure, short
+from anon.evaluation.estimates import Estimate, short
 from anon.evaluation.protocol import Calibration
 from anon.evaluation.thresholds import LEVELS, Calibrated
 from anon.faces.collections.pairs import Pairs
@@ -55,7 +55,7 @@ def check_pairs(pairs: Pairs, far: float) -> None:
     if learning * far < 1:
         raise UserError(
             f"A threshold at FAR {far:g} needs {math.ceil(1 / far):,} mismatched pairs outside of the fold that it "
-            f"judges, and {pairs.view} has {learning:,}; raise protocol.far."
+            f"judges, and {pairs.view} has {learning:,}; raise suite.far."
         )
 
 
@@ -113,7 +113,7 @@ def calibrated_pairs(scale: Scale) -> Calibrated:
         high=high,
         levels=tuple(means[1:].quantile(quantiles).tolist()),
     )
-    return Calibrated(Figure(found.threshold, low, high), Figure(eer), found)
+    return Calibrated(Estimate(found.threshold, low, high), Estimate(eer), found)
 
 
 def val_at_far(squared: Tensor, same: Tensor, far: float = 1e-3, folds: int = 10) -> Validation:

@@ -28,7 +28,7 @@ from anon.identity.verification import equal_error_rate, pair_distances, thresho
 
 @dataclass(frozen=True)
 class Protocol:
-    """The choices of an evaluation (conf/protocol).
+    """The choices of an evaluation (conf/suite).
 
     Args:
         far: false accept rate at which the thresholds are taken.
@@ -73,9 +73,9 @@ class Protocol:
             numbers = (int,) if one.type == "int" else (int, float)
             if one.type in ("int", "float") and not (type(value) in numbers and least <= value <= most):
                 what = "a whole number" if one.type == "int" else "a number"
-                raise UserError(f"protocol.{one.name} must be {what} from {least:,g} to {most:,g}, not {value!r:.60}.")
+                raise UserError(f"suite.{one.name} must be {what} from {least:,g} to {most:,g}, not {value!r:.60}.")
             if one.type == "bool" and not isinstance(value, bool):
-                raise UserError(f"protocol.{one.name} must be true or false, not {value!r:.60}.")
+                raise UserError(f"suite.{one.name} must be true or false, not {value!r:.60}.")
 
 
 class Data(typing.Protocol):
@@ -249,8 +249,8 @@ def calibration(genuine: Tensor, impostor: Tensor, far: float, who: str) -> Cali
     if len(impostor) * far < 1 or len(genuine) == 0:
         raise UserError(
             f"The background split gives {who} {len(impostor)} impostor and {len(genuine)} genuine pairs; a threshold "
-            f"at FAR {far:g} needs {math.ceil(1 / far)} and 1: use more people or a higher protocol.far, or take it "
-            "from elsewhere (of a suite: protocol.threshold=<distance or results.json>, protocol.reference=<data>)."
+            f"at FAR {far:g} needs {math.ceil(1 / far)} and 1: use more people or a higher suite.far, or take it "
+            "from elsewhere (of a suite: suite.threshold=<distance or results.json>, suite.reference=<data>)."
         )
     threshold, achieved = threshold_at_far(impostor, far)
     eer, _ = equal_error_rate(genuine, impostor)

@@ -1,7 +1,7 @@
 """Whom networks learned from, beside whom they are measured on: nobody may be both, and a reader is told what differs.
 
 A network that knows the evaluated people is refused, for its figures say nothing about strangers
-(``protocol.allow_training_people=true`` marks them instead). One that never saw a photograph, measured on photographs,
+(``suite.allow_training_people=true`` marks them instead). One that never saw a photograph, measured on photographs,
 is marked.
 """
 
@@ -71,7 +71,7 @@ class Provenance:
             raise UserError(
                 f"{who} learned from {len(named):,} of the {len(names):,} people of {data} who would be evaluated, so "
                 "its figures would say nothing about strangers; evaluate on other people, or say "
-                "protocol.allow_training_people=true, which the table tells."
+                "suite.allow_training_people=true, which the table tells."
             )
         if named:
             note = f"{who} learned from {len(named):,} of the {len(names):,} evaluated people of {data}: its figures "

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.gallery import templates
 from anon.evaluation.protocol import Calibrating, Calibration, calibrate, calibration
 from anon.evaluation.shares import spread_ends
@@ -31,15 +31,15 @@ LEVELS = 16  # quantiles of the resampled thresholds that a figure's interval is
 class Calibrated(NamedTuple):
     """The threshold at the wanted FAR and the equal error rate, with intervals, over n people's pictures."""
 
-    threshold: Figure
-    eer: Figure
+    threshold: Estimate
+    eer: Estimate
     found: Calibration
 
 
 def as_given(found: Calibration) -> Calibrated:
     """A threshold that was not made here, without an equal error rate where none was told."""
-    eer = Figure.absent("n/a (the threshold was given)") if math.isnan(found.eer) else Figure(found.eer)
-    return Calibrated(Figure(found.threshold, found.low, found.high), eer, found)
+    eer = Estimate.absent("n/a (the threshold was given)") if math.isnan(found.eer) else Estimate(found.eer)
+    return Calibrated(Estimate(found.threshold, found.low, found.high), eer, found)
 
 
 def calibrated(z: Tensor, labels: Tensor, far: float, who: str, resamples: int = 1000, seed: int = 0) -> Calibrated:
@@ -105,8 +105,8 @@ def _resampled(found: Calibration, below: Tensor, grid: Tensor, far: float, boot
     low, high = Bootstrap.interval(limits)
     quantiles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
     found = found._replace(low=low, high=high, levels=tuple(limits.quantile(quantiles).tolist()))
-    eer = Figure(found.eer, *spread_ends(found.eer, rates.double(), len(weights[0])), n=n)
-    return Calibrated(Figure(found.threshold, low, high, n=n), eer, found)
+    eer = Estimate(found.eer, *spread_ends(found.eer, rates.double(), len(weights[0])), n=n)
+    return Calibrated(Estimate(found.threshold, low, high, n=n), eer, found)
 
 
 def _grid(genuine: Tensor, impostor: Tensor, far: float, threshold: float) -> Tensor:

@@ -12,7 +12,7 @@ import typing
 from types import NoneType, UnionType
 from typing import Any, Literal
 
-from anon.evaluation.figures import LARGEST
+from anon.evaluation.estimates import LARGEST
 
 LONGEST = 100_000  # letters of a text
 _MOST = 2**63  # of a whole number; seeds are such

@@ -171,7 +171,7 @@ class FaceData(pl.LightningDataModule):
         if self.everyone and split != "evaluation":
             raise UserError(
                 f"data.everyone=true evaluates all people of {self.name}, so nobody is left for '{split}': nothing "
-                "is trained or tuned on them; drop it, or evaluate a suite, whose protocol.reference names other data."
+                "is trained or tuned on them; drop it, or evaluate a suite, whose suite.reference names other data."
             )
         if split not in self._faces:
             faces = self.sets(split=EVERYONE if self.everyone else split)

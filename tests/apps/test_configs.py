@@ -72,8 +72,8 @@ def test_experiment_that_only_measures_composes(experiment: str, scale: str) -> 
     """It works alone: what it measures ships, or is no one checkpoint."""
     config = composed("evaluate", f"experiment={experiment}", f"scale={scale}")
     assert (config.experiment, config.scale, config.task) == (experiment, scale, "evaluate")
-    assert config.checkpoint.startswith("shipped:") or OmegaConf.select(config, "protocol.tables") is not None
-    assert OmegaConf.select(config, "protocol.methods.checkpoint") is None
+    assert config.checkpoint.startswith("shipped:") or OmegaConf.select(config, "suite.tables") is not None
+    assert OmegaConf.select(config, "suite.methods.checkpoint") is None
     check(config)
 
 

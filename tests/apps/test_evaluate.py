@@ -32,7 +32,7 @@ def test_unknown_experiment_lists_the_known(evaluate: Command, tmp_path: Path) -
 
 def test_nothing_trained_yet(evaluate: Command, tmp_path: Path) -> None:
     refused(evaluate("experiment=fiva"), "python train.py experiment=fiva")
-    refused(evaluate("experiment=facedancer", "protocol=swap"), "python train.py experiment=facedancer")
+    refused(evaluate("experiment=facedancer", "suite=swap"), "python train.py experiment=facedancer")
     assert not (tmp_path / "runs").exists()
 
 
@@ -69,14 +69,14 @@ def test_a_part_that_ends_the_program(evaluate: Command, monkeypatch: pytest.Mon
 
 
 def test_a_protocol_that_measures_nothing(evaluate: Command, tmp_path: Path) -> None:
-    refused(evaluate("protocol=rules"), "measures nothing by itself", "conf/protocol")
+    refused(evaluate("suite=rules"), "measures nothing by itself", "conf/suite")
     assert not (tmp_path / "runs").exists()
 
 
 def test_names_that_mean_nothing(evaluate: Command, tmp_path: Path) -> None:
     given = ("checkpoint=shipped:fiva", *SMALL)
-    refused(evaluate(*given, "protocol.tables.table1.metrics=[retrievel]"), "did you mean 'retrieval'")
-    refused(evaluate(*given, "protocol=swap", "protocol.tables.table4=null"), "names no table")
+    refused(evaluate(*given, "suite.tables.table1.measures=[retrievel]"), "did you mean 'retrieval'")
+    refused(evaluate(*given, "suite=swap", "suite.tables.table4=null"), "names no table")
     assert not (tmp_path / "runs").exists()
 
 
@@ -91,8 +91,8 @@ def test_wrong_checkpoints(train: Command, evaluate: Command, tmp_path: Path) ->
 
 def test_nothing_was_measured(evaluate: Command, tmp_path: Path) -> None:
     """Every line of every table needs something: the results are there, and a script hears that they are none."""
-    grid = "protocol.tables.table1.grid=[{methods: [simswap], policies: [plain, itm]}]"
-    ended = evaluate("experiment=table1", *SMALL, grid, "protocol.far=0.01", "protocol.resamples=20")
+    grid = "suite.tables.table1.grid=[{methods: [simswap], policies: [plain, itm]}]"
+    ended = evaluate("suite=table1", *SMALL, grid, "suite.far=0.01", "suite.resamples=20")
     told = ended.err.splitlines()[-1]
     assert ended.code == 2
     assert told.startswith("error: no line of any table could be measured (needs python train.py experiment=simswap")
@@ -103,11 +103,11 @@ def test_nothing_was_measured(evaluate: Command, tmp_path: Path) -> None:
 def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path: Path) -> None:
     run = folder_of(train("experiment=fiva", "steps=2", "data.batch_size=4", *SMALL))
     rules = (
-        "protocol.far=0.01",
-        "protocol.resamples=20",
-        "protocol.anchors=16",
+        "suite.far=0.01",
+        "suite.resamples=20",
+        "suite.anchors=16",
         "data.clips=1",
-        "protocol.grid_faces=2",
+        "suite.grid_faces=2",
     )
     ended = evaluate("experiment=fiva", *SMALL, *rules)
     assert ended.code == 0, ended.err
@@ -146,8 +146,8 @@ def test_an_output_of_any_name(evaluate: Command, tmp_path: Path) -> None:
     """140 letters, spaces and umlauts, from the command line to the report and back."""
     place = tmp_path / (("Größe und Übung " + "ä ö ü ß " * 20)[:139] + "é")
     assert len(place.name) == 140
-    words = ("experiment=fiva", "checkpoint=shipped:fiva", *SMALL, "protocol.resamples=20", "protocol.far=0.01")
-    words += ("data.clips=0", "protocol.tables.robustness=null", f"output={place}")
+    words = ("experiment=fiva", "checkpoint=shipped:fiva", *SMALL, "suite.resamples=20", "suite.far=0.01")
+    words += ("data.clips=0", "suite.tables.robustness=null", f"output={place}")
     first = evaluate(*words)
     assert first.code == 0, first.err
     assert first.out.splitlines()[-1] == str(place / "results.json")

@@ -28,7 +28,7 @@ def test_unknown_experiment_lists_the_known(train: Command, tmp_path: Path) -> N
 
 
 def test_experiment_that_trains_nothing(train: Command, tmp_path: Path) -> None:
-    refused(train("experiment=table3"), "trains nothing", "python evaluate.py experiment=table3")
+    refused(train("suite=table3"), "trains nothing", "python evaluate.py suite=table3")
     assert not (tmp_path / "runs").exists()
 
 

@@ -18,7 +18,7 @@ from tests.apps.test_exit_codes import refused
 EACH = 4
 PEOPLE = {"train": 6, "background": 12, "evaluation": 6}
 SMALL = ("data=folder", "data.size=32", "data.batch_size=4", "logger=csv")
-RULES = ("protocol.far=0.05", "protocol.resamples=20", "protocol.anchors=8", "protocol.grid_faces=0")
+RULES = ("suite.far=0.05", "suite.resamples=20", "suite.anchors=8", "suite.grid_faces=0")
 
 
 def folder(root: Path, people: list[str], first: int) -> Path:
@@ -50,7 +50,7 @@ def test_a_training_remembers_its_people(train: Command, evaluate: Command, tmp_
     given = ("experiment=fiva", f"checkpoint={run / LAST}", *SMALL, *RULES)
     refused(evaluate(*given, f"data.root={second}"), "FIVA learned from 1 of the 7 people", "allow_training_people")
 
-    marked = evaluate(*given, f"data.root={second}", "protocol.allow_training_people=true")
+    marked = evaluate(*given, f"data.root={second}", "suite.allow_training_people=true")
     notes = read(folder_of(marked)).notes
     assert any("FIVA learned from 1 of the 7 evaluated people" in note for note in notes)
     assert any("synthetic_a" in note and "never saw a photograph" in note for note in notes)

@@ -23,7 +23,7 @@ from tests.apps.conftest import Command, folder_of
 from tests.apps.test_configs import composed
 from tests.apps.test_evaluate import SMALL
 
-CHEAP = (*SMALL, "protocol.resamples=20", "protocol.far=0.01", "data.clips=0", "protocol.tables.robustness=null")
+CHEAP = (*SMALL, "suite.resamples=20", "suite.far=0.01", "data.clips=0", "suite.tables.robustness=null")
 
 
 def run(root: Path, name: str, checkpoint: bool = True, scale: str = "default", data: str = "synthetic") -> Path:
@@ -96,7 +96,7 @@ def test_an_attack_on_ones_own_generator_meets_it_and_nobody_else(train: Command
 
     ended = evaluate(*other, f"attack.checkpoint={attack}")
     assert ended.code == 2 and "cannot attack FaceDancer" in ended.err and "the attack learned FIVA + ITM" in ended.err
-    ended = evaluate(*other, f"attack.checkpoint={attack}", "+protocol.attacks.given.transfer=true")
+    ended = evaluate(*other, f"attack.checkpoint={attack}", "+suite.attacks.given.transfer=true")
     assert ended.code == 0, ended.err
     content = json.loads(Path(ended.out.splitlines()[-1]).read_text())
     assert {line["learned"] for line in content["lines"] if line["attack"] == "given"} == {

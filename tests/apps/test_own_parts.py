@@ -1,7 +1,7 @@
 """One file and one YAML of one's own, in a folder outside of the checkout, are a choice wherever there are choices.
 
 The kind: a list in the project that one's own part was not on. A method needed five files and a measure four; tables
-had the methods that conf/protocol/suite.yaml listed. Here nothing of the project is touched: ``hydra.searchpath`` names
+had the methods that conf/suite/suite.yaml listed. Here nothing of the project is touched: ``hydra.searchpath`` names
 the folder of YAMLs, and the file is imported as any package is.
 """
 
@@ -64,7 +64,7 @@ PARTS = {
     ),
     "measure": (
         """
-        from anon.evaluation.harness.cell import PUBLISHED
+        from anon.evaluation.harness.context import PUBLISHED
         from anon.evaluation.metric_info import MetricInfo
         class Mine:
             metrics = {"mine": MetricInfo("mine", "utility", True, low=0.0)}
@@ -121,8 +121,8 @@ PARTS = {
         "      _target_: anon.losses.adversarial.NonSaturating\n    of: [logits_raw]\n",
     ),
 }
-FEW = (*SMALL, "protocol.resamples=20", "protocol.far=0.05", "protocol.max_eer=1", "data.clips=0")
-ALONE = ("protocol.tables.robustness=null", "protocol.tables.identities=null")
+FEW = (*SMALL, "suite.resamples=20", "suite.far=0.05", "suite.max_eer=1", "data.clips=0")
+ALONE = ("suite.tables.robustness=null", "suite.tables.identities=null")
 
 
 @pytest.fixture
@@ -150,10 +150,10 @@ def test_a_table_of_ones_own_parts(evaluate: Command, own: str) -> None:
     """Method, attack, defense, input, measure, policy, judge and data, none of them named to the project before."""
     grid = "{methods: [mine, fiva], policies: [mine], inputs: [mine], defenses: [none, mine], attacks: [none, mine]}"
     table = (
-        f"protocol.tables.table1.grid=[{grid}]",
-        "protocol.tables.table1.metrics=[retrieval,attacked,mine]",
+        f"suite.tables.table1.grid=[{grid}]",
+        "suite.tables.table1.measures=[retrieval,attacked,mine]",
     )
-    found = results(evaluate(own, "experiment=table1", "data=mine", "judge=mine", *table, *FEW))
+    found = results(evaluate(own, "suite=table1", "data=mine", "judge=mine", *table, *FEW))
     lines = {(line["method"], line["defense"], line["attack"]): line for line in found["lines"]}
     assert {key[0] for key in lines} == {"Rolled", "FIVA"} and {line["input"] for line in found["lines"]} == {"mine"}
     assert all(line["needs"] is None for line in found["lines"]), [line["needs"] for line in found["lines"]]
@@ -165,10 +165,10 @@ def test_a_table_of_ones_own_parts(evaluate: Command, own: str) -> None:
 def test_all_takes_what_the_groups_hold(evaluate: Command, own: str) -> None:
     """``filters`` and ``all`` of a table's grid have what lies in one's own folder."""
     words = (
-        "protocol.tables.table1.grid=[{methods: [filters], defenses: [all, -pgd, -fgsm]}]",
-        "protocol.tables.table1.metrics=[retrieval]",
+        "suite.tables.table1.grid=[{methods: [filters], defenses: [all, -pgd, -fgsm]}]",
+        "suite.tables.table1.measures=[retrieval]",
     )
-    found = results(evaluate(own, "experiment=table1", *words, *FEW))
+    found = results(evaluate(own, "suite=table1", *words, *FEW))
     lines = [(line["method"], line["defense"]) for line in found["lines"]]
     assert (
         ("Rolled", "mine") in lines and ("Blur", "jpeg") in lines and not {"pgd", "fgsm"} & {each for _, each in lines}
@@ -180,7 +180,7 @@ def test_one_choice_serves_everywhere(train: Command, evaluate: Command, own: st
     ended = train(own, "experiment=reconstruction", "method=mine", "steps=2", "data.batch_size=4", *SMALL)
     assert ended.code == 0, ended.err
     attack = folder_of(ended) / LAST
-    tables = ("protocol.tables.table1.metrics=[retrieval,attacked]", *ALONE, *FEW)
+    tables = ("suite.tables.table1.measures=[retrieval,attacked]", *ALONE, *FEW)
     found = results(evaluate(own, "method=mine", "attack=reconstruction", f"attack.checkpoint={attack}", *tables))
     line = next(line for line in found["lines"] if line["attack"] == "given" and line["method"] == "Rolled")
     assert line["metrics"]["RA"]["value"] is not None and line["learned"] is None
@@ -202,7 +202,7 @@ def test_a_generator_of_ones_own_is_trained_and_evaluated(
     ended = train(own, "experiment=mine", "steps=2", "data.batch_size=4", "trainer.log_every_n_steps=1", *SMALL)
     assert ended.code == 0, ended.err
     assert "mine" in (folder_of(ended) / "metrics.csv").read_text().splitlines()[0]
-    words = ("protocol.tables.table1.metrics=[retrieval]", *ALONE, *FEW)
+    words = ("suite.tables.table1.measures=[retrieval]", *ALONE, *FEW)
     refused = evaluate(own, "experiment=mine", *words)
     assert refused.code == 2 and "trust=" in refused.err
     found = results(evaluate(own, "experiment=mine", "trust=[mine_generator,mine_objective]", *words))
@@ -212,5 +212,5 @@ def test_a_generator_of_ones_own_is_trained_and_evaluated(
 @pytest.mark.parametrize("place", ["nowhere", "file:///nowhere", "pkg://no_such_package"])
 def test_a_search_path_that_is_not_there(evaluate: Command, place: str) -> None:
     """Hydra warns and goes on without it, so one's own choices were unknown for a reason that nobody read."""
-    ended = evaluate(f"hydra.searchpath=[{place}]", "experiment=table1")
+    ended = evaluate(f"hydra.searchpath=[{place}]", "suite=table1")
     assert ended.code == 2 and ended.err.startswith("error: hydra.searchpath has ") and "not there" in ended.err

@@ -77,7 +77,7 @@ def test_a_shipped_configuration_builds_this_project_alone(monkeypatch: pytest.M
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured for a model card, on a few faces."""
-    rules = ("protocol.far=0.01", "protocol.resamples=20", "protocol.anchors=16", "protocol.few=1")
+    rules = ("suite.far=0.01", "suite.resamples=20", "suite.anchors=16", "suite.attacked_probes=1")
     monkeypatch.setattr(ship, "composed", lambda name, words: composed(name, *words, *SMALL, *rules, "data.size=64"))
 
 

@@ -8,16 +8,16 @@ from anon.evaluation.document import read
 from tests.apps.conftest import Command
 from tests.apps.test_evaluate import SMALL
 
-RULES = ("protocol.far=0.01", "protocol.resamples=20", "protocol.anchors=16", "data.clips=0")
+RULES = ("suite.far=0.01", "suite.resamples=20", "suite.anchors=16", "data.clips=0")
 
 
 def test_defenses_need_no_checkpoint_to_be_named(evaluate: Command) -> None:
     few = (
-        "protocol.few=1",
-        "protocol.grid_faces=2",
-        "protocol.tables.table3.grid.0.defenses=[none,fgsm,parameter_noise]",
+        "suite.attacked_probes=1",
+        "suite.grid_faces=2",
+        "suite.tables.table3.grid.0.defenses=[none,fgsm,parameter_noise]",
     )
-    ended = evaluate("experiment=table3", *few, *SMALL, *RULES)
+    ended = evaluate("suite=table3", *few, *SMALL, *RULES)
     assert ended.code == 0, ended.err
     found = read(Path(ended.out.splitlines()[-1]))
     naive = [line for line in found.lines if line.attack == "reconstruction"]
@@ -30,8 +30,8 @@ def test_defenses_need_no_checkpoint_to_be_named(evaluate: Command) -> None:
 
 
 def test_the_share_of_noise(evaluate: Command) -> None:
-    few = ("protocol.few=1", "protocol.grid_faces=0", "protocol.tables.noise_share.grid.0.dial.values=[0,0.47,1]")
-    ended = evaluate("experiment=noise_share", *few, *SMALL, *RULES)
+    few = ("suite.attacked_probes=1", "suite.grid_faces=0", "suite.tables.noise_share.grid.0.dial.values=[0,0.47,1]")
+    ended = evaluate("suite=noise_share", *few, *SMALL, *RULES)
     assert ended.code == 0, ended.err
     path = Path(ended.out.splitlines()[-1])
     lines = [line for line in read(path).lines if line.attack == "reconstruction"]
@@ -43,8 +43,8 @@ def test_the_share_of_noise(evaluate: Command) -> None:
 
 def test_one_attack_shown_to_all(evaluate: Command, tmp_path: Path) -> None:
     """The matrix of what ships, and the command for what does not; no generator is asked for."""
-    grid = "protocol.tables.transfer.grid=[{methods: [real, blur, solid], attacks: [none, of_fiva, of_blur]}]"
-    ended = evaluate("experiment=transfer", grid, "protocol.few=1", "protocol.grid_faces=0", *SMALL, *RULES)
+    grid = "suite.tables.transfer.grid=[{methods: [real, blur, solid], attacks: [none, of_fiva, of_blur]}]"
+    ended = evaluate("suite=transfer", grid, "suite.attacked_probes=1", "suite.grid_faces=0", *SMALL, *RULES)
     assert ended.code == 0, ended.err
     path = Path(ended.out.splitlines()[-1])
     found = {(line.method, line.attack): line for line in read(path).lines}
@@ -53,12 +53,12 @@ def test_one_attack_shown_to_all(evaluate: Command, tmp_path: Path) -> None:
     assert "+sweep=methods" in str(found["Blur", "of_blur"].needs)
     text = (path.parent / "table.md").read_text()
     assert "**AUC of the detector**" in text and "of\\_fiva" not in text and "| of_fiva" in text
-    missing = evaluate("experiment=transfer", f"protocol.folder={tmp_path / 'absent'}", *SMALL)
+    missing = evaluate("suite=transfer", f"suite.folder={tmp_path / 'absent'}", *SMALL)
     assert missing.code == 2 and "is no folder; give that of the runs of +sweep=methods" in missing.err
 
 
 def test_swaps(evaluate: Command) -> None:
-    ended = evaluate("experiment=facedancer", "checkpoint=shipped:facedancer", "protocol=swap", *SMALL, *RULES)
+    ended = evaluate("experiment=facedancer", "checkpoint=shipped:facedancer", "suite=swap", *SMALL, *RULES)
     assert ended.code == 0, ended.err
     (line,) = read(Path(ended.out.splitlines()[-1])).lines
     assert (line.method, line.policy) == ("FaceDancer", "source") and line.metrics["swap_ID"].n == 18

@@ -11,8 +11,8 @@ import torch
 from benchmarks import eval as benchmark
 
 PEOPLE = {"train": 3, "background": 24, "evaluation": 4}
-FEW = ["data.images=4", "data.size=32", "data.clips.evaluation=0", "protocol.resamples=20", "protocol.far=0.01"]
-FEW += ["protocol.grid_faces=0", "protocol.calibration_images=4", "protocol.anchors=3"]
+FEW = ["data.images=4", "data.size=32", "data.clips.evaluation=0", "suite.resamples=20", "suite.far=0.01"]
+FEW += ["suite.grid_faces=0", "suite.calibration_images=4", "suite.anchors=3"]
 
 
 def test_rates_are_of_the_faces_of_a_window() -> None:

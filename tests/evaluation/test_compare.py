@@ -23,7 +23,7 @@ from anon.evaluation.compare.plots import averaged, curves
 from anon.evaluation.compare.runs import Run, named
 from anon.evaluation.compare.tables import evaluations, metrics, settings, significant, versions
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import png
 
@@ -56,13 +56,13 @@ def trained(folder: Path, lr: float = 0.1, rows: str = "", steps: int = 40, comm
 
 
 def document(value: float, half: float = 0.1, seed: int = 0, threshold: float = 0.4, identities: int = 8) -> Document:
-    figure = Figure(value, value - half, value + half, n=64)
+    figure = Estimate(value, value - half, value + half, n=64)
     return Document(
         title="made up",
         seed=seed,
         lines=(
-            Line("faces", "FIVA", "itm", metrics={"ID": figure, "psnr": Figure(20.0)}),
-            Line("faces", "Blur", metrics={"ID": Figure(0.5, 0.4, 0.6, n=64)}),
+            Line("faces", "FIVA", "itm", metrics={"ID": figure, "psnr": Estimate(20.0)}),
+            Line("faces", "Blur", metrics={"ID": Estimate(0.5, 0.4, 0.6, n=64)}),
             Line("faces", "SimSwap", needs="not trained: python train.py experiment=simswap"),
         ),
         tables=(Table("table1", "Table 1", (Column("ID", "ID"),), (0, 1, 2)),),
@@ -138,19 +138,19 @@ def test_many_runs_share_out_the_plots(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("second", "differs"),
     [
-        (Figure(0.65, 0.55, 0.75), True),  # 0.15 > sqrt(0.02)
-        (Figure(0.64, 0.54, 0.74), False),
-        (Figure(0.36, 0.26, 0.46), False),
-        (Figure(0.35, 0.25, 0.45), True),
-        (Figure(0.62, 0.60, 0.90), True),  # below: hypot(0.02, 0.1) = 0.102
-        (Figure(0.38, 0.10, 0.40), True),
-        (Figure(0.62, 0.40, 0.64), False),  # below: hypot(0.22, 0.1) = 0.242
-        (Figure(0.9), False),
-        (Figure.absent("no clips"), False),
+        (Estimate(0.65, 0.55, 0.75), True),  # 0.15 > sqrt(0.02)
+        (Estimate(0.64, 0.54, 0.74), False),
+        (Estimate(0.36, 0.26, 0.46), False),
+        (Estimate(0.35, 0.25, 0.45), True),
+        (Estimate(0.62, 0.60, 0.90), True),  # below: hypot(0.02, 0.1) = 0.102
+        (Estimate(0.38, 0.10, 0.40), True),
+        (Estimate(0.62, 0.40, 0.64), False),  # below: hypot(0.22, 0.1) = 0.242
+        (Estimate(0.9), False),
+        (Estimate.absent("no clips"), False),
     ],
 )
-def test_two_figures_differ(second: Figure, differs: bool) -> None:
-    assert significant(Figure(0.5, 0.4, 0.6), second) is differs
+def test_two_figures_differ(second: Estimate, differs: bool) -> None:
+    assert significant(Estimate(0.5, 0.4, 0.6), second) is differs
 
 
 def test_evaluations_side_by_side(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_evaluations_side_by_side(tmp_path: Path) -> None:
 def test_methods_are_ranked_and_the_best_is_within_one_run(tmp_path: Path) -> None:
     first = document(0.75)
     evaluated(tmp_path / "a", first)
-    turned = replace(first.lines[0], metrics={"ID": Figure(0.125)}, attack="parrot")
+    turned = replace(first.lines[0], metrics={"ID": Estimate(0.125)}, attack="parrot")
     evaluated(tmp_path / "b", replace(first, lines=(*first.lines, turned)))
     _, id_, _ = evaluations(found([tmp_path]))
     assert [label for label, _ in id_.rows] == ["FIVA + ITM, parrot", "Blur", "FIVA + ITM"]  # less is better

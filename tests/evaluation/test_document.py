@@ -30,7 +30,7 @@ from anon.evaluation.document import (
     from_json,
     read,
 )
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.metric_info import share
 from anon.evaluation.report.__main__ import main
 from tests.conftest import ROOT
@@ -38,12 +38,15 @@ from tests.conftest import ROOT
 MADE = Document(
     "title",
     0,
-    (Line("faces", "FIVA", metrics={"ID": Figure(0.1, 0.0, 0.2, n=5)}, dial=0.5), Line("faces", "Blur", needs="none")),
+    (
+        Line("faces", "FIVA", metrics={"ID": Estimate(0.1, 0.0, 0.2, n=5)}, dial=0.5),
+        Line("faces", "Blur", needs="none"),
+    ),
     (Table("table1", "T", (Column("ID", "ID"),), (0, 1), dial="strength"),),
     {"faces": Recognizer("j", "cosine", 0.5, 0.01, 0.01, 100, 0.01)},
     {"faces": People("faces", "evaluation", 5, 5, 5, 0, 10, True)},
     {"ID": share("ID", "privacy", False, identifies=True)},
-    (Difference("table1", "ID", 1, 0, Figure(0.2, 0.1, 0.3)),),
+    (Difference("table1", "ID", 1, 0, Estimate(0.2, 0.1, 0.3)),),
     (Curve("errors", "c", 0, (0.0, 1.0), (1.0, 0.0)),),
     (Histogram("h", 0, (0.0, 1.0, 2.0), {"a": (0.5, 0.5)}, 0.5),),
     ("note",),
@@ -163,7 +166,7 @@ def test_results_of_the_schema_before_without_parts() -> None:
 def test_the_published_results_are_read() -> None:
     file = ROOT / "docs" / "results" / "all.json"
     if not file.is_file():
-        pytest.skip("needs docs/results/all.json, which python evaluate.py experiment=all makes")
+        pytest.skip("needs docs/results/all.json, which python evaluate.py suite=all makes")
     found = read(file)
     (first,) = (table for table in found.tables if table.name == "table1")
     names = ["ID ↓", "¬ID ↓", "RA ↓", "M_tc mu ↓", "M_tc sigma ↓", "SSIM ↑"]

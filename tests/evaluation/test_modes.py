@@ -21,8 +21,8 @@ from anon.faces.datamodule import FaceData
 from anon.identity.policies import sampling_of
 from tests.apps.test_configs import composed
 from tests.evaluation import tiny_world
-from tests.evaluation.harness.tiny_bench import Trained as Built
-from tests.evaluation.harness.tiny_bench import bench, settings
+from tests.evaluation.harness.tiny_stages import Trained as Built
+from tests.evaluation.harness.tiny_stages import settings, stages
 
 RULES = {"far": 0.01, "clip_frames": 3, "anchors": 8, "batch_size": 5}
 
@@ -37,10 +37,10 @@ class Swapper(Built):
 
 def by_table(built: nn.Module, policy: str) -> nn.Module:
     """As the harness builds it for table 1."""
-    suite = OmegaConf.to_container(composed("evaluate", "experiment=table1").protocol.policies, resolve=True)
+    suite = OmegaConf.to_container(composed("evaluate", "suite=table1").protocol.policies, resolve=True)
     method = {"title": "Own", "policies": True, "anonymizer": built}
-    made = bench(data=tiny_world.Data(), methods={**settings()["methods"], "own": method}, policies=suite)
-    return made.workshop.method(Combination("default", "own", policy)).pristine.policy
+    made = stages(data=tiny_world.Data(), methods={**settings()["methods"], "own": method}, policies=suite)
+    return made.factory.method(Combination("default", "own", policy)).pristine.policy
 
 
 def by_victim(built: nn.Module, policy: str, monkeypatch: pytest.MonkeyPatch) -> nn.Module:

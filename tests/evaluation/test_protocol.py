@@ -117,7 +117,7 @@ ODD = [
 def test_odd_numbers_are_refused_before_anything_is_measured(name, value):
     """The kind: a number of the command line was used as it came; 0 was a division by it, -1 a negative size.
 
-    Instances: all numbers of protocol=..., and those that the suite and LFW add.
+    Instances: all numbers of suite=..., and those that the suite and LFW add.
     """
     with pytest.raises(UserError, match=rf"^protocol\.{name} must be "):
         Protocol(**{name: value})

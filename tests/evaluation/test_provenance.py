@@ -29,7 +29,7 @@ from anon.faces.learned import DOMAINS, Learned, remember
 from anon.identity.encoder import Encoder
 from tests.apps.tiny import Tiny
 from tests.evaluation import tiny_world
-from tests.evaluation.harness.tiny_bench import bench
+from tests.evaluation.harness.tiny_stages import stages
 
 NAMES = ["anna b", "Bob", "0001"]
 
@@ -96,15 +96,15 @@ def test_photographs_and_rendered_faces() -> None:
 
 @pytest.mark.parametrize("part", ["generator", "encoder", "attack"])
 def test_a_suite_refuses_them(part: str) -> None:
-    made = bench(attacks={"mirror": {"attack": {"_target_": "tests.evaluation.test_provenance.Taught"}}})
-    base = made.workshop._base(made.suite.methods["other"]["anonymizer"], "other")
+    made = stages(attacks={"mirror": {"attack": {"_target_": "tests.evaluation.test_provenance.Taught"}}})
+    base = made.factory._base(made.suite.methods["other"]["anonymizer"], "other")
     known = Learned.of(["Evaluation 2", "someone"], synthetic=True)  # evaluation-2 in another spelling
     if part != "attack":
         remember(base.generator if part == "generator" else base.encoder.backbone, known)
     one = Combination("default", "other", "itm", attack="mirror" if part == "attack" else "none")
     who = {"generator": "Other", "encoder": "projection-0", "attack": "mirror"}[part]
     with pytest.raises(UserError, match=rf"^{who} learned from 1 of the 8 people of fake"):
-        made.workshop.attackers.attack(one) if part == "attack" else made.workshop.method(one)
+        made.factory.attackers.attack(one) if part == "attack" else made.factory.method(one)
 
 
 class Taught(Attack):

@@ -15,7 +15,7 @@ import torch
 from scipy.stats import beta, binomtest
 
 from anon.evaluation.bootstrap import Bootstrap, apart, linearized
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.shares import difference_ends, share_ends, spread_ends, unseen
 
 
@@ -71,7 +71,7 @@ def test_one_hit_in_each_of_four_people_is_not_different_from_none():
     difference = apart(some, none)
     assert difference.value == pytest.approx(4 / 2048) and difference.low < 0 < difference.high
     assert apart(none, none).low == -apart(none, none).high == pytest.approx(-0.0284, abs=1e-4)
-    assert apart(some, Figure.absent("no")) is None and apart(some, Figure(0.5)) is None
+    assert apart(some, Estimate.absent("no")) is None and apart(some, Estimate(0.5)) is None
 
 
 def test_numbers_that_are_no_shares_are_compared_by_resamples():

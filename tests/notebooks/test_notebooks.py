@@ -12,7 +12,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from tests.conftest import ROOT
 from tests.evaluation.described import METRICS
 
@@ -55,11 +55,11 @@ def tiny_document() -> Document:
     """Two methods, one of them attacked, one that is missing, and a dial of two settings."""
     shared = {"data": "tiny", "method": "FIVA", "policy": "itm"}
     lines = (
-        Line("tiny", "Real", metrics={"ID": Figure(0.75, 0.5, 0.9)}),
-        Line(**shared, metrics={"ID": Figure(0.125, 0.0, 0.25), "ssim": Figure(0.5, 0.4, 0.6)}),
-        Line(**shared, attack="reconstruction", metrics={"RA": Figure(0.625, 0.5, 0.7)}),
+        Line("tiny", "Real", metrics={"ID": Estimate(0.75, 0.5, 0.9)}),
+        Line(**shared, metrics={"ID": Estimate(0.125, 0.0, 0.25), "ssim": Estimate(0.5, 0.4, 0.6)}),
+        Line(**shared, attack="reconstruction", metrics={"RA": Estimate(0.625, 0.5, 0.7)}),
         Line("tiny", "FALCO", needs="python train.py experiment=falco"),
-        *(Line("tiny", "Blur", dial=r, metrics={"ID": Figure(1 / r), "ssim": Figure(0.9 / r)}) for r in (2.0, 4.0)),
+        *(Line("tiny", "Blur", dial=r, metrics={"ID": Estimate(1 / r), "ssim": Estimate(0.9 / r)}) for r in (2.0, 4.0)),
     )
     columns = (Column("ID", "ID"), Column("RA", "RA", "reconstruction"), Column("ssim", "SSIM"))
     tables = (
@@ -89,7 +89,7 @@ def test_committed_with_the_outputs_of_one_run(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_and_gives_what_is_committed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "results.ipynb" and not RESULTS.is_file():
-        pytest.skip("needs docs/results/all.json, which python evaluate.py experiment=all makes")
+        pytest.skip("needs docs/results/all.json, which python evaluate.py suite=all makes")
     monkeypatch.delenv("ANON_RESULTS", raising=False)
     for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # nobody answers there
@@ -123,7 +123,7 @@ def test_methods_are_compared_over_adversaries_whom_all_have_met(
     the more private one. The report's plots have it so (anon.evaluation.report.privacy).
     """
     document = tiny_document()
-    other = Line("tiny", "Weak blur", metrics={"ID": Figure(0.25, 0.1, 0.4), "ssim": Figure(0.75, 0.7, 0.8)})
+    other = Line("tiny", "Weak blur", metrics={"ID": Estimate(0.25, 0.1, 0.4), "ssim": Estimate(0.75, 0.7, 0.8)})
     document = replace(document, lines=(*document.lines, other))
     (tmp_path / "results.json").write_text(as_json(document), encoding="utf-8")
     monkeypatch.setenv("ANON_RESULTS", str(tmp_path))

@@ -27,10 +27,10 @@ _TRAINED |= {"method": _WHOM, "policy": _WHOM}
 _LEARNED = "what was trained is in the checkpoint, with its networks; train.py reads this."
 _EVALUATED = dict.fromkeys(("encoder", "generator", "discriminator", "objective", "model"), _LEARNED)
 _EVALUATED |= {
-    "policy": "tables name policies (protocol.tables.<name>.grid), and protocol.policies has their settings.",
+    "policy": "tables name policies (suite.tables.<name>.grid), and suite.policies has their settings.",
     "method": "no table asks for it; experiment=fiva method=<choice> evaluates one method.",
-    "attack": "no table asks for it; experiment=fiva attack=<choice> does, and protocol.attacks has those of tables.",
-    "checkpoint": "no table asks for it; protocol.methods.<name>.anonymizer.checkpoint=<file> is that of a method.",
+    "attack": "no table asks for it; experiment=fiva attack=<choice> does, and suite.attacks has those of tables.",
+    "checkpoint": "no table asks for it; suite.methods.<name>.anonymizer.checkpoint=<file> is that of a method.",
 }
 _LOOSE = ("lacks", "margins")  # values for others to read
 #: Keys of what is read.

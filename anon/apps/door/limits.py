@@ -48,14 +48,14 @@ RANGES = {
     "[-100, 100]": "*.mean",
     # training
     "whole [1, 1000000000]": "steps model.steps callbacks.*.steps checkpoint_every callbacks.*every *.keys",
-    "whole [1, inf)": "*.defense.steps protocol.defenses.*.steps *.active *.accumulate *.decay_every *.r1_every "
+    "whole [1, inf)": "*.defense.steps suite.defenses.*.steps *.active *.accumulate *.decay_every *.r1_every "
     "*.views attack.pairs attack.runs *.loss.last *.patch *.window",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.counts *.resumed_at",
     "(0, inf)": "trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale "
     "*.threshold",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far",
-    "(0, 1]": "model.decay *.view.scale *.defense.scale protocol.defenses.*.scale",
+    "(0, 1]": "model.decay *.view.scale *.defense.scale suite.defenses.*.scale",
     "[0, 1]": "*.max_damaged *.share *.shares *.shift *.clear *.labels.margin *.max_eer",
     "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
@@ -65,7 +65,7 @@ RANGES = {
     "[-1, 1]": "*.m *.colour",
     "(-inf, inf)": "*.weight *.dial.values *.low *.high",
     # evaluation
-    "whole [2, 65536]": "*.most *.anchors protocol.measures.verification.points",
+    "whole [2, 65536]": "*.most *.anchors suite.measures.verification.points",
     "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.few *.probes",
     "whole [0, 1000]": "*.grid_faces",
     # Lightning's trainer, which checks its other settings itself
@@ -76,7 +76,7 @@ RANGES = {
 _NAME = re.compile(r"(?!\.{1,2}$)[^/\0]+")  # of a folder
 TYPES: dict[str, Any] = {
     **dict.fromkeys(("task", "experiment", "scale", "paths.runs"), str),
-    **dict.fromkeys(("ckpt_path", "output", "paths.cache", "metrics.lpips"), str | None),
+    **dict.fromkeys(("ckpt_path", "output", "paths.cache", "lpips"), str | None),
     "checkpoint": str,
     "seed": int,
     "steps": int | None,
@@ -85,8 +85,8 @@ TYPES: dict[str, Any] = {
     "monitor": str | list[str] | None,
     "cache": str | bool | None,
     "logger.images": bool,
-    "metrics.detectors": Mapping[str, Detector | None] | None,
-    "metrics.attributes": Estimator | None,
+    "detectors": Mapping[str, Detector | None] | None,
+    "attributes": Estimator | None,
     "lacks": list[dict],
     **dict.fromkeys(("run", "paths", "logger", "callbacks", "metrics"), dict),
 }
@@ -97,7 +97,7 @@ BUILT: dict[str, Any] = {
     "judge": JudgeLike | None,
 }
 
-_OR_FILE = ("protocol.threshold",)  # a number, or a file that has it
+_OR_FILE = ("suite.threshold",)  # a number, or a file that has it
 
 
 class Limit(NamedTuple):

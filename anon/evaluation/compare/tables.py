@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from anon.evaluation.compare.directions import Better
 from anon.evaluation.compare.runs import MEASURED, Run, Series, apart, of_task
 from anon.evaluation.document import Document, Line, Recognizer
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.metric_info import ARROWS, MetricInfo
 from anon.evaluation.report.sheet import UNCHANGED, Cell, best_printed
 
@@ -182,7 +182,7 @@ def _ranked(
 
 def _best_lines(own: Mapping[tuple[str, ...], Line], metric: str, higher: bool | None) -> set[tuple[str, ...]]:
     """The best of one run, by one judge, among lines of the same data, defense, attack and input; no sweep has one."""
-    groups: dict[tuple[str, ...], dict[tuple[str, ...], Figure | None]] = {}
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], Estimate | None]] = {}
     for key, line in own.items():
         if key[2] not in UNCHANGED and line.dial is None:
             groups.setdefault((*key[:2], *key[4:7]), {})[key] = _figure(line, metric)
@@ -200,16 +200,16 @@ _RULE = (
 )
 
 
-def significant(first: Figure | None, second: Figure | None) -> bool:
+def significant(first: Estimate | None, second: Estimate | None) -> bool:
     """Whether two figures differ, by the interval of their difference made of their own intervals.
 
     ``d - sqrt((b - b_low)² + (a_high - a)²)`` to ``d + sqrt((b_high - b)² + (a - a_low)²)`` with ``d = b - a``, which
     holds for independent samples and is too wide for positively correlated ones, such as two methods on the same faces.
     Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008.
 
-    >>> significant(Figure(0.5, 0.4, 0.6), Figure(0.65, 0.55, 0.75))  # 0.15 ± 0.141
+    >>> significant(Estimate(0.5, 0.4, 0.6), Estimate(0.65, 0.55, 0.75))  # 0.15 ± 0.141
     True
-    >>> significant(Figure(0.5, 0.4, 0.6), Figure(0.64, 0.54, 0.74))  # 0.14 ± 0.141
+    >>> significant(Estimate(0.5, 0.4, 0.6), Estimate(0.64, 0.54, 0.74))  # 0.14 ± 0.141
     False
     """
     ends = [None if one is None else (one.value, one.low, one.high) for one in (first, second)]
@@ -281,13 +281,13 @@ def _titles(documents: Sequence[Document]) -> tuple[dict[str, str], set[str], di
     return titles, set(shown), infos
 
 
-def _figure(line: Line | None, metric: str) -> Figure | None:
+def _figure(line: Line | None, metric: str) -> Estimate | None:
     if line is None:
         return None
     return line.metrics.get(metric)
 
 
-def _cell(figure: Figure | None, differs: bool, odd: bool) -> Cell:
+def _cell(figure: Estimate | None, differs: bool, odd: bool) -> Cell:
     if figure is None:
         return Cell(ABSENT)
     value, _, interval = figure.text().partition(" ") if figure.value is not None else (figure.text(), "", "")

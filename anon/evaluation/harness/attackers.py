@@ -21,7 +21,7 @@ from anon.attacks.contract import AttackLike
 from anon.attacks.victim import describe, title_of
 from anon.defenses.defended import Defended
 from anon.errors import UserError
-from anon.evaluation.harness.built import Attacker, Behind, LearningPairs, Method, Needs
+from anon.evaluation.harness.built import Attacker, KeyedDefense, LearningPairs, Method, Unavailable
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import NONE, Combination, as_plain
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
@@ -29,7 +29,7 @@ from anon.provenance import made_of
 from anon.weights.files import SHIPPED
 
 if TYPE_CHECKING:
-    from anon.evaluation.harness.workshop import Workshop
+    from anon.evaluation.harness.factory import Factory
 
 TRAIN = "python train.py experiment=reconstruction {victim}"
 
@@ -42,52 +42,54 @@ class Attackers:
         pairs: of a combination -> what an attack that is fitted here learns from.
     """
 
-    def __init__(self, workshop: Workshop, pairs: Callable[[Combination], LearningPairs | Needs]) -> None:
-        self.workshop, self.pairs = workshop, pairs
-        self.suite, self.device = workshop.suite, workshop.device
+    def __init__(self, factory: Factory, pairs: Callable[[Combination], LearningPairs | Unavailable]) -> None:
+        self.factory, self.pairs = factory, pairs
+        self.suite, self.device = factory.suite, factory.device
         self._attacks: dict[str, AttackLike] = {}
 
-    def attack(self, one: Combination) -> Attacker | Needs:
+    def attack(self, one: Combination) -> Attacker | Unavailable:
         """The combination's attack."""
         settings = self._settings(one.attack)
         if "attack" not in settings:
             ready = self.trained(one.attack, one, one.defense)
-            if isinstance(ready, Needs):
+            if isinstance(ready, Unavailable):
                 return ready
-            self.workshop.known(ready, one.attack, one.data)
+            self.factory.known(ready, one.attack, one.data)
             note = self.met(ready, one, one.attack, bool(settings.get("adaptive")))
-            return note if isinstance(note, Needs) else Attacker(lambda seed: ready, made_of(ready), note)
+            return note if isinstance(note, Unavailable) else Attacker(lambda seed: ready, made_of(ready), note)
         given = settings["attack"]
         if given is None:
             needs = "needs attack=reconstruction, which takes the newest on this generator, or another attack=<choice>"
             unchanged = as_plain(self.suite.methods[one.method])["anonymizer"] is None
-            return Needs(needs if unchanged else f"{needs}; {self._command(one.attack, one)} trains one on this method")
+            return Unavailable(
+                needs if unchanged else f"{needs}; {self._command(one.attack, one)} trains one on this method"
+            )
         where = _untrained(given, "attack")
         if where is not None:
             command = settings.get("train", TRAIN).replace("{victim}", self._victim(one))
-            return Needs(f"needs {command}, then protocol.attacks.{one.attack}.{where}=<its checkpoint>")
-        made = adversary(given, self.workshop.judge, self.device)
-        self.workshop.known(made, one.attack, one.data)
+            return Unavailable(f"needs {command}, then suite.attacks.{one.attack}.{where}=<its checkpoint>")
+        made = adversary(given, self.factory.judge, self.device)
+        self.factory.known(made, one.attack, one.data)
         note = self.met(made, one, one.attack)
-        if isinstance(note, Needs):
+        if isinstance(note, Unavailable):
             return note
         if isinstance(made, functools.partial):
             return self._completed(made, one, note)
         return Attacker(lambda seed: made, key_of(attack=given, made=made_of(made)), note)
 
-    def _completed(self, made: functools.partial, one: Combination, note: str | None) -> Attacker | Needs:
+    def _completed(self, made: functools.partial, one: Combination, note: str | None) -> Attacker | Unavailable:
         """An attack that gets what it still wants each time that it is made."""
-        method = self.workshop.method(one)
-        behind = None if one.defense == NONE else self.workshop.defense(one)
+        method = self.factory.method(one)
+        behind = None if one.defense == NONE else self.factory.defense(one)
         wanted = set(inspect.signature(made).parameters) - set(made.keywords)
         learned = self.pairs(one) if "pairs" in wanted else None
         for part in (method, behind, learned):
-            if isinstance(part, Needs):
+            if isinstance(part, Unavailable):
                 return part
 
         def make(seed: int) -> AttackLike:
             offers = {
-                "anonymizer": lambda: _software(cast(Method, method), cast("Behind | None", behind)),
+                "anonymizer": lambda: _software(cast(Method, method), cast("KeyedDefense | None", behind)),
                 "rng": lambda: torch.Generator(self.device).manual_seed(seed),
                 "pairs": lambda: cast(LearningPairs, learned).pairs,
             }
@@ -97,12 +99,12 @@ class Attackers:
         key = key_of(
             attack=made_of(self._settings(one.attack)["attack"], made),
             software=cast(Method, method).key,
-            defense=behind.key if isinstance(behind, Behind) else None,
+            defense=behind.key if isinstance(behind, KeyedDefense) else None,
             learned=learned.key if isinstance(learned, LearningPairs) else None,
         )
         return Attacker(make, key, note)
 
-    def met(self, attack: object, one: Combination, name: str, adaptive: bool = False) -> str | Needs | None:
+    def met(self, attack: object, one: Combination, name: str, adaptive: bool = False) -> str | Unavailable | None:
         """What a reader must know of an attack that learned another policy, nobody knows whom, or is a transfer.
 
         One that ships, and is the default, is no attack on a method that it did not learn: that needs one.
@@ -110,8 +112,8 @@ class Attackers:
         Raises:
             UserError: the user's own attack learned another method, or another defense, and is not called a transfer.
         """
-        method, settings = self.workshop.method(one), self._settings(name)
-        if isinstance(method, Needs):
+        method, settings = self.factory.method(one), self._settings(name)
+        if isinstance(method, Unavailable):
             return method
         if isinstance(method.pristine, Unchanged):
             return None
@@ -120,26 +122,26 @@ class Attackers:
         if found is not None and found.stranger and settings.get("transfer"):
             note = f"transfer from {learned}"
         elif found is not None and found.stranger and _ships(settings, one.method):
-            given = "attack.checkpoint" if "attack" in settings else f"+protocol.attacks.{name}.trained.{one.method}"
-            return Needs(
+            given = "attack.checkpoint" if "attack" in settings else f"+suite.attacks.{name}.trained.{one.method}"
+            return Unavailable(
                 f"needs an attack on {method.title}, for the one that ships learned {learned}: "
                 f"{self._command(name, one)}, then {given}=<its checkpoint>"
             )
         else:
-            behind = self.workshop.defense(one) if adaptive and one.defense != NONE else None
-            if isinstance(behind, Needs):
+            behind = self.factory.defense(one) if adaptive and one.defense != NONE else None
+            if isinstance(behind, Unavailable):
                 return behind
-            way_out = f"train one: {self._command(name, one)}; or say +protocol.attacks.{name}.transfer=true"
+            way_out = f"train one: {self._command(name, one)}; or say +suite.attacks.{name}.transfer=true"
             who, defense = f"The attack '{name}'", None if behind is None else behind.defense
             if one.turns_defense and defense is not None:  # one that learned the defense at some strength meets all
                 _check_kind(attack, defense, who, way_out)
                 defense, adaptive = None, False
             note = check_victim(attack, method.pristine, who, way_out, defense, adaptive)
         if note is not None:
-            self.workshop.tell(f"The attack '{name}' on {title_of(describe(method.pristine))}: {note}.")
+            self.factory.tell(f"The attack '{name}' on {title_of(describe(method.pristine))}: {note}.")
         return note
 
-    def trained(self, attack: str, one: Combination, defense: str | None) -> AttackLike | Needs:
+    def trained(self, attack: str, one: Combination, defense: str | None) -> AttackLike | Unavailable:
         """The trained attack on a method, or on a method behind a defense where ``adaptive`` says so.
 
         Raises:
@@ -147,9 +149,7 @@ class Attackers:
         """
         settings, method = self._settings(attack), one.method
         if "trained" not in settings and "checkpoint" not in settings:
-            raise UserError(
-                f"protocol.attacks.{attack} must be a trained attack (trained: {{<method>: <checkpoint>}})."
-            )
+            raise UserError(f"suite.attacks.{attack} must be a trained attack (trained: {{<method>: <checkpoint>}}).")
         if "checkpoint" in settings:
             checkpoint = settings["checkpoint"] or newest(settings.get("folder"), str(settings.get("victim")))
             option, what = "checkpoint", "<file>"
@@ -158,13 +158,13 @@ class Attackers:
             checkpoint = (settings["trained"].get(method) or {}).get(defense) or newest(folder, str(defense))
             option, what = f"folders.{method}", "<its folder>"
             if checkpoint is None and defense == NONE:
-                return Needs("n/a (no defense to adapt to)")
+                return Unavailable("n/a (no defense to adapt to)")
         else:
             checkpoint, option, what = settings["trained"].get(method), f"trained.{method}", "<file>"
         if checkpoint is None:
-            return Needs(f"needs {self._command(attack, one)}, then +protocol.attacks.{attack}.{option}={what}")
+            return Unavailable(f"needs {self._command(attack, one)}, then +suite.attacks.{attack}.{option}={what}")
         if str(checkpoint) not in self._attacks:
-            found = adversary(attack_config(str(checkpoint)), self.workshop.judge, self.device)
+            found = adversary(attack_config(str(checkpoint)), self.factory.judge, self.device)
             self._attacks[str(checkpoint)] = cast(AttackLike, found)
         return self._attacks[str(checkpoint)]
 
@@ -176,7 +176,7 @@ class Attackers:
         settings = as_plain(self.suite.methods[one.method])
         if not settings.get("policies"):
             return f"method={one.method}"
-        generator = getattr(getattr(self.workshop.method(one), "pristine", None), "generator", None)
+        generator = getattr(getattr(self.factory.method(one), "pristine", None), "generator", None)
         name = one.method if generator is None else type(generator).__name__.lower()
         return f"method={name} policy=itm"
 
@@ -191,7 +191,7 @@ class Attackers:
         return f"{command} method.anonymizer.checkpoint={checkpoint}" if named else command
 
 
-def _software(method: Method, behind: Behind | None) -> AnonymizerLike:
+def _software(method: Method, behind: KeyedDefense | None) -> AnonymizerLike:
     """What was published: the anonymizer without memory, with the defense."""
     software = cast(AnonymizerLike, method.fresh())
     return software if behind is None else Defended(software, behind.defense)

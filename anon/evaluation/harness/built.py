@@ -15,7 +15,7 @@ from anon.defenses.parameters import ParameterNoise
 from anon.identity.encoder import Encoder
 
 
-class Needs(NamedTuple):
+class Unavailable(NamedTuple):
     """Why a combination cannot be evaluated here, with the command or the file that changes that."""
 
     why: str
@@ -35,7 +35,7 @@ class Method(NamedTuple):
         return copy.deepcopy(self.pristine)
 
 
-class Behind(NamedTuple):
+class KeyedDefense(NamedTuple):
     """A defense with its key."""
 
     defense: DefenseLike | ParameterNoise

@@ -10,8 +10,8 @@ from torch import Tensor
 from anon.evaluation import protocol as rules
 from anon.evaluation.gallery import templates
 from anon.evaluation.harness.pictures import Originals, Pictures
-from anon.evaluation.harness.readers import Eye
-from anon.evaluation.harness.small_sets import Given, looked_at
+from anon.evaluation.harness.readers import KeyedRecognizer
+from anon.evaluation.harness.small_sets import GivenThreshold, looked_at
 from anon.evaluation.harness.subjects import Subjects
 from anon.evaluation.harness.suite import Suite
 from anon.evaluation.judging import check_recognizes
@@ -35,18 +35,18 @@ class Calibrations:
     def __init__(
         self,
         suite: Suite,
-        judge: Eye,
-        given: Given | None,
+        judge: KeyedRecognizer,
+        given: GivenThreshold | None,
         seed: int,
         subjects: Callable[[str], Subjects],
-        z: Callable[[Pictures, Eye], Tensor],
+        z: Callable[[Pictures, KeyedRecognizer], Tensor],
     ) -> None:
         self.suite, self.judge, self.given, self.seed = suite, judge, given, seed
         self.subjects, self.z = subjects, z
         self._made: dict[tuple[str, str, str], Calibrated] = {}
         self._pairs: dict[str, Scale] = {}
 
-    def of_probes(self, data: str, by: Eye) -> Calibrated:
+    def of_probes(self, data: str, by: KeyedRecognizer) -> Calibrated:
         """A recognizer's threshold of probes against the enrolled.
 
         Raises:
@@ -57,7 +57,7 @@ class Calibrations:
             self._made[name] = self._of_probes(data, by)
         return self._made[name]
 
-    def _of_probes(self, data: str, by: Eye) -> Calibrated:
+    def _of_probes(self, data: str, by: KeyedRecognizer) -> Calibrated:
         if by is self.judge and self.by_pairs(data):
             made = calibrated_pairs(self.of_pairs(data))
         elif by is self.judge and self.given is not None:
@@ -68,7 +68,7 @@ class Calibrations:
             check_recognizes(made.found, by.recognizer, self.suite)
         return made
 
-    def of_pictures(self, data: str, by: Eye) -> rules.Calibration:
+    def of_pictures(self, data: str, by: KeyedRecognizer) -> rules.Calibration:
         """A recognizer's threshold of two pictures.
 
         Raises:
@@ -108,7 +108,7 @@ class Calibrations:
         group, roles = people.background, people.calibrating
         return calibrated_probes(z, group.labels, group.videos, roles, suite.far, who, suite.resamples, self.seed)
 
-    def _looked_at(self, data: str, given: Given) -> rules.Calibration:
+    def _looked_at(self, data: str, given: GivenThreshold) -> rules.Calibration:
         people = self.subjects(data)
         probes = self.z(Originals(people.items), self.judge)[people.probes]
         z = self.z(Originals(people.enrolled), self.judge)

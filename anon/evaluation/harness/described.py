@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from anon.errors import UserError
-from anon.evaluation.harness.cell import Measure
+from anon.evaluation.harness.context import Measure
 from anon.evaluation.harness.suite import Plan
 from anon.evaluation.metric_info import MetricInfo, info_of, metrics_of
 
@@ -17,7 +17,7 @@ def descriptions(
     """By metric, what the measures say of what they give.
 
     Args:
-        measures: those that are asked for, by their names in ``protocol.measures``.
+        measures: those that are asked for, by their names in ``suite.measures``.
         others: makes the rest of them, where a column shows a metric of one that its table does not ask for.
 
     Raises:
@@ -32,7 +32,7 @@ def descriptions(
         if info_of(known, metric) is None:
             near = get_close_matches(metric, known, 1)
             raise UserError(
-                f"protocol.tables.{plan.name}.columns shows '{metric}', which no measure gives; "
+                f"suite.tables.{plan.name}.columns shows '{metric}', which no measure gives; "
                 + (f"did you mean '{near[0]}'?" if near else f"those of the table are: {', '.join(plan.measures)}.")
             )
     return known
@@ -41,11 +41,11 @@ def descriptions(
 def _together(measures: Mapping[str, Measure]) -> dict[str, MetricInfo]:
     found: dict[str, tuple[str, MetricInfo]] = {}
     for name, measure in measures.items():
-        for metric, info in metrics_of(measure, f"protocol.measures.{name}").items():
+        for metric, info in metrics_of(measure, f"suite.measures.{name}").items():
             other, before = found.setdefault(metric, (name, info))
             if before != info:
                 raise UserError(
-                    f"protocol.measures.{other} and protocol.measures.{name} describe '{metric}' differently; "
+                    f"suite.measures.{other} and suite.measures.{name} describe '{metric}' differently; "
                     "give it another name in one of them."
                 )
     return {metric: info for metric, (_, info) in found.items()}

@@ -16,7 +16,7 @@ from torch import Tensor
 from anon.evaluation import results as files
 from anon.evaluation.document import Document
 from anon.evaluation.grid import as_png, draw
-from anon.evaluation.harness.cell import PUBLISHED, SEEN, TARGET, Cell
+from anon.evaluation.harness.context import ATTACKED, PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Plan
 from anon.faces.contract import to_float
 
@@ -26,7 +26,7 @@ COLUMNS = 7  # of a grid besides the target; more make another grid
 def write_grids(
     folder: Path,
     tables: Sequence[Plan],
-    cells: Mapping[Combination, Cell],
+    contexts: Mapping[Combination, MeasureContext],
     needs: Mapping[Combination, str | None],
     document: Document,
     count: int,
@@ -47,7 +47,7 @@ def write_grids(
     shown: set[Combination] = set()
     for plan in tables if count > 0 else ():
         there = [one for one in plan.combinations if needs[one] is None and one.method != "real"]
-        there = [one for one in there if cells[one].people.synthetic or images]
+        there = [one for one in there if contexts[one].people.synthetic or images]
         there = [] if shown.issuperset(there) else there
         shown.update(there)
         groups: dict[tuple[object, ...], list[Combination]] = {}
@@ -57,9 +57,9 @@ def write_grids(
         parts = [part for group in groups.values() for part in _split(group)]
         for number, part in enumerate(parts):
             file = f"grid_{plan.name}{'' if len(parts) == 1 else f'_{number + 1}'}.png"
-            content = as_png(draw(_columns([cells[one] for one in part], document, count)))
-            files.write(folder / file, content, owners=not all(cells[one].people.synthetic for one in part))
-            found[file] = _caption(plan, part, cells)
+            content = as_png(draw(_columns([contexts[one] for one in part], document, count)))
+            files.write(folder / file, content, owners=not all(contexts[one].people.synthetic for one in part))
+            found[file] = _caption(plan, part, contexts)
     return found
 
 
@@ -69,46 +69,46 @@ def _split(group: Sequence[Combination]) -> list[Sequence[Combination]]:
     return [group[start : start + size] for start in range(0, len(group), size)]
 
 
-def _caption(plan: Plan, part: Sequence[Combination], cells: Mapping[Combination, Cell]) -> str:
+def _caption(plan: Plan, part: Sequence[Combination], contexts: Mapping[Combination, MeasureContext]) -> str:
     what = "the anonymized face"
     if any(one.attack != NONE for one in part):
         what += ", or what the attack makes of it"
     if part[0].input != CLEAN:
         what = f"the target ({part[0].input}) and {what}"
     if part[0].dial is not None:
-        what += f"; the dial of {cells[part[0]].title}"
+        what += f"; the dial of {contexts[part[0]].title}"
     return f"{plan.title}: {what}; below each picture the judge's cosine distance to the target."
 
 
-def _columns(cells: Sequence[Cell], document: Document, count: int) -> list[tuple[str, Tensor, list[str]]]:
+def _columns(contexts: Sequence[MeasureContext], document: Document, count: int) -> list[tuple[str, Tensor, list[str]]]:
     """Title, pictures and captions of each column: the same people and pictures in all."""
-    common = cells[0].rows
-    for cell in cells[1:]:
-        common = common[torch.isin(common, cell.rows)]
-    labels = cells[0].people.items.labels[common]
+    common = contexts[0].rows
+    for context in contexts[1:]:
+        common = common[torch.isin(common, context.rows)]
+    labels = contexts[0].people.items.labels[common]
     firsts = torch.tensor([int(common[(labels == label).nonzero()[0, 0]]) for label in labels.unique()[:count]])
-    z = _at(cells[0], firsts, cells[0].z(TARGET))
-    found = [("target", _pictures(cells[0], firsts, TARGET), [""] * len(firsts))]
-    for cell in cells:
-        attacked = cell.one.attack != NONE
-        of = SEEN if attacked else PUBLISHED
-        apart = (1.0 - (_at(cell, firsts, cell.z(of)) * z).sum(1)).clamp_min(0.0).tolist()
-        found.append((_title(cell), _pictures(cell, firsts, of), [f"distance {value:.2f}" for value in apart]))
+    z = _at(contexts[0], firsts, contexts[0].z(TARGET))
+    found = [("target", _pictures(contexts[0], firsts, TARGET), [""] * len(firsts))]
+    for context in contexts:
+        attacked = context.one.attack != NONE
+        of = ATTACKED if attacked else PUBLISHED
+        apart = (1.0 - (_at(context, firsts, context.z(of)) * z).sum(1)).clamp_min(0.0).tolist()
+        found.append((_title(context), _pictures(context, firsts, of), [f"distance {value:.2f}" for value in apart]))
     return found
 
 
-def _title(cell: Cell) -> str:
-    one = cell.one
-    names = [cell.title, "" if one.policy in (NONE, "plain") else one.policy]
+def _title(context: MeasureContext) -> str:
+    one = context.one
+    names = [context.title, "" if one.policy in (NONE, "plain") else one.policy]
     names += [part for part in (one.defense, one.attack) if part != NONE]
     return " ".join(filter(None, [*names, "" if one.dial is None else f"{one.dial:g}"]))
 
 
-def _pictures(cell: Cell, items: Tensor, of: str) -> Tensor:
-    return to_float(_at(cell, items, cell.view(of).eight_bits()))
+def _pictures(context: MeasureContext, items: Tensor, of: str) -> Tensor:
+    return to_float(_at(context, items, context.view(of).eight_bits()))
 
 
-def _at(cell: Cell, items: Tensor, values: Tensor) -> Tensor:
-    """The rows of some items; a cell's rows rise, for they are places among the items."""
-    order = cell.rows.argsort()
-    return values[order[torch.searchsorted(cell.rows[order], items)]]
+def _at(context: MeasureContext, items: Tensor, values: Tensor) -> Tensor:
+    """The rows of some items; a context's rows rise, for they are places among the items."""
+    order = context.rows.argsort()
+    return values[order[torch.searchsorted(context.rows[order], items)]]

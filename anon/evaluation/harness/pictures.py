@@ -67,7 +67,7 @@ class Originals(Pictures):
 
 @dataclass(frozen=True)
 class View:
-    """Some of the pictures, in an order: rows of a cell."""
+    """Some of the pictures, in an order: rows of a context."""
 
     pictures: Pictures
     places: Tensor  # (R,)

@@ -27,7 +27,7 @@ from anon.plugs import check_call, check_has
 from anon.provenance import code, made_of
 
 
-class Tools(NamedTuple):
+class Readers(NamedTuple):
     """What reads faces besides the recognizers; None or empty where the weights are not at hand."""
 
     attributes: Estimator | None = None
@@ -36,26 +36,26 @@ class Tools(NamedTuple):
     detector_keys: Mapping[str, str] = {}
 
 
-class Eye(NamedTuple):
+class KeyedRecognizer(NamedTuple):
     """A recognizer with its key."""
 
     recognizer: JudgeLike
     key: str
 
 
-def eye(recognizer: JudgeLike) -> Eye:
+def keyed_recognizer(recognizer: JudgeLike) -> KeyedRecognizer:
     """A recognizer with the key of all that changes what it sees: two settings of one file are two recognizers."""
-    return Eye(recognizer, made_of(recognizer, recognizer.fingerprint))
+    return KeyedRecognizer(recognizer, made_of(recognizer, recognizer.fingerprint))
 
 
-def eye_of(attack: AttackLike, judge: Eye) -> Eye:
+def adversary_recognizer(attack: AttackLike, judge: KeyedRecognizer) -> KeyedRecognizer:
     """The recognizer of an adversary: the judge, or another that the attack brings."""
     recognizer = attack.judge(judge.recognizer)
-    return judge if recognizer is judge.recognizer else eye(recognizer)
+    return judge if recognizer is judge.recognizer else keyed_recognizer(recognizer)
 
 
 @torch.no_grad()
-def _embed(pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensors:
+def _embed(pictures: Pictures, by: KeyedRecognizer, size: int, device: torch.device) -> Tensors:
     parts, recognizer = pictures.batches(size, f"recognizing with {by.recognizer.name}"), folded(*by)
     return {"z": torch.cat([embedded(recognizer, part.to(device)).cpu() for part in parts])}
 
@@ -80,7 +80,7 @@ def _folded(reader: nn.Module, key: str) -> nn.Module:
     return fast
 
 
-def embeddings(store: Store, pictures: Pictures, by: Eye, size: int, device: torch.device) -> Tensor:
+def embeddings(store: Store, pictures: Pictures, by: KeyedRecognizer, size: int, device: torch.device) -> Tensor:
     """(N, D) embeddings of pictures, ``size`` at a time, kept in the store; on the CPU."""
 
     key = key_of(of=pictures.key, by=by.key, batch=size, code=code(_embed, *READING))
@@ -92,19 +92,19 @@ def as_it_conditions(encoder: Encoder) -> JudgeLike:
     return cast(JudgeLike, Judge(encoder, flip=False))
 
 
-def tools_of(metrics: DictConfig, device: torch.device) -> Tools:
+def readers_of(metrics: DictConfig, device: torch.device) -> Readers:
     """The estimator of attributes and the detectors of the configuration, with their keys."""
     settings = cast(dict[str, Any], OmegaConf.to_container(metrics, resolve=True))
     attributes = None if settings.get("attributes") is None else instantiate(settings["attributes"])
     if attributes is not None:
-        check_call(attributes, "metrics.attributes", "estimator(images)", "images")
+        check_call(attributes, "attributes", "estimator(images)", "images")
     if isinstance(attributes, nn.Module):
         attributes.to(device).eval()
     chosen = {name: given for name, given in (settings.get("detectors") or {}).items() if given is not None}
     detectors = {name: instantiate(given) for name, given in chosen.items()}
     for name, detector in detectors.items():
-        check_has(detector, f"metrics.detectors.{name}", "name", "has_points", "detect", "detect_batch")
-    return Tools(
+        check_has(detector, f"detectors.{name}", "name", "has_points", "detect", "detect_batch")
+    return Readers(
         attributes,
         "" if attributes is None else made_of(settings["attributes"], attributes),
         detectors,

@@ -1,6 +1,6 @@
 """The door of the harness: every combination of every table, once, into one document and its report.
 
-    python evaluate.py experiment=all
+    python evaluate.py suite=all
 
 What is missing (weights that nobody trained here, a file that a metric needs) is said in the tables; what is wrong in
 the configuration is said before any work. A run that was killed is simply run again: the store holds what was made.
@@ -44,15 +44,15 @@ from anon.evaluation.document import (
     Table,
     as_json,
 )
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.bench import Bench
-from anon.evaluation.harness.cell import Cell, Measure
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.cached_figures import figures_of
+from anon.evaluation.harness.context import Measure, MeasureContext
 from anon.evaluation.harness.described import descriptions, of_all
 from anon.evaluation.harness.grids import write_grids
 from anon.evaluation.harness.pictures import failing
-from anon.evaluation.harness.readers import tools_of
-from anon.evaluation.harness.remembered import figures_of
+from anon.evaluation.harness.readers import readers_of
 from anon.evaluation.harness.small_sets import set_notes, split_of
+from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Store, cache_of
 from anon.evaluation.harness.suite import PLAIN, Combination, Plan, Suite, as_plain, check_attacks, plans
 from anon.evaluation.judging import settings_of
@@ -99,17 +99,17 @@ def run(
     check_attacks(suite)
     if isinstance(judge, nn.Module):
         judge.to(device)
-    tools = tools_of(cfg.metrics, torch.device(device))
+    readers = readers_of(cfg.metrics, torch.device(device))
     store = Store(cache_of(OmegaConf.select(cfg, "paths.cache")))
 
     @functools.cache  # one that is read from a disk is listed once
     def datasets(name: str) -> Data:
         return data if name == PLAIN else cast(Data, instantiate(suite.datasets[name]))
 
-    bench = Bench(suite, datasets, judge, tools, store, int(cfg.seed), torch.device(device))
+    stages = Stages(suite, datasets, judge, readers, store, int(cfg.seed), torch.device(device))
     measures = {name: instantiate(suite.measures[name]) for plan in tables for name in plan.measures}
     for name, measure in measures.items():
-        check_call(measure, f"protocol.measures.{name}", "measure(cell)", "cell")
+        check_call(measure, f"suite.measures.{name}", "measure(context)", "context")
     known = descriptions(measures, tables, lambda: {n: instantiate(m) for n, m in suite.measures.items() if m})
     asked: dict[Combination, dict[str, None]] = {}
     for plan in tables:
@@ -117,29 +117,29 @@ def run(
             asked.setdefault(one, {}).update(dict.fromkeys(plan.measures))
     # All mistakes of the configuration before any work; what is wrong with a checkpoint before any picture is read.
     for method, name in dict.fromkeys((one.method, one.data) for one in asked):
-        bench.workshop.check(method, name)
+        stages.factory.check(method, name)
     for name in dict.fromkeys(one.data for one in asked):
-        bench.known(judge, f"the judge {judge.name}", name)
-        bench.known(tools.attributes, "the estimator of attributes", name)
-    cells = {one: Cell(bench, one) for one in asked}
+        stages.known(judge, f"the judge {judge.name}", name)
+        stages.known(readers.attributes, "the estimator of attributes", name)
+    contexts = {one: MeasureContext(stages, one) for one in asked}
     for name in dict.fromkeys(one.data for one in asked):
-        bench.calibrations.of_probes(name, bench.judge)
-    needs = {one: cell.needs() for one, cell in cells.items()}
+        stages.calibrations.of_probes(name, stages.judge)
+    needs = {one: context.needs() for one, context in contexts.items()}
     for one in (one for one, why in needs.items() if why is None):
-        bench.compare_judge(one)
+        stages.compare_judge(one)
     settings = {name: as_plain(suite.measures[name]) for name in measures}
-    found = _evaluate(asked, cells, needs, measures, settings, output)
-    document = _document(suite, tables, bench, known, found, cfg, commit)
+    found = _evaluate(asked, contexts, needs, measures, settings, output)
+    document = _document(suite, tables, stages, known, found, cfg, commit)
     images = bool(OmegaConf.select(cfg, "logger.images"))
     absent = {one: line.needs for one, (line, _) in found.items()}  # what failed cannot be shown either
-    pictures = write_grids(output, tables, cells, absent, document, suite.grid_faces, images)
+    pictures = write_grids(output, tables, contexts, absent, document, suite.grid_faces, images)
     document = _finished(document, pictures, time.monotonic() - began, device)
     print("writing the report", file=sys.stderr, flush=True)
     written = report.write(document, output)
     path = output / "results.json"
     files.write(path, as_json(document))
     print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}")
-    if suite.grid_faces > 0 and not (images or all(cell.people.synthetic for cell in cells.values())):
+    if suite.grid_faces > 0 and not (images or all(context.people.synthetic for context in contexts.values())):
         print("no grid of faces that belong to somebody (logger.images=true draws it)")
     print(f"made {sum(store.made.values())} intermediate results, found {sum(store.found.values())} kept ones")
     for file in written:
@@ -153,7 +153,7 @@ Found = dict[Combination, tuple[Line, list[Curve | Histogram]]]
 
 def _evaluate(
     asked: Mapping[Combination, Mapping[str, None]],
-    cells: Mapping[Combination, Cell],
+    contexts: Mapping[Combination, MeasureContext],
     needs: Mapping[Combination, str | None],
     measures: Mapping[str, Measure],
     settings: Mapping[str, Mapping[str, Any]],
@@ -163,22 +163,22 @@ def _evaluate(
     found: Found = {}
     failed: list[str] = []
     for number, (one, names) in enumerate(asked.items()):
-        cell, why = cells[one], needs[one]
-        label = _line(cell, one, {}, None).label
+        context, why = contexts[one], needs[one]
+        label = _line(context, one, {}, None).label
         if why is None:
             print(f"{number + 1} of {len(asked)}: {label}", file=sys.stderr, flush=True)
-        figures: dict[str, Figure] = {}
+        figures: dict[str, Estimate] = {}
         plots: list[Curve | Histogram] = []
         try:
             for name in names if why is None else ():
                 with failing(f"the measure '{name}'"):
-                    own = figures_of(measures[name], settings[name], cell)
+                    own = figures_of(measures[name], settings[name], context)
                     draw = getattr(measures[name], "plots", None)
-                    plots += [] if draw is None else draw(cell, label, number)
-                check_described(own, measures[name].metrics, f"protocol.measures.{name}")
+                    plots += [] if draw is None else draw(context, label, number)
+                check_described(own, measures[name].metrics, f"suite.measures.{name}")
                 twice = sorted(figures.keys() & own.keys())
                 if twice:
-                    raise UserError(f"protocol.measures.{name} gives '{twice[0]}', which another measure gives, too.")
+                    raise UserError(f"suite.measures.{name} gives '{twice[0]}', which another measure gives, too.")
                 figures |= own
         except Failed as error:
             figures, plots, why = {}, [], f"failed: {error}"
@@ -186,7 +186,7 @@ def _evaluate(
                 failed.append(f"{label}\n{''.join(traceback.format_exception(error.__cause__))}")
                 _write_failed(output / FAILED, failed)
                 why += f" [traceback: {FAILED}]"
-        found[one] = _line(cell, one, figures, why), plots
+        found[one] = _line(context, one, figures, why), plots
     return found
 
 
@@ -196,26 +196,26 @@ def _write_failed(path: Path, failed: Sequence[str]) -> None:
         beside.write("\n".join(failed).encode("utf-8", "replace"))
 
 
-def _line(cell: Cell, one: Combination, figures: dict[str, Figure], needs: str | None) -> Line:
+def _line(context: MeasureContext, one: Combination, figures: dict[str, Estimate], needs: str | None) -> Line:
     return Line(
-        data=cell.people.name,
-        method=cell.title,
+        data=context.people.name,
+        method=context.title,
         policy=one.policy,
         defense=one.defense,
         attack=one.attack,
         input=one.input,
         dial=one.dial,
-        split=split_of(cell.people),
+        split=split_of(context.people),
         metrics=figures,
         needs=needs,
-        learned=cell.learned,
+        learned=context.learned,
     )
 
 
 def _document(
     suite: Suite,
     tables: list[Plan],
-    bench: Bench,
+    stages: Stages,
     known: Mapping[str, MetricInfo],
     found: Found,
     cfg: DictConfig,
@@ -229,23 +229,23 @@ def _document(
         seed=int(cfg.seed),
         lines=tuple(line for line, _ in found.values()),
         tables=tuple(_table(plan, places, found) for plan in tables),
-        judges={bench.subjects(name).name: _judge(bench, name) for name in datasets},
-        people={bench.subjects(name).name: _people(bench, name) for name in datasets},
+        judges={stages.subjects(name).name: _judge(stages, name) for name in datasets},
+        people={stages.subjects(name).name: _people(stages, name) for name in datasets},
         metrics=_metrics(tables, found, known),
         differences=tuple(part for plan in tables for part in _differences(plan, found, places)),
         curves=tuple(plot for plot in plots if isinstance(plot, Curve)),
         histograms=tuple(plot for plot in plots if isinstance(plot, Histogram)),
         notes=(
-            *(note for name in datasets for note in _set_notes(bench, name)),
-            *bench.workshop.notes,
-            *bench.provenance.notes(),
+            *(note for name in datasets for note in _set_notes(stages, name)),
+            *stages.factory.notes,
+            *stages.provenance.notes(),
         ),
         config=_kept_config(cfg),
         commit=commit,
         versions={
             **{name: metadata.version(name) for name in VERSIONS},
             "python": platform.python_version(),
-            **bench.workshop.versions(),
+            **stages.factory.versions(),
         },
     )
 
@@ -282,18 +282,18 @@ def _once(shown: Sequence[Combination], found: Found) -> list[Combination]:
     return list(told.values())
 
 
-def _judge(bench: Bench, data: str) -> Recognizer:
-    known = bench.calibrations.of_probes(data, bench.judge).found
-    pictures = bench.calibrations.of_pictures(data, bench.judge)
-    judge, people = bench.judge.recognizer, bench.subjects(data)
-    source = None if bench.given is None else bench.given.source
-    if bench.calibrations.by_pairs(data):
+def _judge(stages: Stages, data: str) -> Recognizer:
+    known = stages.calibrations.of_probes(data, stages.judge).found
+    pictures = stages.calibrations.of_pictures(data, stages.judge)
+    judge, people = stages.judge.recognizer, stages.subjects(data)
+    source = None if stages.given is None else stages.given.source
+    if stages.calibrations.by_pairs(data):
         source = "unchanged pairs of the other folds"
     return Recognizer(
         name=judge.name,
         metric=judge.metric,
         threshold=known.threshold,
-        far=bench.suite.far,
+        far=stages.suite.far,
         far_achieved=known.far,
         impostor_pairs=known.impostor_pairs,
         eer=None if math.isnan(known.eer) else known.eer,
@@ -310,8 +310,8 @@ def _judge(bench: Bench, data: str) -> Recognizer:
     )
 
 
-def _people(bench: Bench, data: str) -> People:
-    people = bench.subjects(data)
+def _people(stages: Stages, data: str) -> People:
+    people = stages.subjects(data)
     labels = people.items.labels[people.probes]
     counts = labels.bincount().double()
     impostors = int((counts.sum() ** 2 - counts.square().sum()) / 2)
@@ -324,18 +324,18 @@ def _people(bench: Bench, data: str) -> People:
         clips=len(people.clips),
         impostor_pairs=impostors,
         synthetic=people.synthetic,
-        enrolment=bench.suite.enrolment,
+        enrolment=stages.suite.enrolment,
         reference=people.reference,
     )
 
 
-def _set_notes(bench: Bench, data: str) -> list[str]:
-    judge, people = bench.judge, bench.subjects(data)
-    known = bench.calibrations.of_probes(data, judge).found
-    notes = set_notes(people, bench.suite, judge.recognizer, bench.given, known)
+def _set_notes(stages: Stages, data: str) -> list[str]:
+    judge, people = stages.judge, stages.subjects(data)
+    known = stages.calibrations.of_probes(data, judge).found
+    notes = set_notes(people, stages.suite, judge.recognizer, stages.given, known)
     if people.pairs is not None:
         placed = getattr(people.items.faces, "placed", {})
-        notes += pair_notes(bench.calibrations.of_pairs(data), known, len(people.items.faces), placed)
+        notes += pair_notes(stages.calibrations.of_pairs(data), known, len(people.items.faces), placed)
     return [*notes, *people.notes]
 
 
@@ -356,7 +356,7 @@ def _differences(plan: Plan, found: Found, places: Mapping[Combination, int]) ->
     return parts
 
 
-def _figure(found: Found, one: Combination, column: Column) -> Figure | None:
+def _figure(found: Found, one: Combination, column: Column) -> Estimate | None:
     place = one if column.attack is None else replace(one, attack=column.attack)
     return found[place][0].metrics.get(column.metric) if place in found else None
 

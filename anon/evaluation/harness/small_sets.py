@@ -1,10 +1,10 @@
 """Sets that are too small for splits of their own: everyone is evaluated, and what calibrates comes from elsewhere.
 
     data.everyone=true           all people are evaluated, none of them calibrates or is an anchor
-    protocol.threshold=0.62      a distance of the judge, taken as exact
-    protocol.threshold=<folder>  what another evaluation (its results.json) calibrated for this judge, with its spread
-    protocol.reference=<name>    other data, whose background people calibrate and whose training people are anchors
-    protocol.enrolment=same      one picture a person is enrolled, and searched for with what becomes of it
+    suite.threshold=0.62      a distance of the judge, taken as exact
+    suite.threshold=<folder>  what another evaluation (its results.json) calibrated for this judge, with its spread
+    suite.reference=<name>    other data, whose background people calibrate and whose training people are anchors
+    suite.enrolment=same      one picture a person is enrolled, and searched for with what becomes of it
 
 A given threshold is looked at on the unchanged faces of the evaluated people, which it was not tuned on: a judge that
 takes a tenth of the strangers there for one person, or does not find half of the people themselves, says nothing about
@@ -32,7 +32,7 @@ from anon.identity.verification import equal_error_rate
 FOUND = 0.5  # least share of unchanged faces that a judge may find
 
 
-class Given(NamedTuple):
+class GivenThreshold(NamedTuple):
     """Thresholds of probes against averages and of two pictures, with their spread where it is known."""
 
     probes: Calibration
@@ -40,8 +40,8 @@ class Given(NamedTuple):
     source: str  # where they are from, as tables say it
 
 
-def given_threshold(suite: Suite, judge: JudgeLike) -> Given | None:
-    """What ``protocol.threshold`` says; None where it says nothing.
+def given_threshold(suite: Suite, judge: JudgeLike) -> GivenThreshold | None:
+    """What ``suite.threshold`` says; None where it says nothing.
 
     Raises:
         UserError: no distance, no results of a suite, or those of another judge or false accept rate.
@@ -53,14 +53,16 @@ def given_threshold(suite: Suite, judge: JudgeLike) -> Given | None:
         return _from_results(value, suite, judge)
     if isinstance(value, bool) or not 0 < float(value) < 2:
         raise UserError(
-            f"protocol.threshold={value} is no cosine distance between 0 and 2, below which the judge takes two faces "
+            f"suite.threshold={value} is no cosine distance between 0 and 2, below which the judge takes two faces "
             "for one person, and no results.json of another evaluation."
         )
     exact = Calibration(float(value), math.nan, math.nan, 0)
-    return Given(exact, exact, "given and taken as exact")
+    return GivenThreshold(exact, exact, "given and taken as exact")
 
 
-def looked_at(given: Given, apart: Tensor, own: Tensor, judge: JudgeLike, suite: Suite, data: str) -> Calibration:
+def looked_at(
+    given: GivenThreshold, apart: Tensor, own: Tensor, judge: JudgeLike, suite: Suite, data: str
+) -> Calibration:
     """The threshold with its false accept rate and equal error rate on the unchanged faces of the evaluated people.
 
     Args:
@@ -82,12 +84,12 @@ def looked_at(given: Given, apart: Tensor, own: Tensor, judge: JudgeLike, suite:
         raise UserError(
             f"The judge '{judge.name}' at the distance {limit:.4g} ({given.source}) {rates} among the unchanged faces "
             f"of {data}, so what it says of changed ones means nothing; check the threshold, the judge's weights, its "
-            f"mean and std and how the faces are aligned, or raise protocol.max_eer ({suite.max_eer:g})."
+            f"mean and std and how the faces are aligned, or raise suite.max_eer ({suite.max_eer:g})."
         )
     return given.probes._replace(far=accepted, eer=eer, impostor_pairs=len(impostor))
 
 
-def reference_of(suite: Suite, data: Data, given: Given | None) -> str | None:
+def reference_of(suite: Suite, data: Data, given: GivenThreshold | None) -> str | None:
     """Name of the data set that thresholds and anchors are from; None: the evaluated one.
 
     Raises:
@@ -98,8 +100,8 @@ def reference_of(suite: Suite, data: Data, given: Given | None) -> str | None:
     if given is None:
         raise UserError(
             f"data.everyone=true leaves nobody of {data.name} to take the threshold from: say "
-            "protocol.threshold=<distance, or results.json of an evaluation by this judge>, or "
-            "protocol.reference=<name>, a data set of protocol.datasets."
+            "suite.threshold=<distance, or results.json of an evaluation by this judge>, or "
+            "suite.reference=<name>, a data set of suite.datasets."
         )
     return RENDERED
 
@@ -109,7 +111,9 @@ def split_of(people: Subjects) -> str:
     return EVERYONE if people.everyone else "evaluation"
 
 
-def set_notes(people: Subjects, suite: Suite, judge: JudgeLike, given: Given | None, known: Calibration) -> list[str]:
+def set_notes(
+    people: Subjects, suite: Suite, judge: JudgeLike, given: GivenThreshold | None, known: Calibration
+) -> list[str]:
     """What a reader must know of a set that is evaluated otherwise than by its own splits.
 
     Args:
@@ -122,7 +126,7 @@ def set_notes(people: Subjects, suite: Suite, judge: JudgeLike, given: Given | N
             f"{people.name} it accepts {known.far:.2%} of {known.impostor_pairs:,} pairs of different people."
         )
     elif given is not None:
-        notes.append(f"protocol.threshold does not hold for {people.name}, whose pairs have those of the other folds.")
+        notes.append(f"suite.threshold does not hold for {people.name}, whose pairs have those of the other folds.")
     if people.everyone:
         count = len(people.items.faces.names)
         notes.append(f"All {count:,} people of {people.name} are evaluated: none of them calibrates or is an anchor.")
@@ -149,32 +153,32 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _from_results(path: str, suite: Suite, judge: JudgeLike) -> Given:
+def _from_results(path: str, suite: Suite, judge: JudgeLike) -> GivenThreshold:
     document = read(path)
     if len(document.judges) != 1:
         raise UserError(
-            f"protocol.threshold='{path}' has thresholds on {len(document.judges)} data sets "
+            f"suite.threshold='{path}' has thresholds on {len(document.judges)} data sets "
             f"({', '.join(document.judges)}); give that of one of them as a number."
         )
     ((data, known),) = document.judges.items()
     if known.fingerprint is None or known.source is not None:
         why = "was itself given" if known.source else "is of a version that did not keep which judge it is of"
-        raise UserError(f"protocol.threshold='{path}': the threshold there {why}; evaluate again, or give the number.")
+        raise UserError(f"suite.threshold='{path}': the threshold there {why}; evaluate again, or give the number.")
     if known.fingerprint != settings_of(judge):
         raise UserError(
-            f"protocol.threshold='{path}' is of the judge '{known.name}', in other weights or settings than the judge "
+            f"suite.threshold='{path}' is of the judge '{known.name}', in other weights or settings than the judge "
             f"'{judge.name}' here; a threshold holds for one judge only: take judge=... from there."
         )
     if known.far != suite.far:
         raise UserError(
-            f"protocol.threshold='{path}' was taken at FAR {known.far:g}, and protocol.far is {suite.far:g}; say "
-            f"protocol.far={known.far:g}."
+            f"suite.threshold='{path}' was taken at FAR {known.far:g}, and suite.far is {suite.far:g}; say "
+            f"suite.far={known.far:g}."
         )
     probes = _calibration(path, known.threshold, known.threshold_low, known.threshold_high, known.threshold_levels)
     picture = (known.picture_threshold, known.picture_threshold_low, known.picture_threshold_high)
     pictures = _calibration(path, *picture, known.picture_threshold_levels)
     who = document.people.get(data)
-    return Given(probes, pictures, _told(known, data if who is None else who.reference or data))
+    return GivenThreshold(probes, pictures, _told(known, data if who is None else who.reference or data))
 
 
 def _told(known: Recognizer, data: str) -> str:
@@ -187,5 +191,5 @@ def _calibration(
     """A threshold of a file, whose numbers are finite (:mod:`anon.evaluation.typed`) and may be any."""
     ends = [end for end in (threshold, low, high, *levels) if end is not None]
     if not threshold or not all(0 <= end <= 2 for end in ends) or len(levels) > 1000:
-        raise UserError(f"protocol.threshold='{path}' holds thresholds that are no cosine distances; it is damaged.")
+        raise UserError(f"suite.threshold='{path}' holds thresholds that are no cosine distances; it is damaged.")
     return Calibration(threshold, math.nan, math.nan, 0, low, high, tuple(levels))

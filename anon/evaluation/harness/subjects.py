@@ -108,7 +108,7 @@ def subjects(
     if len(half.probe) == 0:
         raise UserError(
             f"Nobody in the evaluation split of {data.name} has two pictures: enrol one, probe the other. Or say "
-            "protocol.enrolment=same: one picture of each is enrolled, and searched for with what becomes of it."
+            "suite.enrolment=same: one picture of each is enrolled, and searched for with what becomes of it."
         )
     clips = _clips(faces, half.probe, rule.clip_frames)
     if one_picture:
@@ -158,7 +158,7 @@ def _brought(data: rules.Data, rule: rules.Protocol, one_picture: bool) -> tuple
     roles, pairs = getattr(data, "roles", None), getattr(data, "pairs", None)
     if roles is not None and one_picture:
         raise UserError(
-            f"{data.name} says itself who is enrolled and who probes: protocol.enrolment=same does not fit it."
+            f"{data.name} says itself who is enrolled and who probes: suite.enrolment=same does not fit it."
         )
     if pairs is not None:
         check_pairs(pairs, rule.far)
@@ -170,7 +170,7 @@ def _check_apart(faces: FaceSet, name: str, other: FaceSet, reference: str) -> N
     both = _in_both(faces, other)
     if both:
         raise UserError(
-            f"{both:,} of the {len(faces.names):,} evaluated people of {name} are in protocol.reference, "
+            f"{both:,} of the {len(faces.names):,} evaluated people of {name} are in suite.reference, "
             f"{reference}, too, so thresholds or anchors would be made of whom they judge; name other data."
         )
 

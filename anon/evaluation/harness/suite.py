@@ -1,9 +1,9 @@
 """Protocol as data: an evaluation is a list of products methods x policies x defenses x attacks x inputs.
 
-    python evaluate.py experiment=table1 | table2 | table3 | table4 | dial | all
+    python evaluate.py suite=table1 | table2 | table3 | table4 | dial | all
 
 ``conf/table/<name>.yaml`` is one table: its ``grid`` is the list of products, its ``metrics`` are names of measures,
-its ``columns`` what stands in front. ``conf/protocol/suite.yaml`` gives every name its configuration; it is built only
+its ``columns`` what stands in front. ``conf/suite/suite.yaml`` gives every name its configuration; it is built only
 when a table asks for it. A combination that several tables name is evaluated once, with the measures of all of them.
 """
 
@@ -83,7 +83,7 @@ class Suite(rules.Protocol):
     enrolment: str = APART
 
     def __post_init__(self) -> None:
-        """An anonymizer or an attack alone (``+attack@protocol.attacks.mine=<choice>``) is a whole entry."""
+        """An anonymizer or an attack alone (``+attack@suite.attacks.mine=<choice>``) is a whole entry."""
         super().__post_init__()
         for kind, key in (("methods", "anonymizer"), ("attacks", "attack")):
             entries = {name: _entry(kind, name, given, key) for name, given in getattr(self, kind).items()}
@@ -143,17 +143,17 @@ def plans(suite: Suite) -> list[Plan]:
         UserError: no tables, or a name that means nothing, with the nearest that does.
     """
     if suite.enrolment not in (APART, SAME):
-        raise UserError(f"protocol.enrolment={suite.enrolment} must be {APART} or {SAME}.")
+        raise UserError(f"suite.enrolment={suite.enrolment} must be {APART} or {SAME}.")
     if suite.reference not in (None, PLAIN):
-        _known(suite.datasets, suite.reference, "protocol.reference", "datasets")
+        _known(suite.datasets, suite.reference, "suite.reference", "datasets")
     found = [_plan(suite, name, table) for name, table in suite.tables.items() if table is not None]
     if not found:
-        raise UserError("protocol.tables names no table; choose experiment=table1, ..., or experiment=all.")
+        raise UserError("suite.tables names no table; choose suite=table1, ..., or suite=all.")
     return found
 
 
 def _entry(kind: str, name: str, given: Any, key: str) -> Any:
-    where = f"protocol.{kind}.{name}"
+    where = f"suite.{kind}.{name}"
     if given is None:
         return None
     if not isinstance(given, Mapping):
@@ -191,7 +191,7 @@ def _table(where: str, given: Any) -> dict[str, Any]:
 
 
 def _plan(suite: Suite, name: str, given: Any) -> Plan:
-    where = f"protocol.tables.{name}"
+    where = f"suite.tables.{name}"
     table = _table(where, given)
     measures = tuple(_chosen(suite.measures, {"measures": table["metrics"]}, "measures", f"{where}.metrics"))
     combinations: dict[Combination, None] = {}
@@ -223,7 +223,7 @@ def check_attacks(suite: Suite) -> None:
         UserError: one is of a method or a defense that there is none of, or a folder holds none at all.
     """
     for name, given in suite.attacks.items():
-        where = f"protocol.attacks.{name}"
+        where = f"suite.attacks.{name}"
         check_folder((given or {}).get("folder"), f"{where}.folder", "methods")
         for method, checkpoint in ((given or {}).get("trained") or {}).items():
             _known(suite.methods, str(method), f"{where}.trained", "methods")
@@ -313,7 +313,7 @@ def _known(names: Mapping[str, Any], name: str, where: str, what: str) -> str:
     if names.get(name) is None:
         near = get_close_matches(name, names, 1)
         raise UserError(
-            f"{where} names '{name}', which is none of protocol.{what}"
+            f"{where} names '{name}', which is none of suite.{what}"
             + (f"; did you mean '{near[0]}'?" if near else f": {', '.join(names)}.")
         )
     return name

@@ -1,1 +1,1 @@
-"""What is measured of a combination: each measure joins a cell with metrics and the bootstrap (conf/measure)."""
+"""What is measured of a combination: each measure joins a context with metrics and the bootstrap (conf/measure)."""

@@ -11,8 +11,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import MeasureContext
 from anon.evaluation.measures.intervals import around, columns, resampled
 from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.distances import CONVENTIONS, PAIRINGS, Distributions, distributions, identity_distances
@@ -41,7 +41,9 @@ METRICS: dict[str, MetricInfo] = {
 }
 
 
-def pairing_figures(cell: Cell, target: Tensor, source: Tensor, changed: Tensor, bins: int) -> dict[str, Figure]:
+def pairing_figures(
+    context: MeasureContext, target: Tensor, source: Tensor, changed: Tensor, bins: int
+) -> dict[str, Estimate]:
     """``mean_<distance>_<pairing>`` and ``area_<distance>_<area>`` of embeddings (R, D) each.
 
     Args:
@@ -49,20 +51,20 @@ def pairing_figures(cell: Cell, target: Tensor, source: Tensor, changed: Tensor,
     """
     pairs = ((target, source), (target, changed), (source, changed))
     found = [identity_distances(one, other) for one, other in pairs]
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Estimate] = {}
     for name in found[0]:
         pairings = torch.stack([part[name] for part in found], 1)  # (R, 3)
-        figures |= {f"mean_{name}_{pair}": cell.mean(pairings[:, at]) for at, pair in enumerate(PAIRINGS)}
+        figures |= {f"mean_{name}_{pair}": context.mean(pairings[:, at]) for at, pair in enumerate(PAIRINGS)}
         if len(pairings) < bins:
-            few = Figure.absent(f"n/a ({len(pairings)} faces in {bins} bins)")
+            few = Estimate.absent(f"n/a ({len(pairings)} faces in {bins} bins)")
             figures |= {f"area_{name}_{area}": few for area in AREAS}
             continue
         values = distributions(pairings, bins)
-        people, weights = columns(cell.bootstrap, cell.labels), cell.bootstrap.weights
+        people, weights = columns(context.bootstrap, context.labels), context.bootstrap.weights
         for area, (one, other) in zip(AREAS, combinations(range(len(PAIRINGS)), 2), strict=True):
             value = float(getattr(values, area))
             draws = resampled_areas(pairings[:, one], pairings[:, other], people, weights, bins)
-            figures[f"area_{name}_{area}"] = resampled(value, around(value, draws).clamp(0.0, 1.0), cell.labels)
+            figures[f"area_{name}_{area}"] = resampled(value, around(value, draws).clamp(0.0, 1.0), context.labels)
     return figures
 
 
@@ -81,10 +83,10 @@ def resampled_areas(first: Tensor, second: Tensor, people: Tensor, weights: Tens
     if float(high - low) == 0.0:
         return torch.ones(len(weights), dtype=torch.float64)
     place = ((both - low) / ((high - low) / bins)).long().clamp_(max=bins - 1)
-    cells = weights.shape[1] * bins
+    contexts = weights.shape[1] * bins
     shares = []
     for part in place.split(len(first)):
-        counts = torch.bincount(people * bins + part, minlength=cells).view(-1, bins).double()  # (I, bins)
+        counts = torch.bincount(people * bins + part, minlength=contexts).view(-1, bins).double()  # (I, bins)
         drawn = weights @ counts
         shares.append(drawn / drawn.sum(1, keepdim=True))
     return torch.minimum(*shares).sum(1)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import SEEN, TARGET, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.retrieval import by_rank
 from anon.evaluation.metric_info import MetricInfo, share
@@ -44,21 +44,21 @@ class Attacked:
             "cosine_recovered": MetricInfo("cosine recovered", "privacy", False, low=-1.0, high=1.0),
         }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; none without an attack."""
-        if cell.one.attack == NONE:
+        if context.one.attack == NONE:
             return {}
-        gallery = cell.gallery
-        found = retrieval_distances(cell.z(SEEN), cell.labels, gallery.averages, gallery.people)
-        figures = {"RA": cell.below(found, gallery.threshold, gallery.levels)} | by_rank(cell, "RA", self.ks)
-        figures["recalibrated"] = Figure(float(cell.rethresholded), n=len(gallery.people))
-        figures["threshold_adversary"] = cell.armed.accepts.threshold
-        figures["EER_adversary"] = cell.armed.accepts.eer
-        view = cell.view(SEEN)
+        gallery = context.gallery
+        found = retrieval_distances(context.z(ATTACKED), context.labels, gallery.averages, gallery.people)
+        figures = {"RA": context.below(found, gallery.threshold, gallery.levels)} | by_rank(context, "RA", self.ks)
+        figures["recalibrated"] = Estimate(float(context.rethresholded), n=len(gallery.people))
+        figures["threshold_adversary"] = context.armed.accepts.threshold
+        figures["EER_adversary"] = context.armed.accepts.eer
+        view = context.view(ATTACKED)
         if view.pictures.kind != "attacked":  # he looks at the published faces themselves
-            same = Figure.absent("n/a (the attack recovers no picture)")
+            same = Estimate.absent("n/a (the attack recovers no picture)")
             return figures | {"ssim_recovered": same, "cosine_recovered": same}
-        recovered = cell.bench.z(view.pictures, cell.bench.judge)[view.places]  # not the adversary's embedding
-        figures["ssim_recovered"] = cell.mean(cell.compared("ssim", ssim, SEEN, TARGET))
-        figures["cosine_recovered"] = cell.mean((recovered * cell.z(TARGET)).sum(1))
+        recovered = context.stages.z(view.pictures, context.stages.judge)[view.places]  # not the adversary's embedding
+        figures["ssim_recovered"] = context.mean(context.compared("ssim", ssim, ATTACKED, TARGET))
+        figures["cosine_recovered"] = context.mean((recovered * context.z(TARGET)).sum(1))
         return figures

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from anon.attributes.distances import distances
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.measures.reading import out_of_place, read, unread
 from anon.evaluation.measures.temporal import no_clips
@@ -62,88 +62,88 @@ class Attributes:
         "action_units_pcc": MetricInfo("action units correlation", "utility", True, low=-1.0, high=1.0),
     }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; of unchanged faces the estimator's own errors where the data knows the truth."""
-        target, truth = read(cell, TARGET), cell.truth()
+        target, truth = read(context, TARGET), context.truth()
         known = {
             name: truth[name] if name in truth and truth[name].shape == value.shape else None
             for name, value in target.items()
         }
         before = distances(target, {name: value for name, value in known.items() if value is not None})
-        if cell.unchanged:
-            return {f"{name}_error": _own(cell, name, target, before) for name in NAMES}
-        changed = read(cell, PUBLISHED)
+        if context.unchanged:
+            return {f"{name}_error": _own(context, name, target, before) for name in NAMES}
+        changed = read(context, PUBLISHED)
         goal = {name: target[name] if value is None else value for name, value in known.items()}
         after, moved = distances(changed, goal), distances(changed, target)
-        figures: dict[str, Figure] = {}
+        figures: dict[str, Estimate] = {}
         for name in NAMES:
             if name not in after:
-                figures |= dict.fromkeys((name, f"{name}_error", f"{name}_ratio"), unread(cell, name))
+                figures |= dict.fromkeys((name, f"{name}_error", f"{name}_ratio"), unread(context, name))
                 continue
-            figures[name] = cell.known_mean(moved[name])
-            figures[f"{name}_error"] = cell.known_mean(after[name])
-            figures[f"{name}_ratio"] = _ratio(cell, after[name], before.get(name))
-        return figures | _shape(cell, changed, target) | _person(cell, changed, target) | _units(cell)
+            figures[name] = context.known_mean(moved[name])
+            figures[f"{name}_error"] = context.known_mean(after[name])
+            figures[f"{name}_ratio"] = _ratio(context, after[name], before.get(name))
+        return figures | _shape(context, changed, target) | _person(context, changed, target) | _units(context)
 
 
-def _own(cell: Cell, name: str, target: Tensors, errors: Tensors) -> Figure:
+def _own(context: MeasureContext, name: str, target: Tensors, errors: Tensors) -> Estimate:
     if name not in target:
-        return unread(cell, name)
+        return unread(context, name)
     if name not in errors:
-        return Figure.absent("n/a (no ground truth)")
-    return cell.known_mean(errors[name])
+        return Estimate.absent("n/a (no ground truth)")
+    return context.known_mean(errors[name])
 
 
-def _ratio(cell: Cell, after: Tensor, before: Tensor | None) -> Figure:
+def _ratio(context: MeasureContext, after: Tensor, before: Tensor | None) -> Estimate:
     """Error on changed faces over the estimator's own on the same faces unchanged."""
     if before is None:
-        return Figure.absent("n/a (compared with the unchanged face)")
+        return Estimate.absent("n/a (compared with the unchanged face)")
     both = ~(after.isnan() | before.isnan())
     if not bool(before[both].any()):
-        return Figure.absent("n/a (no error of its own)")
-    return cell.bootstrap.ratio(after[both], before[both], cell.labels[both])
+        return Estimate.absent("n/a (no error of its own)")
+    return context.bootstrap.ratio(after[both], before[both], context.labels[both])
 
 
-def _shape(cell: Cell, changed: Tensors, target: Tensors) -> dict[str, Figure]:
+def _shape(context: MeasureContext, changed: Tensors, target: Tensors) -> dict[str, Estimate]:
     if "landmarks" not in changed:
-        return {"shape_distance": unread(cell, "landmarks")}
+        return {"shape_distance": unread(context, "landmarks")}
     if changed["landmarks"].shape[1] < LEAST_POINTS:
-        return {"shape_distance": Figure.absent("n/a (two points have no shape)")}
-    return {"shape_distance": cell.known_mean(shape_distance(changed["landmarks"], target["landmarks"]))}
+        return {"shape_distance": Estimate.absent("n/a (two points have no shape)")}
+    return {"shape_distance": context.known_mean(shape_distance(changed["landmarks"], target["landmarks"]))}
 
 
-def _person(cell: Cell, changed: Tensors, target: Tensors) -> dict[str, Figure]:
-    figures = dict.fromkeys(("age_error", "age_agreement"), unread(cell, "age"))
+def _person(context: MeasureContext, changed: Tensors, target: Tensors) -> dict[str, Estimate]:
+    figures = dict.fromkeys(("age_error", "age_agreement"), unread(context, "age"))
     if "age" in changed:
         after, before = changed["age"], target["age"]
-        figures["age_error"] = cell.known_mean((after - before).abs())
-        figures["age_agreement"] = cell.known_mean(age_agrees(after, before), share=True)
-    figures["gender_agreement"] = unread(cell, "gender")
+        figures["age_error"] = context.known_mean((after - before).abs())
+        figures["age_agreement"] = context.known_mean(age_agrees(after, before), share=True)
+    figures["gender_agreement"] = unread(context, "gender")
     if "gender" in changed:
         agrees = gender_agrees(changed["gender"], target["gender"])
-        figures["gender_agreement"] = cell.known_mean(agrees, share=True)
+        figures["gender_agreement"] = context.known_mean(agrees, share=True)
     return figures
 
 
-def _units(cell: Cell) -> dict[str, Figure]:
+def _units(context: MeasureContext) -> dict[str, Estimate]:
     """Each clip by itself, for the mean intensity differs from person to person; then the mean over clips."""
     names = ("action_units_rmse", "action_units_pcc")
-    estimator = cell.bench.tools.attributes
-    if estimator is None or out_of_place(cell) or "action_units" not in estimator.reads:
-        return dict.fromkeys(names, unread(cell, "action_units"))
-    changed, target = (cell.read_clips(of).get("action_units") for of in (PUBLISHED, TARGET))
+    estimator = context.stages.readers.attributes
+    if estimator is None or out_of_place(context) or "action_units" not in estimator.reads:
+        return dict.fromkeys(names, unread(context, "action_units"))
+    changed, target = (context.read_clips(of).get("action_units") for of in (PUBLISHED, TARGET))
     if changed is None or target is None:
-        return dict.fromkeys(names, Figure.absent(no_clips(cell)))
+        return dict.fromkeys(names, Estimate.absent(no_clips(context)))
     pairs = list(zip(changed, target, strict=True))  # (n, A) each
     values = (
         torch.stack([action_unit_rmse(after, before) for after, before in pairs]),
         torch.stack([action_unit_correlation(after, before).nanmean() for after, before in pairs]),
     )
-    return {name: _over_clips(cell, value) for name, value in zip(names, values, strict=True)}
+    return {name: _over_clips(context, value) for name, value in zip(names, values, strict=True)}
 
 
-def _over_clips(cell: Cell, values: Tensor) -> Figure:
+def _over_clips(context: MeasureContext, values: Tensor) -> Estimate:
     known = ~values.isnan()
     if not bool(known.any()):
-        return Figure.absent("n/a (never known)")
-    return cell.bootstrap.mean(values[known], cell.clip_labels[known])
+        return Estimate.absent("n/a (never known)")
+    return context.bootstrap.mean(values[known], context.clip_labels[known])

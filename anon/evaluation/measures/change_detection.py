@@ -20,8 +20,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from anon.evaluation.document import Curve, Histogram
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import PUBLISHED, SEEN, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import ATTACKED, PUBLISHED, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.histograms import densities
 from anon.evaluation.measures.intervals import columns, resampled
@@ -51,38 +51,38 @@ class ChangeDetection:
     def __init__(self, threshold: float = THRESHOLD, bins: int = 40) -> None:
         self.threshold, self.bins = threshold, bins
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; none of unchanged faces, and none without an attack that recovers pictures."""
-        if cell.one.attack == NONE or cell.unchanged:
+        if context.one.attack == NONE or context.unchanged:
             return {}
-        genuine = cell.of_unchanged()
+        genuine = context.of_unchanged()
         why = genuine.needs()
-        both = (None, None) if why is not None else (_moved(genuine), _moved(cell))
+        both = (None, None) if why is not None else (_moved(genuine), _moved(context))
         if both[0] is None or both[1] is None:
-            absent = Figure.absent(why or "n/a (the attack recovers no picture)")
+            absent = Estimate.absent(why or "n/a (the attack recovers no picture)")
             return dict.fromkeys(("detection_AUC", "detection_EER"), absent)
-        return self._figures(cell, both[0], both[1])
+        return self._figures(context, both[0], both[1])
 
-    def _figures(self, cell: Cell, genuine: Tensor, changed: Tensor) -> dict[str, Figure]:
-        weights, place = cell.bootstrap.weights, columns(cell.bootstrap, cell.labels)
+    def _figures(self, context: MeasureContext, genuine: Tensor, changed: Tensor) -> dict[str, Estimate]:
+        weights, place = context.bootstrap.weights, columns(context.bootstrap, context.labels)
         draws = resampled_detection(genuine, changed, place, place, weights)
-        both = cell.labels.repeat(2)
+        both = context.labels.repeat(2)
         figures = {
             "detection_AUC": resampled(roc_auc(genuine, changed), draws.auc, both, share=True),
             "detection_EER": resampled(equal_error(genuine, changed), draws.eer, both, share=True),
         }
         for what, values in (("genuine", genuine), ("changed", changed)):
             medians = resampled_median(values, place, weights)
-            figures[f"flagged_{what}"] = cell.mean(flagged(values, self.threshold).double(), share=True)
-            figures[f"moved_{what}"] = resampled(float(values.median()), medians, cell.labels)
+            figures[f"flagged_{what}"] = context.mean(flagged(values, self.threshold).double(), share=True)
+            figures[f"moved_{what}"] = resampled(float(values.median()), medians, context.labels)
         return figures
 
-    def plots(self, cell: Cell, label: str, line: int) -> list[Curve | Histogram]:
+    def plots(self, context: MeasureContext, label: str, line: int) -> list[Curve | Histogram]:
         """Densities of genuine and changed faces' distances."""
-        genuine = cell.of_unchanged()
-        if cell.one.attack == NONE or cell.unchanged or genuine.needs() is not None:
+        genuine = context.of_unchanged()
+        if context.one.attack == NONE or context.unchanged or genuine.needs() is not None:
             return []
-        both = {"genuine": _moved(genuine), "changed": _moved(cell)}
+        both = {"genuine": _moved(genuine), "changed": _moved(context)}
         if any(values is None for values in both.values()):
             return []
         edges, shares = densities({name: values for name, values in both.items() if values is not None}, self.bins)
@@ -90,13 +90,13 @@ class ChangeDetection:
         return [Histogram(label, line, edges, shares, self.threshold, what, "genuine")]
 
 
-def _moved(cell: Cell) -> Tensor | None:
+def _moved(context: MeasureContext) -> Tensor | None:
     """Cosine distance (R,) between the published faces and their reconstructions, exactly 0 where these are equal.
 
     Of unit vectors 1 - a·b = |a - b|² / 2, and rounding would otherwise decide between faces that R leaves alone.
     """
-    view, judge = cell.view(SEEN), cell.bench.judge
+    view, judge = context.view(ATTACKED), context.stages.judge
     if view.pictures.kind != "attacked":
         return None
-    recovered = cell.bench.z(view.pictures, judge)[view.places]  # not the adversary's embedding
-    return distance(cell.z(PUBLISHED), recovered, "euclidean").square() / 2
+    recovered = context.stages.z(view.pictures, judge)[view.places]  # not the adversary's embedding
+    return distance(context.z(PUBLISHED), recovered, "euclidean").square() / 2

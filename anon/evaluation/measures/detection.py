@@ -1,7 +1,7 @@
 """Is there still a face for a detector: the share found, the confidence lost and how far the box moved.
 
 Wen et al., Face De-identification (Springer 2024), section 3.3: the rate, the confidence compared with the original's,
-and the mean deviation of the box in pixels. All of them by every detector of ``metrics.detectors``; ``detected`` is the
+and the mean deviation of the box in pixels. All of them by every detector of ``detectors``; ``detected`` is the
 share by the first of them.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.attributes import BoxDistance, box_distance
 from anon.metrics.detection_confidence import ConfidenceDrop, confidence_drop
@@ -20,7 +20,7 @@ from anon.metrics.detection_confidence import ConfidenceDrop, confidence_drop
 _SEEN = share("detected", "utility", True)
 _DROP = MetricInfo("confidence drop", "utility", ConfidenceDrop.higher_is_better, low=-1.0, high=1.0)
 _BOX = MetricInfo("box distance", "utility", BoxDistance.higher_is_better, "px", low=0.0)
-NEEDS = "needs +detector@metrics.detectors.<name>=yunet metrics.detectors.<name>.weights=<file>"
+NEEDS = "needs +detector@detectors.<name>=yunet detectors.<name>.weights=<file>"
 
 
 class Detection:
@@ -32,20 +32,20 @@ class Detection:
         for each, by in (("", ""), ("_<detector>", " by <detector>"))
     }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; of unchanged faces the share alone."""
-        detectors = cell.bench.tools.detectors
+        detectors = context.stages.readers.detectors
         if not detectors:
-            names = ("detected",) if cell.unchanged else ("detected", "confidence_drop", "box_distance")
-            return dict.fromkeys(names, Figure.absent(NEEDS))
-        figures: dict[str, Figure] = {}
+            names = ("detected",) if context.unchanged else ("detected", "confidence_drop", "box_distance")
+            return dict.fromkeys(names, Estimate.absent(NEEDS))
+        figures: dict[str, Estimate] = {}
         for name in detectors:
-            found = cell.detections(PUBLISHED, name)
+            found = context.detections(PUBLISHED, name)
             seen = found["boxes"][:, 0].isfinite()
-            figures[f"detected_{name}"] = cell.mean(seen.double(), share=True)
-            if not cell.unchanged:
-                before = cell.detections(TARGET, name)
+            figures[f"detected_{name}"] = context.mean(seen.double(), share=True)
+            if not context.unchanged:
+                before = context.detections(TARGET, name)
                 drop = confidence_drop(found["scores"], before["scores"])
-                figures[f"confidence_drop_{name}"] = cell.known_mean(drop)
-                figures[f"box_distance_{name}"] = cell.known_mean(box_distance(found["boxes"], before["boxes"]))
+                figures[f"confidence_drop_{name}"] = context.known_mean(drop)
+                figures[f"box_distance_{name}"] = context.known_mean(box_distance(found["boxes"], before["boxes"]))
         return {"detected": figures[f"detected_{next(iter(detectors))}"], **figures}

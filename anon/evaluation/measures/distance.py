@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.distances import DeidentificationRate, IdentityDistances, identity_distances
 
@@ -26,11 +26,13 @@ class TargetDistance:
         "deidentified": share("de-identified", "privacy", DeidentificationRate.higher_is_better),
     }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """``target_distance``, ``l2``, ``squared_l2``, ``l1``, ``deidentified``; nothing of unchanged faces."""
-        if cell.unchanged:
+        if context.unchanged:
             return {}
-        apart = identity_distances(cell.z(PUBLISHED), cell.z(TARGET))
-        far = cell.below(-apart["cosine"], -cell.threshold, -cell.levels)  # above it, as `deidentified` has it
-        figures = {"target_distance" if name == "cosine" else name: cell.mean(value) for name, value in apart.items()}
+        apart = identity_distances(context.z(PUBLISHED), context.z(TARGET))
+        far = context.below(-apart["cosine"], -context.threshold, -context.levels)  # above it, as `deidentified` has it
+        figures = {
+            "target_distance" if name == "cosine" else name: context.mean(value) for name, value in apart.items()
+        }
         return figures | {"deidentified": far}

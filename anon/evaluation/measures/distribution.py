@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from anon.errors import UserError
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.measures.intervals import around, columns, resampled
 from anon.evaluation.measures.temporal import no_clips
@@ -33,7 +33,7 @@ from anon.metrics.frechet import (
     video_features,
 )
 
-NEEDS = "needs protocol.measures.distribution.inception=<pt_inception-2015-12-05-6726825d.pth>"
+NEEDS = "needs suite.measures.distribution.inception=<pt_inception-2015-12-05-6726825d.pth>"
 
 
 class Distribution:
@@ -64,55 +64,55 @@ class Distribution:
         if self.inception is None:
             return
         if not self.inception.is_file():
-            raise UserError(f"protocol.measures.distribution.inception='{inception}' is no file; see torch-fidelity.")
+            raise UserError(f"suite.measures.distribution.inception='{inception}' is no file; see torch-fidelity.")
         if importlib.util.find_spec("torch_fidelity") is None:
             raise UserError("FID by Inception needs torch-fidelity: pip install 'anon-faces[fid]'.")
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; none of unchanged faces."""
-        if cell.unchanged:
+        if context.unchanged:
             return {}
         names = {what: f"{what}_judge" for what in ("FID", "KID", "VFID")}
-        if len(cell.labels) < 2:
-            return dict.fromkeys((*names.values(), "FID"), Figure.absent("n/a (one picture)"))
-        changed, target = cell.z(PUBLISHED), cell.z(TARGET)
+        if len(context.labels) < 2:
+            return dict.fromkeys((*names.values(), "FID"), Estimate.absent("n/a (one picture)"))
+        changed, target = context.z(PUBLISHED), context.z(TARGET)
         return {
-            names["FID"]: self._frechet(cell, names["FID"], changed, target, cell.labels, self.resamples),
-            names["KID"]: _kernel(cell, changed, target),
-            names["VFID"]: self._clips(cell, names["VFID"]),
-            "FID": self._inception(cell),
+            names["FID"]: self._frechet(context, names["FID"], changed, target, context.labels, self.resamples),
+            names["KID"]: _kernel(context, changed, target),
+            names["VFID"]: self._clips(context, names["VFID"]),
+            "FID": self._inception(context),
         }
 
     def _frechet(
-        self, cell: Cell, name: str, changed: Tensor, target: Tensor, labels: Tensor, resamples: int
-    ) -> Figure:
-        people, counts = columns(cell.bootstrap, labels), cell.bootstrap.weights[:resamples]
+        self, context: MeasureContext, name: str, changed: Tensor, target: Tensor, labels: Tensor, resamples: int
+    ) -> Estimate:
+        people, counts = columns(context.bootstrap, labels), context.bootstrap.weights[:resamples]
         changed, target = narrowed(changed, target)
 
         def make() -> Tensors:
             value = frechet_distance(changed, target)
             return {"value": value[None], "draws": frechet_resampled(changed, target, people, counts)}
 
-        found = cell.kept(name, make, of=(PUBLISHED, TARGET), resamples=resamples)
+        found = context.kept(name, make, of=(PUBLISHED, TARGET), resamples=resamples)
         value = float(found["value"])
         return resampled(value, around(value, found["draws"]).clamp_min(0.0), labels)
 
-    def _clips(self, cell: Cell, name: str) -> Figure:
-        changed, target = cell.clips(PUBLISHED), cell.clips(TARGET)
+    def _clips(self, context: MeasureContext, name: str) -> Estimate:
+        changed, target = context.clips(PUBLISHED), context.clips(TARGET)
         if len(changed) < 2:
-            return Figure.absent(no_clips(cell) if len(changed) == 0 else "n/a (one clip)")
+            return Estimate.absent(no_clips(context) if len(changed) == 0 else "n/a (one clip)")
         moving, still = video_features(changed), video_features(target)
-        return self._frechet(cell, name, moving, still, cell.clip_labels, self.resamples)
+        return self._frechet(context, name, moving, still, context.clip_labels, self.resamples)
 
-    def _inception(self, cell: Cell) -> Figure:
+    def _inception(self, context: MeasureContext) -> Estimate:
         if self.inception is None:
-            return Figure.absent(NEEDS)
+            return Estimate.absent(NEEDS)
 
         def features(images: Tensor) -> Tensor:
             return self._network.to(images.device)(((images + 1.0) * 127.5).round().to(torch.uint8))
 
-        changed, target = (cell.seen("inception", features, of) for of in (PUBLISHED, TARGET))
-        return self._frechet(cell, "FID", changed, target, cell.labels, self.inception_resamples)
+        changed, target = (context.applied("inception", features, of) for of in (PUBLISHED, TARGET))
+        return self._frechet(context, "FID", changed, target, context.labels, self.inception_resamples)
 
     @functools.cached_property
     def _network(self) -> nn.Module:
@@ -132,9 +132,9 @@ def narrowed(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return both[: len(a)], both[len(a) :]
 
 
-def _kernel(cell: Cell, changed: Tensor, target: Tensor) -> Figure:
+def _kernel(context: MeasureContext, changed: Tensor, target: Tensor) -> Estimate:
     """KID; its resamples are exact and cheap, so there are all of the protocol's."""
-    people = columns(cell.bootstrap, cell.labels)
+    people = columns(context.bootstrap, context.labels)
     value = float(kernel_distance(changed, target))
-    draws = kernel_resampled(changed, target, people, cell.bootstrap.weights)
-    return resampled(value, around(value, draws), cell.labels)
+    draws = kernel_resampled(changed, target, people, context.bootstrap.weights)
+    return resampled(value, around(value, draws), context.labels)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import PUBLISHED, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import PUBLISHED, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.retrieval import RetrievalRate, retrieval_distances
@@ -20,12 +20,12 @@ class EncoderRetrieval:
         "ID_<encoder>": share("ID by <encoder>", "privacy", RetrievalRate.higher_is_better)
     }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """One figure; none with an attack, and none of methods without an encoder."""
-        encoder = cell.method.encoder
-        found = None if cell.one.attack != NONE else cell.by_encoder(PUBLISHED)
+        encoder = context.method.encoder
+        found = None if context.one.attack != NONE else context.by_encoder(PUBLISHED)
         if encoder is None or found is None:
             return {}
         z, gallery = found
-        distance = retrieval_distances(z, cell.labels, gallery.averages, gallery.people)
-        return {f"ID_{encoder.name}": cell.below(distance, gallery.threshold, gallery.levels)}
+        distance = retrieval_distances(z, context.labels, gallery.averages, gallery.people)
+        return {f"ID_{encoder.name}": context.below(distance, gallery.threshold, gallery.levels)}

@@ -20,8 +20,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import TARGET, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.intervals import columns, resampled
 from anon.evaluation.metric_info import MetricInfo, share
@@ -47,58 +47,58 @@ class Identities:
         ),
     }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """Figures of fakes, and ``impostor_correlation`` where an encoder conditions and all probes are measured."""
-        if cell.unchanged:
+        if context.unchanged:
             return {}
-        one, wanted = cell.one, cell.beside("wanted")
+        one, wanted = context.one, context.beside("wanted")
         if wanted is None:
-            absent = Figure.absent("n/a (no fake identity)")
+            absent = Estimate.absent("n/a (no fake identity)")
             figures = {"shared_identity": absent, "several_identities": absent}
         else:
             _, which = (wanted * PLACES).round().unique(dim=0, return_inverse=True)
-            figures = {"shared_identity": _shared(cell, which), "several_identities": _several(cell, which)}
-            figures |= _cosines(cell, wanted)
-        whole = not cell.bench.is_few(one) and one.defense == NONE and one.attack == NONE
-        return figures | ({"impostor_correlation": _correlation(cell)} if whole and cell.method.encoder else {})
+            figures = {"shared_identity": _shared(context, which), "several_identities": _several(context, which)}
+            figures |= _cosines(context, wanted)
+        whole = not context.stages.is_few(one) and one.defense == NONE and one.attack == NONE
+        return figures | ({"impostor_correlation": _correlation(context)} if whole and context.method.encoder else {})
 
 
-def _shared(cell: Cell, which: Tensor) -> Figure:
-    first = first_of_each(cell.labels, 1)
+def _shared(context: MeasureContext, which: Tensor) -> Estimate:
+    first = first_of_each(context.labels, 1)
     _, place, counts = which[first].unique(return_inverse=True, return_counts=True)
-    return cell.bootstrap.mean((counts[place] > 1).double(), cell.labels[first], share=True)
+    return context.bootstrap.mean((counts[place] > 1).double(), context.labels[first], share=True)
 
 
-def _several(cell: Cell, which: Tensor) -> Figure:
-    people, place, rows = cell.labels.unique(return_inverse=True, return_counts=True)
+def _several(context: MeasureContext, which: Tensor) -> Estimate:
+    people, place, rows = context.labels.unique(return_inverse=True, return_counts=True)
     fakes = torch.stack([place, which], 1).unique(dim=0)[:, 0].bincount(minlength=len(people))
     often = rows > 1
     if not bool(often.any()):
-        return Figure.absent("n/a (one probe of each person)")
-    return cell.bootstrap.mean((fakes[often] > 1).double(), people[often], share=True)
+        return Estimate.absent("n/a (one probe of each person)")
+    return context.bootstrap.mean((fakes[often] > 1).double(), people[often], share=True)
 
 
-def _cosines(cell: Cell, wanted: Tensor) -> dict[str, Figure]:
-    sampling, found = sampling_of(getattr(cell.method.pristine, "policy", None)), cell.by_encoder(TARGET)
+def _cosines(context: MeasureContext, wanted: Tensor) -> dict[str, Estimate]:
+    sampling, found = sampling_of(getattr(context.method.pristine, "policy", None)), context.by_encoder(TARGET)
     if sampling is None or found is None:
         return {}
     z = found[0].to(wanted)
     cosine = (z * wanted).sum(1).double()
     device = sampling.people.device
-    missed = torch.cat([sampling.missed(part.to(device)).cpu() for part in z.split(cell.bench.suite.batch_size)])
+    missed = torch.cat([sampling.missed(part.to(device)).cpu() for part in z.split(context.stages.suite.batch_size)])
     return {
-        "wanted_cosine": Figure(float(sampling.m), n=len(cosine)),
-        "achieved_cosine": cell.mean(cosine),
-        "achieved_cosine_sd": Figure(float(cosine.std(correction=0)), n=len(cosine)),
-        "extreme_anchor": cell.mean(missed.double(), share=True),
+        "wanted_cosine": Estimate(float(sampling.m), n=len(cosine)),
+        "achieved_cosine": context.mean(cosine),
+        "achieved_cosine_sd": Estimate(float(cosine.std(correction=0)), n=len(cosine)),
+        "extreme_anchor": context.mean(missed.double(), share=True),
     }
 
 
-def _correlation(cell: Cell) -> Figure:
-    found = cell.by_encoder(TARGET)
-    people, place = columns(cell.bootstrap, cell.labels).unique(return_inverse=True)
+def _correlation(context: MeasureContext) -> Estimate:
+    found = context.by_encoder(TARGET)
+    people, place = columns(context.bootstrap, context.labels).unique(return_inverse=True)
     if found is None or len(people) < 2:
-        return Figure.absent("n/a (one person)")
-    sums = pair_sums(cell.z(TARGET), found[0], place)
-    draws = correlation(sums, cell.bootstrap.weights[:, people])
-    return resampled(float(correlation(sums)), draws, cell.labels)
+        return Estimate.absent("n/a (one person)")
+    sums = pair_sums(context.z(TARGET), found[0], place)
+    draws = correlation(sums, context.bootstrap.weights[:, people])
+    return resampled(float(correlation(sums)), draws, context.labels)

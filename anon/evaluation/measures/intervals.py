@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.shares import spread_ends
 
 
@@ -15,7 +15,7 @@ def columns(bootstrap: Bootstrap, labels: Tensor) -> Tensor:
     return torch.searchsorted(bootstrap.people, labels)
 
 
-def resampled(value: float, draws: Tensor, labels: Tensor, share: bool = False) -> Figure:
+def resampled(value: float, draws: Tensor, labels: Tensor, share: bool = False) -> Estimate:
     """A figure with the value of each resample, (R,).
 
     Args:
@@ -24,9 +24,9 @@ def resampled(value: float, draws: Tensor, labels: Tensor, share: bool = False) 
     """
     people = len(labels.unique())
     if people < 2:
-        return Figure(value, n=len(labels))
+        return Estimate(value, n=len(labels))
     low, high = spread_ends(value, draws, people) if share else Bootstrap.interval(draws, people)
-    return Figure(value, low, high, n=len(labels), draws=draws)
+    return Estimate(value, low, high, n=len(labels), draws=draws)
 
 
 def around(value: float, draws: Tensor) -> Tensor:

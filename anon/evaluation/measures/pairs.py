@@ -9,7 +9,7 @@
 Brackets are 95 % over people, with the threshold's own spread in them. A data set without pairs has none of this, nor
 has an adversary who enrols with changed faces or another recognizer: the pairs' first photographs are the judge's.
 
-    python evaluate.py experiment=<name> protocol=lfw protocol.datasets.lfw.collection.root=<folder>
+    python evaluate.py experiment=<name> suite=lfw suite.datasets.lfw.collection.root=<folder>
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import SEEN, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import ATTACKED, MeasureContext
 from anon.evaluation.metric_info import MetricInfo, share
 from anon.evaluation.pairs import Scale, distances, fold_thresholds, val_at_far
 from anon.identity.verification import kfold_accuracy
@@ -43,22 +43,22 @@ class Pairs:
         "VAL_FAR": share("FAR of VAL", "privacy", None),
     }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; absent where there are no pairs, or not all of them."""
-        scale = cell.pairs
+        scale = context.pairs
         if scale is None:
-            return dict.fromkeys(self.metrics, Figure.absent("n/a (no pairs)"))
-        if cell.chosen:
-            return dict.fromkeys(self.metrics, Figure.absent("n/a (some faces of the pairs only)"))
-        if cell.rethresholded:
-            return dict.fromkeys(self.metrics, Figure.absent("n/a (an adversary who enrols for himself)"))
-        every = cell.of_items()
+            return dict.fromkeys(self.metrics, Estimate.absent("n/a (no pairs)"))
+        if context.chosen:
+            return dict.fromkeys(self.metrics, Estimate.absent("n/a (some faces of the pairs only)"))
+        if context.rethresholded:
+            return dict.fromkeys(self.metrics, Estimate.absent("n/a (an adversary who enrols for himself)"))
+        every = context.of_items()
         z = torch.full_like(scale.real, torch.nan)  # nothing can be compared with a photograph that nobody changed
-        z[cell.people.items.indices] = every.z(SEEN)
+        z[context.people.items.indices] = every.z(ATTACKED)
         return score_pairs(z, scale)
 
 
-def score_pairs(z: Tensor, scale: Scale) -> dict[str, Figure]:
+def score_pairs(z: Tensor, scale: Scale) -> dict[str, Estimate]:
     """The figures of one row; every threshold is that of the other folds.
 
     Args:
@@ -71,7 +71,7 @@ def score_pairs(z: Tensor, scale: Scale) -> dict[str, Figure]:
     folds = kfold_accuracy(2.0 * distance, same, pairs.folds)  # squared L2 of unit vectors: 2 (1 - cos)
     val = val_at_far(2.0 * distance, same, scale.far, pairs.folds)
 
-    def below(apart: Tensor, thresholds: Tensor, where: Tensor, who: Tensor) -> Figure:
+    def below(apart: Tensor, thresholds: Tensor, where: Tensor, who: Tensor) -> Estimate:
         levels = thresholds[:, where]  # (K + 1, N)
         return scale.bootstrap.below(apart, levels[0], levels[1:], who)
 
@@ -86,9 +86,9 @@ def score_pairs(z: Tensor, scale: Scale) -> dict[str, Figure]:
         "FPR": below(distance[~same], scale.thresholds, pairs.fold[~same], person[~same]),
         "TPR_own": below(distance[same], own, pairs.fold[same], person[same]),
         "ID_pairs": below(nearest, scale.thresholds, fold[roles.probe], owners),
-        "accuracy": Figure(folds.accuracy, n=len(distance)),
-        "accuracy_deviation": Figure(folds.deviation, n=pairs.folds),
-        "VAL": Figure(val.val, n=len(distance)),
-        "VAL_deviation": Figure(val.deviation, n=pairs.folds),
-        "VAL_FAR": Figure(val.far, n=len(distance)),
+        "accuracy": Estimate(folds.accuracy, n=len(distance)),
+        "accuracy_deviation": Estimate(folds.deviation, n=pairs.folds),
+        "VAL": Estimate(val.val, n=len(distance)),
+        "VAL_deviation": Estimate(val.deviation, n=pairs.folds),
+        "VAL_FAR": Estimate(val.far, n=len(distance)),
     }

@@ -15,8 +15,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import CHANGED, PUBLISHED, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import CHANGED, PUBLISHED, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.metric_info import MetricInfo
 from anon.metrics.preservation import (
@@ -57,58 +57,58 @@ class Picture:
     def __init__(self, lpips: str | None = None) -> None:
         self.lpips = None if lpips is None else Path(lpips).expanduser()
         if self.lpips is not None and not self.lpips.is_file():
-            raise UserError(f"metrics.lpips='{lpips}' is no file; it is torchvision's alexnet-owt-7be5be79.pth.")
+            raise UserError(f"lpips='{lpips}' is no file; it is torchvision's alexnet-owt-7be5be79.pth.")
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; none of unchanged faces."""
-        if cell.unchanged:
+        if context.unchanged:
             return {}
-        area = cell.beside("mask_area")
+        area = context.beside("mask_area")
         figures = {
-            "difference": cell.mean(cell.compared("difference", mean_difference)),
-            "mask_area": Figure.absent("n/a (no mask)") if area is None else cell.mean(area),
-            "psnr": _decibels(cell),
-            "ssim": cell.mean(cell.compared("ssim", ssim)),
-            "lpips": self._perceptual(cell),
+            "difference": context.mean(context.compared("difference", mean_difference)),
+            "mask_area": Estimate.absent("n/a (no mask)") if area is None else context.mean(area),
+            "psnr": _decibels(context),
+            "ssim": context.mean(context.compared("ssim", ssim)),
+            "lpips": self._perceptual(context),
         }
-        return figures if cell.one.defense == NONE else figures | _costs(cell)
+        return figures if context.one.defense == NONE else figures | _costs(context)
 
     @functools.cached_property
     def _network(self) -> Lpips:
         assert self.lpips is not None
         return Lpips(self.lpips)
 
-    def _perceptual(self, cell: Cell) -> Figure:
+    def _perceptual(self, context: MeasureContext) -> Estimate:
         if self.lpips is None:
-            return Figure.absent("needs metrics.lpips=<alexnet-owt-7be5be79.pth>")
-        side = min(cell.view(PUBLISHED).eight_bits().shape[1:3])
+            return Estimate.absent("needs lpips=<alexnet-owt-7be5be79.pth>")
+        side = min(context.view(PUBLISHED).eight_bits().shape[1:3])
         if side < LEAST_SIDE:
-            return Figure.absent(f"n/a (pictures of {side} pixels; LPIPS needs {LEAST_SIDE})")
+            return Estimate.absent(f"n/a (pictures of {side} pixels; LPIPS needs {LEAST_SIDE})")
 
         def apart(changed: Tensor, target: Tensor) -> Tensor:
             return self._network.to(changed.device)(changed, target)
 
-        return cell.mean(cell.compared("lpips", apart))
+        return context.mean(context.compared("lpips", apart))
 
 
-def _decibels(cell: Cell) -> Figure:
+def _decibels(context: MeasureContext) -> Estimate:
     """A mean of dB, which one picture that did not change makes infinite."""
-    values = cell.compared("psnr", psnr)
+    values = context.compared("psnr", psnr)
     if not bool(values.isfinite().all()):
-        return Figure.absent("n/a (infinite: a picture did not change)")
-    return cell.mean(values)
+        return Estimate.absent("n/a (infinite: a picture did not change)")
+    return context.mean(values)
 
 
-def _costs(cell: Cell) -> dict[str, Figure]:
-    figures = {"defense_ssim": cell.mean(cell.compared("ssim", ssim, PUBLISHED, CHANGED))}
-    encoder = cell.method.encoder
+def _costs(context: MeasureContext) -> dict[str, Estimate]:
+    figures = {"defense_ssim": context.mean(context.compared("ssim", ssim, PUBLISHED, CHANGED))}
+    encoder = context.method.encoder
     if encoder is None or not encoder.layers:
         why = "n/a (no encoder)" if encoder is None else "n/a (the encoder names no layers)"
-        return figures | {"defense_feature_distance": Figure.absent(why)}
+        return figures | {"defense_feature_distance": Estimate.absent(why)}
 
     def apart(published: Tensor, changed: Tensor) -> Tensor:
         layers = encoder.layers
         return feature_distance(encoder(published, layers).maps, encoder(changed, layers).maps)
 
-    values = cell.compared("feature distance", apart, PUBLISHED, CHANGED)
-    return figures | {"defense_feature_distance": cell.mean(values)}
+    values = context.compared("feature distance", apart, PUBLISHED, CHANGED)
+    return figures | {"defense_feature_distance": context.mean(values)}

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import torch
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import PUBLISHED, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import PUBLISHED, MeasureContext
 from anon.evaluation.harness.pictures import READING, Originals
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.metric_info import MetricInfo
@@ -27,26 +27,26 @@ class Quality:
         "niqe": MetricInfo("NIQE", "quality", Niqe.higher_is_better, low=0.0)
     }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """One figure."""
-        side = min(cell.view(PUBLISHED).eight_bits().shape[1:3])
+        side = min(context.view(PUBLISHED).eight_bits().shape[1:3])
         if side < LEAST_SIDE:
-            return {"niqe": Figure.absent(f"n/a (faces of {side} pixels; NIQE needs {LEAST_SIDE})")}
-        features = _pristine_features(cell)
+            return {"niqe": Estimate.absent(f"n/a (faces of {side} pixels; NIQE needs {LEAST_SIDE})")}
+        features = _pristine_features(context)
         known = int(features.isfinite().all(1).sum())
         if known <= FEATURES:
-            return {"niqe": Figure.absent(f"n/a ({known} training faces; NIQE needs more than {FEATURES})")}
-        scores = niqe(cell.seen("niqe", niqe_features), Pristine.fit(features))
-        return {"niqe": cell.known_mean(scores)}
+            return {"niqe": Estimate.absent(f"n/a ({known} training faces; NIQE needs more than {FEATURES})")}
+        scores = niqe(context.applied("niqe", niqe_features), Pristine.fit(features))
+        return {"niqe": context.known_mean(scores)}
 
 
-def _pristine_features(cell: Cell) -> torch.Tensor:
+def _pristine_features(context: MeasureContext) -> torch.Tensor:
     """(N, 36) of unchanged faces of training people."""
-    group, bench = Originals(cell.people.anchors), cell.bench
+    group, stages = Originals(context.people.anchors), context.stages
 
     def make() -> Tensors:
-        parts = group.batches(bench.suite.batch_size, "looking at natural faces")
-        return {"features": torch.cat([niqe_features(part.to(bench.device)).cpu() for part in parts])}
+        parts = group.batches(stages.suite.batch_size, "looking at natural faces")
+        return {"features": torch.cat([niqe_features(part.to(stages.device)).cpu() for part in parts])}
 
     key = key_of(what="niqe", of=group.key, code=code(_pristine_features, *READING))
-    return bench.store.get("figures", key, make)["features"]
+    return stages.store.get("figures", key, make)["features"]

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, cast
 import torch
 
 from anon.evaluation.embeddings import embedded
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import CHANGED, TARGET, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import CHANGED, TARGET, MeasureContext
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.metric_info import Kind, MetricInfo
@@ -58,37 +58,37 @@ class Recovery:
     def __init__(self, keys: int = 10**6) -> None:
         self.keys = keys
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; none of unchanged faces, and none with a defense or an attack, which keys do not meet."""
-        if cell.unchanged or cell.one.defense != NONE or cell.one.attack != NONE:
+        if context.unchanged or context.one.defense != NONE or context.one.attack != NONE:
             return {}
-        if not callable(getattr(cell.method.pristine, "recover", None)):
-            return {"recovery": Figure.absent("n/a (no key)")}
-        few = first_of_each(cell.labels, cell.bench.suite.few)
-        found = cell.kept("key recovery", lambda: self._recover(cell, few), of=(TARGET, CHANGED), keys=self.keys)
-        labels, figures = cell.labels[few], {}
+        if not callable(getattr(context.method.pristine, "recover", None)):
+            return {"recovery": Estimate.absent("n/a (no key)")}
+        few = first_of_each(context.labels, context.stages.suite.few)
+        found = context.kept("key recovery", lambda: self._recover(context, few), of=(TARGET, CHANGED), keys=self.keys)
+        labels, figures = context.labels[few], {}
         for name in NAMES:
             values, share = found[name], name.endswith(("verified", "match"))
             finite = bool(values.isfinite().all())  # a picture that comes back exactly has no PSNR
-            figure = cell.bootstrap.mean(values, labels, share) if finite else Figure.absent("n/a (infinite)")
+            figure = context.bootstrap.mean(values, labels, share) if finite else Estimate.absent("n/a (infinite)")
             figures[f"recovery_{name}"] = figure
         return figures
 
     @torch.no_grad()
-    def _recover(self, cell: Cell, few: torch.Tensor) -> Tensors:
-        bench, method = cell.bench, cell.method
+    def _recover(self, context: MeasureContext, few: torch.Tensor) -> Tensors:
+        stages, method = context.stages, context.method
         anonymizer = cast(Any, method.fresh())
-        rng = torch.Generator(bench.device).manual_seed(bench.seed)
+        rng = torch.Generator(stages.device).manual_seed(stages.seed)
         parts = []
-        for rows in cell.view(TARGET).eight_bits()[few].split(bench.suite.batch_size):
-            target = to_float(rows).to(bench.device)
-            right = torch.randint(self.keys, (len(rows),), generator=rng, device=bench.device)
-            other = torch.randint(1, self.keys, (len(rows),), generator=rng, device=bench.device)
+        for rows in context.view(TARGET).eight_bits()[few].split(stages.suite.batch_size):
+            target = to_float(rows).to(stages.device)
+            right = torch.randint(self.keys, (len(rows),), generator=rng, device=stages.device)
+            other = torch.randint(1, self.keys, (len(rows),), generator=rng, device=stages.device)
             wrong = (right + other) % self.keys  # never the right one
             changed = published(anonymizer(target, key=right, rng=rng), target, method.title)
             back = [published(anonymizer.recover(changed, key), target, method.title) for key in (right, wrong)]
             z_target, z_changed, z_right, z_wrong = (
-                embedded(bench.judge.recognizer, images) for images in (target, changed, *back)
+                embedded(stages.judge.recognizer, images) for images in (target, changed, *back)
             )
             parts.append(
                 key_recovery(
@@ -99,7 +99,7 @@ class Recovery:
                     z_changed=z_changed,
                     z_right=z_right,
                     z_wrong=z_wrong,
-                    threshold=cell.threshold,
+                    threshold=context.threshold,
                 )
             )
         return {name: torch.cat([part[name].cpu() for part in parts]) for name in NAMES}

@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import SEEN, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import ATTACKED, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.ranks import RankRates, ranks
@@ -45,31 +45,31 @@ class Retrieval:
             "MRR": share("MRR", "privacy", RankRates.higher_is_better),
         }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; none with an attack."""
-        if cell.one.attack != NONE:
+        if context.one.attack != NONE:
             return {}
-        z, gallery, labels = cell.z(SEEN), cell.gallery, cell.labels
+        z, gallery, labels = context.z(ATTACKED), context.gallery, context.labels
         one, each = (gallery.averages, gallery.people), (gallery.pictures, gallery.owners)
         found, negated = (retrieval_distances(z, labels, *one, negate) for negate in (False, True))
         figures = {
-            "ID": cell.below(found, gallery.threshold, gallery.levels),
-            "negID": cell.below(negated, gallery.threshold, gallery.levels),
-            "negID_rank1": cell.below(negated, math.inf),
-            "ID_per_image": cell.below(retrieval_distances(z, labels, *each), cell.threshold, cell.levels),
+            "ID": context.below(found, gallery.threshold, gallery.levels),
+            "negID": context.below(negated, gallery.threshold, gallery.levels),
+            "negID_rank1": context.below(negated, math.inf),
+            "ID_per_image": context.below(retrieval_distances(z, labels, *each), context.threshold, context.levels),
         }
         reciprocal = 1.0 / ranks(z, labels, *one).double()
-        return figures | by_rank(cell, "ID", self.ks) | {"MRR": cell.mean(reciprocal, share=True)}
+        return figures | by_rank(context, "ID", self.ks) | {"MRR": context.mean(reciprocal, share=True)}
 
 
-def by_rank(cell: Cell, name: str, ks: Sequence[int]) -> dict[str, Figure]:
+def by_rank(context: MeasureContext, name: str, ks: Sequence[int]) -> dict[str, Estimate]:
     """``<name>_rank<k>`` of the seen faces in the combination's gallery."""
-    gallery = cell.gallery
-    places = ranks(cell.z(SEEN), cell.labels, gallery.averages, gallery.people)
+    gallery = context.gallery
+    places = ranks(context.z(ATTACKED), context.labels, gallery.averages, gallery.people)
     people = len(gallery.people)
     return {
-        f"{name}_rank{k}": cell.mean((places <= k).double(), share=True)
+        f"{name}_rank{k}": context.mean((places <= k).double(), share=True)
         if k < people
-        else Figure.absent(f"n/a (a gallery of {people})")
+        else Estimate.absent(f"n/a (a gallery of {people})")
         for k in ks
     }

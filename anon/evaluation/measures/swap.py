@@ -23,9 +23,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.pictures import Originals
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.measures.areas import METRICS, pairing_figures
@@ -71,78 +71,78 @@ class Swap:
     def __init__(self, bins: int = 50) -> None:
         self.bins = bins
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; none where nobody is swapped in."""
-        if not cell.method.source:
+        if not context.method.source:
             return {}
-        if bool((cell.source_labels == cell.labels).all()):
-            return {"swap_ID": Figure.absent("n/a (nobody else to swap in)")}
-        gallery = cell.bench.gallery(cell.one.data, cell.bench.judge)
-        changed, target, source = cell.z(PUBLISHED), cell.z(TARGET), cell.z_of_sources()
+        if bool((context.source_labels == context.labels).all()):
+            return {"swap_ID": Estimate.absent("n/a (nobody else to swap in)")}
+        gallery = context.stages.gallery(context.one.data, context.stages.judge)
+        changed, target, source = context.z(PUBLISHED), context.z(TARGET), context.z_of_sources()
         return {
-            **_whose(cell, gallery, changed),
-            "cosine_source": cell.mean((changed * source).sum(1)),
-            "cosine_target": cell.mean((changed * target).sum(1)),
-            **_comparisons(cell, gallery, target, changed),
-            **pairing_figures(cell, target, source, changed, self.bins),
-            **_kept(cell),
+            **_whose(context, gallery, changed),
+            "cosine_source": context.mean((changed * source).sum(1)),
+            "cosine_target": context.mean((changed * target).sum(1)),
+            **_comparisons(context, gallery, target, changed),
+            **pairing_figures(context, target, source, changed, self.bins),
+            **_kept(context),
         }
 
 
-def _whose(cell: Cell, gallery: Gallery, z: Tensor) -> dict[str, Figure]:
+def _whose(context: MeasureContext, gallery: Gallery, z: Tensor) -> dict[str, Estimate]:
     asked = {
-        "swap_ID": (cell.source_labels, float("inf"), None),
-        "swap_ID_threshold": (cell.source_labels, gallery.threshold, gallery.levels),
-        "swap_ID_target": (cell.labels, float("inf"), None),
+        "swap_ID": (context.source_labels, float("inf"), None),
+        "swap_ID_threshold": (context.source_labels, gallery.threshold, gallery.levels),
+        "swap_ID_target": (context.labels, float("inf"), None),
     }
     return {
-        name: cell.below(retrieval_distances(z, who, gallery.averages, gallery.people), limit, levels)
+        name: context.below(retrieval_distances(z, who, gallery.averages, gallery.people), limit, levels)
         for name, (who, limit, levels) in asked.items()
     }
 
 
-def _comparisons(cell: Cell, gallery: Gallery, original: Tensor, swapped: Tensor) -> dict[str, Figure]:
+def _comparisons(context: MeasureContext, gallery: Gallery, original: Tensor, swapped: Tensor) -> dict[str, Estimate]:
     """Means and population deviations of :data:`PAIRS`, video by identity."""
     order = gallery.people.argsort()
     ordered = gallery.people[order]
     references = [  # of every row's own person and of the one that was put on, (R, D)
-        gallery.averages[order[torch.searchsorted(ordered, who)]] for who in (cell.labels, cell.source_labels)
+        gallery.averages[order[torch.searchsorted(ordered, who)]] for who in (context.labels, context.source_labels)
     ]
     apart = [distance(video, who).double() for video in (original, swapped) for who in references]
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Estimate] = {}
     for name, values in zip(PAIRS, apart, strict=True):
-        figures[f"C_{name}"] = cell.mean(values)
-        figures[f"C_{name}_std"] = _deviation(cell, values)
+        figures[f"C_{name}"] = context.mean(values)
+        figures[f"C_{name}_std"] = _deviation(context, values)
     return figures
 
 
-def _deviation(cell: Cell, values: Tensor) -> Figure:
-    people, weights = columns(cell.bootstrap, cell.labels), cell.bootstrap.weights
+def _deviation(context: MeasureContext, values: Tensor) -> Estimate:
+    people, weights = columns(context.bootstrap, context.labels), context.bootstrap.weights
     centred = values - values.mean()
     powers = torch.stack([torch.ones_like(values), centred, centred.square()], 1)
     sums = torch.zeros(weights.shape[1], 3, dtype=torch.float64).index_add_(0, people, powers)
     count, first, second = (weights @ sums).unbind(1)
     draws = (second / count - (first / count).square()).clamp_min(0).sqrt()
-    return resampled(float(values.std(correction=0)), draws, cell.labels)
+    return resampled(float(values.std(correction=0)), draws, context.labels)
 
 
-def _kept(cell: Cell) -> dict[str, Figure]:
+def _kept(context: MeasureContext) -> dict[str, Estimate]:
     """Paper II's table 5.2: is the swap's expression the target's or the source's?"""
-    changed, target = read(cell, PUBLISHED), read(cell, TARGET)
-    source = _read_sources(cell) if changed else {}
-    figures: dict[str, Figure] = {}
+    changed, target = read(context, PUBLISHED), read(context, TARGET)
+    source = _read_sources(context) if changed else {}
+    figures: dict[str, Estimate] = {}
     for name in ("expression", "landmarks"):
         names = tuple(f"swap_{name}_{what}" for what in ("t2c", "closer", "error"))
         if name not in changed:
-            figures |= dict.fromkeys(names, unread(cell, name))
+            figures |= dict.fromkeys(names, unread(context, name))
             continue
         t2s, t2c, s2c = (
             _apart(name, one[name], other[name])
             for one, other in ((source, target), (changed, target), (changed, source))
         )
         closer = torch.where(t2c.isnan() | s2c.isnan(), torch.nan, (t2c < s2c).double())
-        error = _root(cell.known_mean((t2s - t2c).square()))
-        values = (cell.known_mean(t2c), cell.known_mean(closer, share=True), error)
+        error = _root(context.known_mean((t2s - t2c).square()))
+        values = (context.known_mean(t2c), context.known_mean(closer, share=True), error)
         figures |= dict(zip(names, values, strict=True))
     return figures
 
@@ -152,19 +152,19 @@ def _apart(name: str, one: Tensor, other: Tensor) -> Tensor:
     return shape_distance(one, other) if name == "landmarks" else (one - other).norm(dim=1)
 
 
-def _root(figure: Figure) -> Figure:
+def _root(figure: Estimate) -> Estimate:
     """The root of a mean and of its interval, which the root keeps."""
     if figure.value is None:
         return figure
     low, high = (None if end is None else end**0.5 for end in (figure.low, figure.high))
     draws = None if figure.draws is None else figure.draws.sqrt()
-    return Figure(figure.value**0.5, low, high, n=figure.n, draws=draws)
+    return Estimate(figure.value**0.5, low, high, n=figure.n, draws=draws)
 
 
-def _read_sources(cell: Cell) -> Tensors:
+def _read_sources(context: MeasureContext) -> Tensors:
     """Of the pictures that were swapped in, row by row."""
-    sources = cell.people.sources
+    sources = context.people.sources
     every = sources.unique()
-    place = torch.searchsorted(every, sources[cell.rows])
-    found = cell.bench.read(Originals(cell.bench.group(cell.one.data, every)))
+    place = torch.searchsorted(every, sources[context.rows])
+    found = context.stages.read(Originals(context.stages.group(context.one.data, every)))
     return {name: value[place] for name, value in found.items()}

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 
 from anon.evaluation.document import Curve
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import CHANGED, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import CHANGED, MeasureContext
 from anon.evaluation.measures.intervals import columns
 from anon.evaluation.metric_info import MetricInfo
 from anon.evaluation.shares import TAIL
@@ -32,22 +32,24 @@ class Temporal:
         ),
     }
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """Means over the clips by :data:`NAMES`."""
-        z = cell.clips(CHANGED)
+        z = context.clips(CHANGED)
         if len(z) == 0:
-            return dict.fromkeys(NAMES, Figure.absent(no_clips(cell)))
+            return dict.fromkeys(NAMES, Estimate.absent(no_clips(context)))
         values = (*temporal_consistency(z), identity_invariance(z))
-        return {name: cell.bootstrap.mean(value, cell.clip_labels) for name, value in zip(NAMES, values, strict=True)}
+        return {
+            name: context.bootstrap.mean(value, context.clip_labels) for name, value in zip(NAMES, values, strict=True)
+        }
 
-    def plots(self, cell: Cell, label: str, line: int) -> list[Curve]:
+    def plots(self, context: MeasureContext, label: str, line: int) -> list[Curve]:
         """The drift over the frames, if there are clips."""
-        z = cell.clips(CHANGED)
+        z = context.clips(CHANGED)
         if len(z) == 0:
             return []
         apart = 1.0 - torch.einsum("mnd,md->mn", z, z[:, 0]).double()
         apart[:, 0] = 0.0  # a frame and itself
-        place, weights = columns(cell.bootstrap, cell.clip_labels), cell.bootstrap.weights
+        place, weights = columns(context.bootstrap, context.clip_labels), context.bootstrap.weights
         sums = torch.zeros(weights.shape[1], z.shape[1], dtype=torch.float64).index_add_(0, place, apart)  # (I, n)
         counts = torch.bincount(place, minlength=weights.shape[1]).double()
         draws = (weights @ sums) / (weights @ counts)[:, None]  # (R, n)
@@ -56,6 +58,6 @@ class Temporal:
         return [Curve("temporal", label, line, frames, tuple(apart.mean(0).tolist()), tuple(low), tuple(high))]
 
 
-def no_clips(cell: Cell) -> str:
+def no_clips(context: MeasureContext) -> str:
     """Why a combination has no clips."""
-    return "n/a (no clips)" if len(cell.people.clips) == 0 else "n/a (a few pictures of each person, no clips)"
+    return "n/a (no clips)" if len(context.people.clips) == 0 else "n/a (a few pictures of each person, no clips)"

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from anon.evaluation.document import Curve, Histogram
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import SEEN, TARGET, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.error_rates import resampled_errors
 from anon.evaluation.measures.histograms import densities
@@ -43,52 +43,54 @@ class Verification:
     def __init__(self, far: float | None = None, points: int = 120, bins: int = 60) -> None:
         self.far, self.points, self.bins = far, points, bins
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]:
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """``EER`` and ``TAR``, with people resampled on both sides."""
-        distance, own = _pairs(cell, SEEN)
+        distance, own = _pairs(context, ATTACKED)
         genuine, impostor = distance[own], distance[~own]
         if len(genuine) == 0 or len(impostor) == 0:
-            return dict.fromkeys(("EER", "TAR"), Figure.absent("n/a (needs two enrolled people)"))
-        far = cell.bench.suite.far if self.far is None else self.far
-        known = cell.bootstrap.people
-        place = columns(cell.bootstrap, cell.gallery.people).clamp_max(len(known) - 1)
-        entries = torch.where(known[place] == cell.gallery.people, place, -1)
-        people = columns(cell.bootstrap, cell.labels)
-        draws = resampled_errors(distance, own, people, entries, cell.bootstrap.weights, far)
-        figures = {"EER": resampled(equal_error_rate(genuine, impostor)[0], draws.eer, cell.labels, share=True)}
+            return dict.fromkeys(("EER", "TAR"), Estimate.absent("n/a (needs two enrolled people)"))
+        far = context.stages.suite.far if self.far is None else self.far
+        known = context.bootstrap.people
+        place = columns(context.bootstrap, context.gallery.people).clamp_max(len(known) - 1)
+        entries = torch.where(known[place] == context.gallery.people, place, -1)
+        people = columns(context.bootstrap, context.labels)
+        draws = resampled_errors(distance, own, people, entries, context.bootstrap.weights, far)
+        figures = {"EER": resampled(equal_error_rate(genuine, impostor)[0], draws.eer, context.labels, share=True)}
         if len(impostor) * far < 1:
-            return figures | {"TAR": Figure.absent(f"n/a ({len(impostor):,} impostor pairs cannot tell FAR {far:g})")}
+            return figures | {"TAR": Estimate.absent(f"n/a ({len(impostor):,} impostor pairs cannot tell FAR {far:g})")}
         tar = float((genuine < threshold_at_far(impostor, far)[0]).double().mean())
-        return figures | {"TAR": resampled(tar, draws.tar, cell.labels, share=True)}
+        return figures | {"TAR": resampled(tar, draws.tar, context.labels, share=True)}
 
-    def plots(self, cell: Cell, label: str, line: int) -> list[Curve | Histogram]:
+    def plots(self, context: MeasureContext, label: str, line: int) -> list[Curve | Histogram]:
         """The curve of errors and the densities, if there are pairs of both kinds."""
-        distance, own = _pairs(cell, SEEN)
+        distance, own = _pairs(context, ATTACKED)
         genuine, impostor = distance[own], distance[~own]
         if len(genuine) == 0 or len(impostor) == 0:
             return []
         return [
             _curve(genuine, impostor, self.points, label, line),
-            self._densities(cell, genuine, impostor, label, line),
+            self._densities(context, genuine, impostor, label, line),
         ]
 
-    def _densities(self, cell: Cell, genuine: Tensor, impostor: Tensor, label: str, line: int) -> Histogram:
+    def _densities(
+        self, context: MeasureContext, genuine: Tensor, impostor: Tensor, label: str, line: int
+    ) -> Histogram:
         parts = {"other people": impostor}
-        if cell.unchanged:
-            parts = {f"same person, {'unchanged' if cell.one.attack == NONE else 'attacked'}": genuine} | parts
+        if context.unchanged:
+            parts = {f"same person, {'unchanged' if context.one.attack == NONE else 'attacked'}": genuine} | parts
         else:
-            if not cell.rethresholded:  # unchanged faces have no place in a gallery of the adversary's making
-                distance, own = _pairs(cell, TARGET)
+            if not context.rethresholded:  # unchanged faces have no place in a gallery of the adversary's making
+                distance, own = _pairs(context, TARGET)
                 parts = {"same person, unchanged": distance[own]} | parts
             parts = {"same person, changed": genuine} | parts
         edges, shares = densities(parts, self.bins)
-        return Histogram(label, line, edges, shares, cell.gallery.threshold)
+        return Histogram(label, line, edges, shares, context.gallery.threshold)
 
 
-def _pairs(cell: Cell, of: str) -> tuple[Tensor, Tensor]:
+def _pairs(context: MeasureContext, of: str) -> tuple[Tensor, Tensor]:
     """Distances (P, G) of the probes to everybody's average, and where the average is the probe's own person's."""
-    gallery = cell.gallery
-    return distances(cell.z(of), gallery.averages), cell.labels[:, None] == gallery.people[None]
+    gallery = context.gallery
+    return distances(context.z(of), gallery.averages), context.labels[:, None] == gallery.people[None]
 
 
 def _curve(genuine: Tensor, impostor: Tensor, points: int, label: str, line: int) -> Curve:

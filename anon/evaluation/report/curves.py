@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from anon.evaluation.document import Curve, Document, Histogram
-from anon.evaluation.figures import short
+from anon.evaluation.estimates import short
 from anon.evaluation.report.drawing import BLUE, DASHES, GREY, ORANGE, Entry, Plot, Style, draw, plainly, series, styles
 from anon.evaluation.report.sheet import UNCHANGED, datasets
 

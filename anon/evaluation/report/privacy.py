@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Document, Table
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 
 _PLACE = ("data", "split", "method", "policy", "defense", "input", "dial")
 
@@ -24,7 +24,7 @@ class Point:
     """
 
     line: int
-    identified: Figure
+    identified: Estimate
     bound: float
     worst: Column
     known: tuple[Column, ...]

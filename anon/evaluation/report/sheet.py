@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Difference, Document, Line, Recognizer, Table
-from anon.evaluation.figures import Figure, short
+from anon.evaluation.estimates import Estimate, short
 from anon.evaluation.published import Published, published
 
 _ENROLMENT = {"apart": "other pictures than the probes", "same": "the one picture that probes, unchanged"}
@@ -133,7 +133,9 @@ def _matrix(document: Document, table: Table) -> Sheet:
             for victim in across:
                 number = place.get((attack, victim))
                 needs = None if number is None else lines[number].needs
-                figure = Figure.absent(needs) if needs else None if number is None else document.figure(number, column)
+                figure = (
+                    Estimate.absent(needs) if needs else None if number is None else document.figure(number, column)
+                )
                 known = number is not None and lines[number].learned is None and attack != "none"
                 cells.append(replace(_cell(figure, notes), best=known and victim not in UNCHANGED and not needs))
             if any(cell.value != "-" or cell.note for cell in cells):
@@ -232,7 +234,7 @@ def about_paper(paper: Published) -> str:
     return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
 
 
-def best_printed(figures: Iterable[Figure | None], higher_is_better: bool | None) -> set[str]:
+def best_printed(figures: Iterable[Estimate | None], higher_is_better: bool | None) -> set[str]:
     """The printed value that is best, as a set; empty where all are alike, or one stands alone."""
     values = [figure.value for figure in figures if figure is not None and figure.value is not None]
     if higher_is_better is None or len({short(value) for value in values}) < 2:
@@ -249,7 +251,7 @@ def _best(document: Document, table: Table, lines: Sequence[int]) -> list[set[st
     ]
 
 
-def _cell(figure: Figure | None, notes: dict[str, str]) -> Cell:
+def _cell(figure: Estimate | None, notes: dict[str, str]) -> Cell:
     if figure is None:
         return Cell("-")
     if figure.value is None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Document, Line, Table
-from anon.evaluation.figures import Figure, short
+from anon.evaluation.estimates import Estimate, short
 from anon.evaluation.report.privacy import Point, leaks, met_by_all, points
 from anon.evaluation.report.sheet import UNCHANGED, Cell, Row, best_printed, datasets
 from anon.evaluation.report.tradeoff import chosen
@@ -37,9 +37,9 @@ class _Treated:
     """A treatment of the faces with its worst figure, and who found it."""
 
     line: int
-    worst: Figure
+    worst: Estimate
     who: str
-    judge: Figure | None
+    judge: Estimate | None
     judged_by: str
     unknown: tuple[str, ...] = ()
 
@@ -106,7 +106,7 @@ def _privacy(document: Document, table: Table, found: Sequence[_Treated]) -> Sum
         ranked = [one for one in changing if not one.unknown]
         rest = [one for one in changing if one.unknown]
         same = [one for one in own if not _changes(document, one.line)]
-        columns: list[tuple[Callable[[_Treated], Figure | None], bool | None]] = [(lambda one: one.worst, False)]
+        columns: list[tuple[Callable[[_Treated], Estimate | None], bool | None]] = [(lambda one: one.worst, False)]
         columns += [(lambda one: one.judge, False)] if judged else []
         columns += [(_of(document, column), document.info(column).higher_is_better) for column in kept]
         best = [
@@ -155,12 +155,12 @@ def _told(one: _Treated) -> str:
     return f"{one.who} {one.worst.text()}, {spoken(one.worst)}"
 
 
-def spoken(figure: Figure) -> str:
+def spoken(figure: Estimate) -> str:
     """A share of the probes in words; nobody found is no proof that nobody can be.
 
-    >>> spoken(Figure(0.3)), spoken(Figure(0.98)), spoken(Figure(0.012))
+    >>> spoken(Estimate(0.3)), spoken(Estimate(0.98)), spoken(Estimate(0.012))
     ('three of ten faces are still found again', 'nearly all are still found again', 'few are still found again')
-    >>> spoken(Figure(0.0, 0.0, 0.028))
+    >>> spoken(Estimate(0.0, 0.0, 0.028))
     'nobody was found again, which leaves up to .028'
     """
     value = figure.value or 0.0
@@ -182,7 +182,7 @@ def _lost(document: Document, lines: Sequence[Line]) -> str:
     return text + (f"; {len(needs)} of {len(lines)} lines were not measured" if needs else "")
 
 
-def _other(document: Document, table: Table, column: Column, known: dict[int, Figure]) -> Summary:
+def _other(document: Document, table: Table, column: Column, known: dict[int, Estimate]) -> Summary:
     """Of a table that says nothing about who is found again, such as one of swaps: ranked by ``column``."""
     higher = bool(document.info(column).higher_is_better)
     order = sorted(known, key=lambda number: (known[number].value or 0.0) * (-1 if higher else 1))
@@ -223,11 +223,11 @@ def _changes(document: Document, number: int) -> bool:
     return document.lines[number].method not in UNCHANGED
 
 
-def _of(document: Document, column: Column) -> Callable[[_Treated], Figure | None]:
+def _of(document: Document, column: Column) -> Callable[[_Treated], Estimate | None]:
     return lambda one: document.figure(one.line, column)
 
 
-def _cell(figure: Figure | None, best: set[str]) -> Cell:
+def _cell(figure: Estimate | None, best: set[str]) -> Cell:
     if figure is None or figure.value is None:
         return Cell("-")
     value, _, interval = figure.text().partition(" ")

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from anon.evaluation.document import Column, Document, Table
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, plainly, styles
 from anon.evaluation.report.privacy import Point, keeps, leaks, met_by_all, points
 from anon.evaluation.report.sheet import datasets
@@ -189,7 +189,7 @@ def _across(one: Swept, dial: str | None) -> Sequence[float]:
     return one.dial if dial is not None else [float(place + 1) for place in range(len(one.dial))]
 
 
-def _line(axes: Axes, shown: Sequence[tuple[float, Figure, bool]], look: Style) -> None:
+def _line(axes: Axes, shown: Sequence[tuple[float, Estimate, bool]], look: Style) -> None:
     xs = [setting for setting, _, _ in shown]
     ys = [float(figure.value or 0.0) for _, figure, _ in shown]
     low = [y if figure.low is None else figure.low for y, (_, figure, _) in zip(ys, shown, strict=True)]
@@ -210,7 +210,7 @@ def _line(axes: Axes, shown: Sequence[tuple[float, Figure, bool]], look: Style) 
         )
 
 
-def _begins(figures: Sequence[Figure | None], higher: bool) -> int | None:
+def _begins(figures: Sequence[Estimate | None], higher: bool) -> int | None:
     """The first place whose interval lies wholly on the worse side of the first's; None where none does."""
     spans = [(figure.low, figure.high) if figure else (None, None) for figure in figures]
     (low, high), *rest = spans
@@ -222,5 +222,5 @@ def _begins(figures: Sequence[Figure | None], higher: bool) -> int | None:
     return None
 
 
-def _known(figure: Figure | None) -> bool:
+def _known(figure: Estimate | None) -> bool:
     return figure is not None and figure.value is not None

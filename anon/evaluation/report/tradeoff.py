@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from anon.evaluation.document import Column, Document, Table
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, place_labels, plainly, styles, whiskers
 from anon.evaluation.report.privacy import Point, keeps, leaks, points
 from anon.evaluation.report.sheet import UNCHANGED
@@ -91,7 +91,7 @@ def chosen(document: Document, table: Table) -> list[Column]:
     )
 
 
-def _both(document: Document, found: Sequence[Point], column: Column) -> list[tuple[Point, Figure]]:
+def _both(document: Document, found: Sequence[Point], column: Column) -> list[tuple[Point, Estimate]]:
     pairs = [(point, document.figure(point.line, column)) for point in found]
     return [(point, figure) for point, figure in pairs if figure is not None and figure.value is not None]
 
@@ -101,7 +101,7 @@ def _plot(
     title: str,
     worst: str,
     column: Column,
-    pairs: Sequence[tuple[Point, Figure]],
+    pairs: Sequence[tuple[Point, Estimate]],
     looks: dict[str, Style],
     name: str,
 ) -> Plot:
@@ -133,7 +133,7 @@ def _paint(
     axes: Axes,
     xs: Sequence[float],
     ys: Sequence[float],
-    pairs: Sequence[tuple[Point, Figure]],
+    pairs: Sequence[tuple[Point, Estimate]],
     labels: Sequence[str],
     looks: Sequence[Style],
     best: Sequence[int],
@@ -176,6 +176,6 @@ def _paint(
     place_labels(axes, xs, ys, names, strokes)
 
 
-def _span(figure: Figure) -> tuple[float, float]:
+def _span(figure: Estimate) -> tuple[float, float]:
     value = float(figure.value or 0.0)
     return value if figure.low is None else figure.low, value if figure.high is None else figure.high

@@ -2,7 +2,7 @@
 
 Who is enrolled and who probes is the list's own choice, not that of a split, so the set says it itself (``roles``), and
 it brings the pairs, whose mismatched ones give thresholds fold by fold (LFW, Huang et al., 2007). Nobody is trained or
-calibrated on it: ``python evaluate.py experiment=<name> protocol=lfw`` names other data for that.
+calibrated on it: ``python evaluate.py experiment=<name> suite=lfw`` names other data for that.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class PairFaces:
         if bare and detector is None:
             raise UserError(
                 f"{bare:,} of the {len(self.files):,} photographs have no points: give collection.points=<csv> or a "
-                "detector, as in +detector@protocol.datasets.lfw.detector=yunet."
+                "detector, as in +detector@suite.datasets.lfw.detector=yunet."
             )
         self.placed = {"given": len(self.files) - bare, "detected": 0, "centre": 0}
 
@@ -186,7 +186,7 @@ class PairData:
         if split != "evaluation":
             raise UserError(
                 f"The pairs of {self.name} are evaluated and have no split '{split}': name the data that gives anchors "
-                "and trackers' thresholds, protocol.reference=default or a name of protocol.datasets."
+                "and trackers' thresholds, suite.reference=default or a name of suite.datasets."
             )
         return self._faces
 

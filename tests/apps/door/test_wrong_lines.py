@@ -96,11 +96,11 @@ def test_places_that_are_not_there(train: Command, words: str, key: str) -> None
         "checkpoint=/absent/x",
         "attack=reconstruction attack.checkpoint=/absent/x",
         "judge=onnx judge.path=/absent/x",
-        "protocol.threshold=/absent/x",
-        "protocol.measures.picture.lpips=/absent/x",
-        "+detector@metrics.detectors.yunet=yunet metrics.detectors.yunet.weights=/absent/x",
-        "+data@protocol.datasets.lfw=folder protocol.datasets.lfw.root=/absent/x",
-        "+protocol.attacks.adaptive.trained.fiva.jpeg=/absent/x experiment=table3",
+        "suite.threshold=/absent/x",
+        "suite.measures.picture.lpips=/absent/x",
+        "+detector@detectors.yunet=yunet detectors.yunet.weights=/absent/x",
+        "+data@suite.datasets.lfw=folder suite.datasets.lfw.root=/absent/x",
+        "+suite.attacks.adaptive.trained.fiva.jpeg=/absent/x suite=table3",
     ],
 )
 def test_places_of_an_evaluation_that_are_not_there(evaluate: Command, word: str) -> None:
@@ -116,7 +116,7 @@ def test_wrong_lines(train: Command, evaluate: Command, tmp_path: Path) -> None:
     for word, told in (NAMED | TRAIN).items():
         wrong(train, tmp_path, word, told)
     for word, told in EVALUATE.items():
-        wrong(evaluate, tmp_path, word, told, "checkpoint=shipped:fiva", *["protocol.far=0.01"] * ("far" not in word))
+        wrong(evaluate, tmp_path, word, told, "checkpoint=shipped:fiva", *["suite.far=0.01"] * ("far" not in word))
     counts = len(NAMED), len(TRAIN) + len(EVALUATE)
     print(f"\n{counts[0]} named and {counts[1]} other wrong command lines: a sentence and exit code 2 each, no folder")
     assert counts[1] >= 60

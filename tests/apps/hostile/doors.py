@@ -23,7 +23,7 @@ from tests.apps.tiny import Tiny
 from tests.conftest import ROOT
 
 FACES = ("data.identities={train: 12, background: 12, attacker: 4, evaluation: 6}", "data.images=6", "data.size=32")
-SMALL = (*FACES, "logger=csv", "protocol.resamples=20")
+SMALL = (*FACES, "logger=csv", "suite.resamples=20")
 
 
 class Door(NamedTuple):
@@ -57,8 +57,8 @@ DOORS = {
     ),
     "recognizer": Door(
         lambda file: _evaluate(
-            "experiment=attackers",
-            f"protocol.attacks.parrot_tuned.attack.recognizer.checkpoint={file}",
+            "suite=attackers",
+            f"suite.attacks.parrot_tuned.attack.recognizer.checkpoint={file}",
         ),
         lambda file: parrots.tuned_recognizer(str(file)),
     ),

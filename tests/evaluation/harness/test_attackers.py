@@ -12,10 +12,10 @@ from torch import nn
 from anon.attacks.contract import Attack
 from anon.errors import UserError
 from anon.evaluation import protocol
-from anon.evaluation.harness.bench import Bench
-from anon.evaluation.harness.built import Needs
-from anon.evaluation.harness.cell import Cell
-from anon.evaluation.harness.readers import Tools
+from anon.evaluation.harness.built import Unavailable
+from anon.evaluation.harness.context import MeasureContext
+from anon.evaluation.harness.readers import Readers
+from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.suite import Combination, Suite
 from anon.evaluation.measures.attacked import Attacked
@@ -25,7 +25,7 @@ from anon.faces.folder import EmptySplit
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.networks.compact import CompactNet
-from tests.evaluation.harness.tiny_bench import bench, settings
+from tests.evaluation.harness.tiny_stages import settings, stages
 from tests.evaluation.tiny_world import Data, People, attack, encoder, judge
 
 HERE = "tests.evaluation.harness.test_attackers"
@@ -97,11 +97,12 @@ def attackers(victim, names, defense="none", **changes):
         "real": {"title": "Real", "anonymizer": None},
         "mine": {"title": "Mine", "anonymizer": {"_target_": f"{HERE}.{victim}"}},
     }
-    made = bench(data=Data(clips=2), judge=JUDGE, methods=methods, attacks=given, few=2, resamples=200, **changes)
-    cells = {
-        name: Cell(made, Combination("default", "mine", defense=defense, attack=name)) for name in ("none", *given)
+    made = stages(data=Data(clips=2), judge=JUDGE, methods=methods, attacks=given, few=2, resamples=200, **changes)
+    contexts = {
+        name: MeasureContext(made, Combination("default", "mine", defense=defense, attack=name))
+        for name in ("none", *given)
     }
-    return {name: Retrieval((1,))(cell) | Attacked((1,))(cell) for name, cell in cells.items()}
+    return {name: Retrieval((1,))(context) | Attacked((1,))(context) for name, context in contexts.items()}
 
 
 def values(figures):
@@ -162,7 +163,7 @@ def test_the_parrots_anonymizer_is_its_own():
     data = Data(clips=2)
     faces, background = data.faces("evaluation"), data.faces("background")
     half = protocol.halves(faces)
-    anonymized = len(bench(data=data, few=2).subjects("default").items)
+    anonymized = len(stages(data=data, few=2).subjects("default").items)
     calibrating = len(protocol.calibrating(background, 10).every)
     assert sorted(called.values()) == sorted([calibrating, len(half.enrol), anonymized])
     assert found["parrot"]["recalibrated"].value == 1.0
@@ -191,22 +192,22 @@ def test_the_linear_attacker_learns_behind_the_defense(tmp_path):
     linear = {"attack": {"_target_": "anon.attacks.linear.Linear", "_partial_": True}}
     keys = set()
     for _ in range(2):
-        made = bench(tmp_path, attacks={**settings()["attacks"], "linear": linear})
+        made = stages(tmp_path, attacks={**settings()["attacks"], "linear": linear})
         for one in (("pixelate", "none"), ("pixelate", "half"), ("noise", "none")):
-            cell = Cell(made, Combination("default", one[0], defense=one[1], attack="linear"))
-            assert cell.needs() is None
-            cell.gallery, cell.z("seen")
-            keys.add(made.workshop.attackers.attack(cell.one).key)
+            context = MeasureContext(made, Combination("default", one[0], defense=one[1], attack="linear"))
+            assert context.needs() is None
+            context.gallery, context.z("seen")
+            keys.add(made.factory.attackers.attack(context.one).key)
     assert len(keys) == 3 and not made.store.made
 
 
 def test_who_has_nobody_to_learn_from():
     linear = {"attack": {"_target_": "anon.attacks.linear.Linear", "_partial_": True}}
-    made = bench(attacks={"linear": linear})
+    made = stages(attacks={"linear": linear})
     swap = Combination("default", "other", "source", attack="linear")
-    assert Cell(made, swap).needs() == "n/a (a swap needs another person's face)"
+    assert MeasureContext(made, swap).needs() == "n/a (a swap needs another person's face)"
     untrained = Combination("default", "untrained", "itm", attack="linear")
-    assert str(Cell(made, untrained).needs()).startswith("needs python train.py experiment=untrained")
+    assert str(MeasureContext(made, untrained).needs()).startswith("needs python train.py experiment=untrained")
 
 
 @pytest.mark.parametrize("people", [None, 1])
@@ -220,19 +221,19 @@ def test_a_set_without_attackers_ends_no_table(people):
             return People("attacker", people) if split == "attacker" else super().faces(split)
 
     linear = {"attack": {"_target_": "anon.attacks.linear.Linear", "_partial_": True}}
-    made = bench(data=Small(), attacks={"linear": linear})
-    told = Cell(made, Combination("default", "pixelate", attack="linear")).needs()
+    made = stages(data=Small(), attacks={"linear": linear})
+    told = MeasureContext(made, Combination("default", "pixelate", attack="linear")).needs()
     assert told == f"n/a ({'nobody' if people is None else 'one person'} in the split 'attacker')"
 
 
 def test_a_recognizer_that_nobody_trained_is_said_with_its_command():
     tuned = {**PARROT["attack"], "recognizer": {"_target_": f"{HERE}.even", "checkpoint": None}}
     command = "python train.py experiment=parrot {victim}"
-    made = bench(attacks={"tuned": {"attack": tuned, "train": command}})
-    found = made.workshop.attackers.attack(Combination("default", "other", "itm", attack="tuned"))
-    assert found == Needs(
+    made = stages(attacks={"tuned": {"attack": tuned, "train": command}})
+    found = made.factory.attackers.attack(Combination("default", "other", "itm", attack="tuned"))
+    assert found == Unavailable(
         "needs python train.py experiment=parrot method=other policy=itm, then "
-        "protocol.attacks.tuned.attack.recognizer.checkpoint=<its checkpoint>"
+        "suite.attacks.tuned.attack.recognizer.checkpoint=<its checkpoint>"
     )
 
 
@@ -257,12 +258,12 @@ def test_one_attack_for_all_methods(tmp_path, monkeypatch):
         "named": {**entry, "checkpoint": "mine"},
         "absent": {**entry, "victim": "nobody"},
     }
-    made = bench(attacks=attacks)
+    made = stages(attacks=attacks)
     for name in attacks:
-        found = made.workshop.attackers.attack(Combination("default", "pixelate", attack=name))
-        assert isinstance(found, Needs) == (name == "absent")
+        found = made.factory.attackers.attack(Combination("default", "pixelate", attack=name))
+        assert isinstance(found, Unavailable) == (name == "absent")
     assert asked == [str(file), "mine"]
-    assert found.why == "needs train it, then +protocol.attacks.absent.checkpoint=<file>"
+    assert found.why == "needs train it, then +suite.attacks.absent.checkpoint=<file>"
 
 
 @pytest.mark.parametrize(
@@ -282,10 +283,10 @@ def test_filters_hide_from_the_naive_and_not_from_the_parrot(victim):
         attacks={"parrot": PARROT},
         few=3,
     )
-    made = Bench(Suite(**own), lambda name: data, shipped, Tools(), Store(None), 0, torch.device("cpu"))
-    cells = [Cell(made, Combination("default", *one)) for one in (("real",), ("mine",))]
-    real, naive = (Retrieval((1,))(cell) for cell in cells)
-    parrot = Attacked((1,))(Cell(made, Combination("default", "mine", attack="parrot")))
+    made = Stages(Suite(**own), lambda name: data, shipped, Readers(), Store(None), 0, torch.device("cpu"))
+    contexts = [MeasureContext(made, Combination("default", *one)) for one in (("real",), ("mine",))]
+    real, naive = (Retrieval((1,))(context) for context in contexts)
+    parrot = Attacked((1,))(MeasureContext(made, Combination("default", "mine", attack="parrot")))
     assert real["ID_rank1"].value > 0.9
     assert parrot["RA"].value > naive["ID"].value + 0.3
     assert parrot["RA_rank1"].value > naive["ID_rank1"].value

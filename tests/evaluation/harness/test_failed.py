@@ -17,15 +17,15 @@ from torch import nn
 
 from anon.errors import Failed, UserError
 from anon.evaluation.embeddings import embedded
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import PUBLISHED, SEEN, Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import ATTACKED, PUBLISHED, MeasureContext
 from anon.evaluation.harness.run import _evaluate
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.metric_info import share
 from anon.faces.contract import check_made, in_eight_bits, published, to_uint8
 from anon.identity.judge import Judge
 from tests.evaluation import tiny_world
-from tests.evaluation.harness.tiny_bench import Mirror, bench, settings
+from tests.evaluation.harness.tiny_stages import Mirror, settings, stages
 
 HERE = "tests.evaluation.harness.test_failed"
 
@@ -144,27 +144,27 @@ def suite(**made: Any) -> dict[str, Any]:
     return {**own, **made}
 
 
-def cell(made, **place: Any) -> Cell:
-    return Cell(made, Combination(data="default", **place))
+def context(made, **place: Any) -> MeasureContext:
+    return MeasureContext(made, Combination(data="default", **place))
 
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_no_picture_has_no_figure(what: str) -> None:
     """Of a method, a defense and an attack; it was eight bits of something before."""
-    made = bench(**suite())
+    made = stages(**suite())
     for broken in (
-        cell(made, method=what),
-        cell(made, method="pixelate", defense=what),
-        cell(made, method="pixelate", attack=what),
+        context(made, method=what),
+        context(made, method="pixelate", defense=what),
+        context(made, method="pixelate", attack=what),
     ):
         assert broken.needs() is None
         with pytest.raises(Failed, match="measured"):
-            broken.z(SEEN if broken.one.attack != "none" else PUBLISHED)
+            broken.z(ATTACKED if broken.one.attack != "none" else PUBLISHED)
 
 
 def test_a_picture_of_one_colour_is_a_result() -> None:
-    made = bench(**suite())
-    z = cell(made, method="grey").z(PUBLISHED)
+    made = stages(**suite())
+    z = context(made, method="grey").z(PUBLISHED)
     assert z.shape[1] == 32 and bool(z.isfinite().all())
 
 
@@ -177,7 +177,7 @@ def test_what_is_no_embedding_is_refused(what: str) -> None:
 @pytest.mark.parametrize("what", ["one", "random"])
 def test_a_judge_that_recognizes_nobody_ends_the_run(what: str) -> None:
     """All faces alike, or none: before a table is made, and before anything is drawn."""
-    made = bench(judge=Reads(what))
+    made = stages(judge=Reads(what))
     with pytest.raises(UserError, match="does not recognize unchanged faces"):
         made.calibrations.of_probes("default", made.judge)
 
@@ -190,7 +190,7 @@ def test_untrained_weights_recognize_nobody() -> None:
             noise = torch.Generator().manual_seed(int(x.double().sum().abs() * 1e6) % 2**31)
             return torch.randn(len(x), 32, generator=noise)
 
-    made = bench(judge=Judge(tiny_world.Encoder(Deaf(), 16, name="deaf"), flip=False))
+    made = stages(judge=Judge(tiny_world.Encoder(Deaf(), 16, name="deaf"), flip=False))
     with pytest.raises(UserError, match=r"'deaf' does not recognize .* mean and std"):
         made.calibrations.of_probes("default", made.judge)
 
@@ -199,7 +199,7 @@ def test_an_adversarys_probe_that_is_none_is_refused() -> None:
     own = suite()
     own["attacks"]["probe"] = {"attack": {"_target_": f"{HERE}.Lost"}}
     with pytest.raises(Failed, match="NaN or infinite numbers"):
-        cell(bench(**own), method="pixelate", attack="probe").z(SEEN)
+        context(stages(**own), method="pixelate", attack="probe").z(ATTACKED)
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,10 @@ def test_a_recognizer_that_an_adversary_brings_has_a_door(brings: dict[str, Any]
     own = suite()
     for name, given in (("brings", brings), ("other", {"seed": 2})):
         own["attacks"][name] = {"attack": {"_target_": f"{HERE}.Brings", **given}}
-    made = bench(**own)
-    assert len(cell(made, method="other", policy="plain", attack="other").gallery.people) == 8
+    made = stages(**own)
+    assert len(context(made, method="other", policy="plain", attack="other").gallery.people) == 8
     with pytest.raises(error, match=told):
-        assert cell(made, method="other", policy="plain", attack="brings").gallery
+        assert context(made, method="other", policy="plain", attack="brings").gallery
 
 
 def test_the_doors() -> None:
@@ -228,9 +228,9 @@ def test_the_doors() -> None:
         to_uint8(images * torch.nan)
 
 
-def one_id(cell: Cell) -> dict[str, Figure]:
+def one_id(context: MeasureContext) -> dict[str, Estimate]:
     """A measure."""
-    return {"id": cell.mean((cell.z(SEEN) * cell.z("target")).sum(1))}
+    return {"id": context.mean((context.z(ATTACKED) * context.z("target")).sum(1))}
 
 
 one_id.metrics = {"id": share("ID", "privacy", False)}  # type: ignore[attr-defined]
@@ -239,10 +239,10 @@ one_id.metrics = {"id": share("ID", "privacy", False)}  # type: ignore[attr-defi
 def evaluated(made: Any, output: Path, places: list[dict[str, Any]], measures: Any = None) -> list[Any]:
     """The lines of these combinations, as a run makes them."""
     own = measures or {"id": one_id}
-    cells = {one.one: one for one in (cell(made, **place) for place in places)}
-    asked = {one: dict.fromkeys(own) for one in cells}
-    needs = {one: each.needs() for one, each in cells.items()}
-    return [line for line, _ in _evaluate(asked, cells, needs, own, {name: {} for name in own}, output).values()]
+    contexts = {one.one: one for one in (context(made, **place) for place in places)}
+    asked = {one: dict.fromkeys(own) for one in contexts}
+    needs = {one: each.needs() for one, each in contexts.items()}
+    return [line for line, _ in _evaluate(asked, contexts, needs, own, {name: {} for name in own}, output).values()]
 
 
 @pytest.mark.parametrize("what", ["value", "memory", "ends"])
@@ -254,7 +254,7 @@ def test_what_raises_fails_its_line_alone(what: str, tmp_path: Path) -> None:
     own["defenses"]["bad"] = node
     own["attacks"]["bad"] = {"attack": node}
     places = [{"method": "bad"}, *({"method": "pixelate", part: "bad"} for part in ("defense", "attack"))]
-    lines = evaluated(bench(**own), tmp_path, [*places, {"method": "pixelate"}])
+    lines = evaluated(stages(**own), tmp_path, [*places, {"method": "pixelate"}])
     told = {
         "value": "ValueError: batch two broke",
         "memory": "RuntimeError: CUDA out of memory",
@@ -273,25 +273,25 @@ def test_what_is_no_failure_of_a_line_ends_the_run(what: str, error: type, tmp_p
     own = settings(batch_size=5)
     own["methods"]["bad"] = {"title": "Bad", "anonymizer": {"_target_": f"{HERE}.Breaks", "what": what}}
     with pytest.raises(error):
-        evaluated(bench(**own), tmp_path, [{"method": "bad"}])
+        evaluated(stages(**own), tmp_path, [{"method": "bad"}])
 
 
 @pytest.mark.parametrize(
     ("gives", "told"),
     [
-        (lambda cell: 0.5, "the measure function gave float, not a Figure for each name"),
-        (lambda cell: {"id": 0.5}, "gave other things than figures"),
-        (lambda cell: cell.z(SEEN) @ torch.ones(3, 3), "RuntimeError: "),
+        (lambda context: 0.5, "the measure function gave float, not a Figure for each name"),
+        (lambda context: {"id": 0.5}, "gave other things than figures"),
+        (lambda context: context.z(ATTACKED) @ torch.ones(3, 3), "RuntimeError: "),
     ],
 )
 def test_a_measure_that_is_wrong_fails_its_lines(gives: Any, told: str, tmp_path: Path) -> None:
     """A float in the place of figures, or an error, lost the whole suite in a traceback."""
 
-    def measure(cell: Cell) -> Any:
-        return gives(cell) if cell.one.method == "noise" else one_id(cell)
+    def measure(context: MeasureContext) -> Any:
+        return gives(context) if context.one.method == "noise" else one_id(context)
 
     measure.metrics = one_id.metrics  # type: ignore[attr-defined]
-    bad, good = evaluated(bench(), tmp_path, [{"method": "noise"}, {"method": "pixelate"}], {"id": measure})
+    bad, good = evaluated(stages(), tmp_path, [{"method": "noise"}, {"method": "pixelate"}], {"id": measure})
     assert bad.needs.startswith("failed: ") and told in bad.needs and bad.metrics == {}
     assert good.needs is None and good.metrics["id"].value is not None
 
@@ -299,4 +299,4 @@ def test_a_measure_that_is_wrong_fails_its_lines(gives: Any, told: str, tmp_path
 def test_a_figure_of_two_measures(tmp_path: Path) -> None:
     """The last one replaced the first one's without a word."""
     with pytest.raises(UserError, match="gives 'id', which another measure gives"):
-        evaluated(bench(), tmp_path, [{"method": "pixelate"}], {"id": one_id, "mine": one_id})
+        evaluated(stages(), tmp_path, [{"method": "pixelate"}], {"id": one_id, "mine": one_id})

@@ -14,19 +14,19 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 WORDS = (
-    "experiment=table1",
+    "suite=table1",
     "data.identities={train: 12, background: 12, attacker: 4, evaluation: 6}",
     "data.images=6",
     "data.clips.evaluation=1",
     "data.size=32",
-    "protocol.far=0.01",
-    "protocol.resamples=20",
-    "protocol.anchors=16",
-    "protocol.grid_faces=2",
+    "suite.far=0.01",
+    "suite.resamples=20",
+    "suite.anchors=16",
+    "suite.grid_faces=2",
     "logger=csv",
 )
 GRID = (
-    "protocol.tables.table1.grid=[{methods: [real, pixelate, pixel_noise]},"
+    "suite.tables.table1.grid=[{methods: [real, pixelate, pixel_noise]},"
     "{methods: [fiva], policies: [sampling, itm], defenses: [none, uniform_noise], attacks: [none, reconstruction]}]"
 )
 

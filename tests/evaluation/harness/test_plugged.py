@@ -84,22 +84,22 @@ class Nothing(nn.Module):
 
 def test_three_kinds_of_callables_are_evaluated(tmp_path):
     """Old code: AttributeError ('Strength' has no 'to'), TypeError (unexpected keyword 'rng'), KeyError 'title'."""
-    mine = f"+protocol.methods.own={{_target_: {HERE}.Strength, strength: 0.25}}"
-    flip = f"+protocol.methods.flip={{title: Flip, anonymizer: {{_target_: {HERE}.Flip}}}}"
-    dark = f"+protocol.methods.dark.anonymizer={{_target_: {HERE}.darker, _partial_: true}}"
-    attack = "+protocol.attacks.mirror={_target_: tests.evaluation.harness.tiny_bench.Mirror}"
-    grid = "protocol.tables.table1.grid=[{methods: [own, flip, dark], attacks: [none, mirror]}]"
-    few = ("protocol.tables.table1.metrics=[retrieval,attacked,picture]", "protocol.tables.robustness=null")
-    found = evaluate(tmp_path, mine, flip, dark, attack, grid, *few, "protocol.tables.identities=null")
+    mine = f"+suite.methods.own={{_target_: {HERE}.Strength, strength: 0.25}}"
+    flip = f"+suite.methods.flip={{title: Flip, anonymizer: {{_target_: {HERE}.Flip}}}}"
+    dark = f"+suite.methods.dark.anonymizer={{_target_: {HERE}.darker, _partial_: true}}"
+    attack = "+suite.attacks.mirror={_target_: tests.evaluation.harness.tiny_stages.Mirror}"
+    grid = "suite.tables.table1.grid=[{methods: [own, flip, dark], attacks: [none, mirror]}]"
+    few = ("suite.tables.table1.measures=[retrieval,attacked,picture]", "suite.tables.robustness=null")
+    found = evaluate(tmp_path, mine, flip, dark, attack, grid, *few, "suite.tables.identities=null")
     assert {each.method for each in found.lines} == {"own", "Flip", "dark"}
     assert [each.needs for each in found.lines] == [None] * 6
     # Mirrored twice a face is itself: the attack undoes the method, and only this one.
     real = evaluate(
         tmp_path / "real",
-        "protocol.tables.table1.grid=[{methods: [real]}]",
+        "suite.tables.table1.grid=[{methods: [real]}]",
         few[0],
         *few[1:],
-        "protocol.tables.identities=null",
+        "suite.tables.identities=null",
     )
     assert line(found, "Flip", attack="mirror")["RA"].value == line(real, "Real")["ID"].value
     assert line(found, "Flip")["ID"].value < line(real, "Real")["ID"].value
@@ -124,7 +124,7 @@ def test_what_it_takes_it_gets_and_nothing_else() -> None:
 )
 def test_what_is_no_anonymizer(given: object, told: str) -> None:
     with pytest.raises(UserError, match=told):
-        as_anonymizer(given, "protocol.methods.x.anonymizer")
+        as_anonymizer(given, "suite.methods.x.anonymizer")
 
 
 def test_what_is_no_defense() -> None:
@@ -139,11 +139,11 @@ def test_what_is_no_defense() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (f"+protocol.attacks.x={{_target_: {HERE}.Nothing}}", "The attack is a Nothing, which has no images, probe"),
-        (f"+protocol.measures.odd={{_target_: {HERE}.Nothing}}", "protocol.measures.odd is a Nothing"),
-        (f"+protocol.defenses.x={{_target_: {HERE}.Nothing}}", "The defense is a Nothing"),
-        (f"+protocol.inputs.x={{_target_: {HERE}.Nothing}}", "protocol.inputs.x is a Nothing"),
-        (f"+protocol.methods.x={{_target_: {HERE}.Nothing}}", "protocol.methods.x.anonymizer is a Nothing"),
+        (f"+suite.attacks.x={{_target_: {HERE}.Nothing}}", "The attack is a Nothing, which has no images, probe"),
+        (f"+suite.measures.odd={{_target_: {HERE}.Nothing}}", "suite.measures.odd is a Nothing"),
+        (f"+suite.defenses.x={{_target_: {HERE}.Nothing}}", "The defense is a Nothing"),
+        (f"+suite.inputs.x={{_target_: {HERE}.Nothing}}", "suite.inputs.x is a Nothing"),
+        (f"+suite.methods.x={{_target_: {HERE}.Nothing}}", "suite.methods.x.anonymizer is a Nothing"),
     ],
 )
 def test_parts_that_are_none(tmp_path, words: str, told: str) -> None:
@@ -151,15 +151,15 @@ def test_parts_that_are_none(tmp_path, words: str, told: str) -> None:
     method = "x" if "methods" in words else "checkpoint"
     block = f"{{methods: [{method}], policies: [itm]{f', {kind}: [x]' if kind else ''}}}"
     metric = "odd" if "measures" in words else "picture"
-    grid = (f"protocol.tables.table1.grid=[{block}]", f"protocol.tables.table1.metrics=[{metric}]")
+    grid = (f"suite.tables.table1.grid=[{block}]", f"suite.tables.table1.measures=[{metric}]")
     with pytest.raises(UserError, match=told):
-        evaluate(tmp_path, words, *grid, "protocol.tables.robustness=null", "protocol.tables.identities=null")
+        evaluate(tmp_path, words, *grid, "suite.tables.robustness=null", "suite.tables.identities=null")
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"methods": {"x": 5}}, "protocol.methods.x=5 is none"),
+        ({"methods": {"x": 5}}, "suite.methods.x=5 is none"),
         ({"methods": {"x": {"title": "X"}}}, r"protocol\.methods\.x needs anonymizer"),
         ({"attacks": {"x": {"trained": 5}}}, r"protocol\.attacks\.x needs attack"),
     ],

@@ -8,7 +8,7 @@ import torch
 from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.embeddings import embed
 from anon.evaluation.harness.pictures import Originals
-from anon.evaluation.harness.readers import as_it_conditions, embeddings, eye, folded
+from anon.evaluation.harness.readers import as_it_conditions, embeddings, folded, keyed_recognizer
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
 from anon.faces.contract import in_eight_bits
@@ -34,7 +34,9 @@ def test_recognizers_see_eight_bits(tmp_path):
     faces, indices = People("train", 3), torch.tensor([0, 3, 5])
     images, pictures = in_eight_bits(faces.images[indices]), Originals(keyed(faces, indices)[0])
     for by, wanted in ((judge(1), judge(1).embed(images)), (as_it_conditions(encoder(0)), encoder(0)(images).z)):
-        made, found = (embeddings(Store(tmp_path), pictures, eye(by), 2, torch.device("cpu")) for _ in range(2))
+        made, found = (
+            embeddings(Store(tmp_path), pictures, keyed_recognizer(by), 2, torch.device("cpu")) for _ in range(2)
+        )
         torch.testing.assert_close(made, wanted)
         assert torch.equal(made, found)
 
@@ -96,6 +98,6 @@ def test_keys_tell_pictures_and_sets_apart():
 def test_settings_of_one_file_share_no_embeddings():
     """Mean, deviation and order of the channels are part of the key; weights alone are not enough."""
     options: tuple[dict, ...] = ({}, {"mean": (0.4, 0.5, 0.5)}, {"bgr": True})
-    keys = [eye(Judge(Encoder(Projection(1), 16, name="p", **each))).key for each in options]
+    keys = [keyed_recognizer(Judge(Encoder(Projection(1), 16, name="p", **each))).key for each in options]
     assert len(set(keys)) == 3
-    assert keys[0] == eye(Judge(Encoder(Projection(1), 16, name="p"))).key
+    assert keys[0] == keyed_recognizer(Judge(Encoder(Projection(1), 16, name="p"))).key

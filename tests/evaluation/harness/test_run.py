@@ -26,8 +26,8 @@ from tests.evaluation.tiny_world import Data, Negative, Other, People, encoder, 
 
 HERE = "tests.evaluation.harness.test_run"
 JUDGE = 0x5EED
-RULES = ("seed=3", "logger=csv", "paths.cache=null", "protocol.far=0.01", "protocol.resamples=100", "protocol.few=2")
-RULES += ("protocol.clip_frames=3", "protocol.anchors=15", "protocol.grid_faces=2", "protocol.batch_size=7")
+RULES = ("seed=3", "logger=csv", "paths.cache=null", "suite.far=0.01", "suite.resamples=100", "suite.attacked_probes=2")
+RULES += ("suite.clip_frames=3", "suite.anchors=15", "suite.grid_faces=2", "suite.batch_size=7")
 ATTACK = ("attack=reconstruction",)
 
 
@@ -154,7 +154,7 @@ def test_unchanged_faces_are_recognized_and_redrawn_ones_are_not(evaluated):
 def test_plain_flees_z(evaluated):
     plain = line(evaluated[0], policy="plain")
     assert plain["target_distance"].value > 1.0 and plain["target_distance"].n == 35
-    assert plain["mask_area"].value == 1.0 and plain["lpips"].reason.startswith("needs metrics.lpips")
+    assert plain["mask_area"].value == 1.0 and plain["lpips"].reason.startswith("needs lpips")
 
 
 def test_the_tracker_holds_a_person_still(evaluated):
@@ -184,8 +184,11 @@ def test_files(evaluated):
     assert float(chosen["value"]) == line(document, policy="plain")["negID"].value
     assert ".966" in (folder / "table.md").read_text()  # the paper's
     with Image.open(folder / "grid_table1.png") as grid:
-        cell = 16 * 11  # the least multiple of 16 from 176 on
-        assert grid.size == (6 + 4 * (cell + 6), 24 + 2 * (cell + 22 + 6))  # target and three policies, two people
+        context = 16 * 11  # the least multiple of 16 from 176 on
+        assert grid.size == (
+            6 + 4 * (context + 6),
+            24 + 2 * (context + 22 + 6),
+        )  # target and three policies, two people
 
 
 def test_the_last_lines_and_what_data_without_clips_and_truth_has(tmp_path, capsys):
@@ -225,10 +228,10 @@ def test_a_second_run_is_the_same_and_makes_nothing(tmp_path, capsys):
 def test_mistakes_are_told_before_anything_is_written(tmp_path):
     for words, options, said in (
         ((), {"seed": 0}, "The judge 'projection-0' is the encoder that FIVA was trained with"),
-        (("protocol.far=0.00001",), {}, r"FAR 1e-05"),
+        (("suite.far=0.00001",), {}, r"FAR 1e-05"),
         ((), {"data": Single()}, "two pictures"),
         ((*ATTACK, f"attack.checkpoint='-1@{JUDGE}'"), {}, "trained with the judge"),
-        (("protocol.measures.distribution.inception=no.pth",), {}, r"inception='no\.pth' is no file"),
+        (("suite.measures.distribution.inception=no.pth",), {}, r"inception='no\.pth' is no file"),
     ):
         with pytest.raises(Exception, match=said) as told:
             evaluate(tmp_path, *words, **options)
@@ -246,7 +249,7 @@ def test_an_unfit_checkpoint_is_told_before_any_picture_is_read(tmp_path):
 
 
 def test_the_training_encoder_judges_where_it_is_allowed(tmp_path):
-    evaluate(tmp_path, "protocol.allow_training_encoder=true", seed=0)
+    evaluate(tmp_path, "suite.allow_training_encoder=true", seed=0)
     assert "the figures flatter it" in (tmp_path / "table.md").read_text()
 
 
@@ -258,9 +261,9 @@ class Single(Data):
 
 
 ONLY = (
-    "protocol.tables.robustness=null",
-    "protocol.grid_faces=0",
-    "protocol.tables.table1.metrics=[retrieval,attacked]",
+    "suite.tables.robustness=null",
+    "suite.grid_faces=0",
+    "suite.tables.table1.measures=[retrieval,attacked]",
 )
 
 
@@ -287,23 +290,23 @@ def test_a_parrot_can_be_given_too(tmp_path):
 
 def test_detectors_look_at_every_method(tmp_path):
     detectors = {"detectors": {"grey": {"_target_": f"{HERE}.Detector"}}}
-    words = (ONLY[0], ONLY[1], "protocol.tables.table1.metrics=[detection]")
+    words = (ONLY[0], ONLY[1], "suite.tables.table1.measures=[detection]")
     document = evaluate(tmp_path, *words, generator=Negative(), metrics=detectors)
     found = [each.metrics["detected"] for each in document.lines if each.attack == "none"]
     assert [figure.value for figure in found] == [1.0] * 4 and found[0].low == pytest.approx(0.025 ** (1 / 7))
 
 
 TABLE3 = (
-    "experiment=table3",
+    "suite=table3",
     *RULES,
-    "protocol.grid_faces=0",
-    "protocol.tables.table3.metrics=[retrieval,attacked,picture]",
+    "suite.grid_faces=0",
+    "suite.tables.table3.measures=[retrieval,attacked,picture]",
 )
 TABLE3 += (
-    "protocol.tables.table3.grid.0.defenses=[none,uniform_noise,fgsm]",
-    "protocol.defenses.uniform_noise.epsilon=2.0",
+    "suite.tables.table3.grid.0.defenses=[none,uniform_noise,fgsm]",
+    "suite.defenses.uniform_noise.epsilon=2.0",
 )
-TABLE3 += ("protocol.defenses.fgsm.epsilon=2.0", "protocol.attacks.reconstruction.trained.fiva='-1'")
+TABLE3 += ("suite.defenses.fgsm.epsilon=2.0", "suite.attacks.reconstruction.trained.fiva='-1'")
 
 
 def test_defenses_and_an_attacker_who_adapted(tmp_path):
@@ -316,7 +319,7 @@ def test_defenses_and_an_attacker_who_adapted(tmp_path):
         path = tmp_path / "ladder" / name / "train" / "reconstruction" / date / "checkpoints" / "last.ckpt"
         path.parent.mkdir(parents=True)
         path.write_text(factor)
-    words = (*TABLE3, f"+protocol.attacks.adaptive.folders.fiva={tmp_path / 'ladder'}")
+    words = (*TABLE3, f"+suite.attacks.adaptive.folders.fiva={tmp_path / 'ladder'}")
     document = evaluate(tmp_path / "out", *words, generator=Negative(), name="fiva")
 
     def found(defense, attack):
@@ -336,10 +339,10 @@ def test_defenses_and_an_attacker_who_adapted(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("+protocol.attacks.adaptive.trained.fiva={unifrm_noise: '1'}",), "did you mean 'uniform_noise'"),
-        (("+protocol.attacks.reconstruction.trained.fivva='1'",), "did you mean 'fiva'"),
+        (("+suite.attacks.adaptive.trained.fiva={unifrm_noise: '1'}",), "did you mean 'uniform_noise'"),
+        (("+suite.attacks.reconstruction.trained.fivva='1'",), "did you mean 'fiva'"),
         (
-            ("+protocol.attacks.adaptive.folders.fiva=/no/such",),
+            ("+suite.attacks.adaptive.folders.fiva=/no/such",),
             r"holds no trained attack.*[+]sweep=defenses paths.attackers=/no/such",
         ),
     ],
@@ -350,7 +353,7 @@ def test_attacks_of_nothing_are_told(tmp_path, words, said):
     assert not list(tmp_path.iterdir())
 
 
-SWAP = ("protocol=swap", "protocol.tables.table4.metrics=[swap,attributes,distribution]")
+SWAP = ("suite=swap", "suite.tables.table4.measures=[swap,attributes,distribution]")
 
 
 def test_a_perfect_swapper(tmp_path):

@@ -29,7 +29,7 @@ from anon.faces.learned import Learned, remember
 from anon.identity.judge import Judge
 from tests.evaluation import tiny_world
 from tests.evaluation.harness.test_run import JUDGE, ONLY, Built, config, line
-from tests.evaluation.harness.tiny_bench import bench
+from tests.evaluation.harness.tiny_stages import stages
 from tests.evaluation.tiny_world import Data, Negative, People, encoder, judge
 
 OTHER = {"_target_": "tests.evaluation.tiny_world.Data"}
@@ -84,11 +84,11 @@ def found(people: People, enrolled: torch.Tensor, probes: torch.Tensor, limit: f
 def test_a_small_set_without_anything_is_refused_with_the_ways_out(tmp_path: Path) -> None:
     text = refusal(tmp_path)
     assert "data.everyone=true leaves nobody of few" in text
-    assert "protocol.threshold=<distance" in text and "protocol.reference=<name>" in text
+    assert "suite.threshold=<distance" in text and "suite.reference=<name>" in text
 
 
 def test_a_given_distance_judges_everyone(tmp_path: Path) -> None:
-    document = evaluate(tmp_path, "protocol.threshold=0.3")
+    document = evaluate(tmp_path, "suite.threshold=0.3")
     people, known = document.people["few"], document.judges["few"]
     assert (people.split, people.identities, people.probes, people.gallery) == ("everyone", 7, 7, 8)
     assert (people.reference, people.enrolment) == ("fake", "apart")
@@ -114,12 +114,12 @@ def test_a_given_distance_judges_everyone(tmp_path: Path) -> None:
 
 def test_a_threshold_of_another_evaluation_comes_with_its_spread(tmp_path: Path, large: Path) -> None:
     theirs = read(large).judges["fake"]
-    document = evaluate(tmp_path / "taken", f"protocol.threshold={large}")
+    document = evaluate(tmp_path / "taken", f"suite.threshold={large}")
     known = document.judges["few"]
     for name in ("threshold", "threshold_low", "threshold_high", "threshold_levels", "picture_threshold"):
         assert getattr(known, name) == getattr(theirs, name)
     assert known.source == f"taken from fake: FAR 0.01 on {theirs.impostor_pairs} pairs of its background people"
-    exact = evaluate(tmp_path / "exact", f"protocol.threshold={theirs.threshold}")
+    exact = evaluate(tmp_path / "exact", f"suite.threshold={theirs.threshold}")
     for each in ("Real", "FIVA"):
         policy = "none" if each == "Real" else "itm"
         one, other = line(document, each, policy)["ID"], line(exact, each, policy)["ID"]
@@ -128,20 +128,20 @@ def test_a_threshold_of_another_evaluation_comes_with_its_spread(tmp_path: Path,
 
 
 def test_a_threshold_is_of_one_judge_with_its_settings(tmp_path: Path, large: Path) -> None:
-    assert "in other weights or settings" in refusal(tmp_path, f"protocol.threshold={large}", seed=JUDGE + 1)
+    assert "in other weights or settings" in refusal(tmp_path, f"suite.threshold={large}", seed=JUDGE + 1)
     flipping = Judge(encoder(JUDGE), flip=True)
     with pytest.raises(UserError, match="in other weights or settings"):
-        bench(data=Whole(), judge=flipping, threshold=str(large), far=0.01)
-    assert "say protocol.far=0.01" in refusal(tmp_path, f"protocol.threshold={large}", "protocol.far=0.02")
+        stages(data=Whole(), judge=flipping, threshold=str(large), far=0.01)
+    assert "say suite.far=0.01" in refusal(tmp_path, f"suite.threshold={large}", "suite.far=0.02")
 
 
 def test_a_threshold_that_was_given_is_not_handed_on(tmp_path: Path, large: Path) -> None:
-    evaluate(tmp_path / "given", "protocol.threshold=0.3")
-    assert "was itself given" in refusal(tmp_path, f"protocol.threshold={tmp_path / 'given'}")
+    evaluate(tmp_path / "given", "suite.threshold=0.3")
+    assert "was itself given" in refusal(tmp_path, f"suite.threshold={tmp_path / 'given'}")
     content = json.loads((large / "results.json").read_text())
     content["judges"]["more"] = content["judges"]["fake"]
     (tmp_path / "results.json").write_text(json.dumps(content))
-    assert "on 2 data sets (fake, more)" in refusal(tmp_path / "a", f"protocol.threshold={tmp_path}")
+    assert "on 2 data sets (fake, more)" in refusal(tmp_path / "a", f"suite.threshold={tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_results_that_hold_no_distances(tmp_path: Path, large: Path, change: dic
     content = json.loads((large / "results.json").read_text())
     content["judges"]["fake"] |= change
     (tmp_path / "results.json").write_text(json.dumps(content))
-    told = refusal(tmp_path / "a", f"protocol.threshold={tmp_path}")
+    told = refusal(tmp_path / "a", f"suite.threshold={tmp_path}")
     assert "it is damaged" in told or "is not what stands there" in told
 
 
@@ -175,28 +175,26 @@ def test_results_of_versions_that_kept_no_judge(tmp_path: Path, large: Path) -> 
     assert unlike(read(tmp_path), read(large), "fake") == ""  # what nobody kept is no difference
     other = replace(read(large).judges["fake"], fingerprint="another")
     assert unlike(replace(read(large), judges={"fake": other}), read(large), "fake") == "other judge"
-    assert "did not keep which judge" in refusal(tmp_path / "a", f"protocol.threshold={tmp_path}")
+    assert "did not keep which judge" in refusal(tmp_path / "a", f"suite.threshold={tmp_path}")
 
 
 @pytest.mark.parametrize("value", ["62", "0", "-0.5", "true", "nan"])
 def test_what_is_no_distance(tmp_path: Path, value: str) -> None:
-    assert f"protocol.threshold={'True' if value == 'true' else value}" in refusal(
-        tmp_path, f"protocol.threshold={value}"
-    )
-    assert "cannot be read" in refusal(tmp_path, "protocol.threshold=/nowhere")
+    assert f"suite.threshold={'True' if value == 'true' else value}" in refusal(tmp_path, f"suite.threshold={value}")
+    assert "cannot be read" in refusal(tmp_path, "suite.threshold=/nowhere")
 
 
 def test_a_judge_that_says_nothing_at_a_distance_judges_nothing(tmp_path: Path) -> None:
     """Everybody is below 1.99; nobody but identical pictures below .0001."""
-    assert "accepts 100.0% of the pairs of different people" in refusal(tmp_path, "protocol.threshold=1.99")
-    assert "and 0.0% of those of one" in refusal(tmp_path, "protocol.threshold=0.0001")
-    same = refusal(tmp_path, "protocol.threshold=1.99", "protocol.enrolment=same")
+    assert "accepts 100.0% of the pairs of different people" in refusal(tmp_path, "suite.threshold=1.99")
+    assert "and 0.0% of those of one" in refusal(tmp_path, "suite.threshold=0.0001")
+    same = refusal(tmp_path, "suite.threshold=1.99", "suite.enrolment=same")
     assert "accepts 100.0% of the pairs of different people" in same
 
 
 def test_everything_else_comes_from_the_reference(large: Path) -> None:
     other = Data()
-    made = bench(data=Whole(), threshold=0.3, reference="other", datasets={"other": other}, far=0.01)
+    made = stages(data=Whole(), threshold=0.3, reference="other", datasets={"other": other}, far=0.01)
     made.datasets = {"default": Whole(), "other": other}.__getitem__
     people = made.subjects("default")
     assert people.anchors.faces is other.faces("train") and people.background.faces is other.faces("background")
@@ -206,13 +204,13 @@ def test_everything_else_comes_from_the_reference(large: Path) -> None:
 
 
 def test_a_reference_alone_calibrates_the_judge(tmp_path: Path, large: Path) -> None:
-    document = evaluate(tmp_path, "protocol.reference=other")
+    document = evaluate(tmp_path, "suite.reference=other")
     known, theirs = document.judges["few"], read(large).judges["fake"]
     assert (known.threshold, known.split, known.source) == (theirs.threshold, "background", None)
     assert "thresholds of recognizers are those of its background people" in " ".join(document.notes)
-    handed_on = evaluate(tmp_path / "on", f"protocol.threshold={tmp_path}")
+    handed_on = evaluate(tmp_path / "on", f"suite.threshold={tmp_path}")
     assert handed_on.judges["few"].source.startswith("taken from fake: FAR 0.01")  # whose people they are, not few's
-    assert "none of protocol.datasets" in refusal(tmp_path, "protocol.reference=nobody")
+    assert "none of suite.datasets" in refusal(tmp_path, "suite.reference=nobody")
 
 
 def test_nobody_is_in_the_reference_and_evaluated(tmp_path: Path) -> None:
@@ -224,16 +222,16 @@ def test_nobody_is_in_the_reference_and_evaluated(tmp_path: Path) -> None:
             found.names = ["Background_3", "TRAIN 1", *found.names[2:]]
             return found
 
-    text = refusal(tmp_path, "protocol.threshold=0.3", "protocol.reference=other", data=Known())
-    assert "1 of the 8 evaluated people of few are in protocol.reference, fake" in text
+    text = refusal(tmp_path, "suite.threshold=0.3", "suite.reference=other", data=Known())
+    assert "1 of the 8 evaluated people of few are in suite.reference, fake" in text
 
 
 def test_one_picture_a_person_is_searched_for_with_what_becomes_of_it(tmp_path: Path) -> None:
     """The kind of set that was refused: eight people with one picture each."""
     single = Whole(stills=1)
-    text = refusal(tmp_path, "protocol.threshold=0.3", data=single)
-    assert "two pictures" in text and "protocol.enrolment=same" in text
-    document = evaluate(tmp_path, "protocol.threshold=0.3", "protocol.enrolment=same", data=single)
+    text = refusal(tmp_path, "suite.threshold=0.3", data=single)
+    assert "two pictures" in text and "suite.enrolment=same" in text
+    document = evaluate(tmp_path, "suite.threshold=0.3", "suite.enrolment=same", data=single)
     people, known = document.people["few"], document.judges["few"]
     assert (people.identities, people.probes, people.gallery, people.enrolment) == (8, 8, 8, "same")
     assert known.eer is None and known.impostor_pairs == 8 * 7
@@ -252,12 +250,12 @@ def test_one_picture_of_those_who_have_more_and_a_calibration_that_compares_two(
     half = one_of_each(people)
     assert torch.equal(half.enrol, half.probe) and people.labels[half.enrol].tolist() == [0, 1, 2, 3, 4]
     assert (people.videos[half.enrol] < 0).all()
-    made = bench(enrolment="same")
+    made = stages(enrolment="same")
     roles = made.subjects("default").calibrating
     assert len(roles.enrol) == 20 and not torch.isin(roles.probe, roles.enrol).any()
     known = made.calibrations.of_probes("default", made.judge).found
     assert known.threshold > 0.01 and len(made.subjects("default").clips) == 0
-    assert "must be apart or same" in refusal(tmp_path, "protocol.enrolment=twice")
+    assert "must be apart or same" in refusal(tmp_path, "suite.enrolment=twice")
 
 
 def test_kept_figures_are_of_their_threshold(tmp_path: Path) -> None:
@@ -265,7 +263,7 @@ def test_kept_figures_are_of_their_threshold(tmp_path: Path) -> None:
     cache = f"paths.cache={tmp_path / 'cache'}"
     values = []
     for number, limit in enumerate((0.05, 0.3, 0.05)):
-        document = evaluate(tmp_path / str(number), cache, f"protocol.threshold={limit}", "protocol.max_eer=1")
+        document = evaluate(tmp_path / str(number), cache, f"suite.threshold={limit}", "suite.max_eer=1")
         values.append(line(document, "Real")["ID"].value)
     assert values[0] == values[2] < values[1]
 
@@ -273,7 +271,7 @@ def test_kept_figures_are_of_their_threshold(tmp_path: Path) -> None:
 def test_who_taught_a_network_is_not_evaluated_whatever_the_set(tmp_path: Path) -> None:
     known = Negative()
     remember(known, Learned.of(["evaluation-3"], synthetic=True))
-    text = refusal(tmp_path, "protocol.threshold=0.3", generator=known)
+    text = refusal(tmp_path, "suite.threshold=0.3", generator=known)
     assert "learned from 1 of the 8 people of few" in text
 
 

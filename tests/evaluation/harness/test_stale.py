@@ -16,15 +16,15 @@ import torch
 
 import anon
 from anon.anonymizers import filters
-from anon.evaluation.harness.cell import PUBLISHED, Cell
-from anon.evaluation.harness.readers import eye
+from anon.evaluation.harness.context import PUBLISHED, MeasureContext
+from anon.evaluation.harness.readers import keyed_recognizer
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.measures.retrieval import Retrieval
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.metrics import preservation
 from tests.evaluation import tiny_world
-from tests.evaluation.harness import tiny_bench
+from tests.evaluation.harness import tiny_stages
 from tests.rewriting import rewrite
 
 FILTER = "import helper_of_mine\nfrom torch import nn\nclass Mine(nn.Module):\n"
@@ -35,9 +35,9 @@ ONE = Combination("default", "pixelate")
 
 def identified(folder, **changes):
     """ID of "mine", and what this process had to make."""
-    made = tiny_bench.bench(folder, **changes)
-    cell = Cell(made, Combination("default", "mine"))
-    return Retrieval()(cell)["ID"].value, dict(made.store.made)
+    made = tiny_stages.stages(folder, **changes)
+    context = MeasureContext(made, Combination("default", "mine"))
+    return Retrieval()(context)["ID"].value, dict(made.store.made)
 
 
 def test_a_filter_whose_helper_changed_has_another_id(tmp_path, monkeypatch):
@@ -75,9 +75,9 @@ def test_results_tell_two_filters_of_one_name_apart(tmp_path):
     """``anon.evaluation.compare`` printed "the same" for two runs whose filter differed in its code alone."""
     told = []
     for share in (0.0, 1.0, 0.0):
-        made = tiny_bench.bench(tmp_path, methods={"mine": {"title": "Mine", "anonymizer": Blend(share)}})
-        made.workshop.method(Combination("default", "mine"))
-        told.append(made.workshop.versions()["method mine"])
+        made = tiny_stages.stages(tmp_path, methods={"mine": {"title": "Mine", "anonymizer": Blend(share)}})
+        made.factory.method(Combination("default", "mine"))
+        told.append(made.factory.versions()["method mine"])
     assert told[0] == told[2] != told[1]
 
 
@@ -85,26 +85,26 @@ def test_a_functions_closure(tmp_path):
     def times(factor):
         return lambda a, b: (a - b).flatten(1).mean(1) * factor
 
-    cells = [Cell(tiny_bench.bench(tmp_path), ONE) for _ in range(3)]
-    one, two, again = (c.compared("times", times(factor)) for c, factor in zip(cells, (1.0, 2.0, 1.0), strict=True))
+    contexts = [MeasureContext(tiny_stages.stages(tmp_path), ONE) for _ in range(3)]
+    one, two, again = (c.compared("times", times(factor)) for c, factor in zip(contexts, (1.0, 2.0, 1.0), strict=True))
     torch.testing.assert_close(two, 2 * one)
-    assert torch.equal(one, again) and not cells[2].bench.store.made
+    assert torch.equal(one, again) and not contexts[2].stages.store.made
 
 
 def test_a_recognizers_settings(tmp_path):
     seen = []
     for mean in (0.5, 0.4, 0.5):
         judge = Judge(Encoder(tiny_world.Projection(1), size=16, mean=(mean, 0.5, 0.5)), flip=False)
-        made = tiny_bench.bench(tmp_path)
-        seen.append(made.z(Cell(made, ONE).view(PUBLISHED).pictures, eye(judge)))
+        made = tiny_stages.stages(tmp_path)
+        seen.append(made.z(MeasureContext(made, ONE).view(PUBLISHED).pictures, keyed_recognizer(judge)))
     assert not torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2])
 
 
 def drawn(folder):
-    made = tiny_bench.bench(folder)
-    cell = Cell(made, ONE)
-    cell.z(PUBLISHED)
-    cell.compared("ssim", preservation.ssim)
+    made = tiny_stages.stages(folder)
+    context = MeasureContext(made, ONE)
+    context.z(PUBLISHED)
+    context.compared("ssim", preservation.ssim)
     return dict(made.store.made)
 
 

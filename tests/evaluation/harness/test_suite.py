@@ -5,7 +5,7 @@ import pytest
 from anon.errors import UserError
 from anon.evaluation.document import Column
 from anon.evaluation.harness.suite import Combination, Suite, plans
-from tests.evaluation.harness.tiny_bench import settings
+from tests.evaluation.harness.tiny_stages import settings
 
 
 def table(grid, **changes):
@@ -95,12 +95,12 @@ def test_the_first_anonymizer_is_the_baseline():
     ("grid", "changes", "said"),
     [
         ([{"methods": ["pixelat"]}], {}, "did you mean 'pixelate'"),
-        ([{"methods": ["other"], "policies": ["none at all"]}], {}, "protocol.policies"),
+        ([{"methods": ["other"], "policies": ["none at all"]}], {}, "suite.policies"),
         ([{"methods": ["other"], "policies": ["itm"], "defenses": ["unifrm"]}], {}, "did you mean 'uniform'"),
-        ([{"methods": ["other"], "policies": ["itm"], "attacks": ["xyz"]}], {}, "protocol.attacks: negation"),
+        ([{"methods": ["other"], "policies": ["itm"], "attacks": ["xyz"]}], {}, "suite.attacks: negation"),
         ([{"methods": ["noise"], "inputs": ["mosaik"]}], {}, "did you mean 'mosaic'"),
-        ([{"methods": ["noise"], "data": ["elsewhere"]}], {}, "protocol.datasets"),
-        ([{"methods": ["noise"]}], {"metrics": ["two"]}, "protocol.measures"),
+        ([{"methods": ["noise"], "data": ["elsewhere"]}], {}, "suite.datasets"),
+        ([{"methods": ["noise"]}], {"metrics": ["two"]}, "suite.measures"),
         ([{"methods": ["noise"], "dial": True}], {}, "has none"),
         ([{"policies": ["itm"]}], {}, "names no methods"),
     ],

@@ -11,17 +11,17 @@ import torch
 
 from anon.errors import UserError
 from anon.evaluation.document import Document
-from anon.evaluation.harness.cell import SEEN, Cell
+from anon.evaluation.harness.context import ATTACKED, MeasureContext
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.measures.pairs import Pairs
 from anon.faces.collections.pairs import PairData, Roles
 from anon.faces.collections.photographs.lfw import LFW
 from tests.evaluation.harness.test_run import config, evaluate
-from tests.evaluation.harness.tiny_bench import bench
+from tests.evaluation.harness.tiny_stages import stages
 from tests.evaluation.tiny_world import Data, Negative, Other, People
 from tests.faces.collections.tiny_lfw import PEOPLE, make_lfw, pair_lines
 
-GRID = "protocol.tables.pairs.grid=[{{data: [lfw], methods: [{}], {}}}]"
+GRID = "suite.tables.pairs.grid=[{{data: [lfw], methods: [{}], {}}}]"
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def crossed(root: Path) -> Path:
 
 
 def words(root: Path, *more: str) -> tuple[str, ...]:
-    place = "protocol.datasets.lfw"
+    place = "suite.datasets.lfw"
     given = (f"{place}.collection.root={root}", f"{place}.collection.points={root}/points.csv", f"{place}.size=16")
-    return "protocol=lfw", *given, "protocol.far=0.125", "protocol.resamples=50", *more
+    return "suite=lfw", *given, "suite.far=0.125", "suite.resamples=50", *more
 
 
 def verified(output: Path, root: Path, *more: str, generator: Any = None, **options: Any) -> Document:
@@ -87,8 +87,8 @@ def test_a_checkpoint_from_end_to_end(root: Path, tmp_path: Path, capsys: pytest
 def test_attacks_and_defenses_take_part(root: Path, crossed: Path, tmp_path: Path) -> None:
     """The negative has the opposite embedding, which negation undoes. Both meet every pair, whatever ``few`` is."""
     grid = GRID.format("checkpoint", "policies: [plain], defenses: [none, resample], attacks: [none, negation, parrot]")
-    listed = f"protocol.datasets.lfw.collection.pairs={crossed}"
-    document = verified(tmp_path, root, grid, listed, "protocol.few=1", generator=Negative())
+    listed = f"suite.datasets.lfw.collection.pairs={crossed}"
+    document = verified(tmp_path, root, grid, listed, "suite.attacked_probes=1", generator=Negative())
     plain, undone = (figures(document, "FIVA", policy="plain", attack=attack) for attack in ("none", "negation"))
     assert plain["TPR"] == plain["ID_pairs"] == 0.0 and undone["TPR"] == undone["ID_pairs"] == 1.0
     worse = next(line for line in document.lines if (line.defense, line.attack) == ("resample", "negation"))
@@ -99,24 +99,24 @@ def test_attacks_and_defenses_take_part(root: Path, crossed: Path, tmp_path: Pat
 
 def test_only_the_second_photographs_are_changed(root: Path, crossed: Path) -> None:
     data = PairData(LFW(root, pairs=crossed, points=root / "points.csv"), size=16)
-    made = bench(data=Data(), far=0.125, reference="default", datasets={"pairs": {}})
+    made = stages(data=Data(), far=0.125, reference="default", datasets={"pairs": {}})
     made.datasets = lambda name: data if name == "pairs" else Data()
-    cell = Cell(made, Combination("pairs", "noise"))
-    assert (len(cell.rows), len(cell.of_items().rows)) == (16, 32)  # probes, and all that are second somewhere
-    assert cell.pairs is not None and not cell.pairs.real.isnan().any()
-    every, faces = cell.of_items().z(SEEN), data.faces("evaluation")
-    real = cell.pairs.real[cell.people.items.indices]
+    context = MeasureContext(made, Combination("pairs", "noise"))
+    assert (len(context.rows), len(context.of_items().rows)) == (16, 32)  # probes, and all that are second somewhere
+    assert context.pairs is not None and not context.pairs.real.isnan().any()
+    every, faces = context.of_items().z(ATTACKED), data.faces("evaluation")
+    real = context.pairs.real[context.people.items.indices]
     assert ((every * real).sum(1) < 0.9999).all()
-    assert torch.equal(cell.people.enrolled.indices, torch.arange(0, 32, 2)) and len(faces) == 32
+    assert torch.equal(context.people.enrolled.indices, torch.arange(0, 32, 2)) and len(faces) == 32
 
 
 def test_data_without_pairs_says_so() -> None:
-    found = Pairs()(Cell(bench(), Combination("default", "real")))
+    found = Pairs()(MeasureContext(stages(), Combination("default", "real")))
     assert set(found) == set(Pairs.metrics) and {figure.reason for figure in found.values()} == {"n/a (no pairs)"}
 
 
 def test_faces_that_an_input_chooses_are_no_pairs(root: Path, tmp_path: Path) -> None:
-    turned = "+protocol.inputs.turned={_target_: anon.evaluation.harness.inputs.Turned, yaw: 0.1}"
+    turned = "+suite.inputs.turned={_target_: anon.evaluation.harness.inputs.Turned, yaw: 0.1}"
     document = verified(tmp_path, root, GRID.format("real", "inputs: [turned]"), turned)
     (line,) = document.lines
     assert {figure.reason for figure in line.metrics.values()} == {"n/a (some faces of the pairs only)"}
@@ -129,9 +129,9 @@ def test_what_is_refused(root: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
     few = r"needs 1,000 mismatched pairs outside of the fold that it judges, and pairs\.txt has 8"
-    refused(few, "protocol.far=0.001")
-    refused("says itself who is enrolled", "protocol.enrolment=same")
-    refused("have no split 'background': name the data", "protocol.reference=null")
+    refused(few, "suite.far=0.001")
+    refused("says itself who is enrolled", "suite.enrolment=same")
+    refused("have no split 'background': name the data", "suite.reference=null")
     refused("encoder that FIVA was trained with", seed=0)
     strangers = make_lfw(tmp_path / "strangers", alike=False)
     refused(r"The judge .* does not recognize unchanged faces", place=strangers)
@@ -145,9 +145,9 @@ def test_people_of_the_pairs_who_are_anchors_are_told(root: Path, tmp_path: Path
 
 
 def test_a_given_threshold_is_none_of_the_pairs(root: Path, tmp_path: Path) -> None:
-    document = verified(tmp_path, root, GRID.format("real", "policies: [plain]"), "protocol.threshold=0.0001")
+    document = verified(tmp_path, root, GRID.format("real", "policies: [plain]"), "suite.threshold=0.0001")
     assert figures(document, "Real")["TPR"] == 1.0 and document.judges["lfw"].threshold > 0.01
-    assert any(note.startswith("protocol.threshold does not hold for lfw") for note in document.notes)
+    assert any(note.startswith("suite.threshold does not hold for lfw") for note in document.notes)
 
 
 class Listed(Data):
@@ -161,7 +161,7 @@ class Listed(Data):
 
 
 def test_any_data_set_may_bring_roles() -> None:
-    people = bench(data=Listed()).subjects("default")
+    people = stages(data=Listed()).subjects("default")
     assert people.enrolled.indices.tolist() == [0, 4, 8, 12, 16, 20, 24, 28]
     assert people.items.indices.tolist() == [1, 2, 5] and people.items.indices[people.probes].tolist() == [1, 5]
     assert people.pairs is None and people.reference is None

@@ -13,12 +13,12 @@ from anon.anonymizers.filters import Pixelate
 from anon.attacks.victim import describe
 from anon.defenses.processing import Resample
 from anon.errors import UserError
-from anon.evaluation.harness.built import Attacker, Needs
+from anon.evaluation.harness.built import Attacker, Unavailable
 from anon.evaluation.harness.suite import Combination
 from anon.identity.policies import AnchorSampling
 from anon.identity.tracking import IdentityTracker
 from tests.evaluation import tiny_world
-from tests.evaluation.harness.tiny_bench import bench, settings
+from tests.evaluation.harness.tiny_stages import settings, stages
 
 OTHER = Anonymizer(
     tiny_world.encoder(0),
@@ -48,9 +48,9 @@ def met(checkpoint, method="other", policy="itm", defense="none", adaptive=False
     """What an attack on a combination is, and the notes of the tables."""
     trained = {method: {defense: checkpoint} if adaptive else checkpoint}
     own = {"trained": trained, "train": "python train.py {victim}", "adaptive": adaptive, **flags}
-    made = bench(attacks={**settings()["attacks"], "mine": own, "reconstruction": own})
-    found = made.workshop.attackers.attack(Combination("default", method, policy, defense=defense, attack="mine"))
-    return found, [note for note in made.workshop.notes if note.startswith("The attack 'mine'")]
+    made = stages(attacks={**settings()["attacks"], "mine": own, "reconstruction": own})
+    found = made.factory.attackers.attack(Combination("default", method, policy, defense=defense, attack="mine"))
+    return found, [note for note in made.factory.notes if note.startswith("The attack 'mine'")]
 
 
 def test_whom_it_learned():
@@ -76,7 +76,7 @@ def test_another_method_is_refused_or_called_a_transfer():
 
 def test_what_ships_is_no_attack_on_another_method():
     found, _ = met("shipped:pixelate")
-    assert isinstance(found, Needs) and found.why.startswith(
+    assert isinstance(found, Unavailable) and found.why.startswith(
         "needs an attack on Other, for the one that ships learned Pixelate"
     )
     found, _ = met("shipped:pixelate", method="pixelate", policy="none")
@@ -102,9 +102,9 @@ def test_a_gradient_defense_works_against_an_attack_on_the_method():
     fgsm = {"fgsm": {"_target_": "anon.defenses.gradient.FGSM", "_partial_": True, "epsilon": 0.1}}
     for checkpoint, refused in (("other.ckpt", False), ("pixelate.ckpt", True)):
         own = {"trained": {"other": checkpoint}, "train": "train"}
-        made = bench(attacks={"reconstruction": own}, defenses=fgsm)
+        made = stages(attacks={"reconstruction": own}, defenses=fgsm)
         if refused:
             with pytest.raises(UserError, match="cannot attack Other"):
-                made.workshop.defense(one)
+                made.factory.defense(one)
         else:
-            assert not isinstance(made.workshop.defense(one), Needs)
+            assert not isinstance(made.factory.defense(one), Unavailable)

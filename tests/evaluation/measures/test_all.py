@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from anon.evaluation.document import Curve, Histogram
-from anon.evaluation.harness.cell import Cell
+from anon.evaluation.harness.context import MeasureContext
 from anon.evaluation.harness.suite import Combination
-from tests.evaluation.harness.tiny_bench import bench
+from tests.evaluation.harness.tiny_stages import stages
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "conf" / "measure").glob("*.yaml"))
 CELLS = {
@@ -36,9 +36,9 @@ def measures():
 
 
 @pytest.fixture(scope="module")
-def cells():
-    made = bench()
-    return {name: Cell(made, Combination(data="default", **what)) for name, what in CELLS.items()}
+def contexts():
+    made = stages()
+    return {name: MeasureContext(made, Combination(data="default", **what)) for name, what in CELLS.items()}
 
 
 def test_each_has_its_file(measures):
@@ -49,10 +49,10 @@ def test_each_has_its_file(measures):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_figures_or_reasons(measures, cells, kind):
-    cell, names = cells[kind], set()
+def test_figures_or_reasons(measures, contexts, kind):
+    context, names = contexts[kind], set()
     for name, measure in measures.items():
-        found = measure(cell)
+        found = measure(context)
         assert not names & set(found), f"{name} names a figure of another measure"
         names |= set(found)
         for figure in found.values():
@@ -62,14 +62,14 @@ def test_figures_or_reasons(measures, cells, kind):
                 assert math.isfinite(figure.value) and figure.n > 0
                 assert figure.low is None or figure.low - 1e-6 <= figure.high
                 assert figure.draws is None or figure.draws.shape == (50,)
-        for plot in getattr(measure, "plots", lambda *_: [])(cell, "a label", 3):
+        for plot in getattr(measure, "plots", lambda *_: [])(context, "a label", 3):
             assert isinstance(plot, Curve | Histogram) and (plot.label, plot.line) == ("a label", 3)
     assert names
 
 
-def test_what_does_not_apply_gives_nothing(measures, cells):
+def test_what_does_not_apply_gives_nothing(measures, contexts):
     def empty(kind):
-        return {name for name, measure in measures.items() if not measure(cells[kind])}
+        return {name for name, measure in measures.items() if not measure(contexts[kind])}
 
     compares = {"distance", "picture", "distribution", "identities", "recovery"}
     attacked = {"attacked", "change_detection"}
@@ -80,28 +80,28 @@ def test_what_does_not_apply_gives_nothing(measures, cells):
     assert empty("swap") == attacked
 
 
-def test_missing_weights_are_named(measures, cells):
-    cell = cells["filter"]
-    reasons = {name: figure.reason for measure in measures.values() for name, figure in measure(cell).items()}
-    assert reasons["lpips"] == "needs metrics.lpips=<alexnet-owt-7be5be79.pth>"
-    assert reasons["FID"].startswith("needs protocol.measures.distribution.inception=<pt_inception-2015-12-05")
-    assert "metrics.detectors.<name>.weights=<file>" in reasons["detected"]
-    assert "attributes@metrics.attributes=faceapi_age_gender" in reasons["age_error"]
+def test_missing_weights_are_named(measures, contexts):
+    context = contexts["filter"]
+    reasons = {name: figure.reason for measure in measures.values() for name, figure in measure(context).items()}
+    assert reasons["lpips"] == "needs lpips=<alexnet-owt-7be5be79.pth>"
+    assert reasons["FID"].startswith("needs suite.measures.distribution.inception=<pt_inception-2015-12-05")
+    assert "detectors.<name>.weights=<file>" in reasons["detected"]
+    assert "attributes=faceapi_age_gender" in reasons["age_error"]
     assert reasons["recovery"] == "n/a (no key)" and reasons["mask_area"] == "n/a (no mask)"
 
 
-def test_intervals_hold_their_values(measures, cells):
+def test_intervals_hold_their_values(measures, contexts):
     """Percentiles of few people may leave a value out by chance, but not in all of the figures."""
     inside = [
         figure.low - 1e-6 <= figure.value <= figure.high + 1e-6
         for measure in measures.values()
-        for figure in measure(cells["swap"]).values()
+        for figure in measure(contexts["swap"]).values()
         if figure.low is not None
     ]
     assert len(inside) > 40 and sum(inside) >= 0.95 * len(inside)
 
 
-def test_two_runs_give_the_same(measures, cells):
-    again = Cell(bench(), Combination(data="default", **CELLS["swap"]))
+def test_two_runs_give_the_same(measures, contexts):
+    again = MeasureContext(stages(), Combination(data="default", **CELLS["swap"]))
     for measure in measures.values():
-        assert measure(again) == measure(cells["swap"])
+        assert measure(again) == measure(contexts["swap"])

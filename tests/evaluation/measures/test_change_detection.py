@@ -8,13 +8,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from anon.attacks.reconstruction import Reconstruction
-from anon.evaluation.harness.cell import Cell
+from anon.evaluation.harness.context import MeasureContext
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.measures.attacked import Attacked
 from anon.evaluation.measures.change_detection import ChangeDetection
 from anon.evaluation.protocol import first_of_each, halves
 from anon.faces.contract import to_float, to_uint8
-from tests.evaluation.harness.tiny_bench import bench, settings
+from tests.evaluation.harness.tiny_stages import settings, stages
 from tests.evaluation.tiny_world import Data, Projection, encoder
 
 HERE = "tests.evaluation.measures.test_change_detection"
@@ -54,9 +54,9 @@ def figures(method, attack, **place):
         for name in ("brighten", "nothing")
     }
     attacks["negation"] = settings()["attacks"]["negation"]
-    made = bench(data=Data(), judge=JUDGE, methods=methods, attacks=attacks, few=2, resamples=200)
-    cell = Cell(made, Combination("default", method, attack=attack, **place))
-    return Attacked()(cell) | ChangeDetection()(cell), cell
+    made = stages(data=Data(), judge=JUDGE, methods=methods, attacks=attacks, few=2, resamples=200)
+    context = MeasureContext(made, Combination("default", method, attack=attack, **place))
+    return Attacked()(context) | ChangeDetection()(context), context
 
 
 def test_the_attack_on_what_it_knows():
@@ -78,11 +78,11 @@ def test_distances_are_the_judges_between_a_face_and_its_reconstruction():
     back = to_float(to_uint8(2 * dark + 1))
     z, undone = (F.normalize(Projection(JUDGE)(part).double()) for part in (dark, back))
     wanted = 1 - (z * undone).sum(1)
-    found, cell = figures("dark", "brighten")
+    found, context = figures("dark", "brighten")
     assert found["moved_changed"].value == pytest.approx(float(wanted.median()), abs=1e-5)
     assert found["moved_changed"].low <= float(wanted.median()) <= found["moved_changed"].high
     assert found["flagged_changed"].value == pytest.approx(float((wanted >= 0.6).double().mean()))
-    (drawn,) = ChangeDetection(bins=4).plots(cell, "Dark, brighten", 3)
+    (drawn,) = ChangeDetection(bins=4).plots(context, "Dark, brighten", 3)
     assert set(drawn.densities) == {"genuine", "changed"} and (drawn.threshold, drawn.below) == (0.6, "genuine")
     width = drawn.edges[1] - drawn.edges[0]
     assert drawn.densities["genuine"] == (pytest.approx(1 / width), 0.0, 0.0, 0.0)  # all of them are at 0
@@ -103,21 +103,23 @@ def test_an_unchanged_face_is_found_and_cannot_be_told():
 
 def test_genuine_faces_are_behind_the_same_defense():
     """Half the resolution blurs both: what the attack leaves alone stays alone."""
-    found, cell = figures("dark", "brighten", defense="half")
+    found, context = figures("dark", "brighten", defense="half")
     assert found["moved_genuine"].value == 0.0 and found["detection_AUC"].value > 0.9
-    assert cell.of_unchanged().one.defense == "half"
+    assert context.of_unchanged().one.defense == "half"
 
 
 def test_where_there_is_nothing_to_tell():
     assert "detection_AUC" not in figures("real", "brighten")[0]
-    found, cell = figures("dark", "negation")
+    found, context = figures("dark", "negation")
     assert found["detection_AUC"].reason == "n/a (the attack recovers no picture)" and found["RA"].value is not None
-    assert ChangeDetection().plots(cell, "", 0) == []
+    assert ChangeDetection().plots(context, "", 0) == []
 
 
 def test_a_defense_that_genuine_faces_cannot_have(monkeypatch):
     """The line keeps its other figures, and says what is missing for this one."""
-    monkeypatch.setattr(Cell, "needs", lambda cell: "needs an attack" if cell.one.method == "real" else None)
-    found, cell = figures("dark", "brighten")
+    monkeypatch.setattr(
+        MeasureContext, "needs", lambda context: "needs an attack" if context.one.method == "real" else None
+    )
+    found, context = figures("dark", "brighten")
     assert found["detection_AUC"].reason == "needs an attack" and found["RA"].value == 1.0
-    assert ChangeDetection().plots(cell, "", 0) == []
+    assert ChangeDetection().plots(context, "", 0) == []

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 
 from anon.errors import UserError
 from anon.evaluation.document import Column
-from anon.evaluation.figures import Figure
-from anon.evaluation.harness.cell import Cell
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.harness.context import MeasureContext
 from anon.evaluation.harness.described import descriptions, of_all
 from anon.evaluation.harness.suite import Combination, Plan
 from anon.evaluation.measures.pairs import Pairs
@@ -21,7 +21,7 @@ from anon.evaluation.schema_2 import MEASURES
 from anon.faces.detection.contract import Detections
 from tests.evaluation.described import METRICS
 from tests.evaluation.harness.test_run import attacks, evaluate  # noqa: F401
-from tests.evaluation.harness.tiny_bench import bench, settings
+from tests.evaluation.harness.tiny_stages import settings, stages
 from tests.evaluation.measures.test_all import CELLS, FILES
 
 HERE = "tests.evaluation.measures.test_described"
@@ -64,17 +64,19 @@ def _of(name):
 
 @pytest.fixture(scope="module")
 def given():
-    """By measure: its descriptions, and its figures on every kind of cell, with and without a detector."""
+    """By measure: its descriptions, and its figures on every kind of context, with and without a detector."""
     methods = settings()["methods"] | {
         "reversible": {"title": "Reversible", "anonymizer": {"_target_": f"{HERE}.Swapped"}}
     }
     policies = settings()["policies"] | {"sampling": SAMPLING}
-    made, seeing = (bench(methods=methods, policies=policies) for _ in range(2))
-    seeing.tools = seeing.tools._replace(detectors={"middle": Middle()}, detector_keys={"middle": "middle"})
-    cells = [Cell(one, Combination(data="default", **what)) for one in (made, seeing) for what in CELLS.values()]
-    cells += [Cell(made, Combination(data="default", **what)) for what in MORE.values()]
+    made, seeing = (stages(methods=methods, policies=policies) for _ in range(2))
+    seeing.readers = seeing.readers._replace(detectors={"middle": Middle()}, detector_keys={"middle": "middle"})
+    contexts = [
+        MeasureContext(one, Combination(data="default", **what)) for one in (made, seeing) for what in CELLS.values()
+    ]
+    contexts += [MeasureContext(made, Combination(data="default", **what)) for what in MORE.values()]
     measures = {file.stem: instantiate(_of(file.stem)) for file in FILES}
-    return {name: (measure.metrics, [measure(cell) for cell in cells]) for name, measure in measures.items()}
+    return {name: (measure.metrics, [measure(context) for context in contexts]) for name, measure in measures.items()}
 
 
 @pytest.mark.parametrize("name", [file.stem for file in FILES])
@@ -153,18 +155,18 @@ class Undescribed:
         if metrics is not None:
             self.metrics = {name: MetricInfo(name, "quality") for name in metrics}
 
-    def __call__(self, cell):
-        return {"brightness": Figure(0.5, n=1)}
+    def __call__(self, context):
+        return {"brightness": Estimate(0.5, n=1)}
 
 
-def plain(cell):
-    return {"brightness": Figure(0.5, n=1)}
+def plain(context):
+    return {"brightness": Estimate(0.5, n=1)}
 
 
 def small(tmp_path, *words):
-    grid = "protocol.tables.table1.grid=[{methods: [real]}]"
-    rest = ("protocol.tables.robustness=null", "protocol.tables.identities=null")
-    return evaluate(tmp_path, grid, "protocol.tables.table1.metrics=[retrieval,mine]", *rest, *words)
+    grid = "suite.tables.table1.grid=[{methods: [real]}]"
+    rest = ("suite.tables.robustness=null", "suite.tables.identities=null")
+    return evaluate(tmp_path, grid, "suite.tables.table1.measures=[retrieval,mine]", *rest, *words)
 
 
 SAYS = f"{{_target_: {HERE}.Undescribed, metrics: "
@@ -184,23 +186,23 @@ SAYS = f"{{_target_: {HERE}.Undescribed, metrics: "
 )
 def test_a_measure_that_does_not_describe_itself(tmp_path, measure, told):
     with pytest.raises(UserError, match=told):
-        small(tmp_path, f"+protocol.measures.mine={measure}", "+protocol.tables.table1.columns.brightness={}")
+        small(tmp_path, f"+suite.measures.mine={measure}", "+suite.tables.table1.columns.brightness={}")
 
 
 def test_a_figure_that_is_not_described(tmp_path):
     with pytest.raises(UserError, match=r"protocol\.measures\.mine gives 'brightness', which its metrics do not"):
-        small(tmp_path, f"+protocol.measures.mine={SAYS}[light]}}")
+        small(tmp_path, f"+suite.measures.mine={SAYS}[light]}}")
 
 
 def test_columns_are_overridden_by_their_names(tmp_path):
     """Another column, another title, none; what a measure says of itself is in the document and heads the table."""
-    off = (f"protocol.tables.table1.columns.{name}=null" for name in ("M_tc_mu", "M_tc_sigma", "ssim", "RA"))
+    off = (f"suite.tables.table1.columns.{name}=null" for name in ("M_tc_mu", "M_tc_sigma", "ssim", "RA"))
     words = (
-        "+protocol.tables.table1.columns.brightness={}",
-        "+protocol.tables.table1.columns.first={metric: ID_rank1, title: nearest}",
-        "+protocol.tables.table1.columns.negID.title=opposite",
+        "+suite.tables.table1.columns.brightness={}",
+        "+suite.tables.table1.columns.first={metric: ID_rank1, title: nearest}",
+        "+suite.tables.table1.columns.negID.title=opposite",
     )
-    found = small(tmp_path, f"+protocol.measures.mine={SAYS}[brightness]}}", *off, *words)
+    found = small(tmp_path, f"+suite.measures.mine={SAYS}[brightness]}}", *off, *words)
     assert found.metrics["brightness"] == MetricInfo("brightness", "quality")
     (table,) = found.tables
     columns = (Column("ID"), Column("negID", "opposite"), Column("pose_error"), Column("brightness"))
@@ -208,8 +210,8 @@ def test_columns_are_overridden_by_their_names(tmp_path):
     assert set(found.metrics) == {name for line in found.lines for name in line.metrics} | {"pose_error"}
     head = (tmp_path / "table.md").read_text().splitlines()
     row = next(line for line in head if "opposite" in line)
-    cells = ["", "ID ↓", "opposite ↓", "pose error ° ↓", "brightness", "nearest ↓"]
-    assert [cell.strip() for cell in row.split("|")[1:-1]] == cells
+    contexts = ["", "ID ↓", "opposite ↓", "pose error ° ↓", "brightness", "nearest ↓"]
+    assert [context.strip() for context in row.split("|")[1:-1]] == contexts
 
 
 def test_a_column_of_a_near_name():

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from anon.attributes.regressor import AttributeRegressor
 from anon.errors import UserError
-from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.measures.attributes import Attributes
 from anon.evaluation.measures.detection import Detection
@@ -23,8 +23,8 @@ from anon.faces.contract import in_eight_bits, to_float
 from anon.faces.detection.contract import Detections
 from anon.metrics.quality import Pristine, niqe, niqe_features
 from tests.evaluation import tiny_world
-from tests.evaluation.harness.tiny_bench import bench
-from tests.evaluation.measures.known_cell import KnownCell
+from tests.evaluation.harness.tiny_stages import stages
+from tests.evaluation.measures.known_context import KnownCell
 
 NAN = float("nan")
 
@@ -40,23 +40,23 @@ def clips():
 
 
 def test_time():
-    cell = KnownCell([7, 8], clips={"changed": clips()}, clip_labels=[7, 8])
-    found = values(Temporal()(cell))
+    context = KnownCell([7, 8], clips={"changed": clips()}, clip_labels=[7, 8])
+    found = values(Temporal()(context))
     # of the nine distances of person 7 four are 1: mean 4/9, deviation sqrt(4/9 - 16/81)
     assert found == {
         "M_tc_mu": round(2 / 9, 4),
         "M_tc_sigma": round((4 / 9 - 16 / 81) ** 0.5 / 2, 4),
         "identity_invariance": 0.25,
     }
-    (curve,) = Temporal().plots(cell, "name", 1)
+    (curve,) = Temporal().plots(context, "name", 1)
     assert (curve.plot, curve.x, curve.y) == ("temporal", (0.0, 1.0, 2.0), (0.0, 0.5, 0.5))
     assert (curve.low, curve.high) == ((0.0, 0.0, 0.0), (0.0, 1.0, 1.0))  # both people are drawn twice now and then
 
 
 def test_no_time():
-    cell = KnownCell([7, 8])
-    assert {figure.reason for figure in Temporal()(cell).values()} == {"n/a (no clips)"}
-    assert Temporal().plots(cell, "name", 1) == []
+    context = KnownCell([7, 8])
+    assert {figure.reason for figure in Temporal()(context).values()} == {"n/a (no clips)"}
+    assert Temporal().plots(context, "name", 1) == []
 
 
 def readings():
@@ -81,8 +81,8 @@ def readings():
 def test_attributes_against_truth_and_against_the_target():
     """Poses have a truth: it is (0, 0, 2), 2 off for the unchanged faces. Gaze has none and is unknown once."""
     truth = {"pose": torch.tensor([[0.0, 0.0, 2.0]] * 2), "landmarks": torch.zeros(2, 5, 2)}
-    cell = KnownCell([7, 8], read=readings(), truth=truth, reads=("pose", "gaze", "landmarks", "age", "gender"))
-    found = Attributes()(cell)
+    context = KnownCell([7, 8], read=readings(), truth=truth, reads=("pose", "gaze", "landmarks", "age", "gender"))
+    found = Attributes()(context)
     shown = values(found)
     pose = (29**0.5 + 5) / 2
     assert shown["pose_error"] == round(pose, 4) and shown["pose_ratio"] == round(pose / 2, 4)
@@ -92,27 +92,27 @@ def test_attributes_against_truth_and_against_the_target():
     assert shown["landmarks_error"] == round((2**0.5 + 2 * 26**0.5 + 50**0.5) / 8, 4)
     assert shown["shape_distance"] == 0.0  # larger and elsewhere, of the same shape
     assert (shown["age_error"], shown["age_agreement"], shown["gender_agreement"]) == (6.5, 0.5, 0.5)
-    assert found["expression_error"].reason.endswith("needs attributes@metrics.attributes=expression)")
+    assert found["expression_error"].reason.endswith("needs attributes=expression)")
 
 
 def test_of_unchanged_faces_the_errors_are_the_estimators_own():
     truth = {"pose": torch.tensor([[0.0, 0.0, 2.0]] * 2)}
-    cell = KnownCell([7, 8], read=readings(), truth=truth, reads=("pose", "gaze"), method="real")
-    found = Attributes()(cell)
+    context = KnownCell([7, 8], read=readings(), truth=truth, reads=("pose", "gaze"), method="real")
+    found = Attributes()(context)
     assert found["pose_error"].value == 2.0 and found["gaze_error"].reason == "n/a (no ground truth)"
     assert set(found) == {"pose_error", "expression_error", "gaze_error", "landmarks_error"}
 
 
 def test_without_an_estimator_each_figure_names_one():
     found = Attributes()(KnownCell([7, 8]))
-    assert found["pose_error"].reason == "needs attributes@metrics.attributes=fsanet"
+    assert found["pose_error"].reason == "needs attributes=fsanet"
     assert all(figure.reason.startswith("needs ") for figure in found.values())
 
 
 def test_the_regressor_of_rendered_faces_does_not_read_photographs():
-    cell = KnownCell([7, 8], read=readings())
-    cell.bench.tools.attributes = AttributeRegressor(size=16, widths=(4,))
-    assert Attributes()(cell)["pose_error"].reason.startswith("n/a (synthetic reads rendered faces only; needs")
+    context = KnownCell([7, 8], read=readings())
+    context.stages.readers.attributes = AttributeRegressor(size=16, widths=(4,))
+    assert Attributes()(context)["pose_error"].reason.startswith("n/a (synthetic reads rendered faces only; needs")
 
 
 def test_action_units_over_a_clip():
@@ -120,8 +120,8 @@ def test_action_units_over_a_clip():
     target = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
     changed = target + torch.tensor([3.0, 0.0])
     read = {"target": {"action_units": target}, "changed": {"action_units": changed}}
-    cell = KnownCell([7, 8, 9], read=read, clip_labels=[7], reads=("action_units",))
-    found = values(Attributes()(cell))
+    context = KnownCell([7, 8, 9], read=read, clip_labels=[7], reads=("action_units",))
+    found = values(Attributes()(context))
     assert (found["action_units_rmse"], found["action_units_pcc"]) == (1.5, 1.0)
 
 
@@ -170,8 +170,8 @@ def test_lpips_wants_a_file_and_large_pictures(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.lpips='.*' is no file"):
         Picture(lpips=str(tmp_path / "none.pth"))
     (tmp_path / "alexnet.pth").write_bytes(b"weights")
-    cell = Cell(bench(), Combination("default", "pixelate"))
-    found = Picture(lpips=str(tmp_path / "alexnet.pth"))(cell)["lpips"]
+    context = MeasureContext(stages(), Combination("default", "pixelate"))
+    found = Picture(lpips=str(tmp_path / "alexnet.pth"))(context)["lpips"]
     assert found.reason == "n/a (pictures of 16 pixels; LPIPS needs 64)"
 
 
@@ -200,19 +200,19 @@ def test_detection():
         "scores": torch.tensor([0.5, 0.0, 0.7]),
         "boxes": torch.tensor([[2.0, 2.0, 12.0, 12.0], [NAN] * 4, [0.0, 0.0, 9.0, 9.0]]),
     }
-    cell = KnownCell([7, 8, 9])
-    cell.bench.tools.detectors = {"one": None, "other": None}
-    cell.detections = lambda of, name: {TARGET: before, PUBLISHED: after}[of]
-    found = values(Detection()(cell))
+    context = KnownCell([7, 8, 9])
+    context.stages.readers.detectors = {"one": None, "other": None}
+    context.detections = lambda of, name: {TARGET: before, PUBLISHED: after}[of]
+    found = values(Detection()(context))
     assert found["detected"] == found["detected_one"] == found["detected_other"] == round(2 / 3, 4)
     assert found["confidence_drop_one"] == round((0.9 - 0.5 + 0.8) / 2, 4)
     assert found["box_distance_one"] == 2.0
 
 
 def test_of_unchanged_faces_the_share_alone_is_told():
-    made = bench(data=lit())
-    made.tools = made.tools._replace(detectors={"bright": Bright()}, detector_keys={"bright": "1"})
-    real = Cell(made, Combination("default", "real"))
+    made = stages(data=lit())
+    made.readers = made.readers._replace(detectors={"bright": Bright()}, detector_keys={"bright": "1"})
+    real = MeasureContext(made, Combination("default", "real"))
     found = Detection()(real)
     bright = (to_float(real.view(TARGET).eight_bits()).mean((1, 2, 3)) > 0).double().mean()
     assert set(found) == {"detected", "detected_bright"} and found["detected"].value == pytest.approx(float(bright))
@@ -261,8 +261,8 @@ def test_quality_is_niqe_against_the_training_faces():
         "real": {"title": "Real", "anonymizer": None},
         "noisy": {"title": "Noisy", "anonymizer": {"_target_": f"{__name__}.Noisy"}},
     }
-    made = bench(data=data, methods=methods)
-    found = {name: Quality()(Cell(made, Combination("default", name)))["niqe"] for name in methods}
+    made = stages(data=data, methods=methods)
+    found = {name: Quality()(MeasureContext(made, Combination("default", name)))["niqe"] for name in methods}
     probes = made.subjects("default").items.indices[made.subjects("default").probes]
     pristine = Pristine.fit(niqe_features(data.faces("train").images[made.subjects("default").anchors.indices]))
     expected = niqe(niqe_features(data.faces("evaluation").images[probes]), pristine).mean()
@@ -272,11 +272,11 @@ def test_quality_is_niqe_against_the_training_faces():
 
 
 def test_too_few_training_faces_for_niqe():
-    made = bench(data=large(), calibration_images=1)
-    found = Quality()(Cell(made, Combination("default", "real")))["niqe"]
+    made = stages(data=large(), calibration_images=1)
+    found = Quality()(MeasureContext(made, Combination("default", "real")))["niqe"]
     assert found.reason == "n/a (6 training faces; NIQE needs more than 36)"
 
 
 def test_small_faces_have_no_niqe():
-    found = Quality()(Cell(bench(), Combination("default", "real")))["niqe"]
+    found = Quality()(MeasureContext(stages(), Combination("default", "real")))["niqe"]
     assert found.reason == "n/a (faces of 16 pixels; NIQE needs 32)"

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.document import Curve
-from anon.evaluation.harness.cell import SEEN, TARGET, Cell
+from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.measures.attacked import Attacked
 from anon.evaluation.measures.distance import TargetDistance
@@ -25,8 +25,8 @@ from anon.identity.policies import AnchorSampling
 from anon.identity.tracking import IdentityTracker
 from anon.identity.verification import equal_error_rate, threshold_at_far
 from tests.evaluation import tiny_world
-from tests.evaluation.harness.tiny_bench import bench
-from tests.evaluation.measures.known_cell import KnownCell, three_people
+from tests.evaluation.harness.tiny_stages import stages
+from tests.evaluation.measures.known_context import KnownCell, three_people
 
 PROBES = torch.tensor([[0.8, 0.6, 0.0], [0.8, 0.6, 0.0], [-0.8, 0.0, 0.6], [0.0, 0.0, 1.0]])
 
@@ -37,8 +37,8 @@ def values(figures):
 
 def test_retrieval():
     """Distances of the first two to 7, 8, 9: .2, .4, 1; of the third, a 7: 1.8, 1, .4; negated .2, 1, 1.6."""
-    cell = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people())
-    found = Retrieval(ks=(1, 2, 3))(cell)
+    context = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people())
+    found = Retrieval(ks=(1, 2, 3))(context)
     assert values(found) == {
         "ID": 0.5,
         "negID": 0.25,
@@ -54,46 +54,46 @@ def test_retrieval():
 
 
 def test_retrieval_is_of_published_faces_only():
-    cell = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), attack="mirror")
-    assert Retrieval()(cell) == {} and EncoderRetrieval()(cell) == {}
+    context = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), attack="mirror")
+    assert Retrieval()(context) == {} and EncoderRetrieval()(context) == {}
 
 
 def test_by_the_encoder_it_is_named_so():
-    cell = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), encoder=tiny_world.encoder(0))
-    assert values(EncoderRetrieval()(cell)) == {"ID_projection-0": 0.5}
+    context = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), encoder=tiny_world.encoder(0))
+    assert values(EncoderRetrieval()(context)) == {"ID_projection-0": 0.5}
 
 
 def test_distance():
-    cell = KnownCell(
+    context = KnownCell(
         [7, 8],
         z={"target": torch.tensor([[1.0, 0.0], [1.0, 0.0]]), "changed": torch.tensor([[0.6, 0.8], [1.0, 0.0]])},
         gallery=three_people(),
     )
-    found = values(TargetDistance()(cell))
+    found = values(TargetDistance()(context))
     expected = {"target_distance": 0.2, "l2": 0.4472, "squared_l2": 0.4, "l1": 0.6, "deidentified": 0.5}
     assert found == expected
 
 
 def test_an_adversary_who_mirrors():
     """The recovered picture is the published one's mirror image, compared with the target by the judge."""
-    cell = Cell(bench(), Combination("default", "pixelate", attack="mirror"))
-    found = Attacked(ks=(1,))(cell)
+    context = MeasureContext(stages(), Combination("default", "pixelate", attack="mirror"))
+    found = Attacked(ks=(1,))(context)
     judge = tiny_world.judge(1)
-    seen, target = (to_float(cell.view(of).eight_bits()) for of in (SEEN, TARGET))
+    seen, target = (to_float(context.view(of).eight_bits()) for of in (ATTACKED, TARGET))
     cosine = (judge.embed(seen) * judge.embed(target)).sum(1).mean()
     assert found["cosine_recovered"].value == pytest.approx(float(cosine), abs=1e-6)
     assert found["ssim_recovered"].value < 0.5 and found["recalibrated"].value == 1.0
-    assert found["RA"].n == len(cell.labels) == 7
+    assert found["RA"].n == len(context.labels) == 7
 
 
 def test_an_adversary_who_recovers_no_picture():
     """A parrot enrols pixelated faces, and so finds everybody; negation changes no threshold."""
-    made = bench()
-    parrot = Attacked()(Cell(made, Combination("default", "pixelate", attack="parrot")))
+    made = stages()
+    parrot = Attacked()(MeasureContext(made, Combination("default", "pixelate", attack="parrot")))
     assert parrot["RA"].value == parrot["RA_rank5"].value == parrot["recalibrated"].value == 1.0
     assert parrot["ssim_recovered"].reason == "n/a (the attack recovers no picture)"
     plain = Combination("default", "other", "plain", attack="negation")
-    assert Attacked()(Cell(made, plain))["recalibrated"].value == 0.0
+    assert Attacked()(MeasureContext(made, plain))["recalibrated"].value == 0.0
 
 
 def verified(distances_own, threshold=0.3):
@@ -121,8 +121,8 @@ def test_verification_by_hand():
 def test_a_distance_at_the_limit_is_not_accepted():
     """Genuine .2, .4, .2, impostors .2, .4, .4 and three times 1: two of six may be accepted, so the limit is .4."""
     z = torch.tensor([[0.8, 0.6, 0.0], [0.6, 0.8, 0.0], [0.6, 0.8, 0.0]])
-    cell = KnownCell([7, 7, 8], z={"changed": z}, gallery=three_people())
-    assert Verification(far=0.34)(cell)["TAR"].value == pytest.approx(2 / 3)
+    context = KnownCell([7, 7, 8], z={"changed": z}, gallery=three_people())
+    assert Verification(far=0.34)(context)["TAR"].value == pytest.approx(2 / 3)
 
 
 def test_a_rate_that_the_pairs_cannot_tell_is_refused():
@@ -131,8 +131,8 @@ def test_a_rate_that_the_pairs_cannot_tell_is_refused():
 
 
 def test_the_curve_and_the_densities():
-    cell = verified(DISTANCES)
-    curve, histogram = Verification(points=20, bins=10).plots(cell, "name", 2)
+    context = verified(DISTANCES)
+    curve, histogram = Verification(points=20, bins=10).plots(context, "name", 2)
     assert isinstance(curve, Curve) and curve.plot == "errors"
     assert min(curve.x) >= 1 / 8 - 1e-12 and curve.x[-1] == 1.0 and curve.y[-1] == 0.0 and len(curve.x) <= 20
     assert list(curve.x) == sorted(curve.x) and list(curve.y) == sorted(curve.y, reverse=True)
@@ -147,12 +147,12 @@ def test_the_curve_and_the_densities():
 
 
 def test_unchanged_faces_are_no_changed_ones():
-    cell = verified(DISTANCES)
-    real = KnownCell(cell.labels.tolist(), z=cell.given_z, gallery=three_people(), method="real")
+    context = verified(DISTANCES)
+    real = KnownCell(context.labels.tolist(), z=context.given_z, gallery=three_people(), method="real")
     (_, histogram) = Verification().plots(real, "Real", 0)
     assert list(histogram.densities) == ["same person, unchanged", "other people"]
     (_, histogram) = Verification().plots(
-        KnownCell(cell.labels.tolist(), z=cell.given_z, gallery=three_people(), method="real", attack="given"),
+        KnownCell(context.labels.tolist(), z=context.given_z, gallery=three_people(), method="real", attack="given"),
         "Real",
         0,
     )
@@ -205,14 +205,14 @@ def test_intervals_of_errors_hold_the_errors():
 def test_shared_identities_and_alike_recognizers():
     wanted = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     z = F.normalize(torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    cell = KnownCell(
+    context = KnownCell(
         [7, 7, 8, 8, 9],
         z={"target": z, "changed": z},
         beside={"wanted": wanted},
         gallery=three_people(),
         encoder=tiny_world.encoder(0),
     )
-    found = Identities()(cell)
+    found = Identities()(context)
     assert found["shared_identity"].value == pytest.approx(2 / 3) and found["shared_identity"].n == 3
     assert found["several_identities"].value == 1.0 and found["several_identities"].n == 2  # 7 and 8; 9 has one probe
     assert found["impostor_correlation"].value == pytest.approx(1.0)
@@ -222,8 +222,8 @@ def test_shared_identities_and_alike_recognizers():
 def test_a_tracker_that_gives_one_person_several_identities_is_told():
     """Kind: a fault that no figure counts. ``shared_identity`` is the other one: two people with one fake."""
     wanted = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
-    cell = KnownCell([7, 7, 8, 8, 9], beside={"wanted": wanted}, z={"target": torch.eye(5)[:, :2]})
-    found = Identities()(cell)
+    context = KnownCell([7, 7, 8, 8, 9], beside={"wanted": wanted}, z={"target": torch.eye(5)[:, :2]})
+    found = Identities()(context)
     assert found["several_identities"].value == 0.5 and found["several_identities"].n == 2
     assert found["shared_identity"].value == 0.0
     alone = Identities()(KnownCell([7, 8], beside={"wanted": wanted[:2]}, z={"target": torch.eye(2)}))
@@ -235,9 +235,9 @@ def test_wanted_and_achieved_cosines():
     sampling = AnchorSampling(torch.tensor([[0.7660, 0.6428], [0.1736, 0.9848]]), m=0.5)
     z = torch.tensor([[1.0, 0.0], [0.8660, 0.5]])
     fake = torch.tensor([[0.5, 0.8660], [0.5, 0.8660]])
-    cell = KnownCell([1, 2], beside={"wanted": fake}, z={"target": z}, encoder=None)
-    cell.given_method.pristine = SimpleNamespace(policy=IdentityTracker(sampling, 0.3))
-    found = Identities()(cell)
+    context = KnownCell([1, 2], beside={"wanted": fake}, z={"target": z}, encoder=None)
+    context.given_method.pristine = SimpleNamespace(policy=IdentityTracker(sampling, 0.3))
+    found = Identities()(context)
     assert found["wanted_cosine"].value == 0.5 and found["extreme_anchor"].value == 0.5
     assert found["achieved_cosine"].value == pytest.approx((0.5 + math.cos(math.radians(30))) / 2, abs=1e-3)
     assert found["achieved_cosine_sd"].value == pytest.approx((math.cos(math.radians(30)) - 0.5) / 2, abs=1e-3)

@@ -10,8 +10,8 @@ from torch import nn
 
 from anon.errors import UserError
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.cell import PUBLISHED, TARGET, Cell
-from anon.evaluation.harness.readers import Tools
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
+from anon.evaluation.harness.readers import Readers
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.measures.areas import resampled_areas
 from anon.evaluation.measures.distribution import Distribution, narrowed
@@ -22,8 +22,8 @@ from anon.metrics.comparisons import FourComparisons
 from anon.metrics.distances import DistanceDistributions, intersection_area
 from anon.metrics.frechet import frechet_distance, frechet_resampled
 from tests.evaluation import tiny_world
-from tests.evaluation.harness.tiny_bench import bench, settings
-from tests.evaluation.measures.known_cell import KnownCell
+from tests.evaluation.harness.tiny_stages import settings, stages
+from tests.evaluation.measures.known_context import KnownCell
 
 
 def features(seed=0, faces=24, dim=4):
@@ -34,32 +34,32 @@ def test_a_shifted_set():
     """One covariance, means (3, 4) apart: FID 25 in every resample, and of clips too, whose changes stay."""
     target = features(dim=2)
     shift = torch.tensor([3.0, 4.0])
-    cell = KnownCell(
+    context = KnownCell(
         [label // 4 for label in range(24)],
         z={"target": target, "changed": target + shift},
         clips={"target": target.view(6, 4, 2), "changed": target.view(6, 4, 2) + shift},
         clip_labels=[0, 1, 2, 3, 4, 5],
     )
-    found = Distribution(resamples=50)(cell)
+    found = Distribution(resamples=50)(context)
     for name, n in (("FID_judge", 24), ("VFID_judge", 6)):
         assert found[name].value == pytest.approx(25.0, abs=1e-4) and found[name].n == n
         assert found[name].low == pytest.approx(25.0, abs=1e-4) and found[name].high == pytest.approx(25.0, abs=1e-4)
         assert len(found[name].draws) == 50
     assert len(found["KID_judge"].draws) == 200 and found["KID_judge"].value > 1
-    assert found["FID"].reason.startswith("needs protocol.measures.distribution.inception=")
+    assert found["FID"].reason.startswith("needs suite.measures.distribution.inception=")
 
 
 def test_kernel_distance_by_hand():
     """k(x, y) = (x y + 1)³ of 0, 1 before and 1, 1 after: 1 + 8 - 2 (1 + 8) / 2 = 0; of 0, 0 after: 1 + 1 - 2 = 0."""
-    cell = KnownCell([7, 8], z={"target": torch.tensor([[0.0], [1.0]]), "changed": torch.tensor([[1.0], [1.0]])})
-    assert Distribution()(cell)["KID_judge"].value == pytest.approx(0.0)
+    context = KnownCell([7, 8], z={"target": torch.tensor([[0.0], [1.0]]), "changed": torch.tensor([[1.0], [1.0]])})
+    assert Distribution()(context)["KID_judge"].value == pytest.approx(0.0)
     other = KnownCell([7, 8], z={"target": torch.tensor([[1.0], [1.0]]), "changed": torch.tensor([[0.0], [0.0]])})
     assert Distribution()(other)["KID_judge"].value == pytest.approx(8 + 1 - 2)
 
 
 def test_equal_sets_have_no_distance():
-    cell = KnownCell([label // 4 for label in range(24)], z={"target": features(), "changed": features()})
-    found = Distribution()(cell)
+    context = KnownCell([label // 4 for label in range(24)], z={"target": features(), "changed": features()})
+    found = Distribution()(context)
     assert found["FID_judge"].value == pytest.approx(0.0, abs=1e-9) and found["FID_judge"].low == 0.0
     assert found["VFID_judge"].reason == "n/a (no clips)"
 
@@ -74,10 +74,10 @@ def test_a_narrower_space_keeps_the_distances():
 
 def test_intervals_have_the_resamples_spread_around_the_value():
     target, changed = features(), features(1) * 1.5
-    cell = KnownCell([label // 4 for label in range(24)], z={"target": target, "changed": changed})
-    found = Distribution(resamples=40)(cell)["FID_judge"]
+    context = KnownCell([label // 4 for label in range(24)], z={"target": target, "changed": changed})
+    found = Distribution(resamples=40)(context)["FID_judge"]
     people = torch.arange(24) // 4
-    raw = frechet_resampled(changed, target, people, cell.bootstrap.weights[:40])
+    raw = frechet_resampled(changed, target, people, context.bootstrap.weights[:40])
     torch.testing.assert_close(found.draws, (raw - raw.mean() + found.value).clamp_min(0))
     assert found.low < found.value < found.high and float(raw.std()) > 0.1
 
@@ -94,10 +94,11 @@ def test_fid_is_of_inceptions_features(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     measure = Distribution(inception=str(file), inception_resamples=7)
     measure.__dict__["_network"] = Moments()
-    cell = Cell(bench(), Combination("default", "pixelate"))
-    found = measure(cell)["FID"]
+    context = MeasureContext(stages(), Combination("default", "pixelate"))
+    found = measure(context)["FID"]
     sets = [
-        Moments()((to_float(cell.view(of).eight_bits()) * 127.5 + 127.5).round().byte()) for of in (TARGET, PUBLISHED)
+        Moments()((to_float(context.view(of).eight_bits()) * 127.5 + 127.5).round().byte())
+        for of in (TARGET, PUBLISHED)
     ]
     means, covariances = [x.mean(0) for x in sets], [torch.cov(x.T) for x in sets]
     one, other = (torch.linalg.eigh(c) for c in covariances)
@@ -131,37 +132,37 @@ class Expressive(nn.Module):
 
 @pytest.fixture(scope="module")
 def swapped():
-    made = bench()
-    made.tools = Tools(Expressive(), "expressive")
-    cell = Cell(made, Combination("default", "other", "source"))
-    return cell, Swap(bins=8)(cell)
+    made = stages()
+    made.readers = Readers(Expressive(), "expressive")
+    context = MeasureContext(made, Combination("default", "other", "source"))
+    return context, Swap(bins=8)(context)
 
 
-def sources_of(cell):
-    people = cell.people
-    return people.items.faces.images[people.sources[cell.rows]]
+def sources_of(context):
+    people = context.people
+    return people.items.faces.images[people.sources[context.rows]]
 
 
 def test_the_sources_embeddings_and_cosines(swapped):
-    cell, found = swapped
+    context, found = swapped
     judge = tiny_world.judge(1)
-    source = judge.embed(sources_of(cell))
-    changed = judge.embed(to_float(cell.view(PUBLISHED).eight_bits()))
+    source = judge.embed(sources_of(context))
+    changed = judge.embed(to_float(context.view(PUBLISHED).eight_bits()))
     assert found["cosine_source"].value == pytest.approx(float((source * changed).sum(1).mean()), abs=2e-3)
-    gallery = cell.gallery
+    gallery = context.gallery
     nearest = gallery.people[(changed @ gallery.averages.T).argmax(1)]
-    assert found["swap_ID"].value == pytest.approx(float((nearest == cell.source_labels).double().mean()))
-    assert found["swap_ID_target"].value == pytest.approx(float((nearest == cell.labels).double().mean()))
+    assert found["swap_ID"].value == pytest.approx(float((nearest == context.source_labels).double().mean()))
+    assert found["swap_ID_target"].value == pytest.approx(float((nearest == context.labels).double().mean()))
     assert found["swap_ID_threshold"].value <= found["swap_ID"].value
-    assert not bool((cell.source_labels == cell.labels).any())
+    assert not bool((context.source_labels == context.labels).any())
 
 
 def test_the_four_comparisons_are_the_metrics(swapped):
-    cell, found = swapped
-    metric, gallery = FourComparisons(), cell.gallery
-    original, changed = cell.z(TARGET), cell.z(PUBLISHED)
-    for row in range(len(cell.labels)):
-        own, other = (gallery.averages[gallery.people == who[row]] for who in (cell.labels, cell.source_labels))
+    context, found = swapped
+    metric, gallery = FourComparisons(), context.gallery
+    original, changed = context.z(TARGET), context.z(PUBLISHED)
+    for row in range(len(context.labels)):
+        own, other = (gallery.averages[gallery.people == who[row]] for who in (context.labels, context.source_labels))
         metric.update(original[row : row + 1], changed[row : row + 1], own, other)
     for name, value in metric.compute().items():
         figure = found[f"C_{name.removesuffix('_mean')}"]
@@ -170,9 +171,9 @@ def test_the_four_comparisons_are_the_metrics(swapped):
 
 
 def test_the_distributions_are_the_metrics(swapped):
-    cell, found = swapped
+    context, found = swapped
     metric = DistanceDistributions(bins=8)
-    metric.update(cell.z(TARGET), cell.z_of_sources(), cell.z(PUBLISHED))
+    metric.update(context.z(TARGET), context.z_of_sources(), context.z(PUBLISHED))
     for distance, figures in metric.compute().items():
         for name, value in figures._asdict().items():
             kind = "area" if name in ("stranger_to_target", "stranger_to_source", "midway") else "mean"
@@ -200,10 +201,10 @@ def test_a_resampled_area_is_that_of_values_written_several_times():
 
 
 def test_the_expression_between_target_and_source(swapped):
-    cell, found = swapped
+    context, found = swapped
     read = [
         image.mean((2, 3))
-        for image in (sources_of(cell), *(to_float(cell.view(of).eight_bits()) for of in (TARGET, PUBLISHED)))
+        for image in (sources_of(context), *(to_float(context.view(of).eight_bits()) for of in (TARGET, PUBLISHED)))
     ]
     source, target, changed = read
     t2c, s2c, t2s = ((a - b).norm(dim=1) for a, b in ((target, changed), (source, changed), (target, source)))
@@ -216,22 +217,22 @@ def test_the_expression_between_target_and_source(swapped):
 
 
 def test_one_person_cannot_be_swapped():
-    cell = KnownCell([7, 7])
-    cell.given_method.source = True
-    cell.source_labels = torch.tensor([7, 7])
-    assert Swap()(cell)["swap_ID"].reason == "n/a (nobody else to swap in)"
+    context = KnownCell([7, 7])
+    context.given_method.source = True
+    context.source_labels = torch.tensor([7, 7])
+    assert Swap()(context)["swap_ID"].reason == "n/a (nobody else to swap in)"
 
 
 def test_who_is_seen_by_hand():
     """Two swaps: one becomes its source, one stays; the source's axis is the next one."""
     z = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     gallery = Gallery(torch.eye(2), torch.tensor([7, 8]), torch.eye(2), torch.tensor([7, 8]), 0.3)
-    cell = KnownCell([7, 8], z={"target": torch.eye(2), "changed": z}, gallery=gallery)
-    cell.given_method.source = True
-    cell.source_labels = torch.tensor([8, 7])
-    cell.z_of_sources = lambda: torch.eye(2).flip(0)
-    cell.bench.gallery = lambda data, by: gallery
-    found = {name: figure.value for name, figure in Swap()(cell).items()}
+    context = KnownCell([7, 8], z={"target": torch.eye(2), "changed": z}, gallery=gallery)
+    context.given_method.source = True
+    context.source_labels = torch.tensor([8, 7])
+    context.z_of_sources = lambda: torch.eye(2).flip(0)
+    context.stages.gallery = lambda data, by: gallery
+    found = {name: figure.value for name, figure in Swap()(context).items()}
     assert (found["swap_ID"], found["swap_ID_target"], found["cosine_source"]) == (0.5, 0.5, 0.5)
     assert (found["C_swapped_swapped"], found["C_swapped_swapped_std"]) == (0.5, 0.5)
     assert (found["C_original_original"], found["C_original_swapped"]) == (0.0, 1.0)
@@ -251,9 +252,9 @@ class Rolled(nn.Module):
 
 def test_keys():
     methods = {**settings()["methods"], "rolled": {"title": "Rolled", "anonymizer": {"_target_": f"{__name__}.Rolled"}}}
-    made = bench(methods=methods, few=2)
-    cell = Cell(made, Combination("default", "rolled"))
-    found = Recovery(keys=16)(cell)
+    made = stages(methods=methods, few=2)
+    context = MeasureContext(made, Combination("default", "rolled"))
+    found = Recovery(keys=16)(context)
     assert {name: found[name].value for name in ("recovery_right_mae", "recovery_right_verified")} == {
         "recovery_right_mae": 0.0,
         "recovery_right_verified": 1.0,
@@ -262,4 +263,4 @@ def test_keys():
     assert found["recovery_right_psnr"].reason == "n/a (infinite)"
     assert found["recovery_wrong_mae"].value > 0.3 and found["recovery_wrong_verified"].value < 0.3
     assert found["recovery_wrong_psnr"].value < 20 and found["recovery_wrong_mae"].n == 14  # two of seven people each
-    assert Recovery()(Cell(made, Combination("default", "rolled", defense="half"))) == {}
+    assert Recovery()(MeasureContext(made, Combination("default", "rolled", defense="half"))) == {}

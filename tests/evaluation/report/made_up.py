@@ -18,15 +18,15 @@ from anon.evaluation.document import (
     Recognizer,
     Table,
 )
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from tests.evaluation.described import METRICS
 
 HOSTILE = "<script>alert(1)</script>"
 TRAIN = "not trained: python train.py experiment=simswap policy=itm"
 
 
-def share(value: float, spread: float = 0.012) -> Figure:
-    return Figure(value, max(0.0, value - spread), min(1.0, value + spread), n=768)
+def share(value: float, spread: float = 0.012) -> Estimate:
+    return Estimate(value, max(0.0, value - spread), min(1.0, value + spread), n=768)
 
 
 def methods(data: str) -> list[Line]:
@@ -46,13 +46,15 @@ def methods(data: str) -> list[Line]:
         clean = {
             "ID": share(id_),
             "negID": share(neg),
-            "M_tc_mu": Figure(mu, mu * 0.9, mu * 1.1, n=256) if data == "faces" else Figure.absent("n/a (no clips)"),
-            "ssim": Figure(ssim, ssim - 0.01, min(1.0, ssim + 0.01), n=768),
-            "pose_error": Figure(pose, pose * 0.95, pose * 1.05, n=768),
+            "M_tc_mu": Estimate(mu, mu * 0.9, mu * 1.1, n=256)
+            if data == "faces"
+            else Estimate.absent("n/a (no clips)"),
+            "ssim": Estimate(ssim, ssim - 0.01, min(1.0, ssim + 0.01), n=768),
+            "pose_error": Estimate(pose, pose * 0.95, pose * 1.05, n=768),
             "detected": share(found),
             "ID_rank1": share(id_ + 0.01 if id_ < 0.9 else 0.99),
-            "psnr": Figure(20 + 10 * ssim, n=768),
-            "age_kept": Figure.absent("no age estimator: give attributes.age=<file of the estimator>"),
+            "psnr": Estimate(20 + 10 * ssim, n=768),
+            "age_kept": Estimate.absent("no age estimator: give attributes.age=<file of the estimator>"),
         }
         lines.append(Line(data, method, policy, metrics=clean))
         if method != "Pixelate":
@@ -70,9 +72,9 @@ def dials(data: str) -> list[Line]:
             kept = 1 / (1 + (dial / half) ** 3)
             metrics = {
                 "ID": share(0.98 * kept, 0.02),
-                "ssim": Figure(0.4 + 0.6 * kept, 0.39 + 0.6 * kept, 0.41 + 0.6 * kept),
+                "ssim": Estimate(0.4 + 0.6 * kept, 0.39 + 0.6 * kept, 0.41 + 0.6 * kept),
                 "detected": share(min(1.0, 1.3 / (1 + (dial / 5 / half) ** 4)), 0.02),
-                "pose_error": Figure(2 + 10 * (1 - kept), 1.9 + 10 * (1 - kept), 2.1 + 10 * (1 - kept)),
+                "pose_error": Estimate(2 + 10 * (1 - kept), 1.9 + 10 * (1 - kept), 2.1 + 10 * (1 - kept)),
             }
             lines.append(Line(data, method, dial=dial, metrics=metrics))
             lines.append(Line(data, method, dial=dial, attack="wiener", metrics={"ID": share(min(1.0, kept * 1.2))}))
@@ -143,9 +145,9 @@ def document(pictures: bool = True) -> Document:
         },
         metrics=METRICS,
         differences=(
-            Difference("table1", "ID", grid[1], grid[3], Figure(-0.003, -0.006, -0.001)),
-            Difference("table1", "ssim", grid[1], grid[3], Figure(0.014, 0.002, 0.026)),
-            Difference("table1", "ssim", grid[2], grid[3], Figure(0.013, -0.002, 0.028)),
+            Difference("table1", "ID", grid[1], grid[3], Estimate(-0.003, -0.006, -0.001)),
+            Difference("table1", "ssim", grid[1], grid[3], Estimate(0.014, 0.002, 0.026)),
+            Difference("table1", "ssim", grid[2], grid[3], Estimate(0.013, -0.002, 0.028)),
         ),
         curves=(
             Curve("errors", "Real", grid[0], far, error(90.0)),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anon.evaluation.document import Column, Curve, Document, Line, People, Table
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.metric_info import MetricInfo, share
 from anon.evaluation.report.curves import distributions, errors, temporal
 from anon.evaluation.report.drawing import Plot, styles
@@ -53,8 +53,8 @@ def test_a_point_is_as_private_as_against_its_worst_adversary() -> None:
 
 def test_lines_of_attacks_are_adversaries_of_the_same_point() -> None:
     lines = (
-        Line("d", "A", metrics={"ID": Figure(0.1, 0.0, 0.2), "ssim": Figure(0.9)}),
-        Line("d", "A", attack="parrot", metrics={"ID": Figure(0.3, 0.2, 0.4)}),
+        Line("d", "A", metrics={"ID": Estimate(0.1, 0.0, 0.2), "ssim": Estimate(0.9)}),
+        Line("d", "A", attack="parrot", metrics={"ID": Estimate(0.3, 0.2, 0.4)}),
     )
     table = Table("t", "T", (Column("ID", "ID"), Column("ssim", "SSIM")), (0, 1))
     made = Document("d", 0, lines, (table,), {}, {}, METRICS)
@@ -64,7 +64,7 @@ def test_lines_of_attacks_are_adversaries_of_the_same_point() -> None:
 
 def test_of_attacks_that_are_lines_the_worst_counts_whatever_the_order() -> None:
     figures = {"none": 0.1, "parrot": 0.3, "wiener": 0.2}
-    lines = tuple(Line("d", "A", attack=name, metrics={"ID": Figure(value)}) for name, value in figures.items())
+    lines = tuple(Line("d", "A", attack=name, metrics={"ID": Estimate(value)}) for name, value in figures.items())
     table = Table("t", "T", (Column("ID", "ID"),), (0, 1, 2))
     made = Document("d", 0, lines, (table,), {}, {}, METRICS)
     (point,) = points(made, table, leaks(made, table))
@@ -73,7 +73,7 @@ def test_of_attacks_that_are_lines_the_worst_counts_whatever_the_order() -> None
 
 def test_an_adversary_whom_nobody_met_is_not_counted() -> None:
     columns = (Column("ID", "ID"), Column("RA", "RA", attack="reconstruction"), Column("ssim", "SSIM"))
-    lines = tuple(Line("d", name, metrics={"ID": Figure(0.1), "ssim": Figure(0.5)}) for name in "AB")
+    lines = tuple(Line("d", name, metrics={"ID": Estimate(0.1), "ssim": Estimate(0.5)}) for name in "AB")
     table = Table("t", "T", columns, (0, 1))
     (plot,) = tradeoffs(Document("d", 0, lines, (table,), {}, {}, METRICS), table)
     assert plot.title == "SSIM against privacy (ID)"
@@ -124,7 +124,7 @@ def test_tradeoffs_name_their_points_and_the_front() -> None:
 
 def test_inputs_are_compared_apart() -> None:
     lines = tuple(
-        Line("d", name, input=given, metrics={"ID": Figure(0.1), "ssim": Figure(0.5), "pose_error": Figure(1.0)})
+        Line("d", name, input=given, metrics={"ID": Estimate(0.1), "ssim": Estimate(0.5), "pose_error": Estimate(1.0)})
         for given in ("jpeg", "yaw30")
         for name in "AB"
     )
@@ -137,11 +137,11 @@ def test_inputs_are_compared_apart() -> None:
 def test_a_setting_that_an_adversary_was_not_tried_on_is_not_called_private() -> None:
     columns = (Column("ID", "ID"), Column("RA", "RA", attack="x"))
     lines = (
-        Line("d", "A", dial=1.0, metrics={"ID": Figure(0.9)}),
-        Line("d", "A", dial=2.0, metrics={"ID": Figure(0.01)}),
-        Line("d", "A", dial=3.0, metrics={"ID": Figure(0.0)}),
-        Line("d", "A", dial=1.0, attack="x", metrics={"RA": Figure(0.9)}),
-        Line("d", "A", dial=3.0, attack="x", metrics={"RA": Figure(0.02)}),
+        Line("d", "A", dial=1.0, metrics={"ID": Estimate(0.9)}),
+        Line("d", "A", dial=2.0, metrics={"ID": Estimate(0.01)}),
+        Line("d", "A", dial=3.0, metrics={"ID": Estimate(0.0)}),
+        Line("d", "A", dial=1.0, attack="x", metrics={"RA": Estimate(0.9)}),
+        Line("d", "A", dial=3.0, attack="x", metrics={"RA": Estimate(0.02)}),
     )
     table = Table("t", "T", columns, (0, 1, 2), dial="px")
     (one,) = swept(Document("d", 0, lines, (table,), {}, {}, METRICS), table)
@@ -151,11 +151,11 @@ def test_a_setting_that_an_adversary_was_not_tried_on_is_not_called_private() ->
 def test_sweeps_compare_over_adversaries_whom_all_have_met() -> None:
     """Kind: a worst case over unequal sets. A met an attack (.9) and B did not: both stand at their ID."""
     columns = (Column("ID", "ID"), Column("RA", "RA", attack="x"), Column("ssim", "SSIM"))
-    rest = {"ssim": Figure(0.5)}
+    rest = {"ssim": Estimate(0.5)}
     lines = tuple(
-        Line("d", name, dial=dial, metrics={"ID": Figure(0.1 * dial), **rest}) for name in "AB" for dial in (2.0, 1.0)
+        Line("d", name, dial=dial, metrics={"ID": Estimate(0.1 * dial), **rest}) for name in "AB" for dial in (2.0, 1.0)
     )
-    lines += tuple(Line("d", "A", dial=dial, attack="x", metrics={"RA": Figure(0.9)}) for dial in (2.0, 1.0))
+    lines += tuple(Line("d", "A", dial=dial, attack="x", metrics={"RA": Estimate(0.9)}) for dial in (2.0, 1.0))
     table = Table("t", "T", columns, (0, 1, 2, 3), dial="px")
     document = Document("d", 0, lines, (table,), {}, {}, METRICS)
     for one in swept(document, table):
@@ -166,7 +166,7 @@ def test_sweeps_compare_over_adversaries_whom_all_have_met() -> None:
 
 def test_many_points_have_numbers() -> None:
     lines = tuple(
-        Line("d", f"method {i}", metrics={"ID": Figure(i / 20, 0.0, 1.0), "ssim": Figure(0.5 + i / 40)})
+        Line("d", f"method {i}", metrics={"ID": Estimate(i / 20, 0.0, 1.0), "ssim": Estimate(0.5 + i / 40)})
         for i in range(16)
     )
     table = Table("t", "T", (Column("ID", "ID"), Column("ssim", "SSIM")), tuple(range(16)))
@@ -177,10 +177,10 @@ def test_many_points_have_numbers() -> None:
 
 
 def sweep(
-    settings: tuple[float, ...], high: tuple[float, ...], found: tuple[Figure, ...], gallery: int = 100
+    settings: tuple[float, ...], high: tuple[float, ...], found: tuple[Estimate, ...], gallery: int = 100
 ) -> Document:
     lines = tuple(
-        Line("d", "Mosaic", dial=dial, metrics={"ID": Figure(top, top, top), "detected": seen})
+        Line("d", "Mosaic", dial=dial, metrics={"ID": Estimate(top, top, top), "detected": seen})
         for dial, top, seen in zip(settings, high, found, strict=True)
     )
     table = Table(
@@ -195,7 +195,7 @@ def sweep(
 
 
 def test_the_useful_range_by_hand() -> None:
-    seen = (Figure(1.0, 0.95, 1.0), Figure(0.97, 0.93, 1.0), Figure(0.9, 0.85, 0.96), Figure(0.5, 0.4, 0.94))
+    seen = (Estimate(1.0, 0.95, 1.0), Estimate(0.97, 0.93, 1.0), Estimate(0.9, 0.85, 0.96), Estimate(0.5, 0.4, 0.94))
     made = sweep((1.0, 2.0, 4.0, 8.0), (0.9, 0.049, 0.01, 0.0), seen)
     (one,) = swept(made, made.tables[0])
     assert one.private == (False, True, True, True)  # below max(5 / 100, .05)
@@ -204,13 +204,13 @@ def test_the_useful_range_by_hand() -> None:
 
 
 def test_what_nobody_measured_has_not_stayed() -> None:
-    made = sweep((1.0, 2.0), (0.9, 0.0), (Figure.absent("needs a detector"),) * 2)
+    made = sweep((1.0, 2.0), (0.9, 0.0), (Estimate.absent("needs a detector"),) * 2)
     (one,) = swept(made, made.tables[0])
     assert one.unmeasured == {"detected"} and one.falls == {}
 
 
 def test_the_mildest_setting_is_where_most_are_identified() -> None:
-    seen = (Figure(0.5, 0.4, 0.6), Figure(1.0, 0.9, 1.0))
+    seen = (Estimate(0.5, 0.4, 0.6), Estimate(1.0, 0.9, 1.0))
     made = sweep((4.0, 32.0), (0.15, 0.9), seen, gallery=20)
     (one,) = swept(made, made.tables[0])
     assert one.dial == (32.0, 4.0) and one.private == (False, True)  # below 5 / 20

@@ -18,7 +18,7 @@ from PIL import Image
 
 from anon.evaluation import report
 from anon.evaluation.document import as_json, read
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.report.__main__ import main
 from tests.evaluation.report.made_up import HOSTILE, document, png
 
@@ -161,7 +161,7 @@ def test_the_same_document_gives_the_same_bytes(folder: Path, tmp_path: Path) ->
 
 def test_a_figure_that_is_not_finite_is_none(tmp_path: Path) -> None:
     made = document(pictures=False)
-    broken = {**made.lines[2].metrics, "ssim": Figure(math.nan), "ID": Figure(math.inf)}
+    broken = {**made.lines[2].metrics, "ssim": Estimate(math.nan), "ID": Estimate(math.inf)}
     made = replace(made, lines=(*made.lines[:2], replace(made.lines[2], metrics=broken), *made.lines[3:]))
     (tmp_path / "results.json").write_text(as_json(made), encoding="utf-8")
     first = [path.read_bytes() for path in report.write(made, tmp_path)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from anon.evaluation.document import Column, Document, Line, Recognizer, Table
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.report.summary import summary
 from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import document
@@ -35,7 +35,7 @@ def test_a_suite_of_anonymizers_by_the_worst_adversary() -> None:
 
 
 def test_the_worst_judge_counts() -> None:
-    metrics = {"ID": Figure(0.1, 0.0, 0.2), "ID_arcface": Figure(0.3, 0.2, 0.4)}
+    metrics = {"ID": Estimate(0.1, 0.0, 0.2), "ID_arcface": Estimate(0.3, 0.2, 0.4)}
     one = made(Line("d", "A", metrics=metrics), columns=(Column("ID"),))
     described = {**METRICS, "ID_arcface": replace(METRICS["ID_<encoder>"], title="ID by arcface")}
     found = summary(replace(one, metrics=described))
@@ -45,8 +45,8 @@ def test_the_worst_judge_counts() -> None:
 
 def test_what_failed_is_said_and_nobody_found_is_no_proof() -> None:
     lines = (
-        Line("d", "Real", metrics={"ID": Figure(0.99)}),
-        Line("d", "A", metrics={"ID": Figure(0.0, 0.0, 0.028)}),
+        Line("d", "Real", metrics={"ID": Estimate(0.99)}),
+        Line("d", "A", metrics={"ID": Estimate(0.0, 0.0, 0.028)}),
         Line("d", "B", needs="failed: NaN"),
     )
     assert summary(made(*lines, columns=(Column("ID"),))).sentence == (
@@ -57,18 +57,20 @@ def test_what_failed_is_said_and_nobody_found_is_no_proof() -> None:
 
 
 def test_swaps_are_ranked_by_whom_they_show() -> None:
-    lines = [Line("d", name, "source", metrics={"swap_ID": Figure(value)}) for name, value in (("A", 0.2), ("B", 0.9))]
+    lines = [
+        Line("d", name, "source", metrics={"swap_ID": Estimate(value)}) for name, value in (("A", 0.2), ("B", 0.9))
+    ]
     found = summary(made(*lines, columns=(Column("swap_ID", "ID"),)))
     assert found.sentence == "ID ↑ is best for B + source, .900, and worst for A + source, .200."
     assert [row.cells[0].best for row in found.rows] == [True, False]
 
 
 def test_a_matrix_of_transfer_and_a_dial() -> None:
-    attacks = {"none": {"ID": Figure(0.0)}, "of_a": {"RA": Figure(0.8)}, "of_b": {"RA": Figure(0.1)}}
+    attacks = {"none": {"ID": Estimate(0.0)}, "of_a": {"RA": Estimate(0.8)}, "of_b": {"RA": Estimate(0.1)}}
     lines = [Line("d", "A", attack=name, metrics=metrics) for name, metrics in attacks.items()]
     found = summary(made(*lines, columns=(Column("ID"), Column("RA")), matrix=True))
     assert found.sentence == "A: RA, of_a .800, eight of ten faces are still found again."
-    swept = [Line("d", "Blur", dial=dial, metrics={"ID": Figure(1 / dial)}) for dial in (1.0, 4.0)]
+    swept = [Line("d", "Blur", dial=dial, metrics={"ID": Estimate(1 / dial)}) for dial in (1.0, 4.0)]
     assert summary(made(*swept, columns=(Column("ID"),), dial="sigma")).sentence == (
         "Best of the 2, Blur, 4: ID .250, three of ten faces are still found again; worst of all 2, Blur, 1: ID 1.000, "
         "all are still found again."
@@ -77,11 +79,11 @@ def test_a_matrix_of_transfer_and_a_dial() -> None:
 
 def test_pairs_and_robustness() -> None:
     pairs = made(
-        Line("d", "A", metrics={"TPR": Figure(0.5), "ID_pairs": Figure(0.41)}), columns=(Column("ID_pairs", "ID"),)
+        Line("d", "A", metrics={"TPR": Estimate(0.5), "ID_pairs": Estimate(0.41)}), columns=(Column("ID_pairs", "ID"),)
     )
     assert summary(pairs).sentence == "A: ID .410, four of ten faces are still found again."
     lines = [
-        Line("d", "A", defense=name, metrics={"ID": Figure(value), "defense_ssim": Figure(0.7)})
+        Line("d", "A", defense=name, metrics={"ID": Estimate(value), "defense_ssim": Estimate(0.7)})
         for name, value in (("none", 0.0), ("jpeg", 0.6))
     ]
     found = summary(made(*lines, columns=(Column("ID"), Column("defense_ssim", "SSIM of the processing"))))

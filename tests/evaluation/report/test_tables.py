@@ -14,7 +14,7 @@ import pytest
 
 from anon.errors import UserError
 from anon.evaluation.document import Column, Difference, Document, Line, Table
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.report.latex import latex
 from anon.evaluation.report.plain import comma_separated, headlines, markdown, wandb_tables
 from anon.evaluation.report.sheet import Row, sheet
@@ -56,7 +56,7 @@ def test_the_paper_stands_under_ours_and_its_other_methods_last() -> None:
 
 
 def test_papers_units_names_and_defenses() -> None:
-    swap = Line("faces", "SimSwap", "source", metrics={"swap_ID": Figure(0.5), "pose_error": Figure(3.0)})
+    swap = Line("faces", "SimSwap", "source", metrics={"swap_ID": Estimate(0.5), "pose_error": Estimate(3.0)})
     columns = (Column("swap_ID", "ID"), Column("pose_error", "pose"), Column("RA", "RA", attack="x"))
     _, paper, *_ = small(swap, columns=columns, published="fiva_table4")
     assert [cell.value for cell in paper.cells] == [".928", "1.530", "-"]
@@ -76,11 +76,11 @@ def test_papers_units_names_and_defenses() -> None:
 
 def test_best_is_by_input_and_by_what_is_printed() -> None:
     lines = [
-        Line("d", "A", metrics={"ID": Figure(0.1001)}),
-        Line("d", "B", metrics={"ID": Figure(0.1004)}),
-        Line("d", "C", metrics={"ID": Figure(0.2)}),
-        Line("d", "A", input="jpeg", metrics={"ID": Figure(0.5)}),
-        Line("d", "B", input="jpeg", metrics={"ID": Figure(0.4)}),
+        Line("d", "A", metrics={"ID": Estimate(0.1001)}),
+        Line("d", "B", metrics={"ID": Estimate(0.1004)}),
+        Line("d", "C", metrics={"ID": Estimate(0.2)}),
+        Line("d", "A", input="jpeg", metrics={"ID": Estimate(0.5)}),
+        Line("d", "B", input="jpeg", metrics={"ID": Estimate(0.4)}),
     ]
     rows = small(*lines, columns=(Column("ID", "ID"),))
     assert [row.cells[0].best for row in rows] == [True, True, False, False, True]
@@ -90,16 +90,16 @@ def test_best_is_by_input_and_by_what_is_printed() -> None:
 
 def test_differences_of_attacked_columns_mark_their_cell() -> None:
     lines = tuple(
-        Line("d", name, attack=attack, metrics={"RA" if attack != "none" else "ID": Figure(0.5)})
+        Line("d", name, attack=attack, metrics={"RA" if attack != "none" else "ID": Estimate(0.5)})
         for name in "AB"
         for attack in ("none", "parrot")
     )
     table = Table("t", "T", (Column("ID", "ID"), Column("RA", "parrot", attack="parrot")), (0, 2))
-    part = Difference("t", "RA (parrot)", 2, 0, Figure(-0.2, -0.3, -0.1))
+    part = Difference("t", "RA (parrot)", 2, 0, Estimate(-0.2, -0.3, -0.1))
     made = Document("d", 0, lines, (table,), {}, {}, METRICS, differences=(part,))
     assert [[cell.differs for cell in row.cells] for row in sheet(made, table).rows] == [[False] * 2, [False, True]]
     assert "| B | parrot | A     | -.200 [-.300, -.100] | yes          |" in markdown(made)
-    unsure = replace(part, figure=Figure(-0.2, -0.3, 0.1))
+    unsure = replace(part, figure=Estimate(-0.2, -0.3, 0.1))
     assert sheet(replace(made, differences=(unsure,)), table).marked == ""
 
 
@@ -130,7 +130,7 @@ def test_latex_with_chosen_columns_and_without_intervals() -> None:
 def test_markdown_takes_names_as_text() -> None:
     text = markdown(document())
     assert r"\<script\>alert(1)\</script\>" in text and "<script" not in text.replace(r"\<script", "")
-    line = Line("d", "a|b\n*c* _d_ e_f", metrics={"ID": Figure(0.5)})
+    line = Line("d", "a|b\n*c* _d_ e_f", metrics={"ID": Estimate(0.5)})
     table = Table("t", "T", (Column("ID", "ID"),), (0,))
     row = markdown(Document("d", 0, (line,), (table,), {}, {}, METRICS)).splitlines()[6]
     assert row == r"| a\|b \*c\* \_d\_ e_f | .500 |"

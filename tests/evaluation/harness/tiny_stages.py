@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from anon.evaluation.harness.bench import Bench
-from anon.evaluation.harness.readers import Tools
+from anon.evaluation.harness.readers import Readers
+from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.suite import Suite
 from tests.evaluation import tiny_world
 
-ROOM = "tests.evaluation.harness.tiny_bench"
+ROOM = "tests.evaluation.harness.tiny_stages"
 TRACKER = {
     "_target_": "anon.identity.tracking.IdentityTracker",
     "threshold": None,
@@ -128,11 +128,11 @@ def settings(**changes: Any) -> dict[str, Any]:
     return {**own, **changes}
 
 
-def bench(folder=None, data: Any = None, seed: int = 0, judge: Any = 1, **changes: Any) -> Bench:
+def stages(folder=None, data: Any = None, seed: int = 0, judge: Any = 1, **changes: Any) -> Stages:
     """Built anew, as by another process; ``folder`` keeps what it makes."""
     made = tiny_world.Data(clips=2) if data is None else data
     reader = tiny_world.Read()
-    tools = Tools(reader, "read")
+    readers = Readers(reader, "read")
     suite = Suite(**settings(**changes))
     recognizer = tiny_world.judge(judge) if isinstance(judge, int) else judge
-    return Bench(suite, lambda name: made, recognizer, tools, Store(folder), seed, torch.device("cpu"))
+    return Stages(suite, lambda name: made, recognizer, readers, Store(folder), seed, torch.device("cpu"))

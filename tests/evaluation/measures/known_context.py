@@ -1,4 +1,4 @@
-"""A cell whose embeddings, readings and pictures are given, for figures that are worked out by hand."""
+"""A context whose embeddings, readings and pictures are given, for figures that are worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.arming import Armed
-from anon.evaluation.harness.cell import CHANGED, PUBLISHED, SEEN, TARGET, Cell
+from anon.evaluation.harness.adversary import Adversary
+from anon.evaluation.harness.context import ATTACKED, CHANGED, PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.protocol import Calibration
 from anon.evaluation.thresholds import as_given
 
 
-class KnownCell(Cell):
+class KnownCell(MeasureContext):
     """Rows of people ``labels``; everything else by its name and state, ``z={"target": ..., "changed": ...}``.
 
     The published and the seen faces are the changed ones unless they are given too.
@@ -48,10 +48,10 @@ class KnownCell(Cell):
         self.given_method = SimpleNamespace(encoder=encoder, source=False, pristine=object())
         estimator = None if reads is None else SimpleNamespace(name="reader", reads=reads)
         self.people = SimpleNamespace(clips=torch.zeros(len(clip_labels or [])), truth=self.given_truth, few=self.rows)
-        self.bench = SimpleNamespace(
+        self.stages = SimpleNamespace(
             suite=SimpleNamespace(far=0.25, few=4, batch_size=8, resamples=200),
             judge=SimpleNamespace(recognizer=SimpleNamespace(name="judge")),
-            tools=SimpleNamespace(attributes=estimator, detectors={}),
+            readers=SimpleNamespace(attributes=estimator, detectors={}),
             is_few=lambda one: False,
         )
 
@@ -60,9 +60,9 @@ class KnownCell(Cell):
         return self.given_method
 
     @property
-    def armed(self) -> Armed:
+    def armed(self) -> Adversary:
         gallery = self.given_gallery
-        return Armed(gallery, as_given(Calibration(gallery.threshold, 0.25, 0.1, 12)), anew=False)
+        return Adversary(gallery, as_given(Calibration(gallery.threshold, 0.25, 0.1, 12)), anew=False)
 
     @property
     def threshold(self) -> float:
@@ -107,7 +107,7 @@ class KnownCell(Cell):
 def _state(given, of):
     if of in given:
         return given[of]
-    return given[CHANGED if of in (PUBLISHED, SEEN) else of]
+    return given[CHANGED if of in (PUBLISHED, ATTACKED) else of]
 
 
 def three_people(threshold: float = 0.3) -> Gallery:

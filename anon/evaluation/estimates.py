@@ -14,7 +14,7 @@ LARGEST = 1e100  # what no figure exceeds; beyond it sums and axes overflow
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """``value`` with the interval ``low`` .. ``high`` over ``n`` faces or clips; None with a ``reason``."""
 
     value: float | None
@@ -26,14 +26,14 @@ class Figure:
     each: Tensor | None = field(default=None, compare=False, repr=False)  # (K, I) of a share: each person's own value
 
     @staticmethod
-    def absent(reason: str) -> Figure:
+    def absent(reason: str) -> Estimate:
         """No value, and why."""
-        return Figure(None, reason=reason)
+        return Estimate(None, reason=reason)
 
     def text(self) -> str:
         """``.012 [.004, .020]``, or the reason.
 
-        >>> Figure(0.012, 0.004, 1.02).text(), Figure.absent("n/a (no clips)").text()
+        >>> Estimate(0.012, 0.004, 1.02).text(), Figure.absent("n/a (no clips)").text()
         ('.012 [.004, 1.020]', 'n/a (no clips)')
         """
         if self.value is None:

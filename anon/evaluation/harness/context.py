@@ -11,13 +11,13 @@ from torch import Tensor
 
 from anon.errors import Failed
 from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.arming import Armed, arm
-from anon.evaluation.harness.bench import Bench
-from anon.evaluation.harness.built import Attacker, Method, Needs
+from anon.evaluation.harness.adversary import Adversary, adversary_of
+from anon.evaluation.harness.built import Attacker, Method, Unavailable
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import READING, Originals, Pictures, View, failing
+from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination
 from anon.evaluation.metric_info import MetricInfo
@@ -27,11 +27,11 @@ from anon.identity.contract import check_embeddings
 from anon.provenance import code, made_of
 
 #: The four states of a face: as it was given, anonymized, behind the defense, and after the attack.
-TARGET, CHANGED, PUBLISHED, SEEN = "target", "changed", "published", "seen"
+TARGET, CHANGED, PUBLISHED, ATTACKED = "target", "changed", "published", "seen"
 
 
 class Measure(Protocol):
-    """Figures of a combination by name. One that cannot be taken here is :meth:`Figure.absent`, with the reason.
+    """Figures of a combination by name. One that cannot be taken here is :meth:`Estimate.absent`, with the reason.
 
     ``metrics`` describes every figure that it can give; a part in angle brackets stands for a name that the run knows.
     """
@@ -39,31 +39,31 @@ class Measure(Protocol):
     @property
     def metrics(self) -> Mapping[str, MetricInfo]: ...
 
-    def __call__(self, cell: Cell) -> dict[str, Figure]: ...
+    def __call__(self, context: MeasureContext) -> dict[str, Estimate]: ...
 
 
-class Cell:
+class MeasureContext:
     """One combination. Its rows are the probes (R), or the first few of each person where that costs too much.
 
-    ``labels`` (R,) say who they are; every array of a cell has these rows, on the CPU. ``rows``: others, as places
+    ``labels`` (R,) say who they are; every array of a context has these rows, on the CPU. ``rows``: others, as places
     among the items.
     """
 
-    def __init__(self, bench: Bench, one: Combination, rows: Tensor | None = None) -> None:
-        self.bench, self.one = bench, one
-        self.people = bench.subjects(one.data)
+    def __init__(self, stages: Stages, one: Combination, rows: Tensor | None = None) -> None:
+        self.stages, self.one = stages, one
+        self.people = stages.subjects(one.data)
         self.bootstrap: Bootstrap = self.people.bootstrap
-        self.rows = bench.rows(one) if rows is None else rows  # places among the items
+        self.rows = stages.rows(one) if rows is None else rows  # places among the items
         self.labels = self.people.items.labels[self.rows]
         self.source_labels = self.people.source_labels[self.rows]
         self._views: dict[str, View] = {}
         self._attacker: Attacker | None = None
-        self._armed: Armed | None = None
+        self._armed: Adversary | None = None
 
     def needs(self) -> str | None:
         """Why the combination cannot be evaluated; None if it can be. Builds networks, draws nothing."""
         try:
-            for of in (TARGET, CHANGED, PUBLISHED, SEEN):
+            for of in (TARGET, CHANGED, PUBLISHED, ATTACKED):
                 self.view(of)
         except _Missing as missing:
             return missing.why
@@ -72,8 +72,8 @@ class Cell:
     @property
     def keys(self) -> dict[str, object]:
         """Of all that a measure can look at: pictures, people, readers, and how figures are resampled."""
-        bench, suite = self.bench, self.bench.suite
-        views = {of: self.view(of).key for of in (TARGET, CHANGED, PUBLISHED, SEEN)}
+        stages, suite = self.stages, self.stages.suite
+        views = {of: self.view(of).key for of in (TARGET, CHANGED, PUBLISHED, ATTACKED)}
         groups = (self.people.items, self.people.enrolled, self.people.background, self.people.anchors)
         return {
             "views": views,
@@ -85,8 +85,8 @@ class Cell:
             if self.people.pairs is None
             else key_of(of=[part.tolist() for part in self.people.pairs[:4]]),
             "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips, self.people.sources)]),
-            "readers": [bench.judge.key, bench.tools.attributes_key, dict(bench.tools.detector_keys)],
-            "rule": [suite.far, suite.resamples, suite.batch_size, bench.seed, suite.enrolment, bench.given],
+            "readers": [stages.judge.key, stages.readers.attributes_key, dict(stages.readers.detector_keys)],
+            "rule": [suite.far, suite.resamples, suite.batch_size, stages.seed, suite.enrolment, stages.given],
         }
 
     @property
@@ -99,30 +99,30 @@ class Cell:
         """Whether the faces are as they were given: the row Real."""
         return self.method.encoder is None and self.one.method == "real"
 
-    def of_unchanged(self) -> Cell:
+    def of_unchanged(self) -> MeasureContext:
         """The same of the faces as they are: behind the same defense, and met by the same attack."""
         dial = (self.one.dial, self.one.turns) if self.one.turns_defense else (None, None)
-        return Cell(self.bench, replace(self.one, method="real", policy=NONE, dial=dial[0], turns=dial[1]))
+        return MeasureContext(self.stages, replace(self.one, method="real", policy=NONE, dial=dial[0], turns=dial[1]))
 
-    def of_items(self) -> Cell:
+    def of_items(self) -> MeasureContext:
         """The same of everything that is changed, probes or not."""
-        return Cell(self.bench, self.one, torch.arange(len(self.people.items)))
+        return MeasureContext(self.stages, self.one, torch.arange(len(self.people.items)))
 
     @property
     def chosen(self) -> bool:
         """Whether the input chooses faces, so that the others are not evaluated."""
-        return self.one.input != CLEAN and isinstance(self.bench.workshop.degraded(self.one)[0], Turned)
+        return self.one.input != CLEAN and isinstance(self.stages.factory.degraded(self.one)[0], Turned)
 
     @property
     def pairs(self) -> Scale | None:
         """The data set's pairs with their unchanged embeddings and thresholds; None where it brings none."""
-        return None if self.people.pairs is None else self.bench.calibrations.of_pairs(self.one.data)
+        return None if self.people.pairs is None else self.stages.calibrations.of_pairs(self.one.data)
 
     @property
     def method(self) -> Method:
         """The anonymizer."""
-        found = self.bench.workshop.method(self.one)
-        if isinstance(found, Needs):
+        found = self.stages.factory.method(self.one)
+        if isinstance(found, Unavailable):
             raise _Missing(found.why)
         return found
 
@@ -134,7 +134,7 @@ class Cell:
     @property
     def title(self) -> str:
         """The method as tables print it."""
-        return self.bench.workshop.title(self.one.method)
+        return self.stages.factory.title(self.one.method)
 
     # pictures
 
@@ -145,25 +145,25 @@ class Cell:
         return self._views[of]
 
     def _view(self, of: str) -> View:
-        one, bench = self.one, self.bench
+        one, stages = self.one, self.stages
         alone = torch.arange(len(self.rows))
         if of == TARGET:
-            return View(bench.targets(one, self.rows), alone if bench.is_few(one) else self.rows)
+            return View(stages.targets(one, self.rows), alone if stages.is_few(one) else self.rows)
         if of == CHANGED:
-            return View(_there(bench.changed(one, self.rows)), alone if bench.is_few(one) else self.rows)
+            return View(_there(stages.changed(one, self.rows)), alone if stages.is_few(one) else self.rows)
         if of == PUBLISHED:
             changed = self.view(CHANGED)
             if one.defense == NONE:
                 return changed
-            return View(_there(bench.defended(one, changed.pictures, changed.places, self.rows)), alone)
+            return View(_there(stages.defended(one, changed.pictures, changed.places, self.rows)), alone)
         published = self.view(PUBLISHED)
         if one.attack == NONE:
             return published
-        found = bench.workshop.attackers.attack(one)
-        if isinstance(found, Needs):
+        found = stages.factory.attackers.attack(one)
+        if isinstance(found, Unavailable):
             raise _Missing(found.why)
         self._attacker = found
-        return View(_there(bench.attacked(one, published.pictures, published.places)), alone)
+        return View(_there(stages.attacked(one, published.pictures, published.places)), alone)
 
     def beside(self, name: str) -> Tensor | None:
         """What else the anonymizer told of the rows: ``wanted`` (R, D), ``mask_area`` (R,)."""
@@ -174,17 +174,17 @@ class Cell:
     # who it is
 
     @property
-    def armed(self) -> Armed:
+    def armed(self) -> Adversary:
         """Who is enrolled, by the judge, or by an adversary who does it for himself, and where he accepts."""
         if self._armed is None:
-            self.view(SEEN)
-            data, judge = self.one.data, self.bench.judge
+            self.view(ATTACKED)
+            data, judge = self.one.data, self.stages.judge
             if self._attacker is None:
-                self._armed = Armed(
-                    self.bench.gallery(data, judge), self.bench.calibrations.of_probes(data, judge), anew=False
+                self._armed = Adversary(
+                    self.stages.gallery(data, judge), self.stages.calibrations.of_probes(data, judge), anew=False
                 )
             else:
-                self._armed = arm(self.bench, self.one, self._attacker)
+                self._armed = adversary_of(self.stages, self.one, self._attacker)
         return self._armed
 
     @property
@@ -200,43 +200,43 @@ class Cell:
     @property
     def threshold(self) -> float:
         """Cosine distance below which the judge takes two *pictures* for one person; averages have the gallery's."""
-        return self.bench.calibrations.of_pictures(self.one.data, self.bench.judge).threshold
+        return self.stages.calibrations.of_pictures(self.one.data, self.stages.judge).threshold
 
     @property
     def levels(self) -> Tensor:
         """(K,) quantiles of that threshold over resampled background people."""
-        return torch.tensor(self.bench.calibrations.of_pictures(self.one.data, self.bench.judge).levels)
+        return torch.tensor(self.stages.calibrations.of_pictures(self.one.data, self.stages.judge).levels)
 
     def z(self, of: str) -> Tensor:
-        """(R, D) unit embeddings by the judge; ``SEEN``: what the adversary compares with :attr:`gallery`."""
+        """(R, D) unit embeddings by the judge; ``ATTACKED``: what the adversary compares with :attr:`gallery`."""
         view = self.view(of)
-        if of != SEEN or self._attacker is None:
-            return self.bench.z(view.pictures, self.bench.judge)[view.places]
-        attack = self._attacker.make(self.bench.seed + 1)
-        seen = self.bench.z(view.pictures, self.bench.judge, attack)[view.places]
+        if of != ATTACKED or self._attacker is None:
+            return self.stages.z(view.pictures, self.stages.judge)[view.places]
+        attack = self._attacker.make(self.stages.seed + 1)
+        seen = self.stages.z(view.pictures, self.stages.judge, attack)[view.places]
         with failing(f"the attack '{self.one.attack}'"):
-            return check_embeddings(attack.probe(seen), len(view), attack.judge(self.bench.judge.recognizer))
+            return check_embeddings(attack.probe(seen), len(view), attack.judge(self.stages.judge.recognizer))
 
     def z_of_sources(self) -> Tensor:
         """(R, D) embeddings by the judge of the people who were swapped in."""
         sources = self.people.sources.unique()
-        group = Originals(self.bench.group(self.one.data, sources))
-        return self.bench.z(group, self.bench.judge)[torch.searchsorted(sources, self.people.sources[self.rows])]
+        group = Originals(self.stages.group(self.one.data, sources))
+        return self.stages.z(group, self.stages.judge)[torch.searchsorted(sources, self.people.sources[self.rows])]
 
     def by_encoder(self, of: str) -> tuple[Tensor, Gallery] | None:
         """Embeddings (R, D) and the gallery by the recognizer that conditioned the generator; None without one."""
         encoder = self.method.encoder
         if encoder is None:
             return None
-        by = self.bench.conditioning(encoder)
+        by = self.stages.conditioning(encoder)
         view = self.view(of)
-        return self.bench.z(view.pictures, by)[view.places], self.bench.gallery(self.one.data, by)
+        return self.stages.z(view.pictures, by)[view.places], self.stages.gallery(self.one.data, by)
 
     def clips(self, of: str = CHANGED) -> Tensor:
         """(M, n, D) embeddings by the judge of frames of clips; none where the rows are a few stills of each person."""
         if self.rows is not self.people.probes or len(self.people.clips) == 0:
             return torch.zeros(0, 2, 1)
-        return self.bench.z(self.view(of).pictures, self.bench.judge)[self.people.clips]
+        return self.stages.z(self.view(of).pictures, self.stages.judge)[self.people.clips]
 
     @property
     def clip_labels(self) -> Tensor:
@@ -252,19 +252,19 @@ class Cell:
     def read(self, of: str) -> Tensors:
         """What the estimator of attributes reads, each (R, ...); nothing without an estimator."""
         view = self.view(of)
-        return {name: value[view.places] for name, value in self.bench.read(view.pictures).items()}
+        return {name: value[view.places] for name, value in self.stages.read(view.pictures).items()}
 
     def read_clips(self, of: str) -> Tensors:
         """The same of the frames of clips, each (M, n, ...)."""
         if self.rows is not self.people.probes or len(self.people.clips) == 0:
             return {}
         view = self.view(of)
-        return {name: value[self.people.clips] for name, value in self.bench.read(view.pictures).items()}
+        return {name: value[self.people.clips] for name, value in self.stages.read(view.pictures).items()}
 
     def detections(self, of: str, detector: str) -> Tensors:
         """``scores`` (R,) and ``boxes`` (R, 4)."""
         view = self.view(of)
-        return {name: value[view.places] for name, value in self.bench.detections(view.pictures, detector).items()}
+        return {name: value[view.places] for name, value in self.stages.detections(view.pictures, detector).items()}
 
     def compared(
         self,
@@ -283,55 +283,55 @@ class Cell:
 
         @torch.no_grad()
         def make() -> Tensors:
-            size, device = self.bench.suite.batch_size, self.bench.device
+            size, device = self.stages.suite.batch_size, self.stages.device
             pairs = zip(first.eight_bits().split(size), second.eight_bits().split(size), strict=True)
             values = torch.cat([function(to_float(a).to(device), to_float(b).to(device)) for a, b in pairs])
             if len(values) != len(first) or bool(values.isnan().any()):
                 raise Failed(f"The comparison '{name}' gave no number for a face.")
             return {"values": values}
 
-        made_by = [settings, made_of(function), code(Cell.compared, *READING)]
+        made_by = [settings, made_of(function), code(MeasureContext.compared, *READING)]
         key = key_of(what=name, of=first.key, against=second.key, made_by=made_by)
-        return self.bench.store.get("comparisons", key, make)["values"]
+        return self.stages.store.get("comparisons", key, make)["values"]
 
-    def seen(self, name: str, function: Callable[[Tensor], Tensor], of: str = PUBLISHED, **settings: Any) -> Tensor:
+    def applied(self, name: str, function: Callable[[Tensor], Tensor], of: str = PUBLISHED, **settings: Any) -> Tensor:
         """``function(pictures) -> (B, ...)`` of every row, kept; ``settings`` as in :meth:`compared`."""
         view = self.view(of)
 
         @torch.no_grad()
         def make() -> Tensors:
-            parts = view.eight_bits().split(self.bench.suite.batch_size)
-            return {"values": torch.cat([function(to_float(part).to(self.bench.device)) for part in parts])}
+            parts = view.eight_bits().split(self.stages.suite.batch_size)
+            return {"values": torch.cat([function(to_float(part).to(self.stages.device)) for part in parts])}
 
-        made_by = [settings, made_of(function), code(Cell.seen, *READING)]
+        made_by = [settings, made_of(function), code(MeasureContext.applied, *READING)]
         key = key_of(what=name, of=view.key, made_by=made_by)
-        return self.bench.store.get("comparisons", key, make)["values"]
+        return self.stages.store.get("comparisons", key, make)["values"]
 
     def kept(self, name: str, make: Callable[[], Tensors], of: Sequence[str], **settings: Any) -> Tensors:
         """Whatever else takes long, under the keys of the states ``of`` which it is made."""
         keys = {state: self.view(state).key for state in of}
-        if SEEN in of and self._attacker is not None:
+        if ATTACKED in of and self._attacker is not None:
             keys["attack"] = self._attacker.key  # one that leaves the pictures alone still shows them to another judge
-        people = key_of(people=self.people.items.key, resamples=self.bench.suite.resamples, seed=self.bench.seed)
+        people = key_of(people=self.people.items.key, resamples=self.stages.suite.resamples, seed=self.stages.seed)
         made_by = [settings, made_of(make)]
-        key = key_of(what=name, of=keys, people=people, by=self.bench.judge.key, made_by=made_by)
-        return self.bench.store.get("figures", key, make)
+        key = key_of(what=name, of=keys, people=people, by=self.stages.judge.key, made_by=made_by)
+        return self.stages.store.get("figures", key, make)
 
     # figures
 
-    def mean(self, values: Tensor, share: bool = False) -> Figure:
+    def mean(self, values: Tensor, share: bool = False) -> Estimate:
         """The mean of the rows' values (R,) with its interval over identities."""
         return self.bootstrap.mean(values, self.labels, share)
 
-    def below(self, distance: Tensor, threshold: float, levels: Tensor | None = None) -> Figure:
+    def below(self, distance: Tensor, threshold: float, levels: Tensor | None = None) -> Estimate:
         """The share of the rows' distances (R,) below a threshold, with its spread where that has quantiles (K,)."""
         return self.bootstrap.below(distance, threshold, levels, self.labels)
 
-    def known_mean(self, values: Tensor, share: bool = False) -> Figure:
+    def known_mean(self, values: Tensor, share: bool = False) -> Estimate:
         """The mean of the values that are known (not NaN)."""
         known = ~values.isnan()
         if not bool(known.any()):
-            return Figure.absent("n/a (never known)")
+            return Estimate.absent("n/a (never known)")
         return self.bootstrap.mean(values[known], self.labels[known], share)
 
 
@@ -343,7 +343,7 @@ class _Missing(Exception):
         self.why = why
 
 
-def _there(pictures: Pictures | Needs) -> Pictures:
-    if isinstance(pictures, Needs):
+def _there(pictures: Pictures | Unavailable) -> Pictures:
+    if isinstance(pictures, Unavailable):
         raise _Missing(pictures.why)
     return pictures

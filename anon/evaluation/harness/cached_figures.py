@@ -1,7 +1,7 @@
 """Figures of a measure on a combination, kept under the keys of all that it could look at.
 
 A measure that resamples matrices takes seconds; a second run of the same evaluation takes none. The key holds every
-picture, reader, gallery and setting of the cell and the code of the measure and of the cell, so it may be too careful,
+picture, reader, gallery and setting of the context and the code of the measure and of the context, so it may be too careful,
 never wrong.
 """
 
@@ -16,43 +16,43 @@ import torch
 
 from anon.errors import Failed
 from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.figures import Figure
+from anon.evaluation.estimates import Estimate
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.arming import arm
-from anon.evaluation.harness.bench import Bench
+from anon.evaluation.harness.adversary import adversary_of
 from anon.evaluation.harness.calibrations import Calibrations
-from anon.evaluation.harness.cell import Cell, Measure
+from anon.evaluation.harness.context import Measure, MeasureContext
+from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.provenance import code, made_of
 
 # What a measure can call.
-_CODE = (Cell, arm, Bench.rows, Bench.gallery, Calibrations, Bootstrap, Gallery)
+_CODE = (MeasureContext, adversary_of, Stages.rows, Stages.gallery, Calibrations, Bootstrap, Gallery)
 BESIDE = ("draws", "each")  # tensors of a figure
 
 
-def figures_of(measure: Measure, settings: Mapping[str, Any], cell: Cell) -> dict[str, Figure]:
-    """``measure(cell)``, or what is kept of it.
+def figures_of(measure: Measure, settings: Mapping[str, Any], context: MeasureContext) -> dict[str, Estimate]:
+    """``measure(context)``, or what is kept of it.
 
     Args:
         settings: the measure's configuration.
     """
-    key = key_of(made_by=[made_of(settings), cell.bench.made_of(measure), code(*_CODE)], cell=cell.keys)
-    return _decoded(cell.bench.store.get("figures", key, lambda: _encoded(_made(measure, cell))))
+    key = key_of(made_by=[made_of(settings), context.stages.made_of(measure), code(*_CODE)], context=context.keys)
+    return _decoded(context.stages.store.get("figures", key, lambda: _encoded(_made(measure, context))))
 
 
-def _made(measure: Measure, cell: Cell) -> dict[str, Figure]:
+def _made(measure: Measure, context: MeasureContext) -> dict[str, Estimate]:
     """
     Raises:
         Failed: the measure gave no figures by name.
     """
-    found = measure(cell)
-    if not isinstance(found, Mapping) or not all(isinstance(figure, Figure) for figure in found.values()):
+    found = measure(context)
+    if not isinstance(found, Mapping) or not all(isinstance(figure, Estimate) for figure in found.values()):
         what = type(found).__name__ if not isinstance(found, Mapping) else "other things than figures"
         raise Failed(f"the measure {type(measure).__name__} gave {what}, not a Figure for each name")
     return dict(found)
 
 
-def _encoded(figures: Mapping[str, Figure]) -> Tensors:
+def _encoded(figures: Mapping[str, Estimate]) -> Tensors:
     """Names and reasons as bytes of JSON, numbers, draws and people's values as tensors."""
     words = [[name, figure.reason, figure.n] for name, figure in figures.items()]
     numbers = [
@@ -67,10 +67,10 @@ def _encoded(figures: Mapping[str, Figure]) -> Tensors:
     return found | {name: tensor for name, tensor in beside if tensor is not None}
 
 
-def _decoded(kept: Tensors) -> dict[str, Figure]:
+def _decoded(kept: Tensors) -> dict[str, Estimate]:
     words = json.loads(bytes(kept["words"].tolist()))
     found = {}
     for (name, reason, n), row in zip(words, kept["numbers"].tolist(), strict=True):
         value, low, high = (None if math.isnan(part) else part for part in row)
-        found[name] = Figure(value, low, high, reason, n, *(kept.get(f"{kind} {name}") for kind in BESIDE))
+        found[name] = Estimate(value, low, high, reason, n, *(kept.get(f"{kind} {name}") for kind in BESIDE))
     return found

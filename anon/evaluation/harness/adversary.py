@@ -10,10 +10,10 @@ from torch import Tensor
 from anon.attacks.contract import overrides
 from anon.evaluation.embeddings import embedded
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.bench import Bench
 from anon.evaluation.harness.built import Attacker, Method
 from anon.evaluation.harness.pictures import READING, Originals, drawn, failing
-from anon.evaluation.harness.readers import eye, eye_of, folded
+from anon.evaluation.harness.readers import adversary_recognizer, folded, keyed_recognizer
+from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.subjects import Group
 from anon.evaluation.harness.suite import Combination
@@ -23,7 +23,7 @@ from anon.faces.contract import to_float
 from anon.provenance import code
 
 
-class Armed(NamedTuple):
+class Adversary(NamedTuple):
     """Whom an adversary enrolled, and where it accepts."""
 
     gallery: Gallery
@@ -31,12 +31,12 @@ class Armed(NamedTuple):
     anew: bool  # the threshold is the adversary's own
 
 
-def by_judge(bench: Bench, data: str) -> Armed:
+def by_judge(stages: Stages, data: str) -> Adversary:
     """Whom the judge enrolled, and where it accepts."""
-    return Armed(bench.gallery(data, bench.judge), bench.calibrations.of_probes(data, bench.judge), anew=False)
+    return Adversary(stages.gallery(data, stages.judge), stages.calibrations.of_probes(data, stages.judge), anew=False)
 
 
-def arm(bench: Bench, one: Combination, attacker: Attacker) -> Armed:
+def adversary_of(stages: Stages, one: Combination, attacker: Attacker) -> Adversary:
     """The gallery of the combination's adversary: the judge's, unless it enrols or recognizes for itself.
 
     Then its threshold is taken anew, at the same false accept rate of probes against the enrolled, on background people
@@ -45,18 +45,18 @@ def arm(bench: Bench, one: Combination, attacker: Attacker) -> Armed:
     Raises:
         UserError, Failed: see :func:`anon.evaluation.judging.check_adversary`.
     """
-    attack = attacker.make(bench.seed + 1)
-    recognizer = attack.judge(bench.judge.recognizer)
-    if recognizer is bench.judge.recognizer and not overrides(attack, "gallery"):
-        return Armed(
-            bench.gallery(one.data, bench.judge), bench.calibrations.of_probes(one.data, bench.judge), anew=False
+    attack = attacker.make(stages.seed + 1)
+    recognizer = attack.judge(stages.judge.recognizer)
+    if recognizer is stages.judge.recognizer and not overrides(attack, "gallery"):
+        return Adversary(
+            stages.gallery(one.data, stages.judge), stages.calibrations.of_probes(one.data, stages.judge), anew=False
         )
     check_cosine(recognizer, f"The recognizer of '{one.attack}'")
-    people, suite = bench.subjects(one.data), bench.suite
-    z = _enrolled(bench, people.background, attacker, bench.seed + 2, f"calibrating {one.attack}")
-    accepts = bench.calibrations.anew(one.data, z, f"the adversary '{one.attack}'")
-    if recognizer is not bench.judge.recognizer:
-        method, own = bench.workshop.method(one), eye(recognizer)
+    people, suite = stages.subjects(one.data), stages.suite
+    z = _enrolled(stages, people.background, attacker, stages.seed + 2, f"calibrating {one.attack}")
+    accepts = stages.calibrations.anew(one.data, z, f"the adversary '{one.attack}'")
+    if recognizer is not stages.judge.recognizer:
+        method, own = stages.factory.method(one), keyed_recognizer(recognizer)
         encoder = method.encoder if isinstance(method, Method) else None
         check_adversary(
             recognizer,
@@ -64,31 +64,31 @@ def arm(bench: Bench, one: Combination, attacker: Attacker) -> Armed:
             suite,
             one.attack,
             accepts.found,
-            lambda: bench.calibrations.of_probes(one.data, own).found,
+            lambda: stages.calibrations.of_probes(one.data, own).found,
         )
-    z = _enrolled(bench, people.enrolled, attacker, bench.seed + 1, f"enrolling for {one.attack}")
+    z = _enrolled(stages, people.enrolled, attacker, stages.seed + 1, f"enrolling for {one.attack}")
     gallery = Gallery.of(z, people.enrolled.labels, people.enrolled.videos, accepts.found)
-    return Armed(gallery, accepts, anew=True)
+    return Adversary(gallery, accepts, anew=True)
 
 
-def _enrolled(bench: Bench, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
+def _enrolled(stages: Stages, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
     @torch.no_grad()
     def make() -> Tensors:
         attack = attacker.make(seed)
-        fast, parts = folded(*eye_of(attack, bench.judge)), []
-        for faces in Originals(group).batches(bench.suite.batch_size, what):
-            known = faces.to(bench.device)
+        fast, parts = folded(*adversary_recognizer(attack, stages.judge)), []
+        for faces in Originals(group).batches(stages.suite.batch_size, what):
+            known = faces.to(stages.device)
             with failing(f"the adversary, {what}"):
-                seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(bench.device)
+                seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(stages.device)
                 parts.append(embedded(fast, seen).cpu())
         return {"z": torch.cat(parts)}
 
     key = key_of(
         of=group.key,
         attack=attacker.key,
-        judge=bench.judge.key,
+        judge=stages.judge.key,
         seed=seed,
-        batch=bench.suite.batch_size,
+        batch=stages.suite.batch_size,
         code=code(_enrolled, *READING),
     )
-    return bench.store.get("enrolled", key, make)["z"]
+    return stages.store.get("enrolled", key, make)["z"]

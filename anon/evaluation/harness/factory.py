@@ -1,6 +1,6 @@
 """Builds what a combination names: the anonymizer with its policy, the defense, the attack, the change of the input.
 
-What cannot be built because nobody trained it yet is no error but a :class:`Needs`, which the table prints.
+What cannot be built because nobody trained it yet is no error but a :class:`Unavailable`, which the table prints.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from anon.defenses.defended import check_defense, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
 from anon.evaluation.harness.attackers import Attackers
-from anon.evaluation.harness.built import Behind, LearningPairs, Method, Needs
+from anon.evaluation.harness.built import KeyedDefense, LearningPairs, Method, Unavailable
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
@@ -33,7 +33,7 @@ from anon.plugs import built_of, check_call
 from anon.provenance import made_of
 
 
-class Workshop:
+class Factory:
     """Builds each thing once.
 
     Args:
@@ -52,16 +52,16 @@ class Workshop:
         device: torch.device,
         basis: Callable[[str, Encoder], Basis],
         known: Callable[[object, str, str], None],
-        pairs: Callable[[Combination], LearningPairs | Needs],
+        pairs: Callable[[Combination], LearningPairs | Unavailable],
     ) -> None:
         self.suite, self.judge, self.device, self.basis, self.known = suite, judge, device, basis, known
         self._bases: dict[str, Any] = {}
         self._checked: set[tuple[object, ...]] = set()
-        self._methods: dict[tuple[object, ...], Method | Needs] = {}
+        self._methods: dict[tuple[object, ...], Method | Unavailable] = {}
         self.attackers = Attackers(self, pairs)
         self.notes: list[str] = []
 
-    def method(self, one: Combination) -> Method | Needs:
+    def method(self, one: Combination) -> Method | Unavailable:
         """The combination's anonymizer with its policy.
 
         Raises:
@@ -104,7 +104,7 @@ class Workshop:
             title = getattr(self._base(as_plain(settings)["anonymizer"], method), "name", method)
         return str(title)
 
-    def _method(self, one: Combination) -> Method | Needs:
+    def _method(self, one: Combination) -> Method | Unavailable:
         settings = as_plain(self.suite.methods[one.method])
         title, given = self.title(one.method), settings["anonymizer"]
         chosen = None if one.policy == NONE else as_plain(self.suite.policies[one.policy])
@@ -113,15 +113,17 @@ class Workshop:
         if given is None:
             return Method(title, Unchanged(), key_of(real=True), None, False)
         if _untrained(given):
-            return Needs(f"needs {settings['train']}, then protocol.methods.{one.method}.anonymizer.checkpoint=<file>")
+            return Unavailable(
+                f"needs {settings['train']}, then suite.methods.{one.method}.anonymizer.checkpoint=<file>"
+            )
         base = self._base(given, one.method)
         encoder = getattr(base, "encoder", None)
         if encoder is None:  # a filter, or an anonymizer that brings its own policy
-            pristine = as_anonymizer(base, f"protocol.methods.{one.method}.anonymizer")
+            pristine = as_anonymizer(base, f"suite.methods.{one.method}.anonymizer")
         else:
             self._check_judge(encoder, title)
             basis = self.basis(one.data, encoder)
-            pristine = posed(base, chosen, basis, f"protocol.methods.{one.method}.anonymizer")
+            pristine = posed(base, chosen, basis, f"suite.methods.{one.method}.anonymizer")
             self._tell_reach(pristine.policy, title, basis, one.data)
         self.known(pristine, title, one.data)
         pristine = pristine.to(self.device).eval()
@@ -137,7 +139,7 @@ class Workshop:
 
     def _base(self, given: Any, method: str) -> Any:
         """What a configuration builds, once; what is built already passes unchanged."""
-        who = f"protocol.methods.{method}.anonymizer"
+        who = f"suite.methods.{method}.anonymizer"
         if not isinstance(given, dict):
             return given
         name = key_of(**given)
@@ -163,7 +165,7 @@ class Workshop:
         if note is not None and note not in self.notes:
             self.notes.append(note)
 
-    def defense(self, one: Combination) -> Behind | Needs:
+    def defense(self, one: Combination) -> KeyedDefense | Unavailable:
         """The combination's defense and its key; a gradient defense works against the attack on the method."""
         given = as_plain(self.suite.defenses[one.defense])
         if one.turns_defense:
@@ -171,25 +173,27 @@ class Workshop:
         made = instantiate(given)
         if isinstance(made, functools.partial):
             attack = self.attackers.trained("reconstruction", one, None)
-            if isinstance(attack, Needs):
+            if isinstance(attack, Unavailable):
                 return attack
             made = complete(made, cast(Reconstruction, attack))
             note = self.attackers.met(attack, one, "reconstruction")
-            if isinstance(note, Needs):
+            if isinstance(note, Unavailable):
                 return note
         check_defense(made)
         if isinstance(made, ParameterNoise):
             method = self.method(one)
             if isinstance(method, Method) and not hasattr(method.pristine, "generator"):
-                return Needs("n/a (no generator)")
-        return Behind(made.to(self.device) if isinstance(made, nn.Module) else made, key_of(made=made_of(given, made)))
+                return Unavailable("n/a (no generator)")
+        return KeyedDefense(
+            made.to(self.device) if isinstance(made, nn.Module) else made, key_of(made=made_of(given, made))
+        )
 
     def degraded(self, one: Combination) -> tuple[Any, str]:
         """What is done to the combination's pictures before they are anonymized, and its key."""
         given = None if one.input == CLEAN else as_plain(self.suite.inputs[one.input])
-        made = None if given is None else built_of(given, f"protocol.inputs.{one.input}")
+        made = None if given is None else built_of(given, f"suite.inputs.{one.input}")
         if made is not None and not isinstance(made, Turned):
-            check_call(made, f"protocol.inputs.{one.input}", "input(images)", "images")
+            check_call(made, f"suite.inputs.{one.input}", "input(images)", "images")
         return made, key_of(input=made_of(given, made))
 
 

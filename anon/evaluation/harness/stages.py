@@ -26,16 +26,24 @@ from anon.defenses.parameters import ParameterNoise
 from anon.errors import Failed
 from anon.evaluation import protocol as rules
 from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.built import Behind, LearningPairs, Method, Needs
+from anon.evaluation.harness.built import KeyedDefense, LearningPairs, Method, Unavailable
 from anon.evaluation.harness.calibrations import Calibrations
+from anon.evaluation.harness.factory import Factory
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, drawn_by, failing
-from anon.evaluation.harness.readers import Eye, Tools, as_it_conditions, embeddings, eye, eye_of, folded
+from anon.evaluation.harness.readers import (
+    KeyedRecognizer,
+    Readers,
+    adversary_recognizer,
+    as_it_conditions,
+    embeddings,
+    folded,
+    keyed_recognizer,
+)
 from anon.evaluation.harness.small_sets import given_threshold, reference_of
 from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, images_at, keyed, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, SAME, Combination, Suite
-from anon.evaluation.harness.workshop import Workshop
 from anon.evaluation.judging import check_cosine, kinship_notes
 from anon.evaluation.modes import Basis
 from anon.evaluation.provenance import Provenance
@@ -45,10 +53,10 @@ from anon.identity.encoder import Encoder
 from anon.metrics.detection_confidence import best_detections
 from anon.provenance import code, made_of
 
-NO_POSE = "needs attributes@metrics.attributes=<choice> (which faces are turned away is not known)"
+NO_POSE = "needs attributes=<choice> (which faces are turned away is not known)"
 
 
-class Bench:
+class Stages:
     """The stages.
 
     Args:
@@ -66,29 +74,29 @@ class Bench:
         suite: Suite,
         datasets: Callable[[str], rules.Data],
         judge: JudgeLike,
-        tools: Tools,
+        readers: Readers,
         store: Store,
         seed: int,
         device: torch.device,
     ) -> None:
         check_cosine(judge, "The judge")
-        self.suite, self.datasets, self.tools, self.store, self.seed, self.device = (
+        self.suite, self.datasets, self.readers, self.store, self.seed, self.device = (
             suite,
             datasets,
-            tools,
+            readers,
             store,
             seed,
             device,
         )
-        self.judge = eye(judge)
+        self.judge = keyed_recognizer(judge)
         self.given = given_threshold(suite, judge)
         self.provenance = Provenance(suite)
-        self.workshop = Workshop(suite, judge, device, self._basis, self.known, self._pairs)
+        self.factory = Factory(suite, judge, device, self._basis, self.known, self._pairs)
         self._subjects: dict[str, Subjects] = {}
         self._attackers: dict[str, Group] = {}
         self.calibrations = Calibrations(suite, self.judge, self.given, seed, self.subjects, self.z)
         self._compared: set[tuple[str, str]] = set()
-        self._conditioning: dict[int, Eye] = {}  # they hold their encoders, so that no id is used twice
+        self._conditioning: dict[int, KeyedRecognizer] = {}  # they hold their encoders, so that no id is used twice
         self._hashes: dict[int, tuple[object, str]] = {}
 
     def made_of(self, part: object) -> str:
@@ -113,23 +121,23 @@ class Bench:
         other = reference_of(self.suite, made, self.given)
         return made, None if other in (None, name) else self.datasets(cast(str, other))
 
-    def conditioning(self, encoder: Encoder) -> Eye:
+    def conditioning(self, encoder: Encoder) -> KeyedRecognizer:
         """The recognizer that conditions a generator, as it conditions; hashed once."""
         if id(encoder) not in self._conditioning:
-            self._conditioning[id(encoder)] = eye(as_it_conditions(encoder))
+            self._conditioning[id(encoder)] = keyed_recognizer(as_it_conditions(encoder))
         return self._conditioning[id(encoder)]
 
     def compare_judge(self, one: Combination) -> None:
         """Note where the judge takes the same strangers for alike as the encoder of the combination's method."""
-        method = self.workshop.method(one)
+        method = self.factory.method(one)
         if isinstance(method, Method) and method.encoder is not None and (one.data, one.method) not in self._compared:
             self._compared.add((one.data, one.method))
             group = self.subjects(one.data).background
             z = [self.z(Originals(group), by) for by in (self.judge, self.conditioning(method.encoder))]
             for note in kinship_notes(self.judge.recognizer, z[0], z[1], group.labels, method.title):
-                self.workshop.tell(note)
+                self.factory.tell(note)
 
-    def gallery(self, data: str, by: Eye) -> Gallery:
+    def gallery(self, data: str, by: KeyedRecognizer) -> Gallery:
         """The enrolled people as a recognizer sees them, with its threshold."""
         group, found = self.subjects(data).enrolled, self.calibrations.of_probes(data, by).found
         return Gallery.of(self.z(Originals(group), by), group.labels, group.videos, found)
@@ -165,7 +173,7 @@ class Bench:
         reading; there may be none.
         """
         people = self.subjects(one.data)
-        degraded = None if one.input == CLEAN else self.workshop.degraded(one)[0]
+        degraded = None if one.input == CLEAN else self.factory.degraded(one)[0]
         if isinstance(degraded, Turned):
             pose = self._pose(people)
             if pose is None:
@@ -189,7 +197,7 @@ class Bench:
         if not self.is_few(one):
             return Originals(people.items)
         few = Originals(self.group(one.data, people.items.indices[rows]))
-        degraded, settings = self.workshop.degraded(one)
+        degraded, settings = self.factory.degraded(one)
         if degraded is None or isinstance(degraded, Turned):
             return few
 
@@ -200,7 +208,7 @@ class Bench:
                     made.append(drawn(degraded(part), part, f"The input '{one.input}'"))
             return {IMAGES: torch.cat(made)}
 
-        key = key_of(of=few.key, input=settings, code=code(Bench.targets, *READING))
+        key = key_of(of=few.key, input=settings, code=code(Stages.targets, *READING))
         return Pictures(self.store, "targets", key, make, len(few))
 
     def group(self, data: str, indices: Tensor) -> Group:
@@ -208,15 +216,15 @@ class Bench:
         people = self.subjects(data)
         return Group(people.items.faces, indices, key_of(of=people.items.key, indices=indices.tolist()))
 
-    def changed(self, one: Combination, rows: Tensor) -> Pictures | Needs:
+    def changed(self, one: Combination, rows: Tensor) -> Pictures | Unavailable:
         """The anonymized :meth:`targets`, with ``wanted`` (N, D) and ``mask_area`` (N,) where there are such."""
-        method = self.workshop.method(one)
-        if isinstance(method, Needs):
+        method = self.factory.method(one)
+        if isinstance(method, Unavailable):
             return method
         people = self.subjects(one.data)
         target = self.targets(one, rows)
         if len(target) == 0:
-            return Needs("n/a (no such face)" if self._pose(people) is not None else NO_POSE)
+            return Unavailable("n/a (no such face)" if self._pose(people) is not None else NO_POSE)
         if isinstance(method.pristine, Unchanged):
             return target
         sources = people.sources[rows] if self.is_few(one) else people.sources
@@ -234,7 +242,7 @@ class Bench:
             seed=self.seed,
             batch=self.suite.batch_size,
             device=self.device.type,
-            code=code(Bench._draw, *READING),
+            code=code(Stages._draw, *READING),
         )
         return Pictures(self.store, "changed", key, make, len(target))
 
@@ -253,17 +261,19 @@ class Bench:
                 parts.append(drawn_by(anonymizer, images, source, rng, method.title))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def defended(self, one: Combination, changed: Pictures, places: Tensor, rows: Tensor) -> Pictures | Needs:
+    def defended(self, one: Combination, changed: Pictures, places: Tensor, rows: Tensor) -> Pictures | Unavailable:
         """The rows behind the combination's defense. ``places``: where they lie among the changed ones."""
-        behind = self.workshop.defense(one)
-        if isinstance(behind, Needs):
+        behind = self.factory.defense(one)
+        if isinstance(behind, Unavailable):
             return behind
         few = self.targets(one, rows)
         if not self.is_few(one):
             few = Originals(self.group(one.data, self.subjects(one.data).items.indices[rows]))
         return self._defended(one, behind, few, changed, places)
 
-    def _defended(self, one: Combination, behind: Behind, few: Pictures, changed: Pictures, places: Tensor) -> Pictures:
+    def _defended(
+        self, one: Combination, behind: KeyedDefense, few: Pictures, changed: Pictures, places: Tensor
+    ) -> Pictures:
         def make() -> Tensors:
             return self._defend(one, behind, few, changed, places)
 
@@ -274,15 +284,17 @@ class Bench:
             defense=behind.key,
             seed=self.seed,
             batch=self.suite.batch_size,
-            code=code(Bench._defend, *READING),
+            code=code(Stages._defend, *READING),
         )
         return Pictures(self.store, "defended", key, make, len(places))
 
-    def _defend(self, one: Combination, behind: Behind, few: Pictures, changed: Pictures, places: Tensor) -> Tensors:
+    def _defend(
+        self, one: Combination, behind: KeyedDefense, few: Pictures, changed: Pictures, places: Tensor
+    ) -> Tensors:
         rng = torch.Generator(self.device).manual_seed(self.seed)
         noisy = None
         if isinstance(behind.defense, ParameterNoise):
-            noisy = Defended(cast(AnonymizerLike, cast(Method, self.workshop.method(one)).fresh()), behind.defense)
+            noisy = Defended(cast(AnonymizerLike, cast(Method, self.factory.method(one)).fresh()), behind.defense)
         published = []
         faces = changed.at(places)
         done = 0
@@ -299,10 +311,10 @@ class Bench:
                 published.append(drawn(worse, target, f"The defense '{one.defense}'"))
         return {IMAGES: torch.cat(published)}
 
-    def attacked(self, one: Combination, published: Pictures, places: Tensor) -> Pictures | Needs:
+    def attacked(self, one: Combination, published: Pictures, places: Tensor) -> Pictures | Unavailable:
         """What the combination's attack makes of the published faces; the faces themselves, if it works otherwise."""
-        attacker = self.workshop.attackers.attack(one)
-        if isinstance(attacker, Needs):
+        attacker = self.factory.attackers.attack(one)
+        if isinstance(attacker, Unavailable):
             return attacker
         attack = attacker.make(self.seed + 1)
 
@@ -322,34 +334,34 @@ class Bench:
                 return {IMAGES: published.tensors()[IMAGES][places]}
 
             return Pictures(Store(None), "published", key_of(of=published.key, places=rows), same, len(places))
-        key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Bench.attacked, *READING))
+        key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Stages.attacked, *READING))
         return Pictures(self.store, "attacked", key, make, len(places))
 
-    def _pairs(self, one: Combination) -> LearningPairs | Needs:
+    def _pairs(self, one: Combination) -> LearningPairs | Unavailable:
         """What an attack that is fitted here learns from: the attacker's people before and after the software."""
-        method = self.workshop.method(one)
-        behind = None if one.defense == NONE else self.workshop.defense(one)
+        method = self.factory.method(one)
+        behind = None if one.defense == NONE else self.factory.defense(one)
         for part in (method, behind):
-            if isinstance(part, Needs):
+            if isinstance(part, Unavailable):
                 return part
         made, basis = self._data(one.data)
         method, people = cast(Method, method), self.subjects(one.data)
         if method.source:
-            return Needs("n/a (a swap needs another person's face)")
+            return Unavailable("n/a (a swap needs another person's face)")
         if one.data not in self._attackers:
             try:
                 faces = (made if basis is None else basis).faces("attacker")
             except EmptySplit:
-                return Needs("n/a (nobody in the split 'attacker')")
+                return Unavailable("n/a (nobody in the split 'attacker')")
             self._attackers[one.data] = keyed(faces, torch.arange(len(faces)))[0]
         group = self._attackers[one.data]
         if len(group.labels.unique()) < 2:
-            return Needs("n/a (one person in the split 'attacker')")
+            return Unavailable("n/a (one person in the split 'attacker')")
         original: Pictures = Originals(group)
         published = original
         if not isinstance(method.pristine, Unchanged):
             published = self._changed(method, original, people, people.sources[:0])
-        if isinstance(behind, Behind):
+        if isinstance(behind, KeyedDefense):
             published = self._defended(one, behind, original, published, torch.arange(len(group)))
 
         def pairs() -> Pairs:
@@ -359,26 +371,26 @@ class Bench:
 
     # what is seen
 
-    def z(self, pictures: Pictures, by: Eye, attack: AttackLike | None = None) -> Tensor:
+    def z(self, pictures: Pictures, by: KeyedRecognizer, attack: AttackLike | None = None) -> Tensor:
         """(N, D) embeddings, by a recognizer or by the one that an attack brings in its place."""
-        own = by if attack is None else eye_of(attack, by)
+        own = by if attack is None else adversary_recognizer(attack, by)
         return embeddings(self.store, pictures, own, self.suite.batch_size, self.device)
 
     def read(self, pictures: Pictures) -> Tensors:
         """What the estimator of attributes reads, each (N, ...); nothing without one."""
-        estimator = self.tools.attributes
+        estimator = self.readers.attributes
         if estimator is None:
             return {}
 
         @torch.no_grad()
         def make() -> Tensors:
-            found, fast = [], folded(estimator, self.tools.attributes_key)
+            found, fast = [], folded(estimator, self.readers.attributes_key)
             for part in pictures.batches(self.suite.batch_size, "reading attributes"):
                 read = check_readings(fast(part.to(self.device)), len(part), "The estimator of attributes")
                 found.append({name: value.float().cpu() for name, value in read.items()})
             return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
-        key = key_of(of=pictures.key, by=self.tools.attributes_key, code=code(Bench.read, *READING))
+        key = key_of(of=pictures.key, by=self.readers.attributes_key, code=code(Stages.read, *READING))
         return self.store.get("readings", key, make)
 
     def detections(self, pictures: Pictures, name: str) -> Tensors:
@@ -386,7 +398,7 @@ class Bench:
 
         def make() -> Tensors:
             found = [
-                best_detections(self.tools.detectors[name], part)
+                best_detections(self.readers.detectors[name], part)
                 for part in pictures.batches(self.suite.batch_size, f"detecting with {name}")
             ]
             scores, boxes = (torch.cat(parts).float().cpu() for parts in zip(*found, strict=True))
@@ -394,5 +406,5 @@ class Bench:
                 raise Failed(f"The detector '{name}' gave scores that are no confidences in [0, 1].")
             return {"scores": scores, "boxes": boxes}
 
-        key = key_of(of=pictures.key, by=self.tools.detector_keys[name], code=code(Bench.detections, *READING))
+        key = key_of(of=pictures.key, by=self.readers.detector_keys[name], code=code(Stages.detections, *READING))
         return self.store.get("detections", key, make)
