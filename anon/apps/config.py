@@ -9,19 +9,18 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import anon
 from anon.apps.door.words import readable
 from anon.apps.failures import guarded
 from anon.apps.memory import keep_freed_memory
 from anon.apps.multirun import attempt, failures, in_multirun
-from anon.apps.offered import offer
+from anon.apps.offered import choices as choices
+from anon.apps.offered import config_dir, offer
 from anon.errors import UserError
 
 _OURS = "ANON_FULL_ERROR"  # in the environment where HYDRA_FULL_ERROR is this project's and not the user's
@@ -35,18 +34,6 @@ _NOT_THE_USERS = (
     "The `srun` command is available",  # told on every machine with SLURM
     ".*LeafSpec.*",
 )
-
-
-def config_dir() -> Path:
-    """``anon/conf`` in an installed wheel, ``conf`` beside the package in a checkout."""
-    package = Path(anon.__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
-def choices(group: str) -> list[str]:
-    """Names of the configurations in a group, sorted."""
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
 def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:

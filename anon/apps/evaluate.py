@@ -1,10 +1,11 @@
 """Evaluate what was trained: ``python evaluate.py experiment=fiva``, or ``python -m anon.apps.evaluate ...``.
 
-Evaluations are suites of tables (:mod:`anon.evaluation.harness`): table 1 and the robustness of a checkpoint, its swaps
-(``suite=swap``), who finds people again (``suite=attackers``), or every method at once (``suite=all``),
-whose checkpoints the methods name; pairs of Labeled Faces in the Wild (``suite=lfw``). ``checkpoint=last`` takes
-the newest run of the same experiment, scale and data; ``checkpoint=<file or run folder>`` any other, and
-``checkpoint=shipped:facedancer`` the one that comes with the package. The path of ``results.json`` is the last line.
+Every evaluation is a suite of tables (:mod:`anon.evaluation.harness`). That of an experiment is table 1 and the
+robustness of its newest run; ``suite=swap`` has its swaps, ``suite=lfw`` pairs of Labeled Faces in the Wild.
+``suite=table1``, ``suite=attackers``, ... and ``suite=all`` name their methods, whose checkpoints ship or are given;
+``method=blur`` is one of them alone. ``checkpoint=last`` takes the newest run of the same experiment, scale and data;
+``checkpoint=<file or run folder>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes along.
+The path of ``results.json`` is the last line.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ SECTIONS = [
     "run",
     "paths",
 ]
-SECTIONS += ["data", "judge", "method", "attack", "protocol", "metrics", "logger"]
+SECTIONS += ["data", "judge", "method", "attack", "suite", "attributes", "lpips", "detectors", "logger"]
 
 
 def main() -> None:
@@ -80,9 +81,10 @@ def evaluate(config: DictConfig) -> None:
 
 def _evaluate(config: DictConfig) -> None:
     check_config(config)
+    _check_suite(config)
+    _name(config)
     if OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None:
         raise UserError("an evaluation needs data=<choice> and judge=<choice>, such as judge=synthetic_b.")
-    _check_suite(config)
     restores = OmegaConf.select(config, "suite.methods.checkpoint.anonymizer.checkpoint") == config.checkpoint
     if restores and config.checkpoint == "last":
         config.checkpoint = str(last_run(config) / LAST)
@@ -90,7 +92,7 @@ def _evaluate(config: DictConfig) -> None:
         config.checkpoint = str(checkpoint_file(config.checkpoint))
     place = whole_path(config.output) if config.output else None
     with trusting(config.trust):
-        name_newest(config, "protocol", needed=False)
+        name_newest(config, "suite", needed=False)
         name_newest(config, "method")
         name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
     check_places(config)
@@ -136,7 +138,7 @@ def _check_same(config: DictConfig, place: Path) -> None:
     """Refuse to write over another evaluation, or a training; the same one goes on.
 
     Raises:
-        UserError: the folder's configuration has another task, experiment, protocol, data or checkpoint.
+        UserError: the folder's configuration has another task, experiment, suite, data or checkpoint.
     """
     file = place / CONFIG
     if not file.is_file():
@@ -145,7 +147,7 @@ def _check_same(config: DictConfig, place: Path) -> None:
     keys = ("task", "experiment", "suite._target_", "checkpoint")
     pairs = [(key, OmegaConf.select(past, key), OmegaConf.select(config, key)) for key in keys]
     pairs += [("data", data_key(past), data_key(config))]
-    groups = [group for group in ("protocol", "suite", "data") if group in recorded and group in choices()]
+    groups = [group for group in ("suite", "data") if group in recorded and group in choices()]
     pairs += [(group, recorded[group], choices()[group]) for group in groups]
     for key, before, now in pairs:
         if before != now:
@@ -192,16 +194,33 @@ def _send(config: DictConfig, folder: Path) -> None:
         finish(loggers)
 
 
-def _check_suite(config: DictConfig) -> None:
-    """See that the protocol measures something.
+def _name(config: DictConfig) -> None:
+    """Name the evaluation after what it evaluates, where neither an experiment nor a suite has a name of its own.
 
     Raises:
-        UserError: it is no protocol, or the rules alone.
+        UserError: nothing is named.
+    """
+    if config.experiment is not None:
+        return
+    method = choices().get("method") or "checkpoint"
+    if method == "checkpoint" and config.checkpoint == "last":
+        raise UserError(
+            "nothing is named to evaluate; give experiment=<name> (the newest run of that training), suite=<name> "
+            "(such as suite=table1 or suite=all), method=<choice> or checkpoint=<file>."
+        )
+    config.experiment = method
+
+
+def _check_suite(config: DictConfig) -> None:
+    """See that the suite measures something.
+
+    Raises:
+        UserError: it is no suite, or has no table, as what all of them share.
     """
     target = OmegaConf.select(config, "suite._target_")
     kind = None if target is None else get_class(target)
-    if kind is None or not issubclass(kind, Suite):
-        raise UserError("this protocol measures nothing by itself; choose another suite=<name> of conf/suite.")
+    if kind is None or not issubclass(kind, Suite) or not OmegaConf.select(config, "suite.tables"):
+        raise UserError("this suite measures nothing by itself; choose another suite=<name> of conf/suite.")
 
 
 if __name__ == "__main__":

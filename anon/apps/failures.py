@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from anon.apps.door.words import did_you_mean, several, unreadable
+from anon.apps.offered import choices
 from anon.commands import ended, of_a_place
 from anon.errors import UserError
 from anon.printable import flat
@@ -88,10 +89,6 @@ def explain(error: BaseException) -> str | None:
 def _composing(error: BaseException) -> str | None:
     """What is wrong with a setting or a choice that is there, or is not; None for anything else."""
     text, cause = str(error), error.__cause__
-    only_measures = re.match(r"In 'experiment/(\w+)': Could not override '(?:protocol|attack)'", text)
-    if only_measures:  # train.py has no protocol
-        name = only_measures[1]
-        return f"experiment={name} trains nothing, it only measures: python evaluate.py experiment={name}."
     if ambiguous := re.match(r"Ambiguous value for argument '(.*)'$", text, re.MULTILINE):
         return several(ambiguous[1])
     if taken := re.match(r"Could not append to config\. An item is already at '(.*)'\.", text):
@@ -112,6 +109,9 @@ def _missing(error: MissingConfigException) -> str:
     for plugins, what, extra in _EXTRAS:
         if str(error.missing_cfg_file).startswith(plugins):
             return f"there is no {group} named '{name}'; {what} are an extra: pip install -e '.[{extra}]'."
+    others = [other for other in ("suite", "experiment", "method") if other != group and name in choices(other)]
+    if others:
+        return f"there is no {group} named '{name}', but {others[0]}={name} is one."
     known = ", ".join(error.options or []) or "nothing yet"
     return (
         f"there is no {group} named '{name}'{did_you_mean(name, error.options or ())[:-1]}; conf/{group} has: {known}."

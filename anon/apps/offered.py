@@ -2,7 +2,7 @@
 
 ``hydra.searchpath=[file:///my/conf]`` or ``--config-dir`` adds ``my/conf/method/mine.yaml``, and tables that say
 ``methods: [generators]`` have it. Before Hydra composes, :func:`offer` lists the groups as Hydra finds them and stores
-a configuration ``suite/offered`` that takes every choice; ``conf/suite/suite.yaml`` includes it.
+a configuration ``suite/offered`` that takes every choice; ``conf/suite/base.yaml`` includes it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
+import anon
 from anon.errors import UserError
 
-#: Where the choices of a group stand in an evaluation's protocol.
+#: Where the choices of a group stand in a suite.
 GROUPS = {
     "method": "methods.{}",
     "policy": "policies.{}",
@@ -32,10 +33,22 @@ GROUPS = {
 _NEVER = {"method": {"checkpoint", "onnx"}, "attack": {"none"}, "defense": {"none"}}
 
 
+def config_dir() -> Path:
+    """``anon/conf`` in an installed wheel, ``conf`` beside the package in a checkout."""
+    package = Path(anon.__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def choices(group: str) -> list[str]:
+    """Names of the project's own configurations in a group, sorted."""
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+
+
 def offer(words: Sequence[str], conf: Path) -> None:
     """Store ``suite/offered`` for the command line ``words`` and the project's own configurations in ``conf``.
 
-    What ``suite/suite.yaml`` defines itself is not taken from a group.
+    What ``suite/base.yaml`` defines itself is not taken from a group.
 
     Raises:
         UserError: ``hydra.searchpath`` names a place that is not there.
@@ -51,7 +64,7 @@ def offer(words: Sequence[str], conf: Path) -> None:
         if source.provider.startswith("hydra.searchpath") and not source.available():
             told = "; a folder is written file:///my/conf." if "://" not in str(source.full_path()) else "."
             raise UserError(f"hydra.searchpath has {source.full_path()}, which is not there{told}")
-    own = OmegaConf.load(conf / "protocol" / "suite.yaml")
+    own = OmegaConf.load(conf / "suite" / "base.yaml")
     defaults: list[object] = []
     for group, place in GROUPS.items():
         names = found.get_group_options(group, ObjectType.CONFIG)
@@ -59,4 +72,4 @@ def offer(words: Sequence[str], conf: Path) -> None:
         defaults += [
             {f"/{group}@{place.format(name)}": name} for name in names if name not in taken | _NEVER.get(group, set())
         ]
-    ConfigStore.instance().store(name="offered", group="protocol", node={"defaults": [*defaults, "_self_"]})
+    ConfigStore.instance().store(name="offered", group="suite", node={"defaults": [*defaults, "_self_"]})

@@ -255,10 +255,10 @@ class Document:
 def as_json(document: Document) -> str:
     """results.json; a number that is not finite is null, with a reason.
 
-    >>> made = Document("a", 0, (Line("faces", "FIVA", metrics={"ID": Figure(float("nan"))}),), (), {}, {},
+    >>> made = Document("a", 0, (Line("faces", "FIVA", metrics={"ID": Estimate(float("nan"))}),), (), {}, {},
     ...                 {"ID": MetricInfo("ID", "privacy", higher_is_better=False)})
     >>> from_json(as_json(made)).lines[0].metrics["ID"]
-    Figure(value=None, low=None, high=None, reason='not finite', n=0)
+    Estimate(value=None, low=None, high=None, reason='not finite', n=0)
     """
     content = asdict(document)
     for line in content["lines"]:

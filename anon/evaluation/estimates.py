@@ -46,7 +46,7 @@ class Estimate:
 def finite(figure: dict[str, Any]) -> dict[str, Any]:
     """The plain values of a figure as JSON can hold them: what is not finite, or no sane size, is null with a reason.
 
-    >>> finite(vars(Figure(float("nan"), 0.5, n=2)))
+    >>> finite(vars(Estimate(float("nan"), 0.5, n=2)))
     {'value': None, 'low': 0.5, 'high': None, 'reason': 'not finite', 'n': 2}
     """
     numbers = {name: figure[name] for name in ("value", "low", "high")}

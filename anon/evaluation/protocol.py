@@ -59,7 +59,8 @@ class Protocol:
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         **{"far": (1e-9, 1), "max_eer": (0, 1), "threshold": (-1e6, 1e6), "epsilon": (0, 2)},
         **{"resamples": (1, 1e6), "clip_frames": (1, 1e5), "calibration_images": (1, 1e6), "anchors": (1, 1e7)},
-        **{"grid_faces": (0, 1000), "batch_size": (1, 1e6), "few": (1, 1e6), "probes": (1, 1e6), "size": (16, 4096)},
+        **{"grid_faces": (0, 1000), "batch_size": (1, 1e6), "size": (16, 4096)},
+        **dict.fromkeys(("attacked_probes", "probes"), (1, 1e6)),
     }
 
     def __post_init__(self) -> None:

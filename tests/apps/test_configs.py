@@ -9,23 +9,15 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from anon.apps.config import choices, config_dir
+from anon.apps.config import choices
 from anon.apps.config import composed as config_of
 from anon.apps.door.config import check_config
 from anon.apps.door.limits import limit_of
 from anon.apps.evaluate import SECTIONS
 
-EXPERIMENTS = choices("experiment")
-
-
-def only_measures(experiment: str) -> bool:
-    """It chooses a protocol, which training does not know."""
-    defaults = OmegaConf.load(config_dir() / "experiment" / f"{experiment}.yaml").get("defaults", [])
-    return any("override /protocol" in entry for entry in defaults)
-
-
-MEASURED = [name for name in EXPERIMENTS if only_measures(name)]
-TRAINED = [name for name in EXPERIMENTS if name not in MEASURED]
+TRAINED = choices("experiment")
+OF_A_CHECKPOINT = {"checkpoint", "swap", "lfw"}
+SUITES = [name for name in choices("suite") if name not in OF_A_CHECKPOINT | {"base"}]
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
@@ -55,8 +47,19 @@ def check(config: DictConfig) -> None:
 
 def test_the_experiments_of_the_readme_exist() -> None:
     assert {"fiva", "recognizer", "attributes"} <= set(TRAINED)
-    measured = {"table1", "table2", "table3", "table4", "dial", "all", "attackers", "transfer", "noise_share"}
-    assert measured <= set(MEASURED)
+    tables = {
+        "table1",
+        "table2",
+        "table3",
+        "table4",
+        "dial",
+        "all",
+        "attackers",
+        "transfer",
+        "noise_share",
+        "robustness",
+    }
+    assert tables <= set(SUITES) and set(choices("suite")) >= OF_A_CHECKPOINT
 
 
 @pytest.mark.parametrize(("experiment", "scale"), itertools.product(TRAINED, choices("scale")))
@@ -67,13 +70,22 @@ def test_experiment_composes(experiment: str, scale: str) -> None:
     check(config)
 
 
-@pytest.mark.parametrize(("experiment", "scale"), itertools.product(MEASURED, choices("scale")))
-def test_experiment_that_only_measures_composes(experiment: str, scale: str) -> None:
+@pytest.mark.parametrize(("suite", "scale"), itertools.product(SUITES, choices("scale")))
+def test_suite_of_methods_composes(suite: str, scale: str) -> None:
     """It works alone: what it measures ships, or is no one checkpoint."""
-    config = composed("evaluate", f"experiment={experiment}", f"scale={scale}")
-    assert (config.experiment, config.scale, config.task) == (experiment, scale, "evaluate")
-    assert config.checkpoint.startswith("shipped:") or OmegaConf.select(config, "suite.tables") is not None
-    assert OmegaConf.select(config, "suite.methods.checkpoint") is None
+    config = composed("evaluate", f"suite={suite}", f"scale={scale}")
+    assert (config.experiment, config.scale, config.task) == (suite, scale, "evaluate")
+    assert config.suite.tables and OmegaConf.select(config, "suite.methods.checkpoint") is None
+    check(config)
+
+
+@pytest.mark.parametrize(("suite", "experiment"), itertools.product(sorted(OF_A_CHECKPOINT), ("fiva", "simswap")))
+def test_suite_of_a_checkpoint_composes(suite: str, experiment: str) -> None:
+    config = composed("evaluate", f"suite={suite}", f"experiment={experiment}")
+    assert (config.experiment, config.suite.methods.checkpoint.train) == (
+        experiment,
+        f"python train.py experiment={experiment}",
+    )
     check(config)
 
 
@@ -95,7 +107,7 @@ SWEEPS = {"+sweep=defenses", "+sweep=methods"}  # multiruns of train.py
 @pytest.mark.parametrize(
     "override",
     sorted(
-        {f"{group}={name}" for group in ("data", "judge", "policy", "protocol", "attack") for name in choices(group)}
+        {f"{group}={name}" for group in ("data", "judge", "policy", "suite", "attack") for name in choices(group)}
         - SWEEPS
     ),
 )

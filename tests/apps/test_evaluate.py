@@ -68,8 +68,8 @@ def test_a_part_that_ends_the_program(evaluate: Command, monkeypatch: pytest.Mon
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_protocol_that_measures_nothing(evaluate: Command, tmp_path: Path) -> None:
-    refused(evaluate("suite=rules"), "measures nothing by itself", "conf/suite")
+def test_a_suite_that_measures_nothing(evaluate: Command, tmp_path: Path) -> None:
+    refused(evaluate("suite=base"), "measures nothing by itself", "conf/suite")
     assert not (tmp_path / "runs").exists()
 
 
@@ -120,7 +120,7 @@ def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path
     assert shown[:4] == [("Real", "none", "none"), *(("FIVA", name, "none") for name in ("plain", "sampling", "itm"))]
     assert shown[4:] == [("FIVA", "itm", "jpeg"), ("FIVA", "itm", "resample")]
     assert results.judges["synthetic"].name == "synthetic_b"
-    assert results.config["protocol"]["methods"]["checkpoint"]["anonymizer"]["checkpoint"] == str(run / LAST)
+    assert results.config["suite"]["methods"]["checkpoint"]["anonymizer"]["checkpoint"] == str(run / LAST)
     for name in ("table.md", "table.csv", "tables.tex", "report.html", "grid_table1.png", "config.yaml"):
         assert (path.parent / name).is_file()
     there = (*SMALL, *rules, f"output={path.parent}")
@@ -161,3 +161,11 @@ def test_an_output_of_any_name(evaluate: Command, tmp_path: Path) -> None:
     again = [sys.executable, "-m", "anon.evaluation.report", str(place)]
     assert subprocess.run(again, cwd=ROOT, capture_output=True).returncode == 0
     assert (place / "report.html").is_file() and [each.name for each in tmp_path.iterdir()] == [place.name]
+
+
+def test_nothing_is_named_or_too_much(evaluate: Command, tmp_path: Path) -> None:
+    """``evaluate.py`` alone took the newest FIVA; ``experiment=`` beside a table of methods was recorded and ignored."""
+    refused(evaluate(), "experiment=<name>", "suite=<name>", "method=<choice>", "checkpoint=<file>")
+    refused(evaluate("experiment=fiva", "suite=table1"), "experiment=fiva would do nothing here", "suite.tables")
+    refused(evaluate("experiment=table1"), "there is no experiment named 'table1', but suite=table1 is one.")
+    assert not (tmp_path / "runs").exists()

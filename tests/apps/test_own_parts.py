@@ -195,7 +195,7 @@ def test_a_generator_of_ones_own_is_trained_and_evaluated(
     """Generator, loss and experiment; its checkpoint is built only where the command line trusts the package."""
     (tmp_path / "conf" / "experiment").mkdir()
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - /recipe/swapper\n  - override /generator: mine\n"
+        "# @package _global_\ndefaults:\n  - shared/target_oriented\n  - override /generator: mine\n"
         "  - override /discriminator: fiva\n  - override /objective: mine\n  - _self_\nexperiment: mine\n"
         "model:\n  pairing:\n    _target_: anon.training.pairing.MixedPairs\n    share: 0.2\n"
     )

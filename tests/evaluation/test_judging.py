@@ -239,6 +239,6 @@ def test_the_fixed_pictures_are_many_and_different() -> None:
 @pytest.mark.parametrize(("eer", "threshold"), [(0.11, 0.4), (0.01, 0.0), (0.01, -0.1), (float("nan"), 0.4)])
 def test_a_judge_that_recognizes_nobody_is_refused(eer: float, threshold: float) -> None:
     judge = tiny_world.judge(0)
-    with pytest.raises(UserError, match=r"does not recognize unchanged faces .*protocol\.max_eer"):
+    with pytest.raises(UserError, match=r"does not recognize unchanged faces .*suite\.max_eer"):
         check_recognizes(Calibration(threshold, 0.001, eer, 5000), judge, Protocol())
     check_recognizes(Calibration(0.4, 0.001, 0.1, 5000), judge, Protocol())

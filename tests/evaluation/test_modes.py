@@ -37,7 +37,7 @@ class Swapper(Built):
 
 def by_table(built: nn.Module, policy: str) -> nn.Module:
     """As the harness builds it for table 1."""
-    suite = OmegaConf.to_container(composed("evaluate", "suite=table1").protocol.policies, resolve=True)
+    suite = OmegaConf.to_container(composed("evaluate", "suite=table1").suite.policies, resolve=True)
     method = {"title": "Own", "policies": True, "anonymizer": built}
     made = stages(data=tiny_world.Data(), methods={**settings()["methods"], "own": method}, policies=suite)
     return made.factory.method(Combination("default", "own", policy)).pristine.policy

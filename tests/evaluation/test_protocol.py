@@ -119,11 +119,11 @@ def test_odd_numbers_are_refused_before_anything_is_measured(name, value):
 
     Instances: all numbers of suite=..., and those that the suite and LFW add.
     """
-    with pytest.raises(UserError, match=rf"^protocol\.{name} must be "):
+    with pytest.raises(UserError, match=rf"^suite\.{name} must be "):
         Protocol(**{name: value})
 
 
 def test_numbers_that_a_suite_adds():
-    with pytest.raises(UserError, match=r"^protocol\.few must be "):
+    with pytest.raises(UserError, match=r"^suite\.attacked_probes must be "):
         Suite(few=0)
     assert Suite(far=1, few=1).far == 1

@@ -11,19 +11,6 @@ from anon.generators.contract import Redrawn
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 
-CONFIG = {  # what evaluations of one anonymizer are configured by
-    "seed": 3,
-    "protocol": {"far": 0.01, "resamples": 200, "clip_frames": 3, "anchors": 15, "grid_faces": 2, "batch_size": 7},
-    "policy": {
-        "_target_": "anon.identity.tracking.IdentityTracker",
-        "threshold": None,
-        "policy": {"_target_": "anon.identity.policies.AnchorSampling", "_partial_": True, "m": -0.3, "mirrored": True},
-    },
-    "metrics": {"attributes": {"_target_": "tests.evaluation.tiny_world.Read"}, "lpips": None},
-    "logger": {"images": False},
-    "paths": {"cache": None},
-}
-
 
 class People:
     """A face set of random patterns: `stills` each and `clips` of `frames`; the last person has one still only."""

@@ -28,14 +28,15 @@ _LEARNED = "what was trained is in the checkpoint, with its networks; train.py r
 _EVALUATED = dict.fromkeys(("encoder", "generator", "discriminator", "objective", "model"), _LEARNED)
 _EVALUATED |= {
     "policy": "tables name policies (suite.tables.<name>.grid), and suite.policies has their settings.",
-    "method": "no table asks for it; experiment=fiva method=<choice> evaluates one method.",
+    "experiment": "no table asks for its checkpoint; this suite names its methods (suite.tables.<name>.grid).",
+    "method": "no table asks for it; method=<choice> without suite=<name> evaluates one method.",
     "attack": "no table asks for it; experiment=fiva attack=<choice> does, and suite.attacks has those of tables.",
     "checkpoint": "no table asks for it; suite.methods.<name>.anonymizer.checkpoint=<file> is that of a method.",
 }
 _LOOSE = ("lacks", "margins")  # values for others to read
 #: Keys of what is read.
 _PLACES = re.compile(
-    r"(^|\.)(root|points|weights|judge\.path|anonymizer\.file|checkpoint|ckpt_path|lpips|inception|celeba|trained(\.\w+)+)$|^protocol\.threshold$"
+    r"(^|\.)(root|points|weights|judge\.path|anonymizer\.file|checkpoint|ckpt_path|lpips|inception|celeba|trained(\.\w+)+)$|^suite\.threshold$"
 )
 _WORDS = ("", "last", "auto", "random", MISSING)
 

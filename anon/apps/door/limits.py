@@ -66,7 +66,7 @@ RANGES = {
     "(-inf, inf)": "*.weight *.dial.values *.low *.high",
     # evaluation
     "whole [2, 65536]": "*.most *.anchors suite.measures.verification.points",
-    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.few *.probes",
+    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes",
     "whole [0, 1000]": "*.grid_faces",
     # Lightning's trainer, which checks its other settings itself
     "whole [-1, inf)": "trainer.max_epochs trainer.max_steps trainer.num_sanity_val_steps",
@@ -75,8 +75,8 @@ RANGES = {
 
 _NAME = re.compile(r"(?!\.{1,2}$)[^/\0]+")  # of a folder
 TYPES: dict[str, Any] = {
-    **dict.fromkeys(("task", "experiment", "scale", "paths.runs"), str),
-    **dict.fromkeys(("ckpt_path", "output", "paths.cache", "lpips"), str | None),
+    **dict.fromkeys(("task", "scale", "paths.runs"), str),
+    **dict.fromkeys(("ckpt_path", "output", "paths.cache", "lpips", "experiment"), str | None),
     "checkpoint": str,
     "seed": int,
     "steps": int | None,
@@ -88,7 +88,7 @@ TYPES: dict[str, Any] = {
     "detectors": Mapping[str, Detector | None] | None,
     "attributes": Estimator | None,
     "lacks": list[dict],
-    **dict.fromkeys(("run", "paths", "logger", "callbacks", "metrics"), dict),
+    **dict.fromkeys(("run", "paths", "logger", "callbacks"), dict),
 }
 BUILT: dict[str, Any] = {
     "model": pl.LightningModule,

@@ -20,7 +20,7 @@ Kind = Literal["model", "data"]
 
 #: Groups of conf/ that are parts of a model. What an experiment adds stands under its ``model``.
 _GROUPS = ("discriminator", "encoder", "generator", "objective")
-_EXPERIMENTS = ("experiment", "experiment_scale", "recipe")
+_EXPERIMENTS = ("experiment", "experiment/shared", "experiment_scale")
 #: Classes of models that no file of conf/ names, but the documentation does.
 _FURTHER = (
     "anon.generators.patchgan.PatchGAN",

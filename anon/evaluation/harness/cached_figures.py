@@ -1,8 +1,8 @@
 """Figures of a measure on a combination, kept under the keys of all that it could look at.
 
 A measure that resamples matrices takes seconds; a second run of the same evaluation takes none. The key holds every
-picture, reader, gallery and setting of the context and the code of the measure and of the context, so it may be too careful,
-never wrong.
+picture, reader, gallery and setting of the context and the code of the measure and of the context, so it may be too
+careful, never wrong.
 """
 
 from __future__ import annotations

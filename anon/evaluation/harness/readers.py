@@ -92,9 +92,10 @@ def as_it_conditions(encoder: Encoder) -> JudgeLike:
     return cast(JudgeLike, Judge(encoder, flip=False))
 
 
-def readers_of(metrics: DictConfig, device: torch.device) -> Readers:
+def readers_of(cfg: DictConfig, device: torch.device) -> Readers:
     """The estimator of attributes and the detectors of the configuration, with their keys."""
-    settings = cast(dict[str, Any], OmegaConf.to_container(metrics, resolve=True))
+    readers = OmegaConf.masked_copy(cfg, ["attributes", "detectors"])
+    settings = cast(dict[str, Any], OmegaConf.to_container(readers, resolve=True))
     attributes = None if settings.get("attributes") is None else instantiate(settings["attributes"])
     if attributes is not None:
         check_call(attributes, "attributes", "estimator(images)", "images")

@@ -93,13 +93,13 @@ def run(
             enrol and probe, or too little data for the FAR.
     """
     began = time.monotonic()
-    suite = cast(Suite, instantiate(cfg.protocol))
+    suite = cast(Suite, instantiate(cfg.suite))
     suite = replace(suite, methods={**suite.methods, **(methods or {})})
     tables = plans(suite)
     check_attacks(suite)
     if isinstance(judge, nn.Module):
         judge.to(device)
-    readers = readers_of(cfg.metrics, torch.device(device))
+    readers = readers_of(cfg, torch.device(device))
     store = Store(cache_of(OmegaConf.select(cfg, "paths.cache")))
 
     @functools.cache  # one that is read from a disk is listed once
@@ -259,9 +259,9 @@ def _metrics(tables: Sequence[Plan], found: Found, known: Mapping[str, MetricInf
 
 def _kept_config(cfg: DictConfig) -> dict[str, Any]:
     """What the figures depend on: not where the files lie."""
-    kept = ("data", "judge", "protocol", "metrics", "seed")
+    kept = ("data", "judge", "suite", "attributes", "lpips", "detectors", "seed")
     found = {name: files.plain(cfg[name]) for name in kept if name in cfg}
-    for data in (found.get("data"), *(found["protocol"].get("datasets") or {}).values()):
+    for data in (found.get("data"), *(found["suite"].get("datasets") or {}).values()):
         if isinstance(data, dict):
             data.pop("cache", None)
     return found

@@ -112,7 +112,9 @@ class Stages:
         if data not in self._subjects:
             suite = self.suite
             made, basis = self._data(data)
-            self._subjects[data] = subjects(made, suite, suite.few, self.seed, basis, suite.enrolment == SAME)
+            self._subjects[data] = subjects(
+                made, suite, suite.attacked_probes, self.seed, basis, suite.enrolment == SAME
+            )
         return self._subjects[data]
 
     def _data(self, name: str) -> tuple[rules.Data, rules.Data | None]:
@@ -177,10 +179,10 @@ class Stages:
         if isinstance(degraded, Turned):
             pose = self._pose(people)
             if pose is None:
-                return people.few[:0]
+                return people.attacked[:0]
             chosen = people.probes[degraded.choose(pose[people.probes])]
-            return chosen[rules.first_of_each(people.items.labels[chosen], self.suite.few)]
-        return people.few if self.is_few(one) or one.defense != NONE or one.attack != NONE else people.probes
+            return chosen[rules.first_of_each(people.items.labels[chosen], self.suite.attacked_probes)]
+        return people.attacked if self.is_few(one) or one.defense != NONE or one.attack != NONE else people.probes
 
     def _pose(self, people: Subjects) -> Tensor | None:
         """(N, 3) of the items; None where neither the data nor an estimator tells it."""

@@ -56,14 +56,14 @@ class Subjects:
     """The evaluation people of one data set.
 
     ``items`` are the pictures that are changed: the probes and the frames of clips, in the order of the set (frames of
-    a clip one after the other, which trackers depend on). ``few`` are places of the first probes of each person, for
-    what costs most.
+    a clip one after the other, which trackers depend on). ``attacked`` are places of the first probes of each person,
+    for what costs most.
     """
 
     name: str
     items: Group  # N
     probes: Tensor  # (P,) places among the items
-    few: Tensor  # (F,) places among the items
+    attacked: Tensor  # (F,) places among the items
     clips: Tensor  # (M, n) places among the items, frames in order; none where one picture is enrolled and searched for
     enrolled: Group
     background: Group  # calibrates thresholds
@@ -87,7 +87,7 @@ class Subjects:
 def subjects(
     data: rules.Data,
     rule: rules.Protocol,
-    few: int,
+    attacked_probes: int,
     seed: int,
     reference: rules.Data | None = None,
     one_picture: bool = False,
@@ -95,7 +95,7 @@ def subjects(
     """Choose probes, clips and sources; reads every picture once, for its bytes belong to all keys.
 
     Args:
-        few: probes of a person, at most, in what costs most.
+        attacked_probes: probes of a person, at most, in what costs most.
         reference: whose background people calibrate, and whose training people are anchors; None: ``data``'s.
         one_picture: one picture of each person is enrolled, and what becomes of the same picture probes.
 
@@ -116,7 +116,7 @@ def subjects(
     basis = data if reference is None else reference
     items = torch.cat([half.probe, clips.flatten()]).unique() if own is None else own.changed
     probes = torch.searchsorted(items, half.probe)
-    chosen = rules.first_of_each(faces.labels[half.probe], few)
+    chosen = rules.first_of_each(faces.labels[half.probe], attacked_probes)
     group, truth = keyed(faces, items)
     known = basis.faces("background")
     notes = []
@@ -132,7 +132,7 @@ def subjects(
         name=data.name,
         items=group,
         probes=probes,
-        few=probes[chosen],
+        attacked=probes[chosen],
         clips=torch.searchsorted(items, clips),
         enrolled=keyed(faces, half.enrol)[0],
         background=keyed(known, roles.every)[0],

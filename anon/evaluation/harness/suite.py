@@ -1,9 +1,9 @@
-"""Protocol as data: an evaluation is a list of products methods x policies x defenses x attacks x inputs.
+"""A suite as data: an evaluation is a list of products methods x policies x defenses x attacks x inputs.
 
     python evaluate.py suite=table1 | table2 | table3 | table4 | dial | all
 
-``conf/table/<name>.yaml`` is one table: its ``grid`` is the list of products, its ``metrics`` are names of measures,
-its ``columns`` what stands in front. ``conf/suite/suite.yaml`` gives every name its configuration; it is built only
+``conf/table/<name>.yaml`` is one table: its ``grid`` is the list of products, its ``measures`` are names,
+its ``columns`` what stands in front. ``conf/suite/base.yaml`` gives every name its configuration; it is built only
 when a table asks for it. A combination that several tables name is evaluated once, with the measures of all of them.
 """
 
@@ -34,7 +34,7 @@ _SORTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
 RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does
 _BLOCK = {"data", "methods", "policies", "inputs", "defenses", "attacks", "dial"}  # of a grid
 _COLUMN = ("metric", "title", "attack")
-_KINDS = {"title": "a text", "grid": "a list of products", "metrics": "a list of measures", "columns": "a mapping"}
+_KINDS = {"title": "a text", "grid": "a list of products", "measures": "a list of measures", "columns": "a mapping"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Suite(rules.Protocol):
         inputs: what is done to the pictures before they are anonymized, configurations by name.
         measures: configurations by name.
         datasets: further data modules by name; ``default`` is the evaluation's ``data``.
-        few: probes of a person, at most, that are defended, attacked, degraded or swept.
+        attacked_probes: probes of a person, at most, that are defended, attacked, degraded or swept.
         folder: of +sweep=methods, which attacks may refer to.
         threshold: of the judge, from elsewhere (:mod:`anon.evaluation.harness.small_sets`); None: from the background.
         reference: name of the data set whose background people calibrate and whose training people are anchors,
@@ -76,7 +76,7 @@ class Suite(rules.Protocol):
     inputs: Mapping[str, Any] = field(default_factory=dict)
     measures: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Any] = field(default_factory=dict)
-    few: int = 4
+    attacked_probes: int = 4
     folder: str | None = None
     threshold: float | str | None = None
     reference: str | None = None
@@ -173,7 +173,7 @@ def _table(where: str, given: Any) -> dict[str, Any]:
         UserError: one is not.
     """
     table = dict(given) if isinstance(given, Mapping) else {}
-    for name, kind in (("title", str), ("grid", Sequence), ("metrics", Sequence), ("columns", Mapping)):
+    for name, kind in (("title", str), ("grid", Sequence), ("measures", Sequence), ("columns", Mapping)):
         if not isinstance(table.get(name), kind) or (kind is Sequence and isinstance(table[name], str)):
             raise UserError(f"{where} needs {name}, {_KINDS[name]}; see conf/table.")
     for block in table["grid"]:
@@ -193,7 +193,7 @@ def _table(where: str, given: Any) -> dict[str, Any]:
 def _plan(suite: Suite, name: str, given: Any) -> Plan:
     where = f"suite.tables.{name}"
     table = _table(where, given)
-    measures = tuple(_chosen(suite.measures, {"measures": table["metrics"]}, "measures", f"{where}.metrics"))
+    measures = tuple(_chosen(suite.measures, table, "measures", f"{where}.measures"))
     combinations: dict[Combination, None] = {}
     for block in table["grid"]:
         combinations |= dict.fromkeys(_product(suite, dict(block), where))

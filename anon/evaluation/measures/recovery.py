@@ -64,7 +64,7 @@ class Recovery:
             return {}
         if not callable(getattr(context.method.pristine, "recover", None)):
             return {"recovery": Estimate.absent("n/a (no key)")}
-        few = first_of_each(context.labels, context.stages.suite.few)
+        few = first_of_each(context.labels, context.stages.suite.attacked_probes)
         found = context.kept("key recovery", lambda: self._recover(context, few), of=(TARGET, CHANGED), keys=self.keys)
         labels, figures = context.labels[few], {}
         for name in NAMES:

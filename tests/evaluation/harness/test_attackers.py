@@ -97,7 +97,9 @@ def attackers(victim, names, defense="none", **changes):
         "real": {"title": "Real", "anonymizer": None},
         "mine": {"title": "Mine", "anonymizer": {"_target_": f"{HERE}.{victim}"}},
     }
-    made = stages(data=Data(clips=2), judge=JUDGE, methods=methods, attacks=given, few=2, resamples=200, **changes)
+    made = stages(
+        data=Data(clips=2), judge=JUDGE, methods=methods, attacks=given, attacked_probes=2, resamples=200, **changes
+    )
     contexts = {
         name: MeasureContext(made, Combination("default", "mine", defense=defense, attack=name))
         for name in ("none", *given)
@@ -163,7 +165,7 @@ def test_the_parrots_anonymizer_is_its_own():
     data = Data(clips=2)
     faces, background = data.faces("evaluation"), data.faces("background")
     half = protocol.halves(faces)
-    anonymized = len(stages(data=data, few=2).subjects("default").items)
+    anonymized = len(stages(data=data, attacked_probes=2).subjects("default").items)
     calibrating = len(protocol.calibrating(background, 10).every)
     assert sorted(called.values()) == sorted([calibrating, len(half.enrol), anonymized])
     assert found["parrot"]["recalibrated"].value == 1.0
@@ -281,7 +283,7 @@ def test_filters_hide_from_the_naive_and_not_from_the_parrot(victim):
     own = settings(
         methods={"real": {"title": "Real", "anonymizer": None}, "mine": {"title": "Mine", "anonymizer": victim}},
         attacks={"parrot": PARROT},
-        few=3,
+        attacked_probes=3,
     )
     made = Stages(Suite(**own), lambda name: data, shipped, Readers(), Store(None), 0, torch.device("cpu"))
     contexts = [MeasureContext(made, Combination("default", *one)) for one in (("real",), ("mine",))]

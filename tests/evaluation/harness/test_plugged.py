@@ -160,8 +160,8 @@ def test_parts_that_are_none(tmp_path, words: str, told: str) -> None:
     ("given", "told"),
     [
         ({"methods": {"x": 5}}, "suite.methods.x=5 is none"),
-        ({"methods": {"x": {"title": "X"}}}, r"protocol\.methods\.x needs anonymizer"),
-        ({"attacks": {"x": {"trained": 5}}}, r"protocol\.attacks\.x needs attack"),
+        ({"methods": {"x": {"title": "X"}}}, r"suite\.methods\.x needs anonymizer"),
+        ({"attacks": {"x": {"trained": 5}}}, r"suite\.attacks\.x needs attack"),
     ],
 )
 def test_entries_that_say_too_little(given: dict, told: str) -> None:

@@ -86,15 +86,15 @@ def attacks(monkeypatch):
     monkeypatch.setattr("anon.apps.victims.trained_attack", trained)
 
 
-def config(*words: str, **metrics: Any):
+def config(*words: str, **detectors: Any):
     found = composed("evaluate", ["experiment=fiva", *RULES, *words])
-    found.metrics = {"attributes": {"_target_": "tests.evaluation.tiny_world.Read"}, "lpips": None, **metrics}
+    found.attributes, found.detectors = {"_target_": "tests.evaluation.tiny_world.Read"}, detectors
     return found
 
 
-def evaluate(output, *words, generator=None, data=None, seed=JUDGE, name="checkpoint", metrics=None, **rest):
+def evaluate(output, *words, generator=None, data=None, seed=JUDGE, name="checkpoint", detectors=None, **rest):
     """The document of an evaluation of one built generator."""
-    cfg = config(*words, **(metrics or {}))
+    cfg = config(*words, **(detectors or {}))
     built = Built(Other() if generator is None else generator, encoder(0), **rest)
     method = {"title": built.name, "policies": True, "anonymizer": built}
     return read(run(judge(seed), data or Data(clips=2), cfg, output, commit="abc", methods={name: method}))
@@ -134,7 +134,7 @@ def test_what_was_evaluated(evaluated):
     assert (people.identities, people.gallery, people.probes, people.clips) == (7, 8, 7 * 5, 7)
     assert people.impostor_pairs == 35 * 34 // 2 - 7 * (5 * 4 // 2)
     assert (known.name, known.far) == (f"projection-{JUDGE}", 0.01) and known.far_achieved <= 0.01
-    assert document.config["protocol"]["resamples"] == 100
+    assert document.config["suite"]["resamples"] == 100
 
 
 def test_unchanged_faces_are_recognized_and_redrawn_ones_are_not(evaluated):
@@ -289,9 +289,9 @@ def test_a_parrot_can_be_given_too(tmp_path):
 
 
 def test_detectors_look_at_every_method(tmp_path):
-    detectors = {"detectors": {"grey": {"_target_": f"{HERE}.Detector"}}}
+    detectors = {"grey": {"_target_": f"{HERE}.Detector"}}
     words = (ONLY[0], ONLY[1], "suite.tables.table1.measures=[detection]")
-    document = evaluate(tmp_path, *words, generator=Negative(), metrics=detectors)
+    document = evaluate(tmp_path, *words, generator=Negative(), detectors=detectors)
     found = [each.metrics["detected"] for each in document.lines if each.attack == "none"]
     assert [figure.value for figure in found] == [1.0] * 4 and found[0].low == pytest.approx(0.025 ** (1 / 7))
 

@@ -51,7 +51,7 @@ class Whole:
 def evaluate(output: Path, *words: str, data: Any = None, seed: int = JUDGE, generator: Any = None) -> Document:
     cfg = config(*ONLY, *words)
     with open_dict(cfg):
-        cfg.protocol.datasets = {"synthetic": OTHER, "other": OTHER}
+        cfg.suite.datasets = {"synthetic": OTHER, "other": OTHER}
     method = {"title": "FIVA", "policies": True, "anonymizer": Built(generator or Negative(), encoder(0))}
     return read(run(judge(seed), data or Whole(), cfg, output, methods={"checkpoint": method}))
 

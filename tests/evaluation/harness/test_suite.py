@@ -9,7 +9,7 @@ from tests.evaluation.harness.tiny_stages import settings
 
 
 def table(grid, **changes):
-    own = {"title": "a table", "grid": grid, "metrics": ["one"], "columns": {"ID": {}}}
+    own = {"title": "a table", "grid": grid, "measures": ["one"], "columns": {"ID": {}}}
     return {**own, **changes}
 
 
@@ -60,7 +60,7 @@ def test_a_column_says_what_differs():
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        (5, r"protocol\.tables\.t\.columns\.ID=5 is no column; write \{\}"),
+        (5, r"suite\.tables\.t\.columns\.ID=5 is no column; write \{\}"),
         ("identified", "ID=identified is no column"),
         ({"title": 5}, "is no column"),
         (
@@ -100,7 +100,7 @@ def test_the_first_anonymizer_is_the_baseline():
         ([{"methods": ["other"], "policies": ["itm"], "attacks": ["xyz"]}], {}, "suite.attacks: negation"),
         ([{"methods": ["noise"], "inputs": ["mosaik"]}], {}, "did you mean 'mosaic'"),
         ([{"methods": ["noise"], "data": ["elsewhere"]}], {}, "suite.datasets"),
-        ([{"methods": ["noise"]}], {"metrics": ["two"]}, "suite.measures"),
+        ([{"methods": ["noise"]}], {"measures": ["two"]}, "suite.measures"),
         ([{"methods": ["noise"], "dial": True}], {}, "has none"),
         ([{"policies": ["itm"]}], {}, "names no methods"),
     ],

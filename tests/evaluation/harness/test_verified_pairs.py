@@ -85,7 +85,7 @@ def test_a_checkpoint_from_end_to_end(root: Path, tmp_path: Path, capsys: pytest
 
 
 def test_attacks_and_defenses_take_part(root: Path, crossed: Path, tmp_path: Path) -> None:
-    """The negative has the opposite embedding, which negation undoes. Both meet every pair, whatever ``few`` is."""
+    """The negative has the opposite embedding, which negation undoes. Both meet every pair."""
     grid = GRID.format("checkpoint", "policies: [plain], defenses: [none, resample], attacks: [none, negation, parrot]")
     listed = f"suite.datasets.lfw.collection.pairs={crossed}"
     document = verified(tmp_path, root, grid, listed, "suite.attacked_probes=1", generator=Negative())
@@ -169,6 +169,6 @@ def test_any_data_set_may_bring_roles() -> None:
 
 
 def test_the_shipped_configuration_names_other_data(root: Path) -> None:
-    composed = config(*words(root)).protocol
+    composed = config(*words(root)).suite
     assert composed.reference == "default" and composed.datasets.lfw.view == "pairs.txt"
     assert composed.measures.pairs["_target_"] == "anon.evaluation.measures.pairs.Pairs"

@@ -67,7 +67,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "clip_frames": 3,
         "anchors": 8,
         "batch_size": 5,
-        "few": 1,
+        "attacked_probes": 1,
         "methods": {
             "real": {"title": "Real", "anonymizer": None},
             "other": {

@@ -31,7 +31,7 @@ CELLS = {
 
 @pytest.fixture(scope="module")
 def measures():
-    config = OmegaConf.create({"metrics": {"lpips": None}, "m": {file.stem: OmegaConf.load(file) for file in FILES}})
+    config = OmegaConf.create({"lpips": None, "m": {file.stem: OmegaConf.load(file) for file in FILES}})
     return {file.stem: instantiate(config.m[file.stem]) for file in FILES}
 
 

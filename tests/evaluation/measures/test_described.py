@@ -59,7 +59,7 @@ MORE = {
 def _of(name):
     """Its configuration."""
     (file,) = (file for file in FILES if file.stem == name)
-    return OmegaConf.create({"metrics": {"lpips": None}, "m": OmegaConf.load(file)}).m
+    return OmegaConf.create({"lpips": None, "m": OmegaConf.load(file)}).m
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_a_measure_that_does_not_describe_itself(tmp_path, measure, told):
 
 
 def test_a_figure_that_is_not_described(tmp_path):
-    with pytest.raises(UserError, match=r"protocol\.measures\.mine gives 'brightness', which its metrics do not"):
+    with pytest.raises(UserError, match=r"suite\.measures\.mine gives 'brightness', which its metrics do not"):
         small(tmp_path, f"+suite.measures.mine={SAYS}[light]}}")
 
 

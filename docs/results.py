@@ -1,0 +1,64 @@
+"""Writes docs/results.md and docs/results/<suite>.json from evaluations, so that no figure is copied by hand.
+
+    python evaluate.py suite=all && python docs/results.py runs/evaluate/all/<run>
+
+Several run folders become several chapters, in their order.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from anon.apps.started import start_record
+from anon.evaluation.document import read
+from anon.evaluation.report.plain import markdown
+
+DOCS = Path(__file__).resolve().parent
+HEAD = """# Results
+
+*Made by `python docs/results.py <run folder> ...`, of evaluations with what ships: no figure is copied by hand.*
+
+Brackets are 95 % intervals. Synthetic faces of people who do not exist. What photographs, recognizers, attribute
+readers and the training step give is in [measurements.md](measurements.md); older figures, of attackers that hours of
+training made, in [results/2026-11-22.md](results/2026-11-22.md). Where we differ from a paper, [papers.md](papers.md)
+says how.
+"""
+
+
+def chapter(folder: Path) -> str:
+    """The tables of one evaluation as Markdown, one heading lower, under its command."""
+    document, name = read(folder), folder_name(folder)
+    words = " ".join(start_record(folder).get("overrides") or [])
+    made = document.made
+    minutes, seconds = divmod(round(float(made.get("seconds", 0))), 60)
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(document.versions.items()) if "/" not in name)
+    told = (
+        f"`python evaluate.py {words}` ({str(made.get('date', ''))[:10]}, commit {str(document.commit)[:7]}): "
+        f"{len(document.lines)} combinations in {minutes} min {seconds} s on {made.get('cores')} cores, "
+        f"{made.get('device')}; {versions}. Every figure: [{name}.json](results/{name}.json)."
+    )
+    head, _, rest = markdown(document).partition("\n")
+    lowered = [f"#{line}" if line.startswith("#") else line for line in rest.splitlines()]
+    return "\n".join([f"#{head}", "", told, *lowered])
+
+
+def folder_name(folder: Path) -> str:
+    """What was evaluated: the folder that a run folder stands in."""
+    return folder.resolve().parent.name
+
+
+def main(folders: list[str]) -> None:
+    """Write the page and copy each results.json."""
+    if not folders:
+        sys.exit("error: name the run folders of evaluations, such as runs/evaluate/all/<run>.")
+    runs = [Path(folder) for folder in folders]
+    page = "\n\n".join([HEAD.rstrip(), *(chapter(run) for run in runs)])
+    (DOCS / "results.md").write_text(page.rstrip() + "\n", encoding="utf-8")
+    for run in runs:
+        shutil.copyfile(run / "results.json", DOCS / "results" / f"{folder_name(run)}.json")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
