@@ -16,12 +16,13 @@ from torch.nn import functional as F
 
 from anon.apps.config import composed
 from anon.evaluation import protocol as rules
-from anon.evaluation.embeddings import embed
+from anon.evaluation.embeddings import batches
 from anon.identity.policies import MISSED, AnchorSampling, average
 
 M, BATCH = -0.5, 64
 
 
+@torch.no_grad()
 def embeddings(real: str) -> dict[str, tuple[Tensor, Tensor]]:
     """(N, D) by MobileFaceNet and labels (N,), by split."""
     words = ["experiment=fiva", "data=folder", f"data.root={real}/faces/lfw", "data.size=112", "encoder=mobilefacenet"]
@@ -33,7 +34,8 @@ def embeddings(real: str) -> dict[str, tuple[Tensor, Tensor]]:
     for split in ("train", "evaluation"):
         faces = data.faces(split)
         rows = rules.some_of_each(faces, 10)
-        found[split] = embed(lambda images: encoder(images).z, faces, rows, split, BATCH, "cpu"), faces.labels[rows]
+        z = torch.cat([encoder(batch["image"]).z for batch in batches(faces, rows, BATCH, split)])
+        found[split] = z, faces.labels[rows]
     return found
 
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from anon.evaluation import results
-from anon.evaluation.compare.directions import Better
-from anon.evaluation.compare.plain import comma_separated as compared
+from anon.evaluation.compare.files import comma_separated as compared
+from anon.evaluation.compare.metrics import Better
 from anon.evaluation.compare.runs import Run
 from anon.evaluation.document import Column, Document, Line, People, Table
 from anon.evaluation.estimates import Estimate

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from anon.evaluation.typed import typed
 from anon.plain import MAX_JSON, parse_json, read_text
 
 SCHEMA = 3
+PLACE = ("data", "split", "method", "policy", "defense", "attack", "input", "dial")  # of a line among the others
 _HALVES = re.compile("[\ud800-\udfff]")  # of letters, which no file in UTF-8 holds: their numbers stand there
 
 
@@ -45,6 +46,11 @@ class Line:
     metrics: dict[str, Estimate] = field(default_factory=dict)
     needs: str | None = None
     learned: str | None = None
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What tells it from the others: the values of :data:`PLACE`."""
+        return tuple(getattr(self, name) for name in PLACE)
 
     @property
     def label(self) -> str:
@@ -245,11 +251,11 @@ class Document:
         own = self.lines[line]
         if column.attack is None or column.attack == own.attack:
             return own.metrics.get(column.metric)
-        attacked = {**_place(own), "attack": column.attack}
-        for other in self.lines:
-            if _place(other) == attacked:
-                return Estimate.absent(other.needs) if other.needs else other.metrics.get(column.metric)
-        return None
+        place = replace(own, attack=column.attack).place
+        other = next((line for line in self.lines if line.place == place), None)
+        if other is None:
+            return None
+        return Estimate.absent(other.needs) if other.needs else other.metrics.get(column.metric)
 
 
 def as_json(document: Document) -> str:
@@ -337,8 +343,3 @@ def read(path: str | Path) -> Document:
 
 def _spelled(policy: str) -> str:
     return {"itm": "ITM", "sampling": "Sampling", "source": "source"}.get(policy, policy)
-
-
-def _place(line: Line) -> dict[str, Any]:
-    names = ("data", "method", "policy", "defense", "attack", "input", "dial", "split")
-    return {name: getattr(line, name) for name in names}

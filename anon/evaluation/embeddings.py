@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import cast
 
-import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -39,17 +38,3 @@ def embedded(recognizer: JudgeLike, images: Tensor) -> Tensor:
         Failed: the recognizer gave something else, see :func:`anon.identity.contract.check_embeddings`.
     """
     return check_embeddings(recognizer.embed(images), len(images), recognizer).float()
-
-
-@torch.no_grad()
-def embed(
-    recognizer: Callable[[Tensor], Tensor],
-    faces: FaceSet,
-    indices: Tensor,
-    what: str,
-    size: int = 64,
-    device: torch.device | str = "cpu",
-) -> Tensor:
-    """Embeddings (N, D) of the pictures with these indices, on the CPU."""
-    parts = [recognizer(batch["image"].to(device)).float().cpu() for batch in batches(faces, indices, size, what)]
-    return torch.cat(parts)

@@ -75,12 +75,9 @@ def info_of(metrics: Mapping[str, MetricInfo], name: str) -> MetricInfo | None:
         return metrics[name]
     for pattern, info in metrics.items():
         place = _PLACEHOLDER.search(pattern)
-        if place is None:
-            continue
-        before, after = pattern[: place.start()], pattern[place.end() :]
-        part = name[len(before) : len(name) - len(after)]
-        if part and name == f"{before}{part}{after}":
-            return replace(info, title=info.title.replace(place[0], part))
+        named = place and re.fullmatch("(.+)".join(map(re.escape, pattern.split(place[0], 1))), name, re.DOTALL)
+        if place and named:
+            return replace(info, title=info.title.replace(place[0], named[1]))
     return None
 
 

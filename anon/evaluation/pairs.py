@@ -17,7 +17,7 @@ from anon.errors import UserError
 from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.estimates import Estimate, short
 from anon.evaluation.protocol import Calibration
-from anon.evaluation.thresholds import LEVELS, Calibrated
+from anon.evaluation.thresholds import Calibrated, levels_of
 from anon.faces.collections.pairs import Pairs
 from anon.identity.verification import equal_error_rate
 
@@ -103,7 +103,6 @@ def calibrated_pairs(scale: Scale) -> Calibrated:
     accepted = unchanged < thresholds[0][pairs.fold]
     means = thresholds.mean(1)  # (K + 1,)
     low, high = Bootstrap.interval(means[1:])
-    quantiles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
     found = Calibration(
         threshold=float(means[0]),
         far=float(accepted[~pairs.same].double().mean()),
@@ -111,7 +110,7 @@ def calibrated_pairs(scale: Scale) -> Calibrated:
         impostor_pairs=int((~pairs.same).sum()),
         low=low,
         high=high,
-        levels=tuple(means[1:].quantile(quantiles).tolist()),
+        levels=levels_of(means[1:]),
     )
     return Calibrated(Estimate(found.threshold, low, high), Estimate(eer), found)
 

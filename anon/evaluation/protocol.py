@@ -165,17 +165,6 @@ def one_of_each(faces: FaceSet) -> Halves:
     return Halves(first, first)
 
 
-def probes_of(faces: FaceSet, half: Halves, count: int) -> Tensor:
-    """The first ``count`` probes of each person, at most: indices into the faces, rising.
-
-    Raises:
-        UserError: there is no probe.
-    """
-    if len(half.probe) == 0:
-        raise UserError("Nobody in the evaluation split has two pictures, so nobody can be enrolled and probed.")
-    return half.probe[first_of_each(faces.labels[half.probe], count)]
-
-
 def first_of_each(labels: Tensor, count: int) -> Tensor:
     """Which entries (N,) are among the first ``count`` of their label, (N,) bool.
 

@@ -10,6 +10,7 @@ printed in percent. ``note`` says where the source contradicts itself.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -54,10 +55,7 @@ def published(table: str) -> Published:
     if table not in found:
         (near,) = get_close_matches(table, found, n=1, cutoff=0.0)
         raise UserError(f"There is no published table '{table}'; the nearest is '{near}'.")
-    entry = found[table]
-    rows = {method: dict(row) for method, row in entry["rows"].items()}
-    units, note, dial = dict(entry.get("units", {})), entry.get("note", ""), entry.get("dial", "")
-    return Published(entry["source"], entry["protocol"], rows, units, note, dial)
+    return Published(**copy.deepcopy(found[table]))
 
 
 def tables() -> list[str]:

@@ -120,20 +120,14 @@ def _below(points: Tensor, ordered: Tensor, sums: Tensor, squares: Tensor) -> Te
     """P(mean < t) of each of the points (T,), averaged over the rows."""
     at = points.expand(len(ordered), -1).contiguous()  # (K, T)
     count = torch.searchsorted(ordered, at)
-    parts = []
-    for sign, n, first, second in (
-        (-1.0, count, sums.gather(1, count), squares.gather(1, count)),
-        (
-            1.0,
-            ordered.shape[1] - count,
-            sums[:, -1:] - sums.gather(1, count),
-            squares[:, -1:] - squares.gather(1, count),
-        ),
-    ):
-        total = (sign * (first - n * at)).clamp_min(0.0)  # of |x - t|
-        square = (second - 2 * at * first + n * at.square()).clamp_min(0.0)
-        parts.append((total, square))
-    (below, below2), (above, above2) = parts
+    low, low_squares = sums.gather(1, count), squares.gather(1, count)
+
+    def apart(sign: float, n: Tensor, total: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of |x - t|, and of its square, over n values with these sums."""
+        return (sign * (total - n * at)).clamp_min(0.0), (square - 2 * at * total + n * at.square()).clamp_min(0.0)
+
+    below, below2 = apart(-1.0, count, low, low_squares)
+    above, above2 = apart(1.0, ordered.shape[1] - count, sums[:, -1:] - low, squares[:, -1:] - low_squares)
     tiny = 1e-300
     shape, other = above.square() / above2.clamp_min(tiny), below.square() / below2.clamp_min(tiny)
     scale, own = above2 / above.clamp_min(tiny), below2 / below.clamp_min(tiny)

@@ -25,6 +25,7 @@ from anon.evaluation.shares import spread_ends
 from anon.identity.verification import distances, equal_error_rate, pair_distances
 
 GRID = 48  # thresholds evenly over all distances, and as many again at small FARs
+BLOCK = 512  # rows of distances at a time
 LEVELS = 16  # quantiles of the resampled thresholds that a figure's interval is made of
 
 
@@ -55,11 +56,11 @@ def calibrated(z: Tensor, labels: Tensor, far: float, who: str, resamples: int =
         UserError: see :func:`anon.evaluation.protocol.calibrate`.
     """
     found = calibrate(z, labels, far, who)
-    genuine, impostor = pair_distances(z, labels)
-    grid = _grid(genuine, impostor, far, found.threshold)
-    people, place = labels.unique(return_inverse=True)
-    below = _below(z, place, z, place, grid, len(people), once=True)
-    return _resampled(found, below, grid, far, Bootstrap(labels, resamples, seed), len(labels))
+    people = labels.unique(return_inverse=True)[1]
+    grid = _grid(*pair_distances(z, labels), far, found.threshold)
+    bootstrap = Bootstrap(labels, resamples, seed)
+    below = _below(z, people, z, people, grid, len(bootstrap.people), once=True)
+    return _resampled(found, below, grid, far, bootstrap, len(labels))
 
 
 def calibrated_probes(
@@ -87,26 +88,32 @@ def calibrated_probes(
     apart, own = distances(probes, entries), whose[:, None] == owners[None]
     found = calibration(apart[own], apart[~own], far, who)
     grid = _grid(apart[own], apart[~own], far, found.threshold)
-    people = labels.unique()
-    rows, columns = (torch.searchsorted(people, part) for part in (whose, owners))
-    below = _below(probes, rows, entries, columns, grid, len(people))
-    return _resampled(found, below, grid, far, Bootstrap(labels, resamples, seed), len(whose))
+    bootstrap = Bootstrap(labels, resamples, seed)
+    rows, columns = (torch.searchsorted(bootstrap.people, part) for part in (whose, owners))
+    below = _below(probes, rows, entries, columns, grid, len(bootstrap.people))
+    return _resampled(found, below, grid, far, bootstrap, len(whose))
 
 
 def _resampled(found: Calibration, below: Tensor, grid: Tensor, far: float, bootstrap: Bootstrap, n: int) -> Calibrated:
     weights = bootstrap.weights.to(below)  # (R, I)
     own = below.diagonal(dim1=1, dim2=2)  # (T, I)
     rejected = 1.0 - (own @ weights.T) / (own[-1] @ weights.T)  # (T, R)
-    accepted = torch.stack([((weights @ level) * weights).sum(1) for level in _between(below)])
+    between = below * ~torch.eye(below.shape[1], dtype=torch.bool)  # the pairs of two people
+    accepted = torch.stack([((weights @ level) * weights).sum(1) for level in between])
     accepted = accepted / accepted[-1]
     rates = _cross(accepted - rejected, 0.0, accepted)
     limits = _cross(accepted, far, grid.to(below)[:, None].expand_as(accepted)).double()
     limits = limits[limits.isfinite()]
     low, high = Bootstrap.interval(limits)
-    quantiles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
-    found = found._replace(low=low, high=high, levels=tuple(limits.quantile(quantiles).tolist()))
+    found = found._replace(low=low, high=high, levels=levels_of(limits))
     eer = Estimate(found.eer, *spread_ends(found.eer, rates.double(), len(weights[0])), n=n)
     return Calibrated(Estimate(found.threshold, low, high, n=n), eer, found)
+
+
+def levels_of(thresholds: Tensor) -> tuple[float, ...]:
+    """Quantiles of resampled thresholds (R,), evenly between 0 and 1."""
+    quantiles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
+    return tuple(thresholds.quantile(quantiles).tolist())
 
 
 def _grid(genuine: Tensor, impostor: Tensor, far: float, threshold: float) -> Tensor:
@@ -129,7 +136,6 @@ def _below(
     grid: Tensor,
     count: int,
     once: bool = False,
-    block: int = 512,
 ) -> Tensor:
     """B (T, I, I): pairs of rows of persons i and of others of persons j below each threshold.
 
@@ -141,18 +147,12 @@ def _below(
     levels = len(grid)
     found = torch.zeros((levels + 1) * count * count)
     places = torch.arange(len(others))
-    for rows in torch.arange(len(z)).split(block):
+    for rows in torch.arange(len(z)).split(BLOCK):
         level = torch.searchsorted(grid, distances(z[rows], others).double(), right=True)  # the first grid value above
         cell = (level * count + people[rows][:, None]) * count + owners[None, :]
         chosen = cell[places[None, :] > rows[:, None]] if once else cell.flatten()
         found += torch.bincount(chosen, minlength=len(found))
     return found.view(levels + 1, count, count)[:levels].cumsum_(0)
-
-
-def _between(below: Tensor) -> Tensor:
-    """The pairs of two people."""
-    different = ~torch.eye(below.shape[1], dtype=torch.bool)
-    return below * different
 
 
 def _cross(rising: Tensor, level: float, values: Tensor) -> Tensor:

@@ -112,10 +112,11 @@ def check_victim(
         return None
     if found.stranger:
         raise UserError(f"{who} cannot attack {title_of(describe(anonymizer))}: {found.note}; {way_out}.")
-    _, record = learned_on(attack)
-    if not found.behind and adaptive:
-        behind = title_of(describe(anonymizer, defense))
-        raise UserError(f"{who} is no attack on {behind}: it learned {title_of(record or {})}; {way_out}.")
-    if not found.behind:  # another defense than none, which its name does not tell
-        return f"learned on {title_of(record or {})}"
-    return found.note
+    if found.behind:
+        return found.note
+    learned = title_of(learned_on(attack)[1] or {})
+    if adaptive:
+        raise UserError(
+            f"{who} is no attack on {title_of(describe(anonymizer, defense))}: it learned {learned}; {way_out}."
+        )
+    return f"learned on {learned}"  # another defense than none, which its name does not tell

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import functools
+import re
 import typing
 from types import NoneType, UnionType
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from anon.evaluation.estimates import LARGEST
 
 LONGEST = 100_000  # letters of a text
+_HALVES = re.compile("[\ud800-\udfff]")  # of letters, which are none by themselves
 _MOST = 2**63  # of a whole number; seeds are such
 
 
@@ -42,7 +44,7 @@ def typed(kind: Any, value: Any, where: str = "it") -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return _made(kind, value, where)
     if (
-        (kind is str and isinstance(value, str) and len(value) <= LONGEST and _is_unicode(value))
+        (kind is str and isinstance(value, str) and len(value) <= LONGEST and not _HALVES.search(value))
         or (kind is bool and isinstance(value, bool))
         or (kind is int and type(value) is int and abs(value) <= _MOST)
         or (kind is float and type(value) in (int, float) and abs(value) <= LARGEST)
@@ -75,7 +77,3 @@ def _plain(value: Any, where: str) -> Any:
     if value is None or isinstance(value, bool):
         return value
     return typed(type(value), value, where)
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)

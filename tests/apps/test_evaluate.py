@@ -164,7 +164,7 @@ def test_an_output_of_any_name(evaluate: Command, tmp_path: Path) -> None:
 
 
 def test_nothing_is_named_or_too_much(evaluate: Command, tmp_path: Path) -> None:
-    """``evaluate.py`` alone took the newest FIVA; ``experiment=`` beside a table of methods was recorded and ignored."""
+    """``evaluate.py`` alone took the newest FIVA; ``experiment=`` beside a table of methods was ignored."""
     refused(evaluate(), "experiment=<name>", "suite=<name>", "method=<choice>", "checkpoint=<file>")
     refused(evaluate("experiment=fiva", "suite=table1"), "experiment=fiva would do nothing here", "suite.tables")
     refused(evaluate("experiment=table1"), "there is no experiment named 'table1', but suite=table1 is one.")

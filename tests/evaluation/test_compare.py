@@ -18,12 +18,13 @@ import yaml
 from anon.errors import UserError
 from anon.evaluation.compare import Better, compare, found
 from anon.evaluation.compare.__main__ import main
-from anon.evaluation.compare.naming import by_settings
+from anon.evaluation.compare.evaluations import evaluations
+from anon.evaluation.compare.metrics import metrics
 from anon.evaluation.compare.plots import averaged, curves
 from anon.evaluation.compare.runs import Run, named
-from anon.evaluation.compare.tables import evaluations, metrics, settings, significant, versions
+from anon.evaluation.compare.tables import by_settings, settings, versions
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.estimates import Estimate, significant
 from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import png
 

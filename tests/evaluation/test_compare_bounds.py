@@ -13,9 +13,9 @@ import pytest
 from anon.errors import UserError
 from anon.evaluation.compare import Better, compare, found, plots
 from anon.evaluation.compare.__main__ import main
+from anon.evaluation.compare.files import sections
 from anon.evaluation.compare.plots import curves
 from anon.evaluation.compare.runs import Run, Series
-from anon.evaluation.compare.sections import sections
 from anon.evaluation.compare.tables import settings
 from tests.evaluation.test_compare import document, evaluated, trained
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anon.evaluation.compare.directions import Better
+from anon.evaluation.compare.metrics import Better
 
 
 def test_directions_of_trainings() -> None:

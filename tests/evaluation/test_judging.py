@@ -25,9 +25,9 @@ from anon.evaluation.judging import (
     judge_notes,
     kinship_notes,
     likeness,
+    share_of_weights,
 )
 from anon.evaluation.protocol import Calibration, Protocol
-from anon.evaluation.same_weights import share_of_weights
 from anon.evaluation.trained import adversary
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.identity.encoder import Encoder

@@ -14,12 +14,10 @@ from pathlib import Path
 
 from anon.errors import UserError
 from anon.evaluation import results
-from anon.evaluation.compare.directions import Better
-from anon.evaluation.compare.naming import by_settings
-from anon.evaluation.compare.page import page
-from anon.evaluation.compare.plain import comma_separated, markdown
+from anon.evaluation.compare.files import comma_separated, markdown, page, sections
+from anon.evaluation.compare.metrics import Better
 from anon.evaluation.compare.runs import Run, found
-from anon.evaluation.compare.sections import sections
+from anon.evaluation.compare.tables import by_settings
 
 __all__ = ["Better", "Run", "compare", "found"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -10,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from anon.evaluation.compare.metrics import finite
 from anon.evaluation.compare.runs import Run, of_task
-from anon.evaluation.compare.tables import Grid, finite
+from anon.evaluation.compare.tables import Grid
 from anon.evaluation.estimates import LARGEST
 from anon.evaluation.report.drawing import COLOURS, DASHES, Entry, Plot, Style, draw, series
 
@@ -83,16 +83,14 @@ def _plot(name: str, title: str, runs: Sequence[Run], looks: Sequence[Style]) ->
     caption = f"Each point is the mean of up to {most} logged values." if most > 1 else ""
     missing = sum(len(run.metrics[name].values) - len(_drawable(run, name)) for run in runs)
     caption += f"{' ' * bool(caption)}{missing} logged values were not finite, or beyond all bounds." if missing else ""
-    paint = functools.partial(_paint, lines=lines, looks=looks, dotted=dotted)
-    return draw(f"curve-{title}", title, caption, paint, legend)
 
+    def paint(axes: Axes) -> None:
+        for (at, of), look in zip(lines, looks, strict=True):
+            marker = look.marker if dotted else ""
+            axes.plot(at, of, color=look.colour, linestyle=look.dash, marker=marker, markersize=4, linewidth=1.4)
+        low, high = min(of.min() for _, of in lines), max(of.max() for _, of in lines)
+        if low > 0 and math.log10(high / low) > DECADES:
+            axes.set_yscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
-def _paint(axes: Axes, lines: Sequence[Line], looks: Sequence[Style], dotted: bool) -> None:
-    for (at, of), look in zip(lines, looks, strict=True):
-        marker = look.marker if dotted else ""
-        axes.plot(at, of, color=look.colour, linestyle=look.dash, marker=marker, markersize=4, linewidth=1.4)
-    low, high = min(of.min() for _, of in lines), max(of.max() for _, of in lines)
-    if low > 0 and math.log10(high / low) > DECADES:
-        axes.set_yscale("log")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_xlabel("step")
+    return draw(f"curve-{title}", title, caption, paint, legend, "step")

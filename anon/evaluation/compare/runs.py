@@ -15,6 +15,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,7 @@ def _read(folder: Path) -> Run:
     for left in sorted(folder.glob(DIVERGED)):
         problems.append(f"diverged at step {left.stem.rpartition('_')[2].lstrip('0')}")
     started, seconds, resumed = _times(folder)
+    made = document.made.get("seconds") if document else seconds
     place = config.get("run")
     own = str(place.get("dir") or "") if isinstance(place, dict) else ""
     values = dict(flat(config))
@@ -231,26 +233,29 @@ def _read(folder: Path) -> Run:
         document=document,
         wanted=steps if isinstance(steps, int) else None,
         started=started,
-        seconds=_made(document) if document else seconds,
+        seconds=float(made) if isinstance(made, int | float) else None,
         resumed=resumed,
         checkpoint=(folder / LAST).is_file(),
         problems=tuple(problems),
     )
 
 
-def _config(folder: Path, problems: list[str]) -> dict[str, Any]:
-    if not (folder / CONFIG).is_file():
-        if not (folder / RESULTS).is_file():  # an evaluation's document holds its own
-            problems.append(f"no {CONFIG}")
-        return {}
+@contextmanager
+def _telling(problems: list[str], problem: str, error: type[Exception]) -> Iterator[None]:
+    """What cannot be read (:class:`UserError`, or ``error``) ends what is done in the context, and is told."""
     try:
-        config = read_yaml(folder / CONFIG)
-    except UserError:
-        config = None
-    if not isinstance(config, dict):
-        problems.append(f"{CONFIG} cannot be read")
-        return {}
-    return {str(key): value for key, value in config.items()}
+        yield
+    except (UserError, error):
+        problems.append(problem)
+
+
+def _config(folder: Path, problems: list[str]) -> dict[str, Any]:
+    if (folder / CONFIG).is_file():
+        with _telling(problems, f"{CONFIG} cannot be read", AttributeError):
+            return {str(key): value for key, value in read_yaml(folder / CONFIG).items()}
+    elif not (folder / RESULTS).is_file():  # an evaluation's document holds its own
+        problems.append(f"no {CONFIG}")
+    return {}
 
 
 def _told(value: Any, own: str) -> str:
@@ -260,25 +265,20 @@ def _told(value: Any, own: str) -> str:
 
 
 def _versions(folder: Path, problems: list[str]) -> dict[str, str]:
-    if not (folder / VERSIONS).is_file():
-        return {}
-    try:
-        told = read_json(folder / VERSIONS, MAX_YAML)
-        return {str(name): str(version) for name, version in told.items() if version is not None}
-    except (UserError, AttributeError):
-        problems.append(f"{VERSIONS} cannot be read")
-        return {}
+    if (folder / VERSIONS).is_file():
+        with _telling(problems, f"{VERSIONS} cannot be read", AttributeError):
+            told = read_json(folder / VERSIONS, MAX_YAML)
+            return {str(name): str(version) for name, version in told.items() if version is not None}
+    return {}
 
 
 def _document(folder: Path, problems: list[str]) -> Document | None:
     if not (folder / RESULTS).is_file():
         problems.append(f"unfinished, no {RESULTS}")
         return None
-    try:
+    with _telling(problems, f"{RESULTS} is damaged, or of another schema", RecursionError):
         return read(folder)
-    except (UserError, RecursionError):
-        problems.append(f"{RESULTS} is damaged, or of another schema")
-        return None
+    return None
 
 
 def _metrics(folder: Path, problems: list[str]) -> dict[str, Series]:
@@ -286,7 +286,7 @@ def _metrics(folder: Path, problems: list[str]) -> dict[str, Series]:
     if not (folder / METRICS).is_file():
         return {}
     points: dict[str, dict[int, float]] = {}
-    try:
+    with _telling(problems, f"{METRICS} cannot be read to its end", csv.Error):
         table = csv.DictReader(io.StringIO(read_text(folder / METRICS, MAX_METRICS, "replace"), newline=""))
         if len(table.fieldnames or ()) > MOST_COLUMNS:
             raise csv.Error
@@ -300,8 +300,6 @@ def _metrics(folder: Path, problems: list[str]) -> dict[str, Series]:
                         count += 1
             if count > MOST_VALUES:
                 raise csv.Error
-    except (UserError, csv.Error):
-        problems.append(f"{METRICS} cannot be read to its end")
     return {name: Series(tuple(sorted(at)), tuple(at[step] for step in sorted(at))) for name, at in points.items()}
 
 
@@ -326,11 +324,6 @@ def _times(folder: Path) -> tuple[float | None, float | None, int]:
     return starts[0], seconds, len(starts) - 1
 
 
-def _made(document: Document) -> float | None:
-    seconds = document.made.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else None
-
-
 def of_task(runs: Iterable[Run], task: str) -> list[Run]:
     """Those that train, or those that evaluate."""
     return [run for run in runs if run.task == task]
@@ -338,19 +331,12 @@ def of_task(runs: Iterable[Run], task: str) -> list[Run]:
 
 def apart(runs: Sequence[Run], parts: Sequence[str]) -> list[str]:
     """The parts of the configuration in which runs differ, so that their figures cannot be ranked."""
-    found = []
-    for part in parts:
-        told = {
-            None
-            if run.config is None
-            else tuple(
-                sorted(
-                    (key, value)
-                    for key, value in run.config.items()
-                    if (key == part or key.startswith(f"{part}.")) and key not in _SAME_FACES
-                )
-            )
-            for run in runs
-        }
-        found += [part] if len(told) > 1 else []
-    return found
+    return [part for part in parts if len({_part(run.config, part) for run in runs}) > 1]
+
+
+def _part(config: Mapping[str, str] | None, part: str) -> frozenset[tuple[str, str]] | None:
+    """What a configuration says of a part, as far as figures depend on it."""
+    if config is None:
+        return None
+    told = ((key, value) for key, value in config.items() if f"{key}.".startswith(f"{part}."))
+    return frozenset((key, value) for key, value in told if key not in _SAME_FACES)

@@ -6,21 +6,27 @@ only their owner may read the file.
 
 from __future__ import annotations
 
+import io
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from anon.evaluation import results as files
 from anon.evaluation.document import Document
-from anon.evaluation.grid import as_png, draw
 from anon.evaluation.harness.context import ATTACKED, PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Plan
-from anon.faces.contract import to_float
+from anon.faces.contract import to_float, to_uint8
 
 COLUMNS = 7  # of a grid besides the target; more make another grid
+CELL = 176  # least side of a context in pixels
+HEAD, FOOT, GAP = 24, 22, 6
+INK, PAPER = (20, 20, 20), (255, 255, 255)
 
 
 def write_grids(
@@ -57,7 +63,7 @@ def write_grids(
         parts = [part for group in groups.values() for part in _split(group)]
         for number, part in enumerate(parts):
             file = f"grid_{plan.name}{'' if len(parts) == 1 else f'_{number + 1}'}.png"
-            content = as_png(draw(_columns([contexts[one] for one in part], document, count)))
+            content = draw(_columns([contexts[one] for one in part], document, count))
             files.write(folder / file, content, owners=not all(contexts[one].people.synthetic for one in part))
             found[file] = _caption(plan, part, contexts)
     return found
@@ -112,3 +118,29 @@ def _at(context: MeasureContext, items: Tensor, values: Tensor) -> Tensor:
     """The rows of some items; a context's rows rise, for they are places among the items."""
     order = context.rows.argsort()
     return values[order[torch.searchsorted(context.rows[order], items)]]
+
+
+def draw(parts: Sequence[tuple[str, Tensor, list[str]]]) -> bytes:
+    """The columns as one picture, a PNG file, small faces enlarged.
+
+    Args:
+        parts: title, pictures (B, 3, H, W) in [-1, 1] and captions of each column.
+    """
+    side = parts[0][1].shape[-1]
+    scale = max(1, math.ceil(CELL / side))
+    context = side * scale
+    rows = len(parts[0][1])
+    width = GAP + len(parts) * (context + GAP)
+    sheet = Image.new("RGB", (width, HEAD + rows * (context + FOOT + GAP)), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
+    for column, (title, images, captions) in enumerate(parts):
+        left = GAP + column * (context + GAP)
+        pen.text((left, 3), title, INK, font=font)
+        for row, (pixels, caption) in enumerate(zip(to_uint8(images).cpu().numpy(), captions, strict=True)):
+            top = HEAD + row * (context + FOOT + GAP)
+            face = Image.fromarray(np.ascontiguousarray(pixels)).resize((context, context), Image.Resampling.LANCZOS)
+            sheet.paste(face, (left, top))
+            pen.text((left, top + context + 2), caption, INK, font=font)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -11,7 +11,7 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,32 +41,21 @@ _LOOK: dict[Any, Any] = {
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": SIZE,
     "text.parse_math": False,  # a $ in a method's name is a $
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
     "axes.titlesize": SIZE,
     "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": False,
-    "axes.formatter.useoffset": False,
     "grid.color": RULE,
     "grid.linewidth": 0.7,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": SIZE - 1,
-    "ytick.labelsize": SIZE - 1,
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
     "legend.frameon": False,
     "legend.fontsize": SIZE - 0.5,
     "figure.dpi": 72,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), SIZE - 1),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "axes.unicode_minus", "axes.formatter.useoffset"), False),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
 }
 
 
@@ -141,12 +130,15 @@ def draw(
     caption: str,
     paint: Callable[[Axes], None],
     legend: Sequence[Entry] = (),
+    across: str = "",
+    up: str = "",
     height: int = HEIGHT,
 ) -> Plot:
     """A plot whose axes ``paint`` fills; the legend stands below and makes it higher.
 
     Args:
         name: unlike that of any other plot of the page; the ids in the SVG come from it.
+        across, up: what the axes are; ``up`` stands above them.
         height: of axes and labels, points.
     """
     key = f"p{hashlib.sha256(name.encode()).hexdigest()[:8]}"  # names of methods and data may hold anything
@@ -159,11 +151,12 @@ def draw(
         sheet = Sheet(figsize=(WIDTH / 72, total / 72))
         FigureCanvasSVG(sheet)
         axes = sheet.add_axes((54 / WIDTH, (below + 46) / total, (WIDTH - 66) / WIDTH, (height - 60) / total))
+        axes.set_xlabel(across)
+        axes.set_title(up, loc="left")
         paint(axes)
         if legend:
-            handles = [_handle(entry) for entry in legend]
             sheet.legend(
-                handles=handles,
+                handles=[_handle(entry) for entry in legend],
                 loc="lower left",
                 bbox_to_anchor=(0.02, 0.0),
                 ncols=columns,
@@ -177,11 +170,31 @@ def draw(
     return Plot(title, _inline(buffer.getvalue(), key), caption)
 
 
-def whiskers(axes: Axes, xs: Sequence[float], ys: Sequence[float], spans: Iterable[tuple[bool, float, float]]) -> None:
-    """Intervals of points: ``spans`` are (horizontal, low, high), one for each x and y."""
-    for x, y, (horizontal, low, high) in zip(xs, ys, spans, strict=True):
-        ends = ([low, high], [y, y]) if horizontal else ([x, x], [low, high])
-        axes.plot(*ends, color=GREY, linewidth=1.0, zorder=1.5)
+def banded(
+    axes: Axes,
+    style: Style,
+    xs: Sequence[float] | np.ndarray,
+    ys: Sequence[float] | np.ndarray,
+    band: tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray],
+    alpha: float = 0.18,
+) -> None:
+    """A line in the style of a method over its band: the lower and the upper end, each empty where there is none."""
+    if all(map(len, band)):
+        axes.fill_between(xs, band[0], band[1], color=style.colour, alpha=alpha, linewidth=0)
+    axes.plot(xs, ys, color=style.colour, linestyle=style.dash)
+
+
+def mark(axes: Axes, xs: Sequence[float], ys: Sequence[float], style: Style, filled: bool) -> None:
+    """The marks of a method, whole also where they lie on an edge of the axes."""
+    axes.plot(
+        xs,
+        ys,
+        style.marker,
+        color=style.colour,
+        markerfacecolor=style.colour if filled else "none",
+        clip_on=False,
+        zorder=3,
+    )
 
 
 def place_labels(

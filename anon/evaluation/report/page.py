@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from anon.errors import UserError
-from anon.evaluation.document import Difference, Document, Table
+from anon.evaluation.document import Document, Table
 from anon.evaluation.report import curves
 from anon.evaluation.report.drawing import Plot
 from anon.evaluation.report.privacy import keeps
-from anon.evaluation.report.sheet import Sheet, about_paper, datasets, differences, measured, pieces, sheet, title
+from anon.evaluation.report.sheet import Sheet, about_paper, datasets, measured, pieces, sheet, told_differences
 from anon.evaluation.report.summary import summary
 from anon.evaluation.report.sweep import rule, sweeps, swept
 from anon.evaluation.report.tradeoff import tradeoffs
@@ -74,12 +74,6 @@ def page(document: Document, folder: Path) -> tuple[str, dict[str, Plot]]:
     Raises:
         UserError: a table names published numbers that there are none of.
     """
-    loader = FileSystemLoader(HERE, encoding="utf-8")
-    rendering = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    rendering.filters["commands"] = _commands
-    rendering.filters["about_paper"] = about_paper
     found = summary(document)
     sections = [_section(document, table, number) for number, table in enumerate(document.tables)]
     gatherings = [
@@ -94,8 +88,9 @@ def page(document: Document, folder: Path) -> tuple[str, dict[str, Plot]]:
         sections[sections.index(first)] = replace(first, plots=first.plots[1:])
     names = main_grids(document, found.table)
     pictures = {name: picture(folder, name, caption) for name, caption in document.pictures.items()}
-    html = rendering.get_template("page.html.j2").render(
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+    html = rendered(
+        HERE,
+        {"commands": _commands, "about_paper": about_paper},
         document=document,
         datasets=datasets(document),
         measured=measured(document),
@@ -110,6 +105,20 @@ def page(document: Document, folder: Path) -> tuple[str, dict[str, Plot]]:
         made={name: value if isinstance(value, str) else _json(value) for name, value in document.made.items()},
     )
     return visible(html), plots
+
+
+def rendered(folder: Path, filters: Mapping[str, Callable[..., str]], **values: object) -> str:
+    """The page of the template in a folder, in the style of the report; text is escaped."""
+    rendering = Environment(
+        loader=FileSystemLoader([folder, HERE], encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rendering.filters |= filters
+    style = Markup((HERE / "page.css").read_text(encoding="utf-8"))
+    return rendering.get_template("page.html.j2").render(style=style, **values)
 
 
 def _named(groups: Iterable[tuple[str, Sequence[Plot]]]) -> dict[str, Plot]:
@@ -131,13 +140,14 @@ def main_grids(document: Document, table: Table | None) -> list[str]:
 
 def _section(document: Document, table: Table, number: int) -> Section:
     ranges = _ranges(document, table) if table.dial is not None else None
+    told = told_differences(document, table)
     return Section(
         anchor=f"table-{number + 1}",
         sheet=sheet(document, table),
         plots=[*tradeoffs(document, table), *sweeps(document, table)],
         ranges=ranges,
         rule=rule(document, table) if ranges else "",
-        differences=_differences(document, table, differences(document, table)),
+        differences=Grid(["", "figure", "minus", "difference [95 %]", "leaves 0 out"], told) if told else None,
         others=_others(document, table),
     )
 
@@ -148,40 +158,19 @@ def _ranges(document: Document, table: Table) -> Grid | None:
     if not found:
         return None
     columns = keeps(document, table)
-    several = len({one.data for one in found}) > 1
     rows = []
     for one in found:
-        label = f"{one.label}, {one.data}" if several else one.label
         private = [setting for setting, met in zip(one.dial, one.private, strict=True) if met]
-        falls = [
-            "not measured"
-            if column.metric in one.unmeasured
-            else f"{one.falls[column.metric]:g}"
-            if column.metric in one.falls
-            else "nowhere"
-            for column in columns
-        ]
-        rows.append([label, _settings(private), _settings(one.useful), *falls])
+        falls = {name: "not measured" for name in one.unmeasured} | {name: f"{at:g}" for name, at in one.falls.items()}
+        told = (falls.get(column.metric, "nowhere") for column in columns)
+        label = f"{one.label}, {one.data}" if len({one.data for one in found}) > 1 else one.label
+        rows.append([label, _settings(private), _settings(one.useful), *told])
     falling = (f"{document.title_of(column)} falls from" for column in columns)
     return Grid(["", "private at", "useful range", *falling], rows)
 
 
 def _settings(settings: Sequence[float]) -> str:
     return ", ".join(f"{setting:g}" for setting in sorted(settings)) or "none"
-
-
-def _differences(document: Document, table: Table, found: Sequence[Difference]) -> Grid | None:
-    rows = [
-        [
-            document.lines[part.line].label,
-            title(document, table, part.metric),
-            document.lines[part.baseline].label,
-            part.figure.text(),
-            "yes" if part.significant else "no",
-        ]
-        for part in found
-    ]
-    return Grid(["", "figure", "minus", "difference [95 %]", "leaves 0 out"], rows) if rows else None
 
 
 def _others(document: Document, table: Table) -> Grid | None:
@@ -194,9 +183,9 @@ def _others(document: Document, table: Table) -> Grid | None:
     several = len({line.data for line in lines}) > 1
     labels = [f"{line.label}, {line.data}" if several else line.label for line in lines]
     cells = [[line.metrics[name].text() if name in line.metrics else "" for name in names] for line in lines]
-    if len(lines) > len(names):
-        return Grid(["", *names], [[label, *row] for label, row in zip(labels, cells, strict=True)])
-    return Grid(["", *labels], [[name, *row] for name, row in zip(names, zip(*cells, strict=True), strict=True)])
+    grid = [["", *names], *([label, *row] for label, row in zip(labels, cells, strict=True))]
+    head, *rows = grid if len(lines) > len(names) else map(list, zip(*grid, strict=True))
+    return Grid(head, rows)
 
 
 def picture(folder: Path, name: str, caption: str) -> Picture:

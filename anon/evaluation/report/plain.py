@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from anon.evaluation.document import Document, Table
-from anon.evaluation.report.sheet import Cell, Row, about_paper, datasets, differences, measured, pieces, sheet, title
+from anon.evaluation.document import PLACE, Document, Table
+from anon.evaluation.estimates import Estimate
+from anon.evaluation.report.sheet import Cell, Row, about_paper, datasets, measured, pieces, sheet, told_differences
 from anon.evaluation.results import markdown_table
 from anon.printable import as_csv, flat
 
-LINE = ("data", "split", "method", "policy", "defense", "attack", "input", "dial")
 INFO = ("title", "unit", "kind", "higher_is_better")
 _SPECIAL = re.compile(r"([\\`*<>|\[\]~]|(?<!\w)_|_(?!\w))")
 
@@ -34,14 +34,13 @@ def comma_separated(document: Document) -> str:
 
     A combination that could not be evaluated is a line without a metric, with the reason.
     """
-    rows: list[list[object]] = [[*LINE, "metric", "value", "low", "high", "n", "reason", *INFO]]
+    rows: list[list[object]] = [[*PLACE, "metric", "value", "low", "high", "n", "reason", *INFO]]
     for line in document.lines:
-        place = [getattr(line, name) for name in LINE]
         if line.needs:
-            rows.append([*place, "", "", "", "", "", line.needs, *[""] * len(INFO)])
+            rows.append([*line.place, "", "", "", "", "", line.needs, *[""] * len(INFO)])
         for metric, figure in line.metrics.items():
             info = [getattr(document.metrics[metric], name) for name in INFO]
-            rows.append([*place, metric, figure.value, figure.low, figure.high, figure.n, figure.reason, *info])
+            rows.append([*line.place, metric, figure.value, figure.low, figure.high, figure.n, figure.reason, *info])
     return as_csv(rows)
 
 
@@ -50,7 +49,19 @@ def wandb_tables(document: Document) -> dict[str, tuple[list[str], list[list[obj
 
     A figure is three columns: its value, low and high; None where there is none. ``needs`` says why.
     """
-    return {table.name: _plain(document, table) for table in document.tables}
+    tables = {}
+    for table in document.tables:
+        columns = [*PLACE]
+        for head in map(document.title_of, table.columns):
+            columns += [head, f"{head} low", f"{head} high"]
+        rows: list[list[object]] = []
+        for number in table.lines:
+            line = document.lines[number]
+            figures = [document.figure(number, column) or Estimate(None) for column in table.columns]
+            ends = [end for figure in figures for end in (figure.value, figure.low, figure.high)]
+            rows.append([*line.place, *ends, line.needs])
+        tables[table.name] = ([*columns, "needs"], rows)
+    return tables
 
 
 def headlines(document: Document) -> dict[str, float]:
@@ -64,27 +75,9 @@ def headlines(document: Document) -> dict[str, float]:
             line = document.lines[number]
             place = [table.name, *([line.data] if len(document.people) > 1 else []), line.label]
             for column in table.columns:
-                figure = document.figure(number, column)
-                if figure is None:
-                    continue
-                name = "/".join([*place, column.name])
+                name, figure = "/".join([*place, column.name]), document.figure(number, column) or Estimate(None)
                 found |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _plain(document: Document, table: Table) -> tuple[list[str], list[list[object]]]:
-    columns = [*LINE]
-    for head in map(document.title_of, table.columns):
-        columns += [head, f"{head} low", f"{head} high"]
-    rows: list[list[object]] = []
-    for number in table.lines:
-        line = document.lines[number]
-        row: list[object] = [getattr(line, name) for name in LINE]
-        for column in table.columns:
-            figure = document.figure(number, column)
-            row += [None] * 3 if figure is None else [figure.value, figure.low, figure.high]
-        rows.append([*row, line.needs])
-    return [*columns, "needs"], rows
 
 
 def _table(document: Document, table: Table) -> list[str]:
@@ -99,26 +92,12 @@ def _table(document: Document, table: Table) -> list[str]:
     lines += [*below, ""] if below else []
     lines += [f"{_escaped(shown.marked)}\n"] if shown.marked else []
     lines += [f"*Paper:* {shown.paper.source}. {_escaped(about_paper(shown.paper))}\n"] if shown.paper else []
-    found = differences(document, table)
-    if found:
-        lines += ["### Paired differences", ""]
+    told = told_differences(document, table)
+    if told:
         head = ["", "figure", "minus", "difference", "leaves 0 out"]
-        lines += [
-            *markdown_table(
-                head,
-                [
-                    [
-                        _escaped(document.lines[part.line].label),
-                        _escaped(title(document, table, part.metric)),
-                        _escaped(document.lines[part.baseline].label),
-                        part.figure.text(),
-                        "yes" if part.significant else "no",
-                    ]
-                    for part in found
-                ],
-            ),
-            "",
-        ]
+        # the difference is this package's own text, whose brackets are none of Markdown's
+        rows = [[*map(_escaped, row[:3]), *row[3:]] for row in told]
+        lines += ["### Paired differences", "", *markdown_table(head, rows), ""]
     return lines
 
 

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Document, Table
-from anon.evaluation.estimates import Estimate
-
-_PLACE = ("data", "split", "method", "policy", "defense", "input", "dial")
+from anon.evaluation.estimates import Estimate, known
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,7 @@ class Point:
     @property
     def value(self) -> float:
         """Share of the probes that the best adversary retrieves."""
-        assert self.identified.value is not None
-        return self.identified.value
+        return self.identified.number
 
 
 def leaks(document: Document, table: Table) -> list[Column]:
@@ -82,16 +79,14 @@ def points(document: Document, table: Table, adversaries: Sequence[Column]) -> l
     for number in table.lines:
         line = document.lines[number]
         if line.needs is None:
-            groups.setdefault(tuple(getattr(line, name) for name in _PLACE), []).append(number)
+            groups.setdefault(replace(line, attack="none").place, []).append(number)
     found = []
     for numbers in groups.values():
         first = next((number for number in numbers if document.lines[number].attack == "none"), numbers[0])
-        known = {column: document.figure(first, column) for column in adversaries}
-        values = {column: figure for column, figure in known.items() if figure and figure.value is not None}
+        values = {column: figure for column in adversaries if known(figure := document.figure(first, column))}
         if values:
-            worst = max(values, key=lambda column: values[column].value or 0.0)
-            ends = [figure.value if figure.high is None else figure.high for figure in values.values()]
-            bound = max(end for end in ends if end is not None)
+            worst = max(values, key=lambda column: values[column].number)
+            bound = max(figure.span[1] for figure in values.values())
             found.append(Point(first, values[worst], bound, worst, tuple(values)))
     return [replace(point, unknown=_missed(document, adversaries, point, found)) for point in found]
 

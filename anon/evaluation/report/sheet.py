@@ -7,11 +7,11 @@ cell says where there is no value.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Difference, Document, Line, Recognizer, Table
-from anon.evaluation.estimates import Estimate, short
+from anon.evaluation.estimates import Estimate, known, short
 from anon.evaluation.published import Published, published
 
 _ENROLMENT = {"apart": "other pictures than the probes", "same": "the one picture that probes, unchanged"}
@@ -99,7 +99,7 @@ def sheet(document: Document, table: Table) -> Sheet:
                 cells = []
                 for place, column in enumerate(table.columns):
                     cell = _cell(document.figure(number, column), notes)
-                    marked = (named(column), number) in differs
+                    marked = (column.name, number) in differs
                     first = cell.value in best[line.input][place] and line.method not in UNCHANGED
                     cells.append(replace(cell, best=first, differs=marked))
                 rows.append(Row("ours", line.label, tuple(cells)))
@@ -136,8 +136,8 @@ def _matrix(document: Document, table: Table) -> Sheet:
                 figure = (
                     Estimate.absent(needs) if needs else None if number is None else document.figure(number, column)
                 )
-                known = number is not None and lines[number].learned is None and attack != "none"
-                cells.append(replace(_cell(figure, notes), best=known and victim not in UNCHANGED and not needs))
+                own = number is not None and lines[number].learned is None and attack != "none"
+                cells.append(replace(_cell(figure, notes), best=own and victim not in UNCHANGED and not needs))
             if any(cell.value != "-" or cell.note for cell in cells):
                 found.append(Row("ours", attack, tuple(cells)))
         if any(cell.value != "-" for row in found for cell in row.cells):
@@ -159,14 +159,19 @@ def differences(document: Document, table: Table) -> list[Difference]:
     return [difference for difference in document.differences if difference.table == table.name]
 
 
-def named(column: Column) -> str:
-    """How :class:`Difference` calls the figure of a column."""
-    return column.metric if column.attack is None else f"{column.metric} ({column.attack})"
-
-
-def title(document: Document, table: Table, metric: str) -> str:
-    """How a table heads what a difference calls ``metric``; the figure's name where it has no column."""
-    return next((document.title_of(column) for column in table.columns if named(column) == metric), metric)
+def told_differences(document: Document, table: Table) -> list[list[str]]:
+    """As rows: a line, its figure as the table heads it, minus which, the difference, and whether it leaves 0 out."""
+    titles = {column.name: document.title_of(column) for column in reversed(table.columns)}
+    return [
+        [
+            document.lines[part.line].label,
+            titles.get(part.metric, part.metric),
+            document.lines[part.baseline].label,
+            part.figure.text(),
+            "yes" if part.significant else "no",
+        ]
+        for part in differences(document, table)
+    ]
 
 
 def pieces(text: str) -> list[tuple[bool, str]]:
@@ -234,34 +239,32 @@ def about_paper(paper: Published) -> str:
     return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
 
 
-def best_printed(figures: Iterable[Estimate | None], higher_is_better: bool | None) -> set[str]:
+def best_printed(
+    figures: Iterable[Estimate | None], higher_is_better: bool | None, printed: Callable[[float], str] = short
+) -> set[str]:
     """The printed value that is best, as a set; empty where all are alike, or one stands alone."""
-    values = [figure.value for figure in figures if figure is not None and figure.value is not None]
-    if higher_is_better is None or len({short(value) for value in values}) < 2:
+    values = [figure.number for figure in figures if known(figure)]
+    if higher_is_better is None or len(set(map(printed, values))) < 2:
         return set()
-    return {short(max(values) if higher_is_better else min(values))}
+    return {printed(max(values) if higher_is_better else min(values))}
 
 
 def _best(document: Document, table: Table, lines: Sequence[int]) -> list[set[str]]:
     """For each column the printed value that is best; none in a sweep."""
     own = [line for line in lines if document.lines[line].method not in UNCHANGED and table.dial is None]
     return [
-        best_printed([document.figure(line, column) for line in own], document.info(column).higher_is_better)
+        best_printed((document.figure(line, column) for line in own), document.info(column).higher_is_better)
         for column in table.columns
     ]
 
 
 def _cell(figure: Estimate | None, notes: dict[str, str]) -> Cell:
-    if figure is None:
-        return Cell("-")
-    if figure.value is None:
-        reason = figure.reason or "-"
-        if len(reason) <= INLINE:
-            return Cell(reason)
-        return Cell("-", note=notes.setdefault(reason, _letter(len(notes))))
-    whole = figure.text()
-    value, _, interval = whole.partition(" ")
-    return Cell(value, interval, n=figure.n)
+    if known(figure):
+        return Cell(*figure.printed, n=figure.n)
+    reason = (figure and figure.reason) or "-"
+    if len(reason) <= INLINE:
+        return Cell(reason)
+    return Cell("-", note=notes.setdefault(reason, _letter(len(notes))))
 
 
 def _letter(number: int) -> str:
@@ -296,10 +299,7 @@ def _keys(document: Document, table: Table, paper: Published | None) -> dict[int
     if paper.dial:
         settings = {row[paper.dial]: key for key, row in paper.rows.items() if paper.dial in row}
         found = {number: settings.get(line.dial, "") for number, line in lines.items() if line.dial is not None}
-    first: dict[str, int] = {}
-    for number, key in found.items():
-        if key in paper.rows:
-            first.setdefault(key, number)
+    first = {key: number for number, key in reversed(found.items()) if key in paper.rows}
     return {number: key for key, number in first.items()}
 
 

@@ -1,7 +1,8 @@
 """What an evaluation found: one sentence, and below it the main table, the most private method first.
 
 A method is as private as against its worst adversary and before its worst judge. One that an adversary of the others
-was not tried on has no rank, and what failed counts as nothing: both are said.
+was not tried on has no rank, and what failed counts as nothing: both are said. So is whom the intervals do not tell
+from the best and from the worst.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Document, Line, Table
-from anon.evaluation.estimates import Estimate, short
+from anon.evaluation.estimates import Estimate, known, short, significant
 from anon.evaluation.report.privacy import Point, leaks, met_by_all, points
-from anon.evaluation.report.sheet import UNCHANGED, Cell, Row, best_printed, datasets
+from anon.evaluation.report.sheet import UNCHANGED, Cell, Row, best_printed, datasets, differences
 from anon.evaluation.report.tradeoff import chosen
 
 KEPT = 4  # columns of what is kept, at most
 NARROW = "\N{NO-BREAK SPACE}"  # an interval is not broken, and no arrow stands alone in a line
-NAMED = 3  # failed lines that the sentence names
+NAMED = 3  # lines that the sentence names where it names several
 
 
 @dataclass(frozen=True)
@@ -33,126 +34,195 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class _Treated:
-    """A treatment of the faces with its worst figure, and who found it."""
+class _Ranked:
+    """A treatment of the faces with the figure that ranks it, and who found it. ``name``: of the figure's column.
+
+    ``changes``: whether it changes the faces at all.
+    """
 
     line: int
-    worst: Estimate
-    who: str
-    judge: Estimate | None
-    judged_by: str
+    changes: bool
+    label: str
+    figure: Estimate
+    name: str
+    who: str = ""
+    judge: Estimate | None = None
+    judged_by: str = ""
     unknown: tuple[str, ...] = ()
 
-    @property
-    def value(self) -> float:
-        return float(self.worst.value or 0.0)
+
+@dataclass(frozen=True)
+class _Shown:
+    """A column of the main table: the figure of a treatment, and what stands behind it."""
+
+    heading: str
+    of: Callable[[_Ranked], Estimate | None]
+    higher_is_better: bool | None
+    by: Callable[[_Ranked], str] = lambda one: ""
 
 
 def summary(document: Document) -> Summary:
     """The main table is the first that says who is found again; where none does, the first that ranks."""
     for table in document.tables:
         found = _treated(document, table)
-        if any(_changes(document, one.line) for one in found):
+        if any(one.changes for one in found):
             return _privacy(document, table, found)
-    shown = [(table, column) for table in document.tables for column in table.columns]
-    for table, column in shown:
-        figures = {number: document.figure(number, column) for number in table.lines}
-        known = {number: figure for number, figure in figures.items() if figure and figure.value is not None}
-        if document.info(column).higher_is_better is not None and any(_changes(document, number) for number in known):
-            return _other(document, table, column, known)
-    return Summary(f"Nothing was found: no method that changes faces has a figure{_lost(document, document.lines)}.")
+    for table, column in [(each, column) for each in document.tables for column in each.columns]:
+        found = [
+            _Ranked(number, line.method not in UNCHANGED, line.label, figure, column.name)
+            for number, line in ((number, document.lines[number]) for number in table.lines)
+            if known(figure := document.figure(number, column))
+        ]
+        if document.info(column).higher_is_better is not None and any(one.changes for one in found):
+            return _other(document, table, column, found)
+    return Summary(f"Nothing was found: no method that changes faces has a figure{_lost(document.lines)}.")
 
 
-def _treated(document: Document, table: Table) -> list[_Treated]:
+def _treated(document: Document, table: Table) -> list[_Ranked]:
     """The treatments; the adversaries are those whom all have met where no changing method has met every one."""
-    every = points(document, table, leaks(document, table))
-    if not any(_changes(document, point.line) and not point.unknown for point in every):
-        every = points(document, table, met_by_all(document, table)) or every
-    return [_judged(document, point) for point in every]
+    every = [_judged(document, point) for point in points(document, table, leaks(document, table))]
+    if not any(one.changes and not one.unknown for one in every):
+        shared = points(document, table, met_by_all(document, table))
+        every = [_judged(document, point) for point in shared] or every
+    return every
 
 
-def _judged(document: Document, point: Point) -> _Treated:
+def _judged(document: Document, point: Point) -> _Ranked:
     """With the worst of the judges: the evaluation's own, and the training encoder, which a stranger may have too."""
     line = document.lines[point.line]
     judge = document.judges.get(line.data)
-    judges = {judge.name if judge else "the judge": line.metrics.get("ID")}
-    for name, figure in line.metrics.items():
+    judges = {judge.name if judge else "the judge": "ID"}
+    for name in line.metrics:
         who = name.removeprefix("ID_")
         if document.metrics[name].title == f"ID by {who}":
-            judges[who] = figure
-    known = {who: figure for who, figure in judges.items() if figure and figure.value is not None}
-    worst, who = point.identified, document.title_of(point.worst)
-    if len(known) < 2:
-        return _Treated(point.line, worst, who, None, "", point.unknown)
-    by = max(known, key=lambda name: known[name].value or 0.0)
-    if (known[by].value or 0.0) > point.value:
-        worst, who = known[by], f"ID by {by}"
-    return _Treated(point.line, worst, who, known[by], by, point.unknown)
+            judges[who] = name
+    found = {who: figure for who, name in judges.items() if known(figure := line.metrics.get(name))}
+    one = _Ranked(
+        point.line,
+        line.method not in UNCHANGED,
+        replace(line, attack="none", needs=None).label,
+        point.identified,
+        point.worst.metric if point.worst.attack == "none" else point.worst.name,
+        document.title_of(point.worst),
+        unknown=point.unknown,
+    )
+    if len(found) < 2:
+        return one
+    by = max(found, key=lambda who: found[who].number)
+    if found[by].number > point.value:
+        one = replace(one, figure=found[by], name=judges[by], who=f"ID by {by}")
+    return replace(one, judge=found[by], judged_by=by)
 
 
-def _privacy(document: Document, table: Table, found: Sequence[_Treated]) -> Summary:
-    judged = any(one.judge for one in found)
+def _privacy(document: Document, table: Table, found: Sequence[_Ranked]) -> Summary:
     kept = [
-        column
-        for column in chosen(document, table)
-        if any((figure := document.figure(one.line, column)) and figure.value is not None for one in found)
+        column for column in chosen(document, table) if any(known(document.figure(one.line, column)) for one in found)
     ][:KEPT]
-    head = ["found again, worst adversary ↓", *(["ID, worst judge ↓"] if judged else []), *map(document.heading, kept)]
+    columns = [_Shown("found again, worst adversary ↓", lambda one: one.figure, False, _found_by)]
+    if any(one.judge for one in found):
+        columns.append(_Shown("ID, worst judge ↓", lambda one: one.judge, False, lambda one: one.judged_by))
+    columns += [_shown(document, column) for column in kept]
     rows: list[Row] = []
     several = list(dict.fromkeys(document.lines[one.line].data for one in found))
     for data in several:
-        own = [one for one in found if document.lines[one.line].data == data]
-        changing = sorted((one for one in own if _changes(document, one.line)), key=lambda one: one.value)
-        ranked = [one for one in changing if not one.unknown]
-        rest = [one for one in changing if one.unknown]
-        same = [one for one in own if not _changes(document, one.line)]
-        columns: list[tuple[Callable[[_Treated], Estimate | None], bool | None]] = [(lambda one: one.worst, False)]
-        columns += [(lambda one: one.judge, False)] if judged else []
-        columns += [(_of(document, column), document.info(column).higher_is_better) for column in kept]
-        best = [
-            best_printed([of(one) for one in (ranked if place == 0 else changing)], higher)
-            for place, (of, higher) in enumerate(columns)
-        ]
         rows += [Row("heading", data)] if len(several) > 1 else []
-        for part, title in ((ranked, ""), (rest, "without rank: an adversary of the others was not tried"), (same, "")):
-            rows += [Row("heading", title)] if title and part and (ranked or same) else []
-            for one in part:
-                cells = []
-                for place, (of, _) in enumerate(columns):
-                    first = part is not same and (place > 0 or part is ranked)
-                    cells.append(_cell(of(one), best[place] if first else set()))
-                cells[0] = replace(cells[0], interval=_with(cells[0].interval, one.who, one.unknown))
-                if one.judge and judged:
-                    cells[1] = replace(cells[1], interval=_with(cells[1].interval, one.judged_by))
-                rows.append(Row("ours", label(document, one.line), tuple(cells)))
+        rows += _rows(columns, [one for one in found if document.lines[one.line].data == data])
     about = f"{table.title}, the most private first. Found again: the largest share over the adversaries, who is named."
-    return Summary(_found(document, table, found, several), table, _unbroken(head), tuple(rows), about)
+    first = document.lines[next(one.line for one in found if one.changes)].data
+    own = [one for one in found if one.changes and document.lines[one.line].data == first]
+    return _summary(document, table, _found(document, table, own), columns, rows, about)
 
 
-def _found(document: Document, table: Table, found: Sequence[_Treated], data: Sequence[str]) -> str:
-    """The sentence, of the first data set."""
-    own = [one for one in found if document.lines[one.line].data == data[0]]
-    changing = sorted((one for one in own if _changes(document, one.line)), key=lambda one: one.value)
-    ranked = [one for one in changing if not one.unknown]
-    many = len(ranked) if len(ranked) < len(changing) else 0
-    where = f"On {data[0]}, " if len(datasets(document)) > 1 else ""
-    if len(changing) == 1:
-        text = f"{label(document, changing[0].line)}: {_told(changing[0])}"
+def _other(document: Document, table: Table, column: Column, found: Sequence[_Ranked]) -> Summary:
+    """Of a table that says nothing about who is found again, such as one of swaps: ranked by ``column``."""
+    others = [other for other in table.columns if other != column]
+    columns = [_shown(document, each) for each in (column, *others)][: KEPT + 1]
+    heading = columns[0].heading
+    found = _by_figure(found, bool(columns[0].higher_is_better))
+    changing = [one for one in found if one.changes]
+    first, last = changing[0], changing[-1]
+    best, worst = (f"{one.label}, {one.figure.text()}" for one in (first, last))
+    if first is last:
+        text = f"{heading}: {best}"
+    elif _apart(document, table, first, last):
+        alike = [_alike(document, table, one, changing) for one in (first, last)]
+        text = f"{heading} is best for {best}{alike[0]}, and worst for {worst}{alike[1]}"
     else:
-        parts = []
-        if ranked:
-            of = f"{many} that met every adversary" if many else f"{len(changing)}"
-            parts = [f"best of the {of}, {label(document, ranked[0].line)}: {_told(ranked[0])}"]
-        if not ranked or changing[-1] is not ranked[0]:
-            parts.append(f"worst of all {len(changing)}, {label(document, changing[-1].line)}: {_told(changing[-1])}")
-        text = "; ".join(parts)
-    lost = _lost(document, [document.lines[number] for number in table.lines])
-    text = f"{where}{text}{lost}."
-    return text[0].upper() + text[1:]
+        text = f"{heading}: the first of {len(changing)}, {best}, is not distinguishable from the last, {worst}"
+    about = f"{table.title}, the best by its first column first."
+    return _summary(document, table, text, columns, _rows(columns, found), about)
 
 
-def _told(one: _Treated) -> str:
-    return f"{one.who} {one.worst.text()}, {spoken(one.worst)}"
+def _summary(
+    document: Document, table: Table, text: str, columns: Sequence[_Shown], rows: Sequence[Row], about: str
+) -> Summary:
+    head = tuple(re.sub(" (?=[↓↑]$)", NARROW, column.heading) for column in columns)
+    text += _lost([document.lines[number] for number in table.lines])
+    return Summary(f"{text}.", table, head, tuple(rows), about)
+
+
+def _shown(document: Document, column: Column) -> _Shown:
+    way = document.info(column).higher_is_better
+    return _Shown(document.heading(column), lambda one: document.figure(one.line, column), way)
+
+
+def _rows(columns: Sequence[_Shown], found: Sequence[_Ranked]) -> list[Row]:
+    """First who has a rank by the first column; then who has none; last what changes no face, as it comes."""
+    changing = _by_figure((one for one in found if one.changes), bool(columns[0].higher_is_better))
+    ranked, rest = [one for one in changing if not one.unknown], [one for one in changing if one.unknown]
+    same = [one for one in found if not one.changes]
+    best = [
+        best_printed(map(column.of, changing if place else ranked), column.higher_is_better)
+        for place, column in enumerate(columns)
+    ]
+    rows = []
+    for part, title in ((ranked, ""), (rest, "without rank: an adversary of the others was not tried"), (same, "")):
+        rows += [Row("heading", title)] if title and part and (ranked or same) else []
+        for one in part:
+            cells = []
+            for place, column in enumerate(columns):
+                first = part is not same and (place > 0 or part is ranked)
+                cells.append(_cell(column.of(one), best[place] if first else set(), column.by(one)))
+            rows.append(Row("ours", one.label, tuple(cells)))
+    return rows
+
+
+def _found(document: Document, table: Table, found: Sequence[_Ranked]) -> str:
+    """The sentence, of the treatments of one data set that change the faces."""
+    changing = _by_figure(found, higher_is_better=False)
+    ranked, last = [one for one in changing if not one.unknown], changing[-1]
+    first = ranked[0] if ranked else changing[0]
+    best, worst = ("best", "worst") if _apart(document, table, first, last) else ("lowest", "highest")
+    parts = []
+    if ranked:
+        of = f"{len(ranked)} that met every adversary" if len(ranked) < len(changing) else f"{len(changing)}"
+        parts.append(f"{best} of the {of}, {first.label}{_alike(document, table, first, ranked)}: {_told(first)}")
+    if not ranked or last is not first:
+        alike = _alike(document, table, last, changing)
+        parts.append(f"{worst} of all {len(changing)}, {last.label}{alike}: {_told(last)}")
+    text = "; ".join(parts) if len(changing) > 1 else f"{last.label}: {_told(last)}"
+    where = f"On {document.lines[last.line].data}, " if len(datasets(document)) > 1 else ""
+    return where + text if where else text[0].upper() + text[1:]
+
+
+def _apart(document: Document, table: Table, one: _Ranked, other: _Ranked) -> bool:
+    """Whether two figures differ: by their paired difference, else by their intervals, else by what is printed."""
+    for part in differences(document, table):
+        if {part.line, part.baseline} == {one.line, other.line} and one.name == other.name == part.metric:
+            return part.significant
+    if None in (one.figure.low, one.figure.high, other.figure.low, other.figure.high):
+        return short(one.figure.number) != short(other.figure.number)
+    return significant(one.figure, other.figure)
+
+
+def _alike(document: Document, table: Table, one: _Ranked, others: Sequence[_Ranked]) -> str:
+    """Whose figures do not differ from one's, in brackets."""
+    names = [other.label for other in others if other is not one and not _apart(document, table, one, other)]
+    return f" (not distinguishable from {_some(names)})" if names else ""
+
+
+def _told(one: _Ranked) -> str:
+    return f"{one.who} {one.figure.text()}, {spoken(one.figure)}"
 
 
 def spoken(figure: Estimate) -> str:
@@ -173,71 +243,29 @@ def spoken(figure: Estimate) -> str:
     return f"{words[tenths - 1]} of ten faces {'is' if tenths == 1 else 'are'} still found again"
 
 
-def _lost(document: Document, lines: Sequence[Line]) -> str:
+def _lost(lines: Sequence[Line]) -> str:
     """What failed or was not measured, as the end of a sentence."""
     failed = [line.label for line in lines if (line.needs or "").startswith("failed")]
     needs = [line for line in lines if line.needs and not line.needs.startswith("failed")]
-    more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
-    text = f"; {len(failed)} of {len(lines)} lines failed ({', '.join(failed[:NAMED])}{more})" if failed else ""
+    text = f"; {len(failed)} of {len(lines)} lines failed ({_some(failed)})" if failed else ""
     return text + (f"; {len(needs)} of {len(lines)} lines were not measured" if needs else "")
 
 
-def _other(document: Document, table: Table, column: Column, known: dict[int, Estimate]) -> Summary:
-    """Of a table that says nothing about who is found again, such as one of swaps: ranked by ``column``."""
-    higher = bool(document.info(column).higher_is_better)
-    order = sorted(known, key=lambda number: (known[number].value or 0.0) * (-1 if higher else 1))
-    changing = [number for number in order if _changes(document, number)]
-    columns = [column, *(other for other in table.columns if other != column)][: KEPT + 1]
-    best = [
-        best_printed([document.figure(number, each) for number in changing], document.info(each).higher_is_better)
-        for each in columns
-    ]
-    rows = []
-    for number in [*changing, *(number for number in order if number not in changing)]:
-        cells = [
-            _cell(document.figure(number, each), best[place] if number in changing else set())
-            for place, each in enumerate(columns)
-        ]
-        rows.append(Row("ours", document.lines[number].label, tuple(cells)))
-    first, last = changing[0], changing[-1]
-    told = [f"{document.lines[number].label}, {known[number].text()}" for number in (first, last)]
-    text = f"{document.heading(column)}: {told[0]}"
-    if first != last:
-        text = f"{document.heading(column)} is best for {told[0]}, and worst for {told[1]}"
-    lost = _lost(document, [document.lines[number] for number in table.lines])
-    return Summary(
-        f"{text}{lost}.",
-        table,
-        _unbroken(map(document.heading, columns)),
-        tuple(rows),
-        f"{table.title}, the best by its first column first.",
-    )
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def label(document: Document, number: int) -> str:
-    """What was done to the faces, whatever the attack."""
-    return replace(document.lines[number], attack="none", needs=None).label
+def _by_figure(found: Iterable[_Ranked], higher_is_better: bool) -> list[_Ranked]:
+    """The best first."""
+    return sorted(found, key=lambda one: one.figure.number * (-1 if higher_is_better else 1))
 
 
-def _changes(document: Document, number: int) -> bool:
-    return document.lines[number].method not in UNCHANGED
+def _cell(figure: Estimate | None, best: set[str], by: str) -> Cell:
+    if not known(figure):
+        return Cell("-", by)
+    value, interval = figure.printed
+    return Cell(value, f"{interval.replace(' ', NARROW)} {by}".strip(), best=value in best, n=figure.n)
 
 
-def _of(document: Document, column: Column) -> Callable[[_Treated], Estimate | None]:
-    return lambda one: document.figure(one.line, column)
-
-
-def _cell(figure: Estimate | None, best: set[str]) -> Cell:
-    if figure is None or figure.value is None:
-        return Cell("-")
-    value, _, interval = figure.text().partition(" ")
-    return Cell(value, interval.replace(" ", NARROW), best=value in best, n=figure.n)
-
-
-def _unbroken(head: Iterable[str]) -> tuple[str, ...]:
-    return tuple(re.sub(" (?=[↓↑]$)", NARROW, one) for one in head)
-
-
-def _with(interval: str, who: str, unknown: Sequence[str] = ()) -> str:
-    missing = f"; not tried: {', '.join(unknown)}" if unknown else ""
-    return f"{interval} {who}{missing}".strip()
+def _found_by(one: _Ranked) -> str:
+    return f"{one.who}; not tried: {', '.join(one.unknown)}" if one.unknown else one.who

@@ -10,15 +10,15 @@ the mildest setting.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator
 
-from anon.evaluation.document import Column, Document, Table
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, plainly, styles
+from anon.evaluation.document import Document, Table
+from anon.evaluation.estimates import Estimate, known
+from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, banded, draw, mark, plainly, styles
 from anon.evaluation.report.privacy import Point, keeps, leaks, met_by_all, points
 from anon.evaluation.report.sheet import datasets
 
@@ -35,8 +35,8 @@ class Swept:
     dial: tuple[float, ...]
     points: tuple[Point, ...]
     private: tuple[bool, ...]
-    falls: dict[str, float] = field(default_factory=dict)  # utility figure -> the setting from which on it falls
-    unmeasured: frozenset[str] = frozenset()  # utility figures that are not known at any setting
+    falls: dict[str, float]  # utility figure -> the setting from which on it falls
+    unmeasured: frozenset[str]  # utility figures that are not known at any setting
 
     @property
     def useful(self) -> tuple[float, ...]:
@@ -60,42 +60,32 @@ def swept(document: Document, table: Table) -> list[Swept]:
     What stands side by side is the worst over the adversaries that all have met, while private is said of all that any
     has met.
     """
-    series: dict[tuple[str, str], list[Point]] = {}
+    groups: dict[tuple[str, str], list[Point]] = {}
     fair = {point.line: point.identified for point in points(document, table, met_by_all(document, table))}
     for point in points(document, table, leaks(document, table)):
-        point = replace(point, identified=fair.get(point.line, point.identified))
         line = document.lines[point.line]
         if line.dial is not None:
-            series.setdefault((line.data, plainly(line)), []).append(point)
-    found = []
-    for (data, label), own in series.items():
-        if len(own) < 2:
-            continue
-        own.sort(key=lambda point: float(document.lines[point.line].dial or 0.0))
-        if own[0].value < own[-1].value:
-            own.reverse()  # the mildest first
-        people = document.people.get(data)
-        most = limit(people.chance if people else float("nan"))
-        falls, unmeasured = {}, set()
-        for column in keeps(document, table):
-            figures = [document.figure(point.line, column) for point in own]
-            if not any(_known(figure) for figure in figures):
-                unmeasured.add(column.metric)
-            start = _begins(figures, bool(document.info(column).higher_is_better))
-            if start is not None:
-                falls[column.metric] = float(document.lines[own[start].line].dial or 0.0)
-        found.append(
-            Swept(
-                data=data,
-                label=label,
-                dial=tuple(float(document.lines[point.line].dial or 0.0) for point in own),
-                points=tuple(own),
-                private=tuple(point.bound < most and not point.unknown for point in own),
-                falls=falls,
-                unmeasured=frozenset(unmeasured),
-            )
-        )
-    return found
+            point = replace(point, identified=fair.get(point.line, point.identified))
+            groups.setdefault((line.data, plainly(line)), []).append(point)
+    return [_swept(document, table, *place, own) for place, own in groups.items() if len(own) > 1]
+
+
+def _swept(document: Document, table: Table, data: str, label: str, own: list[Point]) -> Swept:
+    own.sort(key=lambda point: float(document.lines[point.line].dial or 0.0))
+    if own[0].value < own[-1].value:
+        own.reverse()  # the mildest first
+    dial = tuple(float(document.lines[point.line].dial or 0.0) for point in own)
+    most = _limit(document, data)
+    falls, unmeasured = {}, set()
+    for column in keeps(document, table):
+        figures = [document.figure(point.line, column) for point in own]
+        if not any(map(known, figures)):
+            unmeasured.add(column.metric)
+        start = _begins(figures, bool(document.info(column).higher_is_better))
+        if start is not None:
+            falls[column.metric] = dial[start]
+    private = tuple(point.bound < most and not point.unknown for point in own)
+    return Swept(data, label, dial, tuple(own), private, falls, frozenset(unmeasured))
 
 
 def rule(document: Document, table: Table) -> str:
@@ -117,97 +107,78 @@ def sweeps(document: Document, table: Table) -> list[Plot]:
     """
     if table.dial is None:
         return []
-    looks, plots, every = styles(document), [], swept(document, table)
-    for data in [name for name in datasets(document) if any(one.data == name for one in every)]:
+    plots: list[Plot] = []
+    every = swept(document, table)
+    several = len({one.data for one in every}) > 1
+    for data in datasets(document):
         own = [one for one in every if one.data == data]
-        people = document.people.get(data)
-        most = limit(people.chance if people else float("nan"))
-        where = f", {data}" if len({one.data for one in every}) > 1 else ""
-        alike = ";" not in table.dial
-        legend = [
-            Entry(one.label if alike else f"{one.label}, {one.dial[0]:g} to {one.dial[-1]:g}", looks[one.label])
-            for one in own
-        ]
-        dial = table.dial if alike else None
-        paint = functools.partial(_paint, document=document, own=own, looks=looks, dial=dial)
-        met = met_by_all(document, table) or leaks(document, table)
-        worst = " and ".join(map(document.title_of, met))
-        worst = f"The largest of {worst}" if len(met) > 1 else worst
-        caption = f"{worst}; dotted: the limit, {most:.3g}. Filled: private. Bands: 95 %."
-        name = f"{table.name}-{data}-sweep"
-        privacy = functools.partial(paint, column=None, most=most)
-        plots.append(draw(f"{name}-privacy", f"Identified{where}", caption, privacy, legend))
-        for column in keeps(document, table):
-            if any(_known(document.figure(point.line, column)) for one in own for point in one.points):
-                utility = functools.partial(paint, column=column, most=None)
-                plots.append(
-                    draw(
-                        f"{name}-{column.metric}",
-                        f"{document.title_of(column)}{where}",
-                        "Filled: private. Bands: 95 %.",
-                        utility,
-                        legend,
-                    )
-                )
+        plots += _sweeps(document, table, own, f", {data}" if several else "") if own else []
     return plots
+
+
+def _sweeps(document: Document, table: Table, own: Sequence[Swept], where: str) -> Iterator[Plot]:
+    """The plots of one data set: privacy, then what is kept."""
+    looks, most = styles(document), _limit(document, own[0].data)
+    dial = None if ";" in (table.dial or "") else table.dial
+    ranges = ["" if dial is not None else f", {one.dial[0]:g} to {one.dial[-1]:g}" for one in own]
+    legend = [Entry(f"{one.label}{ends}", looks[one.label]) for one, ends in zip(own, ranges, strict=True)]
+    met = met_by_all(document, table) or leaks(document, table)
+    worst = " and ".join(map(document.title_of, met))
+    about = f"{'The largest of ' if len(met) > 1 else ''}{worst}; dotted: the limit, {most:.3g}. "
+    identified: list[list[Estimate | None]] = [[point.identified for point in one.points] for one in own]
+    panels = [("privacy", "Identified", about, "identified ↓", identified)]
+    for column in keeps(document, table):
+        kept = [[document.figure(point.line, column) for point in one.points] for one in own]
+        if any(known(figure) for figures in kept for figure in figures):
+            panels.append((column.metric, document.title_of(column), "", document.heading(column), kept))
+    for name, title, caption, up, figures in panels:
+        paint = functools.partial(
+            _paint,
+            own=own,
+            figures=figures,
+            looks=looks,
+            one_dial=dial is not None,
+            limit=most if figures is identified else None,
+        )
+        name = f"{table.name}-{own[0].data}-sweep-{name}"
+        caption += "Filled: private. Bands: 95 %."
+        yield draw(name, f"{title}{where}", caption, paint, legend, dial or "setting, 1: the mildest", up)
 
 
 def _paint(
     axes: Axes,
-    document: Document,
     own: Sequence[Swept],
+    figures: Sequence[Sequence[Estimate | None]],
     looks: dict[str, Style],
-    dial: str | None,
-    column: Column | None,
-    most: float | None,
+    one_dial: bool,
+    limit: float | None,
 ) -> None:
-    for one in own:
-        figures = [point.identified if column is None else document.figure(point.line, column) for point in one.points]
-        shown = [
-            (setting, figure, private)
-            for setting, figure, private in zip(_across(one, dial), figures, one.private, strict=True)
-            if figure is not None and figure.value is not None
-        ]
+    over = [one.dial if one_dial else tuple(map(float, range(1, len(one.dial) + 1))) for one in own]
+    for one, settings, along in zip(own, over, figures, strict=True):
+        shown = [(x, figure, met) for x, figure, met in zip(settings, along, one.private, strict=True) if known(figure)]
         if shown:
-            _line(axes, shown, looks[one.label])
-    if most is not None:
-        axes.axhline(most, color=GREY, linestyle=":", linewidth=1.2)
+            xs, ys = [x for x, _, _ in shown], [figure.number for _, figure, _ in shown]
+            low, high = zip(*(figure.span for _, figure, _ in shown), strict=True)
+            banded(axes, looks[one.label], xs, ys, (low, high))
+            for filled in (True, False):
+                marked = [place for place, (_, _, met) in enumerate(shown) if met == filled]
+                mark(axes, [xs[place] for place in marked], [ys[place] for place in marked], looks[one.label], filled)
+    if limit is not None:
+        axes.axhline(limit, color=GREY, linestyle=":", linewidth=1.2)
         axes.set_ylim(-0.02, 1.02)
-    settings = sorted({setting for one in own for setting in _across(one, dial)})
-    if dial is not None and settings[0] > 0 and settings[-1] / settings[0] >= 8:
+    ticks = sorted({setting for settings in over for setting in settings})
+    if one_dial and ticks[0] > 0 and ticks[-1] / ticks[0] >= 8:
         axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    if len(settings) <= 8:
-        axes.xaxis.set_major_locator(FixedLocator(settings))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel(dial or "setting, 1: the mildest")
-    axes.set_title("identified ↓" if column is None else document.heading(column), loc="left")
+        axes.minorticks_off()
+    if len(ticks) <= 8:
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
-def _across(one: Swept, dial: str | None) -> Sequence[float]:
-    return one.dial if dial is not None else [float(place + 1) for place in range(len(one.dial))]
-
-
-def _line(axes: Axes, shown: Sequence[tuple[float, Estimate, bool]], look: Style) -> None:
-    xs = [setting for setting, _, _ in shown]
-    ys = [float(figure.value or 0.0) for _, figure, _ in shown]
-    low = [y if figure.low is None else figure.low for y, (_, figure, _) in zip(ys, shown, strict=True)]
-    high = [y if figure.high is None else figure.high for y, (_, figure, _) in zip(ys, shown, strict=True)]
-    axes.fill_between(xs, low, high, color=look.colour, alpha=0.18, linewidth=0)
-    axes.plot(xs, ys, linestyle=look.dash, color=look.colour)
-    for filled in (True, False):
-        part = [place for place, (_, _, private) in enumerate(shown) if private == filled]
-        axes.plot(
-            [xs[place] for place in part],
-            [ys[place] for place in part],
-            linestyle="",
-            marker=look.marker,
-            color=look.colour,
-            markerfacecolor=look.colour if filled else "none",
-            clip_on=False,
-            zorder=3,
-        )
+def _limit(document: Document, data: str) -> float:
+    """:func:`limit` for the people of a data set."""
+    people = document.people.get(data)
+    return limit(people.chance if people else float("nan"))
 
 
 def _begins(figures: Sequence[Estimate | None], higher: bool) -> int | None:
@@ -220,7 +191,3 @@ def _begins(figures: Sequence[Estimate | None], higher: bool) -> int | None:
         if bottom is not None and top is not None and (top < low if higher else bottom > high):
             return place
     return None
-
-
-def _known(figure: Estimate | None) -> bool:
-    return figure is not None and figure.value is not None

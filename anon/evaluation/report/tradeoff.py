@@ -6,18 +6,17 @@ reconstruction attack, ...). A method is on the front when no other is better in
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.ticker import FixedLocator
 
 from anon.evaluation.document import Column, Document, Table
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, place_labels, plainly, styles, whiskers
+from anon.evaluation.estimates import known
+from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, mark, place_labels, plainly, styles
 from anon.evaluation.report.privacy import Point, keeps, leaks, points
 from anon.evaluation.report.sheet import UNCHANGED
 
@@ -41,12 +40,15 @@ def tradeoffs(document: Document, table: Table) -> list[Plot]:
         own = [point for point, line in every if (line.data, line.input) == (data, given)]
         where = f"{f', {data}' if several else ''}{f', {given}' if given != 'clean' else ''}"
         for adversaries, compared in _fair(document, table, own):
-            pairs = {column: _both(document, compared, column) for column in chosen(document, table)}
-            for column in [column for column in pairs if len(pairs[column]) > 1][:most]:
+            measured = {
+                column: [point for point in compared if known(document.figure(point.line, column))]
+                for column in chosen(document, table)
+            }
+            for column in [column for column, those in measured.items() if len(those) > 1][:most]:
                 worst = ", ".join(map(document.title_of, adversaries))
                 name = f"{table.name}-{data}-{given}-{column.metric}-{worst}"
                 title = f"{document.title_of(column)} against privacy ({worst}){where}"
-                plots.append(_plot(document, title, worst, column, pairs[column], looks, name))
+                plots.append(_plot(document, title, worst, column, measured[column], looks, name))
     return plots
 
 
@@ -91,91 +93,52 @@ def chosen(document: Document, table: Table) -> list[Column]:
     )
 
 
-def _both(document: Document, found: Sequence[Point], column: Column) -> list[tuple[Point, Estimate]]:
-    pairs = [(point, document.figure(point.line, column)) for point in found]
-    return [(point, figure) for point, figure in pairs if figure is not None and figure.value is not None]
-
-
 def _plot(
     document: Document,
     title: str,
     worst: str,
     column: Column,
-    pairs: Sequence[tuple[Point, Estimate]],
+    found: Sequence[Point],
     looks: dict[str, Style],
     name: str,
 ) -> Plot:
-    labels = [plainly(document.lines[point.line]) for point, _ in pairs]
-    xs = [point.value for point, _ in pairs]
-    ys = [float(figure.value or 0.0) for _, figure in pairs]
-    changing = _changing(document, [point for point, _ in pairs])
+    figures = [figure for point in found if known(figure := document.figure(point.line, column))]
+    labels = [plainly(document.lines[point.line]) for point in found]
+    xs, ys = [point.value for point in found], [figure.number for figure in figures]
+    changing = _changing(document, found)
     higher = bool(document.info(column).higher_is_better)
     places = front([xs[i] for i in changing], [ys[i] for i in changing], higher)
     best = [changing[place] for place in places]
-    own = [looks[label] for label in labels]
-    paint = functools.partial(
-        _paint, xs=xs, ys=ys, pairs=pairs, labels=labels, looks=own, best=best, heading=document.heading(column)
-    )
+    spans_x, spans_y = [point.identified.span for point in found], [figure.span for figure in figures]
+    whiskers = [((low, y), (high, y)) for y, (low, high) in zip(ys, spans_x, strict=True)]
+    whiskers += [((x, low), (x, high)) for x, (low, high) in zip(xs, spans_y, strict=True)]
+    corners = [(xs[i], ys[i]) for i in best[:1]]
+    for before, i in itertools.pairwise(best):
+        corners += [(xs[i], ys[before]), (xs[i], ys[i])]  # a method's utility until the next
+
+    def paint(axes: Axes) -> None:
+        axes.set_xscale("function", functions=(lambda x: np.sqrt(np.clip(x, 0.0, None)), np.square))
+        right = max(0.02, *(high for _, high in spans_x)) * 1.08
+        low, high = min(low for low, _ in spans_y), max(high for _, high in spans_y)
+        room = 0.12 * (high - low) or 0.1 * abs(high) or 0.1
+        axes.set_xlim(0.0, right)
+        axes.set_ylim(low - room, high + room)
+        for ends in whiskers:
+            axes.plot(*zip(*ends, strict=True), color=GREY, linewidth=1.0, zorder=1.5)
+        axes.plot([x for x, _ in corners], [y for _, y in corners], "--", color=GREY, linewidth=1.2)
+        for place, (x, y, label) in enumerate(zip(xs, ys, labels, strict=True)):
+            mark(axes, [x], [y], looks[label], filled=place in best)
+        axes.xaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if tick <= right]))
+        axes.xaxis.set_major_formatter("{x:g}")
+        names = [str(place + 1) for place in range(len(labels))] if len(labels) > NAMED else labels
+        place_labels(axes, xs, ys, names, [*itertools.pairwise(corners), *whiskers])
+
+    largest = f", the largest of {worst}" if ", " in worst else ""
     caption = (
-        f"Across, on a square-root axis: the share of probes that are identified{_largest(worst)}; up: "
+        f"Across, on a square-root axis: the share of probes that are identified{largest}; up: "
         f"{document.title_of(column)}. Better is left and {'up' if higher else 'down'}. "
         f"On the Pareto front (dashed, filled): {'; '.join(labels[place] for place in best)}. Whiskers: 95 %."
     )
     legend = [Entry(f"{place} {label}", replace(looks[label], dash="")) for place, label in enumerate(labels, 1)]
-    return draw(name, title, caption, paint, legend if len(pairs) > NAMED else ())
-
-
-def _largest(worst: str) -> str:
-    return f", the largest of {worst}" if ", " in worst else ""
-
-
-def _paint(
-    axes: Axes,
-    xs: Sequence[float],
-    ys: Sequence[float],
-    pairs: Sequence[tuple[Point, Estimate]],
-    labels: Sequence[str],
-    looks: Sequence[Style],
-    best: Sequence[int],
-    heading: str,
-) -> None:
-    axes.set_xscale("function", functions=(lambda x: np.sqrt(np.clip(x, 0.0, None)), np.square))
-    spans_x = [_span(point.identified) for point, _ in pairs]
-    spans_y = [_span(figure) for _, figure in pairs]
-    right = max(0.02, *(high for _, high in spans_x))
-    low, high = min(low for low, _ in spans_y), max(high for _, high in spans_y)
-    room = 0.12 * (high - low) or 0.1 * abs(high) or 0.1
-    axes.set_xlim(0.0, right * 1.08)
-    axes.set_ylim(low - room, high + room)
-    whiskers(axes, xs, ys, [(True, *span) for span in spans_x])
-    whiskers(axes, xs, ys, [(False, *span) for span in spans_y])
-    stairs = [(xs[i], ys[j]) for i, j in zip(best[1:], best[:-1], strict=True)]  # a method's utility until the next
-    corners = [(xs[i], ys[i]) for i in best[:1]]
-    for corner, i in zip(stairs, best[1:], strict=True):
-        corners += [corner, (xs[i], ys[i])]
-    axes.plot([x for x, _ in corners], [y for _, y in corners], "--", color=GREY, linewidth=1.2)
-    for place, (x, y, look) in enumerate(zip(xs, ys, looks, strict=True)):
-        inside = place in best
-        axes.plot(
-            x,
-            y,
-            look.marker,
-            color=look.colour,
-            markerfacecolor=look.colour if inside else "none",
-            clip_on=False,
-            zorder=3,
-        )
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if tick <= right * 1.08]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("identified ↓")
-    axes.set_title(heading, loc="left")
-    names = [str(place + 1) for place in range(len(labels))] if len(labels) > NAMED else labels
-    strokes = list(itertools.pairwise(corners))
-    strokes += [((low, y), (high, y)) for y, (low, high) in zip(ys, spans_x, strict=True)]
-    strokes += [((x, low), (x, high)) for x, (low, high) in zip(xs, spans_y, strict=True)]
-    place_labels(axes, xs, ys, names, strokes)
-
-
-def _span(figure: Estimate) -> tuple[float, float]:
-    value = float(figure.value or 0.0)
-    return value if figure.low is None else figure.low, value if figure.high is None else figure.high
+    legend = legend if len(found) > NAMED else []
+    return draw(name, title, caption, paint, legend, "identified ↓", document.heading(column))

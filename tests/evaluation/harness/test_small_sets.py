@@ -19,7 +19,7 @@ import torch
 from omegaconf import open_dict
 
 from anon.errors import UserError
-from anon.evaluation.compare.tables import unlike
+from anon.evaluation.compare.evaluations import unlike
 from anon.evaluation.document import Document, as_json, from_json, read
 from anon.evaluation.gallery import templates
 from anon.evaluation.harness.run import run

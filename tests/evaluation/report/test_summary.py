@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from anon.evaluation.document import Column, Document, Line, Recognizer, Table
+from anon.evaluation.document import Column, Difference, Document, Line, Recognizer, Table
 from anon.evaluation.estimates import Estimate
 from anon.evaluation.report.summary import summary
 from tests.evaluation.described import METRICS
@@ -22,8 +22,8 @@ def test_a_suite_of_anonymizers_by_the_worst_adversary() -> None:
     found = summary(document())
     assert found.sentence == (
         "On faces, best of the 6 that met every adversary, <script>alert(1)</script>: RA .050 [.038, .062], one of ten "
-        "faces is still found again; worst of all 7, FIVA + ITM: RA .947 [.935, .959], nine of ten faces are still "
-        "found again; 2 of 18 lines were not measured."
+        "faces is still found again; worst of all 7, FIVA + ITM (not distinguishable from FIVA, FIVA + Sampling): RA "
+        ".947 [.935, .959], nine of ten faces are still found again; 2 of 18 lines were not measured."
     )
     labels = [row.label for row in found.rows]
     first = labels[1 : labels.index("without rank: an adversary of the others was not tried")]
@@ -32,6 +32,42 @@ def test_a_suite_of_anonymizers_by_the_worst_adversary() -> None:
     pixelate = found.rows[labels.index("Pixelate")].cells[0]
     assert (pixelate.value, pixelate.best) == (".112", False) and "not tried: RA" in pixelate.interval
     assert [row.cells[0].best for row in found.rows[1:3]] == [True, False]
+
+
+def ranked(**figures: Estimate) -> Document:
+    lines = [Line("d", name, metrics={"ID": figure}) for name, figure in figures.items()]
+    return made(*lines, columns=(Column("ID"),))
+
+
+def test_no_best_and_no_worst_where_the_intervals_do_not_tell_them_apart() -> None:
+    """Kind: a rank by value. .941 - .939 = .002, and the interval of that difference is ± sqrt(2) * .01 = .014."""
+    close = {"A": Estimate(0.941, 0.931, 0.951), "B": Estimate(0.939, 0.929, 0.949)}
+    assert summary(ranked(**close)).sentence == (
+        "Lowest of the 2, B (not distinguishable from A): ID .939 [.929, .949], nine of ten faces are still found "
+        "again; highest of all 2, A (not distinguishable from B): ID .941 [.931, .951], nine of ten faces are still "
+        "found again."
+    )
+    third = summary(ranked(**close, C=Estimate(0.5, 0.4, 0.6))).sentence
+    assert third.startswith("Best of the 3, C: ID .500 ")
+    assert "; worst of all 3, A (not distinguishable from B): ID .941 " in third
+
+
+def test_a_paired_difference_decides_where_there_is_one() -> None:
+    """On the same faces less is enough: the two intervals overlap, and A minus B leaves 0 out."""
+    close = ranked(A=Estimate(0.941, 0.931, 0.951), B=Estimate(0.939, 0.929, 0.949))
+    part = Difference("t", "ID", 0, 1, Estimate(0.002, 0.001, 0.003))
+    assert summary(replace(close, differences=(part,))).sentence.startswith("Best of the 2, B: ID .939 ")
+    other = replace(part, table="another")
+    assert summary(replace(close, differences=(other,))).sentence.startswith("Lowest of the 2, B ")
+    apart = ranked(A=Estimate(0.9, 0.89, 0.91), B=Estimate(0.5, 0.49, 0.51))
+    unsure = replace(part, figure=Estimate(0.4, -0.1, 0.9))
+    assert summary(replace(apart, differences=(unsure,))).sentence.startswith("Lowest of the 2, B (not distingu")
+
+
+def test_figures_without_an_interval_are_alike_where_they_are_printed_alike() -> None:
+    assert summary(ranked(A=Estimate(0.0), B=Estimate(0.0001), C=Estimate(0.3))).sentence.startswith(
+        "Best of the 3, A (not distinguishable from B): ID .000, nobody was found again; worst of all 3, C: ID .300, "
+    )
 
 
 def test_the_worst_judge_counts() -> None:
@@ -63,6 +99,13 @@ def test_swaps_are_ranked_by_whom_they_show() -> None:
     found = summary(made(*lines, columns=(Column("swap_ID", "ID"),)))
     assert found.sentence == "ID ↑ is best for B + source, .900, and worst for A + source, .200."
     assert [row.cells[0].best for row in found.rows] == [True, False]
+    unsure = [
+        replace(line, metrics={"swap_ID": replace(line.metrics["swap_ID"], low=0.1, high=0.95)}) for line in lines
+    ]
+    assert summary(made(*unsure, columns=(Column("swap_ID", "ID"),))).sentence == (
+        "ID ↑: the first of 2, B + source, .900 [.100, .950], is not distinguishable from the last, A + source, .200 "
+        "[.100, .950]."
+    )
 
 
 def test_a_matrix_of_transfer_and_a_dial() -> None:
