@@ -17,22 +17,21 @@ from anon import plain
 
 
 @contextlib.contextmanager
-def written_whole(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
+def written_whole(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file to write that takes the place of ``path`` when all of it has reached the disk.
 
     Without that last wait, a machine that loses power may keep the new name and lose the content.
 
     Args:
-        mode: of the file, such as 0o600; None: as the process makes files.
+        mode: of the file, less what the process's umask takes away.
 
     Raises:
         OSError: it cannot be written; nothing is left beside ``path``.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(beside, "wb") as file:
-            if mode is not None:
-                beside.chmod(mode)
+        beside.unlink(missing_ok=True)
+        with open(beside, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

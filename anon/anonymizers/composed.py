@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from anon.errors import Failed
 from anon.faces.contract import check_images
 from anon.generators.contract import GeneratorLike, Redrawn
-from anon.identity.contract import EncoderLike, PolicyLike
+from anon.identity.contract import Draws, EncoderLike, Given, PolicyLike
 
 AT_ONCE = 1 << 17  # pixels that a CPU draws at once: the maps of more do not fit into its caches
 
@@ -36,13 +36,7 @@ class Anonymizer(nn.Module):
         self.generator = generator
 
     def forward(
-        self,
-        images: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, images: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """Faces (B, 3, H, W) in [-1, 1] -> changed faces, the same form.
 
@@ -53,13 +47,7 @@ class Anonymizer(nn.Module):
         return self.redraw(images, source=source, key=key, track=track, rng=rng).blend(images).clamp(-1.0, 1.0)
 
     def redraw(
-        self,
-        images: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, images: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Redrawn:
         """Raw image and mask. ``source``: images (B, 3, H, W) or (1, 3, H, W) of other people, for swap policies."""
         check_images(images)
@@ -105,13 +93,7 @@ class Unchanged(nn.Module):
     """The row Real: the faces as they are."""
 
     def forward(
-        self,
-        images: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, images: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """Returns ``images``, checked."""
         return check_images(images)

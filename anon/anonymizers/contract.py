@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
+
+from anon.identity.contract import Draws, Given
 
 
 @runtime_checkable
@@ -17,11 +18,5 @@ class AnonymizerLike(Protocol):
     """
 
     def __call__(
-        self,
-        images: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, images: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor: ...

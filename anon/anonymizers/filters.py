@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.faces.contract import check_images
+from anon.identity.contract import Draws, Given
 
 
 def check_positive(value: float, name: str, top: float = math.inf) -> float:
@@ -76,13 +77,7 @@ class Filter(nn.Module, ABC):
     """A filter as an anonymizer (:class:`anon.anonymizers.contract.AnonymizerLike`); a kind of it writes ``change``."""
 
     def forward(
-        self,
-        images: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, images: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """Faces (B, 3, H, W) in [-1, 1] -> filtered faces, the same form. ``source``, ``key``, ``track`` do nothing.
 

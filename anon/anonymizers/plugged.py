@@ -11,9 +11,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from anon.identity.contract import Draws, Given
 from anon.plugs import check_call, taken
 
 KEYWORDS = ("source", "key", "track", "rng")
@@ -33,13 +33,7 @@ class Plugged(nn.Module):
         self.takes = taken(plugged, KEYWORDS)
 
     def forward(
-        self,
-        images: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, images: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """Faces (B, 3, H, W) in [-1, 1] -> what it makes of them, with the keywords that it takes."""
         given = {"source": source, "key": key, "track": track, "rng": rng}

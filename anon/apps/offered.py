@@ -30,7 +30,7 @@ GROUPS = {
     "measure": "measures.{}",
 }
 #: A checkpoint or a file is a method only where it is named; what does nothing is no entry.
-_NEVER = {"method": {"checkpoint", "onnx"}, "attack": {"none"}, "defense": {"none"}}
+_NEVER = {"method": {"checkpoint", "onnx", "torchscript"}, "attack": {"none"}, "defense": {"none"}}
 
 
 def config_dir() -> Path:

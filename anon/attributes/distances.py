@@ -33,14 +33,3 @@ def distances(read: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[s
         elif name in ("pose", "gaze", "expression"):
             found[name] = apart.norm(dim=-1)
     return found
-
-
-def normalized_mean_error(read: Tensor, truth: Tensor, eyes: Tensor) -> Tensor:
-    """NME of landmarks (B, K, 2), (B,): mean distance over that between the eyes (B, 2, 2), all in pixels.
-
-    >>> import torch
-    >>> eyes = torch.tensor([[[0.0, 0.0], [50.0, 0.0]]])
-    >>> normalized_mean_error(torch.tensor([[[3.0, 4.0]]]), torch.zeros(1, 1, 2), eyes)
-    tensor([0.1000])
-    """
-    return (read - truth).norm(dim=-1).mean(-1) / (eyes[:, 0] - eyes[:, 1]).norm(dim=-1)

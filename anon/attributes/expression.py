@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anon.attributes.framing import imagenet
 from anon.faces.alignment import Framing, align, reframe
 from anon.identity.networks.iresnet import IResNet
 from anon.weights.files import load_into
@@ -39,9 +40,7 @@ class EfficientNetB0(nn.Module):
             load_into(self, weights)
 
     def forward(self, images: Tensor) -> Tensor:
-        mean = images.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-        std = images.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-        return self.features((images * 0.5 + 0.5 - mean) / std).mean((2, 3))
+        return self.features(imagenet(images)).mean((2, 3))
 
 
 class ExpressionEmbedder(nn.Module):

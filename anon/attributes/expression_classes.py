@@ -12,10 +12,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from anon.errors import UserError
-from anon.faces.contract import FaceSet
+from anon.faces.contract import FaceSet, batch_of
 from anon.progress import track
 
 #: AffectNet's order.
@@ -95,18 +94,12 @@ def class_counts(
         UserError: fewer than two classes have a face.
     """
     counts = torch.zeros(classes, dtype=torch.long)
-    starts = range(0, len(faces), batch_size)
-    for start in track(starts, "counting expression classes", len(faces), batch_size):
-        known = labelled(samples(faces, range(start, min(start + batch_size, len(faces)))), labels, classes)
+    for rows in track(
+        torch.arange(len(faces)).split(batch_size), "counting expression classes", len(faces), batch_size
+    ):
+        known = labelled(dict(batch_of(faces, rows.tolist())), labels, classes)  # type: ignore[arg-type]
         found = known["expression_class"]
         counts += torch.bincount(found[found >= 0], minlength=classes)
     if int((counts > 0).sum()) < 2:
         raise UserError(f"Expression classes: {int((counts > 0).sum())} of {classes} occur in the training data.")
     return counts
-
-
-def samples(faces: FaceSet, rows: range) -> dict[str, Tensor]:
-    """A collated batch of a face set's ``rows``."""
-    if hasattr(faces, "__getitems__"):
-        return faces.__getitems__(list(rows))
-    return default_collate([faces[row] for row in rows])

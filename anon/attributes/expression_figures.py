@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from anon.attributes.expression import ExpressionEmbedder
-from anon.attributes.expression_classes import Labels, labelled, samples, synthetic_labels
-from anon.faces.contract import FaceSet, to_float
+from anon.attributes.expression_classes import Labels, labelled, synthetic_labels
+from anon.faces.contract import FaceSet, batch_of, to_float
 from anon.faces.synthetic.parameters import EXPRESSION, Columns, people, stills
 from anon.faces.synthetic.render import BATCH, render
 from anon.progress import track
@@ -75,9 +75,8 @@ def measure(
 ) -> tuple[dict[str, float], Tensor]:
     """All figures on a face set, and the confusion matrix."""
     logits, affect, truth = [], [], []
-    starts = range(0, len(faces), batch_size)
-    for start in track(starts, "measuring", len(faces), batch_size):
-        batch = samples(faces, range(start, min(start + batch_size, len(faces))))
+    for rows in track(torch.arange(len(faces)).split(batch_size), "measuring", len(faces), batch_size):
+        batch: dict[str, Tensor] = dict(batch_of(faces, rows.tolist()))  # type: ignore[arg-type]
         with torch.no_grad():
             read = embedder.judge(embedder.features(batch["image"]))
         logits.append(read["logits"])

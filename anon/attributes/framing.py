@@ -59,6 +59,26 @@ def crop_matrix(
     return torch.cat((linear, shift), -1).to(points.dtype)
 
 
+def cropped(
+    images: Tensor,
+    points: Tensor | None,
+    size: int,
+    side: float,
+    centre: tuple[float, float] = CENTRE,
+    upright: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Each face's crop (B, 3, S, S) and the :func:`crop_matrix` (B, 2, 3) that makes it, from :func:`face_points`."""
+    matrix = crop_matrix(face_points(images, points), size, side, centre, upright)
+    return crop(images, matrix, size), matrix
+
+
 def crop(images: Tensor, matrix: Tensor, size: int) -> Tensor:
     """(B, 3, S, S) in [-1, 1], black where the crop reaches past the image."""
     return warp(images + 1.0, matrix, (size, size)) - 1.0
+
+
+def imagenet(images: Tensor) -> Tensor:
+    """[-1, 1] to ImageNet's normalization."""
+    mean = images.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = images.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    return (images * 0.5 + 0.5 - mean) / std

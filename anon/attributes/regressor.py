@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anon.attributes.framing import crop, crop_matrix, face_points
+from anon.attributes.distances import distances
+from anon.attributes.framing import cropped
 from anon.faces.alignment import Framing, invert, reframe, reframing, transform
 from anon.identity.networks.iresnet import IResNet
 from anon.weights.files import load_into
@@ -67,8 +68,8 @@ class AttributeRegressor(nn.Module):
 
     def forward(self, images: Tensor, points: Tensor | None = None) -> Attributes:
         if points is not None:
-            matrix = crop_matrix(face_points(images, points), self.size, SIDE, CENTRE)
-            found: Attributes = self(crop(images, matrix, self.size))
+            crops, matrix = cropped(images, points, self.size, SIDE, CENTRE)
+            found: Attributes = self(crops)
             found["landmarks"] = transform(invert(matrix), found["landmarks"])
             return found
         out = {name: values * SCALES[name] for name, values in self.read(images).items()}
@@ -101,9 +102,4 @@ def attribute_errors(read: Attributes, truth: Attributes) -> dict[str, Tensor]:
     >>> {name: round(float(error), 3) for name, error in attribute_errors(other, zero).items()}
     {'pose': 5.0, 'expression': 1.0, 'gaze': 0.0, 'landmarks': 5.0}
     """
-    return {
-        "pose": (read["pose"] - truth["pose"]).norm(dim=-1),
-        "expression": (read["expression"] - truth["expression"]).norm(dim=-1),
-        "gaze": (read["gaze"] - truth["gaze"]).norm(dim=-1),
-        "landmarks": (read["landmarks"] - truth["landmarks"]).norm(dim=-1).mean(-1),
-    }
+    return distances(read, truth)  # type: ignore[arg-type]

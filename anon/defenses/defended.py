@@ -12,6 +12,7 @@ from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.contract import DefenseLike, drawing
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
+from anon.identity.contract import Draws, Given
 from anon.plugs import check_call
 
 
@@ -33,13 +34,7 @@ class Defended(nn.Module):
         self.anonymizer, self.defense = anonymizer, defense
 
     def forward(
-        self,
-        images: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, images: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """Faces (B, 3, H, W) in [-1, 1] -> changed and defended faces, the same form."""
         if isinstance(self.defense, ParameterNoise):

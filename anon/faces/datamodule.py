@@ -343,18 +343,8 @@ def synthetic_data(
     """
 
     def sets(split: str) -> FaceSet:
-        def count(number: int | Mapping[str, int]) -> int:
-            return number[split] if isinstance(number, Mapping) else number
-
-        return SyntheticFaces(
-            split,
-            size=size,
-            identities=count(identities),
-            images=count(images),
-            clips=count(clips),
-            clip_frames=clip_frames,
-            seed=render_seed,
-            cache=cache,
-        )
+        counts = {"identities": identities, "images": images, "clips": clips}
+        own = {name: count[split] if isinstance(count, Mapping) else count for name, count in counts.items()}
+        return SyntheticFaces(split, size=size, clip_frames=clip_frames, seed=render_seed, cache=cache, **own)
 
     return FaceData(sets, name, size, synthetic=True, batch_size=batch_size, workers=workers, seed=seed)

@@ -116,10 +116,8 @@ def decode(
     damaged = sum(not _other(name, reason) for name, reason in skipped)
     same = repeated(digests, labels)
     index = {"files": len(files), "faces": len(labels), "skipped": dict(reasons.most_common()), "names": names}
-    index |= {"damaged": damaged}
-    (part / "index.json").write_text(
-        json.dumps(index | {"repeated": len(same), "reframed": reframed}), encoding="utf-8"
-    )
+    index |= {"damaged": damaged, "repeated": len(same), "reframed": reframed}
+    (part / "index.json").write_text(json.dumps(index), encoding="utf-8")
     for name, head, rows in (
         ("skipped.csv", "reason", skipped),
         ("repeated.csv", "picture", [(used[place], f"{digests[place] % 2**64:016x}") for place in same]),

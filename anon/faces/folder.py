@@ -31,7 +31,7 @@ from anon.errors import UserError
 from anon.faces.alignment import VIEWS
 from anon.faces.cache import built_once, cache_folder
 from anon.faces.contents import contents
-from anon.faces.contract import Sample, to_float
+from anon.faces.contract import Collated, Sample, to_float
 from anon.faces.decoding import Photograph, decode
 from anon.faces.points import FivePoints, file_key, read_points
 from anon.faces.splits import members, one_spelling
@@ -45,7 +45,7 @@ class EmptySplit(UserError):
     """A data set whose identities all fall into other splits."""
 
 
-class FolderFaces:
+class FolderFaces(Collated):
     """One split of a folder of photographs, a :class:`anon.faces.contract.FaceSet`.
 
     Args:
@@ -138,13 +138,6 @@ class FolderFaces:
             place.mkdir(parents=True, exist_ok=True)
         return contents([root / file.name for file in files], place / f"{name}.npy")
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Sample:
-        batch = self.__getitems__([index])
-        return cast(Sample, {key: cast(Tensor, value)[0] for key, value in batch.items()})
-
     def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""
         batch = self.raw_batch(indices)
@@ -158,12 +151,7 @@ class FolderFaces:
             out = torch.empty((len(indices), self.size, self.size, 3), dtype=torch.uint8)
         # Any mode but "raise" writes to `out` directly; rows are never out of range.
         np.take(self._faces, self._rows[indices], axis=0, out=out.numpy(), mode="clip")
-        sample: Sample = {
-            "image": out,
-            "identity": self.labels[indices],
-            "video": self.videos[indices],
-            "frame": self.frames[indices],
-        }
+        sample = self.sample(indices, out)
         if self._landmarks is not None:
             sample["landmarks"] = self._landmarks[indices]
         return sample

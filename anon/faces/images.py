@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import struct
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +29,7 @@ from PIL import Image
 from torch import Tensor
 
 from anon import plain
+from anon.weights.archives import DAMAGED
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "HEIF")
 NO_IMAGE = "not an image"
@@ -50,21 +50,7 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 # What Pillow's parsers raise on damaged input; a damaged file is expected here, never a bug of the caller.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+_DECODER_ERRORS = (*DAMAGED, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class ImageError(ValueError):
@@ -82,7 +68,7 @@ def read_image(path: str | Path) -> Tensor:
             ``over 50 megapixels``, ``smaller than 16 px``, ``of unknown pixel range``,
             :data:`NO_MEMORY` or :data:`HEIC`.
     """
-    with _open_regular(path) as file:
+    with open_regular(path, ImageError) as file:
         try:
             image = Image.open(file, formats=_formats())
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -131,15 +117,15 @@ def _is_heic(start: bytes) -> bool:
     return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
 
 
-def _open_regular(path: str | Path) -> BinaryIO:
-    """A plain file that is not empty."""
+def open_regular(path: str | Path, refusal: type[ValueError]) -> BinaryIO:
+    """A plain file that is not empty; what it is else is a ``refusal``."""
     try:
         file = plain.opened(path)
     except OSError as error:
-        raise ImageError("not a regular file" if isinstance(error, plain.NotPlain) else "unreadable") from error
+        raise refusal("not a regular file" if isinstance(error, plain.NotPlain) else "unreadable") from error
     if os.fstat(file.fileno()).st_size == 0:
         file.close()
-        raise ImageError("empty")
+        raise refusal("empty")
     return file
 
 

@@ -71,8 +71,7 @@ class Learned:
         Raises:
             UserError: it is something else; ``where`` names the file.
         """
-        if not isinstance(content, dict):
-            raise UserError(f"{where} says of whom it learned what cannot be; it is damaged.")
+        content = content if isinstance(content, dict) else {}
         try:
             people, domains = content["people"], content["domains"]
             sound = (
@@ -89,8 +88,8 @@ class Learned:
             if sound:
                 salt = bytes.fromhex(content["salt"])
                 return cls(frozenset(domains), salt, frozenset(people.tolist()), content["complete"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{where} says of whom it learned what cannot be; it is damaged.") from error
+        except (KeyError, TypeError, ValueError):
+            pass
         raise UserError(f"{where} says of whom it learned what cannot be; it is damaged.")
 
 

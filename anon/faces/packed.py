@@ -27,7 +27,7 @@ from torch import Tensor
 from anon import plain
 from anon.errors import UserError
 from anon.faces.alignment import Framing, reframe, reframing, similarity, template, transform, warp
-from anon.faces.contract import Sample, to_float
+from anon.faces.contract import Collated, Sample, to_float
 from anon.faces.folder import EmptySplit
 from anon.faces.packed_index import FORMATS, fault_of_columns, fault_of_info
 from anon.faces.splits import EVERYONE, SPLITS
@@ -172,16 +172,13 @@ class Pack:
 
     def _check_files(self) -> None:
         """Every shard is there, in this folder, and as long as the index states."""
-        for shard in self._shards():
+        for shard in self.info["shards"]:
             path = self.root / shard["name"]
             if path.is_symlink() or not path.is_file() or path.stat().st_size != shard["bytes"]:
                 raise self._damaged(f"'{shard['name']}' is missing, a link, or of another size than the index states")
 
-    def _shards(self) -> list[dict[str, Any]]:
-        return cast("list[dict[str, Any]]", self.info["shards"])
 
-
-class PackedFaces:
+class PackedFaces(Collated):
     """One split of a packed data set, a :class:`anon.faces.contract.FaceSet`.
 
     Labels of numbers that all faces have (``pose``, ``valence``, ...) are entries of the samples.
@@ -249,13 +246,6 @@ class PackedFaces:
         every = self.pack.files()
         return [every[row] for row in self._rows.tolist()]
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Sample:
-        batch = self.__getitems__([index])
-        return cast(Sample, {key: cast(Tensor, value)[0] for key, value in batch.items()})
-
     def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""
         frames = self._frames(indices)
@@ -271,14 +261,8 @@ class PackedFaces:
         return self._batch(indices, self._frames(indices, out))
 
     def _batch(self, indices: list[int], images: Tensor) -> Sample:
-        sample = {
-            "image": images,
-            "identity": self.labels[indices],
-            "video": self.videos[indices],
-            "frame": self.frames[indices],
-            "landmarks": self._landmarks[indices],
-        }
-        return cast(Sample, {key: values[indices] for key, values in self._labels.items()} | sample)
+        own = {key: values[indices] for key, values in self._labels.items()}
+        return cast(Sample, own | self.sample(indices, images) | {"landmarks": self._landmarks[indices]})
 
     def _frames(self, indices: list[int], out: Tensor | None = None) -> Tensor:
         """uint8 ``(B, S, S, 3)``, at the packed size where they are yet to be warped."""

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import collections
 import csv
-import functools
 import io
 import itertools
-import logging
 import unicodedata
 from pathlib import Path
 
@@ -27,8 +25,7 @@ from torch import Tensor
 from anon import plain
 from anon.errors import UserError
 from anon.faces.alignment import misfit, share_inside, template
-
-log = logging.getLogger(__name__)
+from anon.faces.splits import tell_once
 
 OURS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 YUNET = ("re", "le", "n", "rm", "lm")
@@ -131,7 +128,7 @@ def _judge(path: Path, table: FivePoints, found: dict[str, np.ndarray]) -> None:
         return
     if len(table.faulty) <= _MOST_FAULTY * len(found):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-        _tell(f"The points '{path}': {len(table.faulty):,} of {len(found):,} rows are left out: {reasons}.")
+        tell_once(f"The points '{path}': {len(table.faulty):,} of {len(found):,} rows are left out: {reasons}.")
         return
     worst = counts.most_common(1)[0][0]
     rows = torch.from_numpy(np.stack([found[name] for name, fault in table.faulty.items() if fault == worst]))
@@ -158,12 +155,6 @@ def _mistake(points: Tensor, fault: str) -> str:
         if fault == ORDER and faults(points[:, order]).count(None) > len(points) / 2:
             return mistake
     return f"are not the five points of a face; the order is {', '.join(OURS)}, as seen in the image"
-
-
-@functools.cache
-def _tell(text: str) -> None:
-    """Every split of a data set reads the same table."""
-    log.warning(text)
 
 
 def _columns(header: list[str], path: Path) -> list[str]:

@@ -64,7 +64,7 @@ def one_spelling(names: Iterable[str], where: str) -> dict[str, str]:
     for name in given:
         first.setdefault(person(name), name)
     if len(first) < len(given):
-        _tell_once(
+        tell_once(
             f"{where}: {len(given):,} names are {len(first):,} people in several spellings (case, separators, width or "
             "composition of letters); each is one person, under the first spelling. Rename them where that is wrong."
         )
@@ -72,8 +72,8 @@ def one_spelling(names: Iterable[str], where: str) -> dict[str, str]:
 
 
 @functools.cache
-def _tell_once(text: str) -> None:
-    """Every split of a data set finds the same."""
+def tell_once(text: str) -> None:
+    """In the log; every split of a data set finds the same."""
     log.warning(text)
 
 

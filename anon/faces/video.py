@@ -18,7 +18,7 @@ import struct
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import av.error
@@ -28,9 +28,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from anon import plain
-from anon.faces.gif import Gif, read_gif
-from anon.faces.images import MIN_SIDE, NO_MEMORY, ImageError, read_image
+from anon.faces.images import MIN_SIDE, NO_MEMORY, ImageError, open_regular, read_image
 
 _SUFFIXES = "mp4 m4v mov 3gp 3g2 avi mkv webm gif ts mts m2ts mpg mpeg vob wmv asf flv ogv"
 SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
@@ -39,6 +37,8 @@ CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,asf,flv,
 MAX_FRAMES = 20_000
 MAX_PIXELS = 40_000_000  # a frame; 8K has 33 million
 _MAX_GIF = 1024**3  # bytes
+_EXTENSION, _PICTURE, _END, _CONTROL = 0x21, 0x2C, 0x3B, 0xF9  # of a GIF's blocks
+_NO_DELAY = bytes([_EXTENSION, _CONTROL, 4, 0, 0, 0, 0, 0])
 _CROPPING = re.compile(r"^\s+Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)$", re.MULTILINE | re.IGNORECASE)
 _FEW = 0.95  # of the frames that the header states: fewer is a truncated file
 # What PyAV raises on damaged input: FFmpeg's errors, and its own on values that make no sense.
@@ -59,7 +59,7 @@ def is_still(path: str | Path) -> bool:
     if os.path.splitext(path)[1].lower() != ".gif":
         return False
     try:
-        with _open_regular(path) as file:
+        with open_regular(path, VideoError) as file:
             gif = _gif(file)
     except (OSError, VideoError):
         return False
@@ -120,7 +120,7 @@ def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
 
 
 def _file(path: str | Path, every: int, max_pixels: int) -> Generator[Tensor, None, None]:
-    with _open_regular(path) as file:
+    with open_regular(path, VideoError) as file:
         gif = _gif(file)
         source = file if gif is None else io.BytesIO(gif.content)
         try:
@@ -229,13 +229,49 @@ def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
     return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
-def _open_regular(path: str | Path) -> BinaryIO:
-    """A plain file that is not empty."""
+class Gif(NamedTuple):
+    """``content`` has a control extension before every picture; ``whole``: it ends as it should, zeros allowed."""
+
+    content: bytes
+    pictures: int
+    whole: bool
+
+
+def read_gif(content: bytes) -> Gif:
+    """Its blocks (GIF89a) up to where it is cut or makes no sense; from there on it is as it was.
+
+    FFmpeg parts the pictures of a GIF by their control extensions, and of pictures without, as programs write them that
+    know no delay, it shows the first alone; so each of those gets one.
+
+    >>> read_gif(b"GIF89a" + bytes(7) + bytes([0x2C, *bytes(9), 2, 1, 0, 0, 0x3B])).pictures
+    1
+    """
+    parts, pictures, controlled, start = [], 0, False, 0
     try:
-        file = plain.opened(path)
-    except OSError as error:
-        raise VideoError("not a regular file" if isinstance(error, plain.NotPlain) else "unreadable") from error
-    if os.fstat(file.fileno()).st_size == 0:
-        file.close()
-        raise VideoError("empty")
-    return file
+        at = 13 + _table(content[10])
+        while content[at] in (_EXTENSION, _PICTURE):
+            if content[at] == _EXTENSION:
+                controlled |= content[at + 1] == _CONTROL
+                at = _after(content, at + 2)
+                continue
+            if not controlled:
+                parts += [content[start:at], _NO_DELAY]
+                start = at
+            at = _after(content, at + 11 + _table(content[at + 9]))  # ten of the descriptor, one of LZW
+            controlled, pictures = False, pictures + 1
+        whole = content[at] == _END
+    except IndexError:
+        whole = False
+    return Gif(b"".join([*parts, content[start:]]), pictures, whole)
+
+
+def _table(flags: int) -> int:
+    """Bytes of the colour table that follows."""
+    return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
+
+
+def _after(content: bytes, at: int) -> int:
+    """Where the sub-blocks that begin at ``at`` have ended."""
+    while content[at]:
+        at += content[at] + 1
+    return at + 1

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from anon.errors import Failed, UserError
 
+#: What a call to a policy or an anonymizer may leave out, and where its random draws come from.
+Given = Tensor | None
+Draws = torch.Generator | None
 #: How a judge's embeddings are compared: :func:`anon.identity.verification.distance`.
 METRICS = ("cosine", "euclidean")
 
@@ -97,11 +100,5 @@ class PolicyLike(Protocol):
     """
 
     def __call__(
-        self,
-        z: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor: ...

@@ -7,7 +7,7 @@ so it conditions the generator and gives the identity and IFSR losses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -158,13 +158,12 @@ class _AllGrabbed(Exception):
     """Ends a pass from within, which works for any backbone: nothing behind the deepest layer is computed."""
 
 
-class _grab:
+def _grab(into: dict[str, Tensor], name: str, enough: int | None) -> Callable[..., None]:
     """A forward hook that keeps the output under a name, and ends the pass once ``enough`` names are there."""
 
-    def __init__(self, into: dict[str, Tensor], name: str, enough: int | None) -> None:
-        self.into, self.name, self.enough = into, name, enough
-
-    def __call__(self, module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
-        self.into[self.name] = output
-        if len(self.into) == self.enough:
+    def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
+        into[name] = output
+        if len(into) == enough:
             raise _AllGrabbed
+
+    return hook

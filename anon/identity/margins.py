@@ -37,8 +37,9 @@ def cosface_logits(cosine: Tensor, labels: Tensor, s: float = 64.0, m: float = 0
 class _Prototypes(nn.Module):
     """Unit prototypes (classes, dim) and the cosine of every embedding to each of them."""
 
-    def __init__(self, dim: int, classes: int) -> None:
+    def __init__(self, dim: int, classes: int, s: float, m: float) -> None:
         super().__init__()
+        self.s, self.m = s, m
         self.weight = nn.Parameter(torch.empty(classes, dim))
         nn.init.normal_(self.weight, std=0.01)
 
@@ -52,8 +53,7 @@ class ArcFace(_Prototypes):
     """Additive angular margin ``m`` in radians, scale ``s``."""
 
     def __init__(self, dim: int, classes: int, s: float = 64.0, m: float = 0.5) -> None:
-        super().__init__(dim, classes)
-        self.s, self.m = s, m
+        super().__init__(dim, classes, s, m)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         return arcface_logits(self.cosine(z), labels, self.s, self.m)
@@ -63,8 +63,7 @@ class CosFace(_Prototypes):
     """Additive cosine margin ``m``, scale ``s``."""
 
     def __init__(self, dim: int, classes: int, s: float = 64.0, m: float = 0.35) -> None:
-        super().__init__(dim, classes)
-        self.s, self.m = s, m
+        super().__init__(dim, classes, s, m)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         return cosface_logits(self.cosine(z), labels, self.s, self.m)

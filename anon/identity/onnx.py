@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,10 +153,8 @@ def onnx_encoder(
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
     layers: Sequence[str] | None = None,
-    flip: bool = False,
-    bgr: bool = False,
-    dim: int | None = None,
     origin: str = ORIGIN,
+    **rest: Any,
 ) -> Encoder:
     """The training encoder of an ONNX file; arguments as :class:`Encoder`, what is None is read off the graph.
 
@@ -167,16 +166,9 @@ def onnx_encoder(
             "An ONNX file is its own weights: encoder=onnx has no random start; give encoder.weights=<file>."
         )
     backbone = OnnxBackbone(weights, origin, size)
+    layers = backbone.layers if layers is None else layers
     return Encoder(
-        backbone,
-        backbone.size,
-        mean or backbone.mean,
-        std or backbone.std,
-        name=name,
-        layers=backbone.layers if layers is None else layers,
-        flip=flip,
-        bgr=bgr,
-        dim=dim,
+        backbone, backbone.size, mean or backbone.mean, std or backbone.std, name=name, layers=layers, **rest
     )
 
 

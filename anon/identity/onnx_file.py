@@ -28,7 +28,7 @@ class Recognizer(NamedTuple):
     """A checked file.
 
     Attributes:
-        file: path, graph and SHA-256.
+        path, model, sha256: see :class:`anon.weights.onnx.OnnxFile`.
         input, output: names of the image input and of the embedding.
         size: side of the input in pixels.
         batch: the batch that the graph is fixed to, or None.
@@ -36,25 +36,15 @@ class Recognizer(NamedTuple):
             subtraction and product takes 0 to 255, every other takes -1 to 1.
     """
 
-    file: OnnxFile
+    path: Path
+    model: onnx.ModelProto
+    sha256: str
     input: str
     output: str
     size: int
     batch: int | None
     mean: float
     std: float
-
-    @property
-    def path(self) -> Path:
-        return self.file.path
-
-    @property
-    def model(self) -> onnx.ModelProto:
-        return self.file.model
-
-    @property
-    def sha256(self) -> str:
-        return self.file.sha256
 
 
 def read(path: str | Path | None, origin: str = ORIGIN, size: int | None = None) -> Recognizer:
@@ -85,7 +75,7 @@ class Runtime:
 
     def __init__(self, recognizer: Recognizer, origin: str = ORIGIN) -> None:
         self.recognizer = recognizer
-        self._session = onnx_files.session(recognizer.file, origin)
+        self._session = onnx_files.session(OnnxFile(*recognizer[:3]), origin)
         self.batch = recognizer.batch or 64
         size = recognizer.size
         self.dim = self(np.zeros((1, 3, size, size), np.float32)).shape[1]
@@ -101,37 +91,30 @@ class Runtime:
         Raises:
             UserError: not one finite vector of 64 to 4096 numbers for each image.
         """
-        return np.concatenate(
-            [self._run(blob[start : start + self.batch]) for start in range(0, len(blob), self.batch)]
-        )
-
-    def _run(self, part: np.ndarray) -> np.ndarray:
-        """One run; a last part that is too short for a fixed batch is filled up."""
-        file, count = self.recognizer.path, len(part)
-        if self.recognizer.batch:
-            part = np.concatenate([part, np.repeat(part[-1:], self.batch - count, 0)])
-        part = np.ascontiguousarray(part, np.float32)
+        blob = np.asarray(blob, np.float32)
         try:
-            found = np.asarray(self._session.run([self.recognizer.output], {self.recognizer.input: part})[0])
+            runs = onnx_files.passes(self._session, blob, self.batch, fill=self.recognizer.batch is not None)
+            return np.concatenate([self._raw(outputs[0], count) for outputs, count in runs])
         except onnx_files.RUNTIME_ERRORS as error:
+            file, side = self.recognizer.path, blob.shape[2]
             raise UserError(
-                f"'{file}' is not a face recognition model: it fails on images of {part.shape[2]} pixels."
+                f"'{file}' is not a face recognition model: it fails on images of {side} pixels."
             ) from error
-        one_each = found.dtype.kind == "f" and found.ndim >= 2 and len(found) == len(part)
-        raw = found.reshape(len(found), -1) if one_each else found
-        if not one_each or not _embedding(raw.shape[1]):
+
+    def _raw(self, found: np.ndarray, count: int) -> np.ndarray:
+        """The embeddings (count, D) of a run, which may have been filled up."""
+        file, run = self.recognizer.path, self.recognizer.batch or count
+        one_each = found.dtype.kind == "f" and found.ndim >= 2 and len(found) == run
+        raw = found.reshape(run, -1) if one_each else found
+        # Landmark nets give 136, 212 or 3309 numbers, pose nets 3.
+        if not one_each or not 64 <= raw.shape[1] <= 4096 or raw.shape[1] % 32:
             raise UserError(
-                f"'{file}' is not a face recognition model: {len(part)} images give an output of shape {found.shape}; "
-                "an embedding has 64 to 4096 numbers, a multiple of 32."
+                f"'{file}' is not a face recognition model: {run} images give an output of shape {found.shape}; an "
+                "embedding has 64 to 4096 numbers, a multiple of 32."
             )
         if not np.isfinite(raw).all():
             raise UserError(f"'{file}' gives embeddings with NaN or infinite numbers.")
         return raw[:count].astype(np.float32)
-
-
-def _embedding(dim: int) -> bool:
-    """Whether a vector of ``dim`` numbers may be an embedding; landmark nets give 136, 212 or 3309, pose nets 3."""
-    return 64 <= dim <= 4096 and dim % 32 == 0
 
 
 def _describe(found: OnnxFile, size: int | None) -> Recognizer:
@@ -159,4 +142,4 @@ def _describe(found: OnnxFile, size: int | None) -> Recognizer:
     # insightface's rule: a graph that begins with a subtraction and a product normalizes the raw bytes itself.
     mean, std = (0.0, 1 / 255) if {"Sub", "Mul"} <= {node.op_type for node in graph.node[:8]} else (0.5, 0.5)
     batch = sides[0] or None
-    return Recognizer(found, inputs[0].name, graph.output[0].name, height, batch, mean, std)
+    return Recognizer(*found, inputs[0].name, graph.output[0].name, height, batch, mean, std)

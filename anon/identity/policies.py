@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anon.errors import UserError
+from anon.identity.contract import Draws, Given
 
 BLOCK = 65_536  # anchors compared at a time, for each face
 CLOSE = 0.005  # a mix of people whose cosine is this near to the wanted one needs nobody else
@@ -29,13 +30,7 @@ class OwnEmbedding(nn.Module):
     """``z_a = z``: the target's own identity, degree 0 of every dial."""
 
     def forward(
-        self,
-        z: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """z (B, D) -> z."""
         return z
@@ -45,13 +40,7 @@ class Negation(nn.Module):
     """``z_a = -z``: the furthest identity, plain FIVA. A recognizer that negates its probes undoes it (¬ID)."""
 
     def forward(
-        self,
-        z: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """z (B, D) -> -z."""
         return -z
@@ -61,13 +50,7 @@ class SourceIdentity(nn.Module):
     """``z_a = z_source``: face swapping."""
 
     def forward(
-        self,
-        z: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """source (B, D) or (1, D) -> (B, D).
 
@@ -196,13 +179,7 @@ class AnchorSampling(nn.Module):
         return cosine.add_(self.m if self.mirrored else -self.m).abs_()
 
     def forward(
-        self,
-        z: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """z (B, D) -> its wanted identities (B, D)."""
         anchor, _ = self.choose(z)
@@ -240,37 +217,13 @@ class AtDistance(nn.Module):
         self.distance = float(distance)
 
     def forward(
-        self,
-        z: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """z (B, D) unit norm -> (B, D) unit norm with ``1 - cos(z, z_a) = distance``."""
         fake = self.policy(z, source=source, key=key, track=track, rng=rng)
         side = fake - (fake * z).sum(-1, keepdim=True) * z
         cosine = 1.0 - self.distance
         return F.normalize(cosine * z + math.sqrt(max(0.0, 1.0 - cosine**2)) * F.normalize(side))
-
-
-def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """Spherical interpolation of unit vectors (..., D): a at t = 0, b at t = 1, constant speed between.
-
-    Between opposite vectors every great circle is shortest; the one through the coordinate axis that is least aligned
-    with ``a`` is taken.
-
-    >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 1 / 3)
-    tensor([0.8660, 0.5000])
-    """
-    angle = 2 * torch.atan2((a - b).norm(dim=-1, keepdim=True), (a + b).norm(dim=-1, keepdim=True))  # stable everywhere
-    axis = F.one_hot(a.abs().argmin(-1), a.shape[-1]).to(a)
-    opposite = angle > math.pi - 1e-3
-    towards = torch.where(opposite, axis, b)
-    side = towards - (towards * a).sum(-1, keepdim=True) * a  # the part of b that is perpendicular to a
-    side = side / side.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    return F.normalize(torch.cos(t * angle) * a + torch.sin(t * angle) * side, dim=-1)
 
 
 def average(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

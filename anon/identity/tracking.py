@@ -9,8 +9,6 @@ It stores embeddings, which are biometric data, and no image: files are readable
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from anon import checksums
 from anon.errors import UserError
-from anon.identity.contract import PolicyLike
+from anon.identity.contract import Draws, Given, PolicyLike
 from anon.weights.files import read
 
 BLOCK = 65_536  # stored identities compared at a time
@@ -65,13 +64,7 @@ class IdentityTracker(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self,
-        z: Tensor,
-        *,
-        source: Tensor | None = None,
-        key: Tensor | None = None,
-        track: Tensor | None = None,
-        rng: torch.Generator | None = None,
+        self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
         """z (B, D) unit norm -> the fake identities (B, D). The other arguments go to the policy, for new people."""
         self._fit(z)
@@ -155,18 +148,10 @@ class IdentityTracker(nn.Module):
         file = Path(path)
         data = save({"known": self.known.cpu().contiguous(), "fakes": self.fakes.cpu().contiguous()})
         try:
-            handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # made with mode 600
+            with checksums.written_whole(file, 0o600) as stream:
+                stream.write(data)
         except OSError as error:
             raise UserError(f"The tracker cannot write '{file}' ({error.strerror}).") from error
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(beside, file)
-        except BaseException:
-            os.unlink(beside)
-            raise
 
     def load(self, path: str | Path) -> None:
         """Replace the store by a saved one.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from anon.errors import Failed, UserError
-from anon.faces.contract import FaceSet
+from anon.faces.contract import FaceSet, batch_of
 from anon.identity.contract import METRICS
 
 
@@ -192,13 +192,8 @@ def kfold_accuracy(squared: Tensor, same: Tensor, folds: int = 10) -> KFold:
 @torch.no_grad()
 def embed_faces(embed: Callable[[Tensor], Tensor], faces: FaceSet, batch_size: int = 256) -> Tensor:
     """Embeddings (N, D) of a face set, in its order."""
-    fetch = getattr(faces, "__getitems__", None)  # a set that collates batches itself is faster
-    chunks = []
-    for rows in torch.arange(len(faces)).split(batch_size):
-        index = rows.tolist()
-        images = torch.stack([faces[i]["image"] for i in index]) if fetch is None else fetch(index)["image"]
-        chunks.append(embed(images).float().cpu())
-    return torch.cat(chunks)
+    rows = torch.arange(len(faces)).split(batch_size)
+    return torch.cat([embed(batch_of(faces, part.tolist())["image"]).float().cpu() for part in rows])
 
 
 def evaluate_recognizer(

@@ -58,14 +58,7 @@ def read(path: str | Path | None, what: str, origin: str) -> OnnxFile:
     Raises:
         UserError: no file, not ONNX, truncated, damaged, with weights outside its folder, or of absurd size.
     """
-    if path is None:
-        raise UserError(f"{what} needs an ONNX file: {origin}.")
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"No ONNX file at '{file}'; it is never downloaded: {origin}.")
-    if not 0 < file.stat().st_size <= MAX_BYTES:
-        raise UserError(f"The ONNX file '{file}' has {file.stat().st_size} bytes; expected 1 to {MAX_BYTES}; {origin}.")
-    content = plain.read_bytes(file, MAX_BYTES)
+    file, content = content_of(path, "an ONNX", what, origin, MAX_BYTES)
     digest = hashlib.sha256(content)
     model = onnx.ModelProto()
     try:
@@ -76,6 +69,26 @@ def read(path: str | Path | None, what: str, origin: str) -> OnnxFile:
         raise UserError(f"'{file}' is not an ONNX model, or is damaged; {origin}.")
     _fill(model, file, digest)
     return OnnxFile(file, model, digest.hexdigest())
+
+
+def content_of(path: str | Path | None, kind: str, what: str, origin: str, most: int) -> tuple[Path, bytes]:
+    """A file that a user names, and its bytes.
+
+    Args:
+        kind: "an ONNX", for messages; ``what`` and ``origin`` as for :func:`read`.
+        most: bytes.
+
+    Raises:
+        UserError: no file, an empty one, or one of more bytes.
+    """
+    if path is None:
+        raise UserError(f"{what} needs {kind} file: {origin}.")
+    file, kind = Path(path).expanduser(), kind.partition(" ")[2]
+    if not file.is_file():
+        raise UserError(f"No {kind} file at '{file}'; it is never downloaded: {origin}.")
+    if not 0 < file.stat().st_size <= most:
+        raise UserError(f"The {kind} file '{file}' has {file.stat().st_size} bytes; expected 1 to {most}; {origin}.")
+    return file, plain.read_bytes(file, most)
 
 
 def session(file: OnnxFile, origin: str) -> onnxruntime.InferenceSession:
@@ -115,18 +128,19 @@ def image_input(opened: onnxruntime.InferenceSession) -> list[int | None]:
 
 
 def passes(
-    opened: onnxruntime.InferenceSession, images: np.ndarray, batch: int | None
+    opened: onnxruntime.InferenceSession, images: np.ndarray, batch: int | None, fill: bool = True
 ) -> Iterator[tuple[list[np.ndarray], int]]:
     """The outputs of each run over images (B, 3, H, W) float32, and how many of its images were asked for.
 
     Args:
-        batch: images of a run, to which a last one that is too short is filled up; None: one run of all.
+        batch: images of a run; None: one run of all.
+        fill: up to ``batch`` where the last run is too short, as graphs that are fixed to it want.
     """
     (given,) = opened.get_inputs()
     for start in range(0, len(images), batch or max(len(images), 1)):
         part = images[start : start + (batch or len(images))]
         count = len(part)
-        if batch and count < batch:
+        if fill and batch and count < batch:
             part = np.concatenate([part, np.repeat(part[-1:], batch - count, 0)])
         yield [np.asarray(each) for each in opened.run(None, {given.name: np.ascontiguousarray(part)})], count
 

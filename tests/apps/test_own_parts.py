@@ -14,6 +14,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from anon.apps.runs import LAST
 from tests.apps.conftest import Command, folder_of
@@ -173,6 +175,20 @@ def test_all_takes_what_the_groups_hold(evaluate: Command, own: str) -> None:
     assert (
         ("Rolled", "mine") in lines and ("Blur", "jpeg") in lines and not {"pgd", "fgsm"} & {each for _, each in lines}
     )
+
+
+class Negative(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return -images
+
+
+def test_a_network_in_a_file(evaluate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``method=torchscript``: a line of the tables under the file's name, from the archive alone."""
+    monkeypatch.setenv("ANON_CACHE", str(tmp_path / "cache"))
+    torch.jit.script(Negative()).save(str(tmp_path / "mine.pt"))
+    words = ("method=torchscript", f"method.anonymizer.file={tmp_path / 'mine.pt'}", *ALONE, *FEW)
+    found = results(evaluate(*words, "suite.tables.table1.measures=[retrieval]"))
+    assert "mine" in {line["method"] for line in found["lines"] if line["needs"] is None}
 
 
 def test_one_choice_serves_everywhere(train: Command, evaluate: Command, own: str) -> None:

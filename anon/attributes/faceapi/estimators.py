@@ -12,19 +12,11 @@ from torch import Tensor, nn
 
 from anon.attributes.faceapi.networks import SIZE, FaceFeatures, TinyXception
 from anon.attributes.faceapi.tfjs import load_into
-from anon.attributes.framing import crop, crop_matrix, face_points
+from anon.attributes.framing import cropped
 from anon.faces.alignment import invert, transform
 
 _ORIGIN = "take it and its shards from the folder weights of github.com/justadudewhohacks/face-api.js"
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
-
-
-CENTRE = (56.0, 65.0)  # of the crops, pixels of the 112 template
-
-
-def _crops(images: Tensor, points: Tensor | None, side: float) -> tuple[Tensor, Tensor]:
-    matrix = crop_matrix(face_points(images, points), SIZE, side, CENTRE)
-    return crop(images, matrix, SIZE), matrix
 
 
 class FaceApiLandmarks(nn.Module):
@@ -41,7 +33,7 @@ class FaceApiLandmarks(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        crops, matrix = _crops(images, points, self.side)
+        crops, matrix = cropped(images, points, SIZE, self.side)
         found = self.network(crops).view(-1, 68, 2) * SIZE  # trained on x / width, so 112 x is a pixel
         return {"landmarks": transform(invert(matrix), found)}
 
@@ -60,7 +52,7 @@ class FaceApiExpression(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        crops, _ = _crops(images, points, self.side)
+        crops, _ = cropped(images, points, SIZE, self.side)
         return {"expression": self.network(crops).softmax(-1)}
 
 
@@ -78,6 +70,6 @@ class FaceApiAgeGender(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        crops, _ = _crops(images, points, self.side)
+        crops, _ = cropped(images, points, SIZE, self.side)
         age, logits = self.network(crops)
         return {"age": age, "gender": logits.softmax(-1)[:, 1]}

@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from anon.attributes.framing import crop, crop_matrix, face_points
+from anon.attributes.framing import cropped, imagenet
 from anon.attributes.onnx_file import OnnxNetwork
-from anon.attributes.pose.onnx import imagenet
 
 _ORIGIN = (
     "export L2CSNet_gaze360.pkl of github.com/Ahmednull/L2CS-Net to ONNX, "
@@ -61,10 +60,7 @@ class L2cs(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        matrix = crop_matrix(face_points(images, points), self.size, self.side)
-        angles = [
-            expectation(logits, self.width, self.start)
-            for logits in self.network(imagenet(crop(images, matrix, self.size)))
-        ]
+        crops, _ = cropped(images, points, self.size, self.side)
+        angles = [expectation(logits, self.width, self.start) for logits in self.network(imagenet(crops))]
         across, up = angles[self.horizontal], angles[1 - self.horizontal]
         return {"gaze": torch.stack((-across, up), -1)}  # theirs is positive to the image's left

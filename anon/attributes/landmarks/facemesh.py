@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anon.attributes.framing import crop, crop_matrix, face_points
+from anon.attributes.framing import cropped
 from anon.errors import UserError
 from anon.faces.alignment import invert, transform
 from anon.weights.files import load_into
@@ -80,6 +80,6 @@ class FaceMesh(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        matrix = crop_matrix(face_points(images, points), SIZE, self.side, self.centre, upright=True)
-        found = self.network(crop(images, matrix, SIZE) * 0.5 + 0.5)[..., :2] - 0.5
+        crops, matrix = cropped(images, points, SIZE, self.side, self.centre, upright=True)
+        found = self.network(crops * 0.5 + 0.5)[..., :2] - 0.5
         return {"landmarks": transform(invert(matrix), found)}

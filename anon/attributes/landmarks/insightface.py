@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from anon.attributes.framing import crop, crop_matrix, face_points
+from anon.attributes.framing import cropped
 from anon.attributes.onnx_file import OnnxNetwork
 from anon.attributes.rotations import euler
 from anon.errors import UserError
@@ -36,8 +36,8 @@ class Landmarks106(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        matrix = crop_matrix(face_points(images, points), SIZE, SIDE)
-        found = self.network(_scaled(crop(images, matrix, SIZE), self.plain))[0].view(-1, 106, 2)
+        crops, matrix = cropped(images, points, SIZE, SIDE)
+        found = self.network(_scaled(crops, self.plain))[0].view(-1, 106, 2)
         return {"landmarks": transform(invert(matrix), (found + 1) * (SIZE / 2))}
 
 
@@ -64,8 +64,8 @@ class Landmarks68In3d(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        matrix = crop_matrix(face_points(images, points), SIZE, SIDE)
-        found = self.network(_scaled(crop(images, matrix, SIZE), self.plain))[0].view(-1, 1103, 3)[:, -68:]
+        crops, matrix = cropped(images, points, SIZE, SIDE)
+        found = self.network(_scaled(crops, self.plain))[0].view(-1, 1103, 3)[:, -68:]
         result = {"landmarks": transform(invert(matrix), (found[..., :2] + 1) * (SIZE / 2))}
         if self.shape is not None:
             seen = result["landmarks"] * found.new_tensor([1.0, -1.0])  # y up

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from anon.attributes.framing import CENTRE, crop, crop_matrix, face_points
+from anon.attributes.framing import cropped, imagenet
 from anon.attributes.onnx_file import OnnxNetwork
 from anon.attributes.rotations import euler, rotation6d
 
@@ -43,8 +43,8 @@ class FsaNet(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        matrix = crop_matrix(face_points(images, points), self.size, self.side)
-        faces = crop(images, matrix, self.size).flip(1) * (127.5 / 128)  # BGR, (x - 127.5) / 128
+        crops, _ = cropped(images, points, self.size, self.side)
+        faces = crops.flip(1) * (127.5 / 128)  # BGR, (x - 127.5) / 128
         angles = torch.stack([network(faces)[0] for network in self.networks]).mean(0)
         return {"pose": -angles}  # 300W-LP's angles; see anon.attributes.rotations
 
@@ -72,16 +72,9 @@ class OnnxPose(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
-        matrix = crop_matrix(face_points(images, points), self.size, self.side, CENTRE)
-        found = self.network(imagenet(crop(images, matrix, self.size)))[0]
+        crops, _ = cropped(images, points, self.size, self.side)
+        found = self.network(imagenet(crops))[0]
         if self.kind == "euler":
             return {"pose": -found[:, [1, 0, 2]]}
         rotation = rotation6d(found) if self.kind == "rotation6d" else found.view(-1, 3, 3)
         return {"pose": -euler(rotation)}
-
-
-def imagenet(images: Tensor) -> Tensor:
-    """[-1, 1] to ImageNet's normalization."""
-    mean = images.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-    std = images.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-    return (images * 0.5 + 0.5 - mean) / std

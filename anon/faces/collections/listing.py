@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -48,49 +48,68 @@ class Listing(Sequence[Item]):
         return self._make(range(self._count)[index])
 
 
-def open_root(root: str | Path | None, what: str, origin: str) -> Path:
-    """The data set's folder.
+class Published:
+    """A data set as published, in its folder; an adapter says how messages call it and where users get it.
+
+    Args:
+        root: the folder.
 
     Raises:
-        UserError: not given, or not a folder; says where users get the data set.
+        UserError: not given, or not a folder.
     """
-    if root is None:
-        raise UserError(f"{what} needs its folder (root=<folder>); {origin}.")
-    folder = Path(root).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"{what}: there is no folder '{folder}'; {origin}.")
-    return folder
 
+    title: str
+    origin: str  # one clause
 
-def required(root: Path, what: str, origin: str, *names: str) -> Path:
-    """The first of ``names`` (relative to ``root``; alternatives of one thing) that exists.
+    def __init__(self, root: str | Path | None) -> None:
+        if root is None:
+            raise UserError(f"{self.title} needs its folder (root=<folder>); {self.origin}.")
+        self.root = Path(root).expanduser()
+        if not self.root.is_dir():
+            raise self.lacks(f"there is no folder '{self.root}'")
 
-    Raises:
-        UserError: none does; names them all and where users get them.
-    """
-    for name in names:
-        if (root / name).exists():
-            return root / name
-    raise UserError(f"{what}: '{root}' has no {' or '.join(names)}; {origin}.")
+    def lacks(self, what: str) -> UserError:
+        """The error for what is not as published: says where users get the data set."""
+        return UserError(f"{self.title}: {what}; {self.origin}.")
 
+    def required(self, *names: str, origin: str | None = None) -> Path:
+        """The first of ``names`` (relative to the root; alternatives of one thing) that exists.
 
-def folders_in(folder: Path, pattern: str = r"[^.].*") -> list[str]:
-    """Names of the folders in ``folder`` that match ``pattern`` as a whole, sorted."""
-    return _entries(folder, pattern, folders=True)
+        Raises:
+            UserError: none does; names them all and where users get them (``origin``, if it is elsewhere).
+        """
+        for name in names:
+            if (self.root / name).exists():
+                return self.root / name
+        raise UserError(f"{self.title}: '{self.root}' has no {' or '.join(names)}; {origin or self.origin}.")
 
+    def folders_in(self, inside: str | Path = "", pattern: str = r"[^.].*") -> list[str]:
+        """Names of the folders inside one of the data set that match ``pattern`` as a whole, sorted."""
+        return self._entries(inside, pattern, folders=True)
 
-def files_in(folder: Path, pattern: str) -> list[str]:
-    """Names of the other entries of ``folder`` that match ``pattern`` as a whole, sorted; no file is opened."""
-    return _entries(folder, pattern, folders=False)
+    def files_in(self, inside: str | Path, pattern: str) -> list[str]:
+        """Names of the other entries that match ``pattern`` as a whole, sorted; no file is opened."""
+        return self._entries(inside, pattern, folders=False)
 
+    def _entries(self, inside: str | Path, pattern: str, folders: bool) -> list[str]:
+        folder, wanted = self.root / inside, re.compile(pattern)
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(e.name for e in entries if wanted.fullmatch(e.name) and e.is_dir() == folders)
+        except OSError as error:
+            raise UserError(f"The folder '{folder}' cannot be read ({error.strerror}).") from error
 
-def _entries(folder: Path, pattern: str, folders: bool) -> list[str]:
-    wanted = re.compile(pattern)
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if wanted.fullmatch(e.name) and e.is_dir() == folders)
-    except OSError as error:
-        raise UserError(f"The folder '{folder}' cannot be read ({error.strerror}).") from error
+    def present(self, listed: Collection[str], there: Container[str]) -> list[str]:
+        """Those of the listed photographs that are there; says in the log how many are not."""
+        found = [name for name in listed if name in there]
+        self.left_out(len(listed) - len(found), len(listed), "listed photographs are not there")
+        return found
+
+    def left_out(self, missing: int, of: int, why: str, part: str = "") -> None:
+        """Say in the log how many of the listed files (of a part of the data set) are not used, and why."""
+        if missing:
+            what = f"{self.title} {part}".strip()
+            log.warning(f"{what}: {missing:,} of {of:,} {why}; they are left out.")
 
 
 def lines(path: Path) -> Iterator[str]:
@@ -239,12 +258,6 @@ def read_array(path: Path, most: int = 1 << 16) -> np.ndarray:
         return np.frombuffer(data, dtype, count, stream.tell()).reshape(shape)
     except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, OverflowError) as error:
         raise ValueError("not a .npy file") from error
-
-
-def left_out(what: str, missing: int, of: int, why: str) -> None:
-    """Say in the log how many of the listed files are not used, and why."""
-    if missing:
-        log.warning("%s: %s of %s %s; they are left out.", what, f"{missing:,}", f"{of:,}", why)
 
 
 def _open(path: Path) -> BinaryIO:

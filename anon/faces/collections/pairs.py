@@ -7,8 +7,10 @@ calibrated on it: ``python evaluate.py experiment=<name> suite=lfw`` names other
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol, cast
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ from anon.errors import UserError
 from anon.faces.alignment import align
 from anon.faces.collections.contract import Collection
 from anon.faces.collections.photographs.lfw import Pair
-from anon.faces.contract import Sample, to_float
+from anon.faces.contract import Collated, Sample, to_float
 from anon.faces.detection.contract import Detector
 from anon.faces.images import ImageError, read_image
 
@@ -70,7 +72,7 @@ class Pairs(NamedTuple):
         return Roles(enrolled, probes, self.second.unique())
 
 
-class PairFaces:
+class PairFaces(Collated):
     """The photographs of the pairs, each once, aligned when asked for: an :class:`anon.faces.contract.FaceSet`.
 
     ``placed`` counts where the points of the photographs came from that were read so far.
@@ -102,8 +104,8 @@ class PairFaces:
         self.labels = torch.empty(len(self.files), dtype=torch.long)
         self.labels[first], self.labels[second] = people[:, 0], people[:, 1]
         self.videos = torch.full_like(self.labels, -1)
-        started: dict[int, int] = {}
-        self.frames = torch.tensor([_next(started, label) for label in self.labels.tolist()])
+        shown: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
+        self.frames = torch.tensor([next(shown[label]) for label in self.labels.tolist()])
         points = {item.file: item.points for item in collection.items()}
         self._points = [None if points[file] is None else torch.tensor(points[file]) for file in self.files]
         bare = sum(found is None for found in self._points)
@@ -114,26 +116,13 @@ class PairFaces:
             )
         self.placed = {"given": len(self.files) - bare, "detected": 0, "centre": 0}
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Sample:
-        batch = self.__getitems__([index])
-        return cast(Sample, {key: cast(Tensor, value)[0] for key, value in batch.items()})
-
-    def __getitems__(self, indices: Sequence[int]) -> Sample:
+    def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, ``image`` (B, 3, size, size) in [-1, 1].
 
         Raises:
             UserError: a photograph that cannot be read; the pairs need all of them.
         """
-        rows = torch.as_tensor(indices)
-        return Sample(
-            image=torch.stack([self._face(int(index)) for index in indices]),
-            identity=self.labels[rows],
-            video=self.videos[rows],
-            frame=self.frames[rows],
-        )
+        return self.sample(indices, torch.stack([self._face(index) for index in indices]))
 
     def _face(self, index: int) -> Tensor:
         try:
@@ -189,9 +178,3 @@ class PairData:
                 "and trackers' thresholds, suite.reference=default or a name of suite.datasets."
             )
         return self._faces
-
-
-def _next(counts: dict[int, int], label: int) -> int:
-    """How often the label was asked for before."""
-    counts[label] = counts.get(label, -1) + 1
-    return counts[label]

@@ -62,10 +62,10 @@ class Network:
             UserError: the network fails on images of its own size.
         """
         try:
-            outputs = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(blob)})
+            ((outputs, _),) = onnx.passes(self._session, blob, None)
         except onnx.RUNTIME_ERRORS as error:
             raise UserError(f"'{self.file}' fails on images {blob.shape}; {self._origin}.") from error
-        return [np.asarray(output, np.float32) for output in outputs]
+        return [output.astype(np.float32, copy=False) for output in outputs]
 
     def refuse(self, what: str) -> UserError:
         """The error for a file that is ONNX, but not this detector."""

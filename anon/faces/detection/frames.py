@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anon.faces.detection.contract import Detections
-from anon.faces.detection.suppression import Floats, suppress
 
+Floats = NDArray[np.float32]
 _MOST = 5000  # candidates of a canvas that reach the suppression; noise can give more
 
 
@@ -50,7 +50,7 @@ class FrameDetector(ABC):
     stride: int = 1  # sides of the canvas are multiples of it
     canvas: tuple[int, int] | None = None  # (height, width) of a network with a fixed input
 
-    def __init__(self, threshold: float, nms: float, min_size: float, max_side: int, batch: int) -> None:
+    def __init__(self, threshold: float, nms: float, min_size: float = 16, max_side: int = 640, batch: int = 8) -> None:
         if not (0 < threshold <= 1 and 0 <= nms <= 1 and min_size >= 0 and max_side >= 32 and batch >= 1):
             raise ValueError(
                 "threshold must be in (0, 1], nms in [0, 1], min_size >= 0, max_side >= 32 and batch >= 1; got "
@@ -139,3 +139,37 @@ class FrameDetector(ABC):
 def no_points(count: int) -> Floats:
     """``(count, 5, 2)`` NaN."""
     return np.full((count, 5, 2), np.nan, np.float32)
+
+
+def suppress(
+    boxes: Floats, scores: Floats, iou: float, groups: NDArray[np.int64] | None = None, smaller: bool = False
+) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression, best first; of equal scores the earlier one is the better.
+
+    One vectorised step per box that stays, so memory is linear in N.
+
+    Args:
+        boxes: ``(N, 4)`` left, top, right, bottom.
+        scores: ``(N,)``.
+        iou: a box that overlaps a better one by more goes.
+        groups: ``(N,)``; boxes of different groups (images, scales) do not suppress each other.
+        smaller: overlap is the share of the smaller box rather than intersection over union (MTCNN's last step).
+
+    Returns:
+        Indices of the boxes that stay, by falling score.
+    """
+    order = np.argsort(-scores, kind="stable")
+    area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), 1)
+    kept = []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        low = np.maximum(boxes[best, :2], boxes[rest, :2])
+        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
+        shared = np.prod(np.maximum(high - low, 0.0), 1)
+        whole = np.minimum(area[best], area[rest]) if smaller else area[best] + area[rest] - shared
+        stays = shared <= iou * whole
+        if groups is not None:
+            stays |= groups[rest] != groups[best]
+        order = rest[stays]
+    return np.array(kept, np.int64)

@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.faces.detection.files import load
-from anon.faces.detection.frames import Candidates, FrameDetector
-from anon.faces.detection.suppression import Floats, suppress
+from anon.faces.detection.frames import Candidates, Floats, FrameDetector, suppress
 
 ORIGIN = "take the folder data with pnet.pt, rnet.pt and onet.pt of github.com/timesler/facenet-pytorch (MIT)"
 FACTOR = 0.709  # from one step of the pyramid to the next

@@ -7,6 +7,7 @@ pyramid of three levels, a context block (SSH) and heads for class, box and five
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,8 +141,8 @@ class RetinaFace(FrameDetector):
 
     Args:
         weights: the file, ``mobilenet0.25_Final.pth``.
-        threshold, nms, min_size, max_side, batch: see :class:`FrameDetector`.
         device: where the network runs.
+        threshold, nms, frames: see :class:`FrameDetector`.
 
     Raises:
         UserError: no such file, damaged, or of another network.
@@ -151,16 +152,9 @@ class RetinaFace(FrameDetector):
     stride = 32
 
     def __init__(
-        self,
-        weights: str | Path | None,
-        threshold: float = 0.6,
-        nms: float = 0.4,
-        min_size: float = 16,
-        max_side: int = 640,
-        batch: int = 8,
-        device: str = "cpu",
+        self, weights: str | Path | None, threshold: float = 0.6, nms: float = 0.4, device: str = "cpu", **frames: Any
     ) -> None:
-        super().__init__(threshold, nms, min_size, max_side, batch)
+        super().__init__(threshold, nms, **frames)
         self._net = load(RetinaFaceNet(), weights, self.name, ORIGIN, device)
         self._device = device
 

@@ -8,13 +8,13 @@ and points are distances from the place (column, row) x stride, in strides. Inpu
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anon.faces.detection.files import Network
-from anon.faces.detection.frames import Candidates, FrameDetector, no_points
-from anon.faces.detection.suppression import Floats
+from anon.faces.detection.frames import Candidates, Floats, FrameDetector, no_points
 
 ORIGIN = (
     "take det_10g.onnx of insightface's pack buffalo_l, det_500m.onnx of buffalo_s or scrfd_10g_bnkps.onnx "
@@ -28,8 +28,8 @@ class Scrfd(FrameDetector):
 
     Args:
         weights: the file, such as ``det_10g.onnx``.
-        threshold, nms, min_size, max_side, batch: see :class:`FrameDetector`. Files that are fixed to one
-            image, as those of insightface's packs, take one after the other.
+        threshold, nms, frames: see :class:`FrameDetector`. Files that are fixed to one image, as those of insightface's
+            packs, take one after the other.
 
     Raises:
         UserError: no such file, damaged, or another network.
@@ -37,16 +37,8 @@ class Scrfd(FrameDetector):
 
     name = "scrfd"
 
-    def __init__(
-        self,
-        weights: str | Path | None,
-        threshold: float = 0.5,
-        nms: float = 0.4,
-        min_size: float = 16,
-        max_side: int = 640,
-        batch: int = 8,
-    ) -> None:
-        super().__init__(threshold, nms, min_size, max_side, batch)
+    def __init__(self, weights: str | Path | None, threshold: float = 0.5, nms: float = 0.4, **frames: Any) -> None:
+        super().__init__(threshold, nms, **frames)
         self._network = Network(weights, self.name, ORIGIN)
         outputs = len(self._network.ranks)
         if outputs not in _LEVELS or not set(self._network.ranks) <= {2, 3}:

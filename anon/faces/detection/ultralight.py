@@ -8,6 +8,7 @@ or 640 x 480 (``RFB``); frames keep their aspect in it.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class UltraLight(FrameDetector):
 
     Args:
         weights: the file, such as ``version-RFB-640.onnx``.
-        threshold, nms, min_size, max_side, batch: see :class:`FrameDetector`.
+        threshold, nms, frames: see :class:`FrameDetector`.
 
     Raises:
         UserError: no such file, damaged, or another network.
@@ -35,16 +36,8 @@ class UltraLight(FrameDetector):
     name = "ultralight"
     has_points = False
 
-    def __init__(
-        self,
-        weights: str | Path | None,
-        threshold: float = 0.7,
-        nms: float = 0.3,
-        min_size: float = 16,
-        max_side: int = 640,
-        batch: int = 8,
-    ) -> None:
-        super().__init__(threshold, nms, min_size, max_side, batch)
+    def __init__(self, weights: str | Path | None, threshold: float = 0.7, nms: float = 0.3, **frames: Any) -> None:
+        super().__init__(threshold, nms, **frames)
         self._network = Network(weights, self.name, ORIGIN)
         self.canvas = self._network.canvas
         if self.canvas is None or self._network.ranks != [3, 3]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ class YuNet(FrameDetector):
 
     Args:
         weights: the file, such as ``yunet_n_dynamic.onnx``.
-        threshold, nms, min_size, max_side, batch: see :class:`FrameDetector`.
+        threshold, nms, frames: see :class:`FrameDetector`.
 
     Raises:
         UserError: no such file, damaged, or another network.
@@ -34,16 +35,8 @@ class YuNet(FrameDetector):
     stride = 32
     _handles = ("_net",)  # of the file, which the fingerprint tells
 
-    def __init__(
-        self,
-        weights: str | Path | None,
-        threshold: float = 0.6,
-        nms: float = 0.3,
-        min_size: float = 16,
-        max_side: int = 640,
-        batch: int = 8,
-    ) -> None:
-        super().__init__(threshold, nms, min_size, max_side, batch)
+    def __init__(self, weights: str | Path | None, threshold: float = 0.6, nms: float = 0.3, **frames: Any) -> None:
+        super().__init__(threshold, nms, **frames)
         file, model, self.fingerprint = onnx.read(weights, f"The detector {self.name}", ORIGIN)
         if len(model.graph.output) != 12:
             raise UserError(f"'{file}' is not YuNet: it has {len(model.graph.output)} outputs, not 12; {ORIGIN}.")

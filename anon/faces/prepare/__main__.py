@@ -54,18 +54,11 @@ def _run(given: argparse.Namespace) -> None:
     detector = None if given.detector is None else detector_conf(given.detector, given.weights, given.score)
     if detector is not None:
         build_detector(detector)  # what is wrong with it is better said before the folder is begun
+    asked = ("size", "codec", "faces", "every", "max_frames", "min_size", "score", "margin", "unit")
     options = Options(
-        size=given.size,
-        codec=given.codec,
-        faces=given.faces,
-        every=given.every,
-        max_frames=given.max_frames,
-        min_size=given.min_size,
-        score=given.score,
-        margin=given.margin,
         detector=detector,
         weights="" if detector is None else fingerprint(detector),
-        unit=given.unit,
+        **{name: getattr(given, name) for name in asked},
     )
     inputs, name = _inputs(given)
     if inputs.note is not None:

@@ -36,7 +36,7 @@ class Options:
     Attributes:
         size: side of the faces in pixels.
         codec: one of :data:`CODECS`.
-        faces: which faces of a photograph (:mod:`anon.faces.prepare.choosing`); of a video the largest (or central) one
+        faces: which faces of a photograph (:mod:`anon.faces.prepare.extract`); of a video the largest (or central) one
             of its first frame with a face is followed, whatever is asked for.
         every: every how many frames of a video.
         max_frames: of a video that are read at most.

@@ -76,40 +76,24 @@ def prepare(
         _claim(out, sources, options)
         lock = FileLock(out / f".task-{task}-of-{tasks}.lock")
         with lock.acquire(timeout=0):
-            return _prepare(sources, aside, name, out, options, workers, limits, task, tasks, contact_sheet)
+            ranges = units(sources, options.unit)
+            todo = []
+            for number in range(task, len(ranges), tasks):
+                if not finished(out, number, ranges[number]):
+                    part = out / f".shard-{number:06d}.{task}-of-{tasks}.part"
+                    part.unlink(missing_ok=True)  # what a worker of a killed run still writes is lost
+                    todo.append(Unit(number, [sources[i] for i in ranges[number]], part))
+            inputs = sum(len(unit.sources) for unit in todo)
+            for _ in track(_packed(out, pack(todo, options, workers, limits)), "packing faces", inputs):
+                pass
+            if not all(finished(out, number, inputs) for number, inputs in enumerate(ranges)):
+                return None
+            with FileLock(out / ".index.lock"):
+                return finish.write(out, name, sources, aside, len(ranges), options, contact_sheet)
     except Timeout as error:
         raise UserError(f"Another prepare is filling '{out}'; wait for it or choose another --out.") from error
     except OSError as error:
         raise UserError(f"--out '{out}' cannot be written: {error.strerror or type(error).__name__}.") from error
-
-
-def _prepare(
-    sources: Sequence[Source],
-    aside: Sequence[Aside],
-    name: str,
-    out: Path,
-    options: Options,
-    workers: int,
-    limits: Limits,
-    task: int,
-    tasks: int,
-    contact_sheet: bool,
-) -> dict[str, Any] | None:
-    ranges = units(sources, options.unit)
-    mine = [number for number in range(len(ranges)) if number % tasks == task]
-    missing = [number for number in mine if not finished(out, number, ranges[number])]
-    todo = []
-    for number in missing:
-        part = out / f".shard-{number:06d}.{task}-of-{tasks}.part"
-        part.unlink(missing_ok=True)  # a new file: should a worker of a killed run still write, it writes nowhere
-        todo.append(Unit(number, [sources[i] for i in ranges[number]], part))
-    inputs = sum(len(unit.sources) for unit in todo)
-    for _ in track(_packed(out, pack(todo, options, workers, limits)), "packing faces", inputs):
-        pass
-    if not all(finished(out, number, inputs) for number, inputs in enumerate(ranges)):
-        return None
-    with FileLock(out / ".index.lock"):
-        return finish.write(out, name, sources, aside, len(ranges), options, contact_sheet)
 
 
 def _packed(out: Path, events: Iterator[Unit | None]) -> Iterator[None]:

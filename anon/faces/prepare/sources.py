@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,24 +25,24 @@ _STRICTEST = ("test", "val", "train", None)  # what an identity in several offic
 Points = tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Source:
-    """One input. ``number`` counts all inputs, ``ordinal`` the identity's stills or its clips."""
+    """One input: what a listing says of it, and what :func:`_numbered` adds."""
 
-    number: int
     path: str
     file: str  # relative to the root, as it is written into the shards
     identity: str
     video: bool
-    ordinal: int
-    official: str | None
-    split: str
-    points: Points | None
-    box: tuple[float, float, float, float] | None
-    labels: Mapping[str, Any]
-    stamp: tuple[int, int]  # bytes, modified in ns
-    lacking: str  # why it has no points
-    alone: bool  # each of its faces is a person of its own
+    alone: bool = False  # each of its faces is a person of its own
+    official: str | None = None
+    points: Points | None = None
+    box: tuple[float, float, float, float] | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    number: int = -1  # among all inputs
+    ordinal: int = -1  # among the identity's stills or its clips
+    split: str = ""
+    stamp: tuple[int, int] = (-1, -1)  # bytes, modified in ns
+    lacking: str = WITHOUT  # why it has no points
 
 
 class Aside(NamedTuple):
@@ -59,20 +59,6 @@ class Inputs(NamedTuple):
     sources: list[Source]
     aside: list[Aside]
     note: str | None  # who is taken for whom, where nobody said so
-
-
-class _Found:
-    """What a listing says of one input."""
-
-    __slots__ = ("alone", "box", "file", "identity", "labels", "official", "path", "points", "video")
-
-    def __init__(self, path: str, file: str, identity: str, video: bool) -> None:
-        self.path, self.file, self.identity, self.video = path, file, identity, video
-        self.alone = False
-        self.official: str | None = None
-        self.points: Points | None = None
-        self.box: tuple[float, float, float, float] | None = None
-        self.labels: Mapping[str, Any] = {}
 
 
 def of_folder(root: Path, table: FivePoints | None) -> list[Source]:
@@ -109,7 +95,7 @@ def survey(
         raise UserError("--frames reads <root>/<person>/<folder of frames>; it needs --identities folder.")
     names = [entry.file for entry in visible]
     who = rule(given, names)
-    found: list[_Found] = []
+    found: list[Source] = []
     aside = [Aside(e.file, HIDDEN if e.aside == HIDDEN else "folder", e.aside) for e in entries if e.aside is not None]
     clips: set[str] = set()
     for entry, name in zip(visible, names, strict=True):
@@ -117,12 +103,11 @@ def survey(
         if frames and len(parts) > 2:
             if (clip := "/".join(parts[:2])) not in clips:
                 clips.add(clip)
-                found.append(_Found(os.path.join(root, clip), spelled(clip), spelled(parts[0]), True))
+                found.append(Source(os.path.join(root, clip), spelled(clip), spelled(parts[0]), True))
         elif (identity := who.of(name)) is None:
             aside.append(Aside(name, kind_of(name), who.nobody))
         else:
-            found.append(_Found(entry.path, name, identity, is_video(name) and not is_still(entry.path)))
-            found[-1].alone = who.alone
+            found.append(Source(entry.path, name, identity, is_video(name) and not is_still(entry.path), who.alone))
     if not found:
         raise UserError(
             f"None of the {len(names):,} files of {where} has an identity: they are {who.nobody}; see --identities."
@@ -131,7 +116,7 @@ def survey(
     return Inputs(_numbered(found, table, where), aside, note)
 
 
-def _unasked(where: str, given: str, found: Sequence[_Found]) -> str | None:
+def _unasked(where: str, given: str, found: Sequence[Source]) -> str | None:
     """What is to be said about the identities that the default gives."""
     if given == NONE:
         return (
@@ -155,9 +140,8 @@ def of_collection(collection: Collection, table: FivePoints | None) -> list[Sour
     """The items of a published data set."""
     found = []
     for item in collection.items():
-        entry = _Found(os.path.join(collection.root, item.file), spelled(item.file), item.identity, item.video)
-        entry.official, entry.points, entry.box, entry.labels = item.official, item.points, item.box, item.labels
-        found.append(entry)
+        path, said = os.path.join(collection.root, item.file), (item.official, item.points, item.box, item.labels)
+        found.append(Source(path, spelled(item.file), item.identity, item.video, False, *said))
     if not found:
         raise UserError(f"The collection {collection.name} in '{collection.root}' has no items.")
     return _numbered(found, table, f"The collection {collection.name}")
@@ -184,48 +168,30 @@ def digest(sources: Iterable[Source]) -> str:
     return total.hexdigest()
 
 
-def mixed(found: Iterable[Any]) -> dict[str, str | None]:
+def mixed(sources: Iterable[Source]) -> dict[str, str | None]:
     """Identities that several official splits share, with the strictest of those: who is tested on, never trains."""
     officials: dict[str, set[str | None]] = {}
-    for entry in found:
-        officials.setdefault(entry.identity, set()).add(entry.official)
+    for source in sources:
+        officials.setdefault(source.identity, set()).add(source.official)
     return {name: min(several, key=_STRICTEST.index) for name, several in officials.items() if len(several) > 1}
 
 
-def _numbered(found: Sequence[_Found], table: FivePoints | None, where: str) -> list[Source]:
-    people = one_spelling((entry.identity for entry in found), where)
-    for entry in found:
-        entry.identity = people[entry.identity]
+def _numbered(sources: list[Source], table: FivePoints | None, where: str) -> list[Source]:
+    """The same, each person under one spelling, with numbers, splits and the points of the table."""
+    people = one_spelling((source.identity for source in sources), where)
+    for source in sources:
+        source.identity = people[source.identity]
     ordinals: Counter[tuple[str, bool]] = Counter()
-    has_val = any(entry.official == "val" for entry in found)
-    shared = mixed(found)
-    sources = []
-    for number, entry in enumerate(found):
-        points, lacking = entry.points, WITHOUT
-        if table is not None and not entry.video:
-            row = table.get(file_key(entry.file))
-            points = None if row is None else tuple((float(x), float(y)) for x, y in row)
-            lacking = table.lacking(entry.file)
-        who = (entry.identity, entry.video)
-        split = assign(entry.identity, shared.get(entry.identity, entry.official), has_val)
-        sources.append(
-            Source(
-                number=number,
-                path=entry.path,
-                file=entry.file,
-                identity=entry.identity,
-                video=entry.video,
-                ordinal=ordinals[who],
-                official=entry.official,
-                split=split,
-                points=points,
-                box=entry.box,
-                labels=entry.labels,
-                stamp=_stamp(entry.path),
-                lacking=lacking,
-                alone=entry.alone,
-            )
-        )
+    has_val = any(source.official == "val" for source in sources)
+    shared = mixed(sources)
+    for number, source in enumerate(sources):
+        if table is not None and not source.video:
+            row = table.get(file_key(source.file))
+            source.points = None if row is None else tuple((float(x), float(y)) for x, y in row)
+            source.lacking = table.lacking(source.file)
+        who = (source.identity, source.video)
+        source.number, source.ordinal, source.stamp = number, ordinals[who], _stamp(source.path)
+        source.split = assign(source.identity, shared.get(source.identity, source.official), has_val)
         ordinals[who] += 1
     if table is not None and not any(source.points for source in sources):
         raise UserError(

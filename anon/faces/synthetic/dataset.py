@@ -8,8 +8,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset
 
 from anon.errors import UserError
 from anon.faces.cache import cache_folder
-from anon.faces.contract import Sample, float_batch
+from anon.faces.contract import Collated, Sample, float_batch
 from anon.faces.splits import SPLITS, split_of
 from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder, mend
 from anon.progress import track
@@ -38,7 +39,7 @@ def people_of(split: str, count: int) -> list[int]:
     return list(itertools.islice(numbers, count))
 
 
-class SyntheticFaces(Dataset):
+class SyntheticFaces(Collated, Dataset):
     """One split of the synthetic people, a :class:`anon.faces.contract.FaceSet` whose samples have all keys.
 
     Args:
@@ -92,9 +93,6 @@ class SyntheticFaces(Dataset):
         self._images: list[np.ndarray] = []
         self._truth: list[dict[str, Tensor]] = []
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
     def prepare(self, processes: int | None = None) -> None:
         """Render what is missing, with a progress bar. Safe when several processes do it at once.
 
@@ -117,31 +115,22 @@ class SyntheticFaces(Dataset):
             self._truth = [shard.truth() for shard in self.shards]
             self._images = [shard.images() for shard in self.shards]
 
-    def __getitem__(self, index: int) -> Sample:
-        batch = self.__getitems__([index])
-        return {name: values[0] for name, values in batch.items()}  # type: ignore[return-value, index]
-
-    def __getitems__(self, indices: Sequence[int]) -> Sample:
+    def __getitems__(self, indices: list[int]) -> Sample:
         """A collated batch: every value has a leading ``len(indices)``."""
         return float_batch(self.raw_batch(indices))
 
-    def raw_batch(self, indices: Sequence[int], out: Tensor | None = None) -> Sample:
+    def raw_batch(self, indices: list[int], out: Tensor | None = None) -> Sample:
         """The same with ``image`` uint8 ``(B, S, S, 3)``, see :class:`anon.faces.contract.RawFaces`."""
         self._open()
         places = [tuple(self._place[index]) for index in indices]
         if out is None:
             out = torch.empty((len(places), self.size, self.size, 3), dtype=torch.uint8)
         np.stack([self._images[shard][row] for shard, row in places], out=out.numpy())
-        chosen = torch.as_tensor(list(indices))
-        batch: dict[str, Tensor] = {
-            "image": out,
-            "identity": self.labels[chosen],
-            "video": self.videos[chosen],
-            "frame": self.frames[chosen],
+        truth = {
+            name: torch.stack([self._truth[shard][name][row] for shard, row in places])
+            for name in ("pose", "expression", "gaze", "light", "landmarks")
         }
-        for name in ("pose", "expression", "gaze", "light", "landmarks"):
-            batch[name] = torch.stack([self._truth[shard][name][row] for shard, row in places])
-        return batch  # type: ignore[return-value]
+        return cast(Sample, self.sample(list(indices), out) | truth)
 
     def __getstate__(self) -> dict:
         """Workers open the shards themselves."""

@@ -47,7 +47,6 @@ class IResNet(nn.Module):
         widths: channels per stage; the stem has the first one.
         dim: size of the embedding.
         input_size: side of the square input in pixels.
-        dropout: before the fully connected layer.
         stem_stride: 1 as published; 2 for small inputs on small machines.
     """
 
@@ -57,7 +56,6 @@ class IResNet(nn.Module):
         widths: Sequence[int] = (64, 128, 256, 512),
         dim: int = 512,
         input_size: int = 112,
-        dropout: float = 0.0,
         stem_stride: int = 1,
     ) -> None:
         super().__init__()
@@ -75,7 +73,6 @@ class IResNet(nn.Module):
             self.add_module(name, nn.Sequential(*stage))
             inplanes, side = planes, -(-side // 2)
         self.bn2 = nn.BatchNorm2d(inplanes, eps=1e-5)
-        self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(inplanes * side * side, dim)
         self.features = nn.BatchNorm1d(dim, eps=1e-5)
         nn.init.constant_(self.features.weight, 1.0)
@@ -88,30 +85,29 @@ class IResNet(nn.Module):
         x = self.prelu(self.bn1(self.conv1(x)))  # (B, widths[0], S, S)
         for name in self.stages:
             x = self.get_submodule(name)(x)
-        x = self.dropout(torch.flatten(self.bn2(x), 1))
-        return self.features(self.fc(x))
+        return self.features(self.fc(torch.flatten(self.bn2(x), 1)))
 
 
-def iresnet18(dim: int = 512, input_size: int = 112, dropout: float = 0.0) -> IResNet:
+def iresnet18(dim: int = 512, input_size: int = 112) -> IResNet:
     """24.03 M parameters at 112 x 112."""
-    return IResNet(DEPTHS[18], dim=dim, input_size=input_size, dropout=dropout)
+    return IResNet(DEPTHS[18], dim=dim, input_size=input_size)
 
 
-def iresnet34(dim: int = 512, input_size: int = 112, dropout: float = 0.0) -> IResNet:
+def iresnet34(dim: int = 512, input_size: int = 112) -> IResNet:
     """34.14 M parameters at 112 x 112."""
-    return IResNet(DEPTHS[34], dim=dim, input_size=input_size, dropout=dropout)
+    return IResNet(DEPTHS[34], dim=dim, input_size=input_size)
 
 
-def iresnet50(dim: int = 512, input_size: int = 112, dropout: float = 0.0) -> IResNet:
+def iresnet50(dim: int = 512, input_size: int = 112) -> IResNet:
     """43.59 M parameters at 112 x 112."""
-    return IResNet(DEPTHS[50], dim=dim, input_size=input_size, dropout=dropout)
+    return IResNet(DEPTHS[50], dim=dim, input_size=input_size)
 
 
-def iresnet100(dim: int = 512, input_size: int = 112, dropout: float = 0.0) -> IResNet:
+def iresnet100(dim: int = 512, input_size: int = 112) -> IResNet:
     """65.16 M parameters at 112 x 112; the paper's encoder."""
-    return IResNet(DEPTHS[100], dim=dim, input_size=input_size, dropout=dropout)
+    return IResNet(DEPTHS[100], dim=dim, input_size=input_size)
 
 
-def iresnet_small(dim: int = 256, input_size: int = 64, dropout: float = 0.0) -> IResNet:
+def iresnet_small(dim: int = 256, input_size: int = 64) -> IResNet:
     """For 64 x 64 inputs and two CPU cores: three stages behind a stem of stride 2, 1.6 M parameters."""
-    return IResNet((2, 2, 2), (32, 64, 160), dim, input_size, dropout, stem_stride=2)
+    return IResNet((2, 2, 2), (32, 64, 160), dim, input_size, stem_stride=2)

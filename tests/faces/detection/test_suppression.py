@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anon.faces.detection.suppression import suppress
+from anon.faces.detection.frames import suppress
 
 # b overlaps a by 50 of 150 (1/3), c lies inside a (25 of 100; 1 of the smaller), d is far away
 BOXES = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [0, 0, 5, 5], [90, 90, 99, 99]], np.float32)

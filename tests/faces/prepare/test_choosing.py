@@ -19,8 +19,7 @@ from anon.faces.alignment import align, template
 from anon.faces.contract import to_float
 from anon.faces.detection.contract import Detections
 from anon.faces.images import read_image
-from anon.faces.prepare.choosing import alike, chosen
-from anon.faces.prepare.extract import Account, extract
+from anon.faces.prepare.extract import Account, alike, chosen, extract
 from anon.faces.prepare.options import Options
 from anon.faces.prepare.sources import of_folder
 

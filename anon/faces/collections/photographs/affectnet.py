@@ -23,25 +23,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anon.errors import UserError
 from anon.faces.collections.contract import Item
 from anon.faces.collections.listing import (
     Listing,
+    Published,
     csv_rows,
     damaged,
-    files_in,
     five_of_68,
-    folders_in,
-    left_out,
     numbers,
-    open_root,
     pairs_of,
     read_array,
-    required,
 )
 from anon.progress import track
 
-ORIGIN = "request it from the authors (mohammadmahoor.com/affectnet, research use)"
 _COLUMNS = (
     *("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks"),
     *("expression", "valence", "arousal"),
@@ -62,7 +56,7 @@ class Face(NamedTuple):
     box: tuple[float, float, float, float] | None
 
 
-class AffectNet:
+class AffectNet(Published):
     """Item labels: ``expression_class``, ``valence``, ``arousal``, ``landmarks68``.
 
     Args:
@@ -73,22 +67,24 @@ class AffectNet:
     """
 
     name = "affectnet"
+    title = "AffectNet"
+    origin = "request it from the authors (mohammadmahoor.com/affectnet, research use)"
     expressions = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 
     def __init__(self, root: str | Path | None) -> None:
-        self.root = open_root(root, "AffectNet", ORIGIN)
+        super().__init__(root)
         self.sets = [(part, split) for part, split in _SETS if (self.root / part).is_dir()]
         self.lists: list[tuple[Path, str]] = []
         if self.sets:
             for part, _ in self.sets:
                 for inside in ("images", "annotations"):
-                    required(self.root, "AffectNet", ORIGIN, f"{part}/{inside}")
+                    self.required(f"{part}/{inside}")
             return
         folders = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
-        self.folder = required(self.root, "AffectNet", ORIGIN, *folders, "train_set")
+        self.folder = self.required(*folders, "train_set")
         for name, split in _LISTS:
             places = (name, f"Manually_Annotated_file_lists/{name}", f"Manually_Annotated/{name}")
-            self.lists.append((required(self.root, "AffectNet", ORIGIN, *places), split))
+            self.lists.append((self.required(*places), split))
 
     def items(self) -> Sequence[Item]:
         """Training before validation; in the order of the lists, or by number.
@@ -100,8 +96,8 @@ class AffectNet:
         for part, split in self.sets:
             faces += self._numbered(part, split)
         if self.lists:
-            folders = folders_in(self.folder)
-            there = {f"{name}/{file}" for name in folders for file in files_in(self.folder / name, r"[^.].*\.\w+")}
+            folders = self.folders_in(self.folder)
+            there = {f"{name}/{file}" for name in folders for file in self.files_in(self.folder / name, r"[^.].*\.\w+")}
             for path, split in self.lists:
                 faces += self._listed(path, split, there)
         return Listing(len(faces), lambda index: _item(faces[index]))
@@ -125,13 +121,13 @@ class AffectNet:
             yield Face(
                 f"{inside}/{row[0]}", split, int(emotion), valence, arousal, np.array(landmarks, np.float32), box
             )
-        left_out(f"AffectNet {path.name}", missing, listed, "listed photographs are not there")
+        self.left_out(missing, listed, "listed photographs are not there", path.name)
 
     def _numbered(self, part: str, split: str) -> Iterator[Face]:
         """Of the newer layout."""
-        files = sorted((file[:-4] for file in files_in(self.root / part / "images", r"\d{1,9}\.jpg")), key=int)
+        files = sorted((file[:-4] for file in self.files_in(f"{part}/images", r"\d{1,9}\.jpg")), key=int)
         if not files:
-            raise UserError(f"AffectNet: '{self.root / part / 'images'}' has no photographs 0.jpg; {ORIGIN}.")
+            raise self.lacks(f"'{self.root / part / 'images'}' has no photographs 0.jpg")
         bad = 0
         for name in track(files, f"reading annotations of {part}", len(files)):
             beside = self.root / part / "annotations"
@@ -145,7 +141,7 @@ class AffectNet:
                 continue
             if 0 <= emotion < len(self.expressions):
                 yield Face(f"{part}/images/{name}.jpg", split, int(emotion), valence, arousal, landmarks, None)
-        left_out(f"AffectNet {part}", bad, len(files), "photographs have missing or damaged annotations")
+        self.left_out(bad, len(files), "photographs have missing or damaged annotations", part)
 
 
 def _item(face: Face) -> Item:

@@ -21,16 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from anon.errors import UserError
 from anon.faces.collections.contract import Item
-from anon.faces.collections.listing import files_in, five_of_68, left_out, open_root
+from anon.faces.collections.listing import Published, five_of_68
 from anon.faces.collections.matfile import read_matrices
 
-ORIGIN = "get AFLW2000-3D.zip from the authors of 3DDFA (cbsr.ia.ac.cn/users/xiangyuzhu, research use)"
 _PARTS = ("Pose_Para", "pt3d_68")
 
 
-class AFLW2000:
+class AFLW2000(Published):
     """Item labels: ``pose``, ``pose_published``, ``landmarks68``.
 
     Args:
@@ -41,15 +39,17 @@ class AFLW2000:
     """
 
     name = "aflw2000"
+    title = "AFLW2000-3D"
+    origin = "get AFLW2000-3D.zip from the authors of 3DDFA (cbsr.ia.ac.cn/users/xiangyuzhu, research use)"
 
     def __init__(self, root: str | Path | None) -> None:
-        self.root = open_root(root, "AFLW2000-3D", ORIGIN)
-        self.images = [file[:-4] for file in files_in(self.root, r"image\d{5}\.jpg")]
+        super().__init__(root)
+        self.images = [file[:-4] for file in self.files_in("", r"image\d{5}\.jpg")]
         if not self.images:
-            raise UserError(f"AFLW2000-3D: '{self.root}' has no photographs image00002.jpg; {ORIGIN}.")
-        bare = len(set(self.images) - {file[:-4] for file in files_in(self.root, r"image\d{5}\.mat")})
+            raise self.lacks(f"'{self.root}' has no photographs image00002.jpg")
+        bare = len(set(self.images) - {file[:-4] for file in self.files_in("", r"image\d{5}\.mat")})
         if bare:
-            raise UserError(f"AFLW2000-3D: {bare:,} photographs of '{self.root}' have no .mat beside them; {ORIGIN}.")
+            raise self.lacks(f"{bare:,} photographs of '{self.root}' have no .mat beside them")
 
     def items(self) -> Sequence[Item]:
         """By number; photographs with a damaged .mat are left out and counted."""
@@ -67,7 +67,7 @@ class AFLW2000:
                 "landmarks68": [list(point) for point in points],
             }
             found.append(Item(f"{name}.jpg", name, official="test", points=five_of_68(points), labels=labels))
-        left_out("AFLW2000-3D", len(self.images) - len(found), len(self.images), "have a damaged .mat")
+        self.left_out(len(self.images) - len(found), len(self.images), "have a damaged .mat")
         return found
 
 

@@ -17,21 +17,7 @@ from typing import NamedTuple
 
 from anon.errors import UserError
 from anon.faces.collections.contract import OFFICIAL, Item
-from anon.faces.collections.listing import (
-    Listing,
-    Points,
-    damaged,
-    files_in,
-    left_out,
-    lines,
-    numbers,
-    open_root,
-    pairs_of,
-    required,
-    words,
-)
-
-ORIGIN = "get it from the authors (mmlab.ie.cuhk.edu.hk/projects/CelebA.html, non-commercial research)"
+from anon.faces.collections.listing import Listing, Points, Published, damaged, lines, numbers, pairs_of, words
 
 
 class Annotation(NamedTuple):
@@ -43,7 +29,24 @@ class Annotation(NamedTuple):
     flags: dict[str, int]  # bit i: attribute i
 
 
-class CelebA:
+class Annotated(Published):
+    """A folder with CelebA's annotation files."""
+
+    title = "CelebA"
+    origin = "get it from the authors (mmlab.ie.cuhk.edu.hk/projects/CelebA.html, non-commercial research)"
+
+    def annotation_files(self) -> tuple[Path, Path, Path]:
+        """identity_CelebA.txt, list_eval_partition.txt and list_attr_celeba.txt.
+
+        Raises:
+            UserError: one is missing.
+        """
+        people = self.required("Anno/identity_CelebA.txt", "identity_CelebA.txt")
+        parts = self.required("Eval/list_eval_partition.txt", "list_eval_partition.txt")
+        return people, parts, self.required("Anno/list_attr_celeba.txt", "list_attr_celeba.txt")
+
+
+class CelebA(Annotated):
     """Item labels: ``attributes`` {name: bool}. Identities are CelebA's numbers.
 
     Args:
@@ -59,11 +62,11 @@ class CelebA:
     def __init__(self, root: str | Path | None, images: str = "img_align_celeba") -> None:
         if images not in ("img_align_celeba", "img_celeba"):
             raise UserError(f"CelebA has the folders img_align_celeba and img_celeba, not images={images}.")
-        self.root = open_root(root, "CelebA", ORIGIN)
-        self.folder = required(self.root, "CelebA", ORIGIN, f"Img/{images}", images)
-        self.annotation = annotation_files(self.root)
+        super().__init__(root)
+        self.folder = self.required(f"Img/{images}", images)
+        self.annotation = self.annotation_files()
         table = "list_landmarks_align_celeba.txt" if images == "img_align_celeba" else "list_landmarks_celeba.txt"
-        self.landmarks = required(self.root, "CelebA", ORIGIN, f"Anno/{table}", table)
+        self.landmarks = self.required(f"Anno/{table}", table)
 
     def items(self) -> Sequence[Item]:
         """By the number of the photograph.
@@ -73,9 +76,7 @@ class CelebA:
         """
         known = read_annotation(*self.annotation)
         points = _read_points(self.landmarks)
-        there = set(files_in(self.folder, r"\d{6}\.jpg"))
-        files = [file for file in known.people if file in there]
-        left_out("CelebA", len(known.people) - len(files), len(known.people), "listed photographs are not there")
+        files = self.present(known.people, set(self.files_in(self.folder, r"\d{6}\.jpg")))
         inside = self.folder.relative_to(self.root).as_posix()
 
         def make(index: int) -> Item:
@@ -85,17 +86,6 @@ class CelebA:
             return Item(f"{inside}/{file}", known.people[file], False, official, None, points.get(file), labels)
 
         return Listing(len(files), make)
-
-
-def annotation_files(root: Path) -> tuple[Path, Path, Path]:
-    """identity_CelebA.txt, list_eval_partition.txt and list_attr_celeba.txt below ``root``.
-
-    Raises:
-        UserError: one is missing.
-    """
-    people = required(root, "CelebA", ORIGIN, "Anno/identity_CelebA.txt", "identity_CelebA.txt")
-    parts = required(root, "CelebA", ORIGIN, "Eval/list_eval_partition.txt", "list_eval_partition.txt")
-    return people, parts, required(root, "CelebA", ORIGIN, "Anno/list_attr_celeba.txt", "list_attr_celeba.txt")
 
 
 def read_annotation(people: Path, parts: Path, attributes: Path) -> Annotation:

@@ -15,14 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anon.faces.collections.contract import Item
-from anon.faces.collections.listing import Listing, damaged, files_in, left_out, open_root, required, words
-from anon.faces.collections.photographs.celeba import annotation_files, attributes_of, read_annotation
+from anon.faces.collections.listing import Listing, Published, damaged, words
+from anon.faces.collections.photographs.celeba import Annotated, attributes_of, read_annotation
 
-ORIGIN = "get CelebAMask-HQ from its authors (github.com/switchablenorms/CelebAMask-HQ, non-commercial research)"
 _MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
 
 
-class CelebAHQ:
+class CelebAHQ(Published):
     """Item labels: ``attributes`` {name: bool}, ``celeba`` the photograph's name there.
 
     Args:
@@ -34,12 +33,14 @@ class CelebAHQ:
     """
 
     name = "celeba_hq"
+    title = "CelebA-HQ"
+    origin = "get CelebAMask-HQ from its authors (github.com/switchablenorms/CelebAMask-HQ, non-commercial research)"
 
     def __init__(self, root: str | Path | None, celeba: str | Path | None = None) -> None:
-        self.root = open_root(root, "CelebA-HQ", ORIGIN)
-        self.folder = required(self.root, "CelebA-HQ", ORIGIN, "CelebA-HQ-img")
-        self.mapping = required(self.root, "CelebA-HQ", ORIGIN, _MAPPING)
-        self.annotation = annotation_files(self.root if celeba is None else open_root(celeba, "CelebA", ORIGIN))
+        super().__init__(root)
+        self.folder = self.required("CelebA-HQ-img")
+        self.mapping = self.required(_MAPPING)
+        self.annotation = Annotated(self.root if celeba is None else celeba).annotation_files()
 
     def items(self) -> Sequence[Item]:
         """By the number of the photograph.
@@ -53,9 +54,7 @@ class CelebAHQ:
             if not row[0].isdecimal() or row[2] not in known.people:
                 raise damaged(self.mapping, line, "is of no photograph of CelebA")
             original[f"{int(row[0])}.jpg"] = row[2]
-        there = set(files_in(self.folder, r"\d+\.jpg"))
-        files = [file for file in original if file in there]
-        left_out("CelebA-HQ", len(original) - len(files), len(original), "listed photographs are not there")
+        files = self.present(original, set(self.files_in(self.folder, r"\d+\.jpg")))
 
         def make(index: int) -> Item:
             source = original[files[index]]

@@ -18,24 +18,14 @@ import numpy as np
 
 from anon.errors import UserError
 from anon.faces.collections.contract import Item
-from anon.faces.collections.listing import (
-    Listing,
-    files_in,
-    five_of_68,
-    folders_in,
-    left_out,
-    open_root,
-    read_json,
-    required,
-)
+from anon.faces.collections.listing import Listing, Published, five_of_68, read_json
 
-ORIGIN = "get it with download_ffhq.py of github.com/NVlabs/ffhq-dataset (CC BY-NC-SA 4.0)"
 _SIDES = {"images1024x1024": 1024, "thumbnails128x128": 128}
 _SPLITS = {"training": "train", "validation": "test"}
 _MOST = 1 << 29  # bytes of the JSON; the published one has 255 MB
 
 
-class FFHQ:
+class FFHQ(Published):
     """Item labels: ``landmarks68``.
 
     Args:
@@ -47,14 +37,16 @@ class FFHQ:
     """
 
     name = "ffhq"
+    title = "FFHQ"
+    origin = "get it with download_ffhq.py of github.com/NVlabs/ffhq-dataset (CC BY-NC-SA 4.0)"
 
     def __init__(self, root: str | Path | None, images: str = "images1024x1024") -> None:
         if images not in _SIDES:
             raise UserError(f"FFHQ has the folders {' and '.join(_SIDES)}, not images={images}.")
-        self.root = open_root(root, "FFHQ", ORIGIN)
+        super().__init__(root)
         self.images = images
-        self.folder = required(self.root, "FFHQ", ORIGIN, images)
-        self.json = required(self.root, "FFHQ", ORIGIN, "ffhq-dataset-v2.json")
+        self.folder = self.required(images)
+        self.json = self.required("ffhq-dataset-v2.json")
 
     def items(self) -> Sequence[Item]:
         """By number.
@@ -69,12 +61,11 @@ class FFHQ:
         found = {f"{number:05d}": _entry(content.pop(key), self.json) for number, key in entries}  # frees as it goes
         there = {
             file[:-4]
-            for folder in folders_in(self.folder, r"\d{5}")
-            for file in files_in(self.folder / folder, r"\d{5}\.png")
+            for folder in self.folders_in(self.folder, r"\d{5}")
+            for file in self.files_in(self.folder / folder, r"\d{5}\.png")
             if file[:2] == folder[:2]
         }
-        names = [name for name in found if name in there]
-        left_out("FFHQ", len(found) - len(names), len(found), "listed photographs are not there")
+        names = self.present(found, there)
         scale = _SIDES[self.images] / 1024
 
         def make(index: int) -> Item:

@@ -18,10 +18,9 @@ from pathlib import Path
 
 from anon.errors import UserError
 from anon.faces.collections.contract import Item
-from anon.faces.collections.listing import damaged, files_in, folders_in, lines, open_root
+from anon.faces.collections.listing import Published, damaged, lines
 from anon.faces.points import file_key, read_points
 
-ORIGIN = "get lfw-deepfunneled.tgz, pairs.txt and people.txt from the authors (vis-www.cs.umass.edu/lfw, research use)"
 _FOLDERS = ("lfw-deepfunneled", "lfw_funneled", "lfw")
 
 
@@ -40,7 +39,7 @@ class Pair:
         return self.people[0] == self.people[1]
 
 
-class LFW:
+class LFW(Published):
     """Item labels: ``fold`` (1 to 10) where people.txt is there.
 
     Args:
@@ -54,25 +53,29 @@ class LFW:
     """
 
     name = "lfw"
+    title = "LFW"
+    origin = (
+        "get lfw-deepfunneled.tgz, pairs.txt and people.txt from the authors (vis-www.cs.umass.edu/lfw, research use)"
+    )
 
     def __init__(
         self, root: str | Path | None, pairs: str | Path | None = None, points: str | Path | None = None
     ) -> None:
-        given = open_root(root, "LFW", ORIGIN)
-        self.root = next((given / name for name in _FOLDERS if (given / name).is_dir()), given)
+        super().__init__(root)
+        self.root = next((self.root / name for name in _FOLDERS if (self.root / name).is_dir()), self.root)
         self.files = {
             f"{person}/{file}": person
-            for person in folders_in(self.root)
-            for file in files_in(self.root / person, r".*_\d{4}\.jpg")
+            for person in self.folders_in()
+            for file in self.files_in(person, r".*_\d{4}\.jpg")
             if file[:-9] == person
         }
         if not self.files:
-            raise UserError(f"LFW: '{self.root}' has no photographs <name>/<name>_0001.jpg; {ORIGIN}.")
+            raise self.lacks(f"'{self.root}' has no photographs <name>/<name>_0001.jpg")
         self._pairs = None if pairs is None else Path(pairs).expanduser()
         self._points = None if points is None else Path(points).expanduser()
         for path in (self._pairs, self._points):
             if path is not None and not path.is_file():
-                raise UserError(f"LFW: there is no file '{path}'; {ORIGIN}.")
+                raise self.lacks(f"there is no file '{path}'")
 
     def items(self) -> Sequence[Item]:
         """By person and number.
@@ -101,7 +104,7 @@ class LFW:
         """
         path = self._pairs if self._pairs is not None and view == "pairs.txt" else self._beside(view)
         if path is None:
-            raise UserError(f"LFW: neither '{self.root}' nor the folder above has {view}; {ORIGIN}.")
+            raise self.lacks(f"neither '{self.root}' nor the folder above has {view}")
         rows = [(number, line.split()) for number, line in enumerate(lines(path), 1) if line.strip()]
         stated = _stated(rows[0][1]) if rows else None
         found: list[Pair] = []

@@ -18,23 +18,12 @@ from pathlib import Path
 
 from anon.errors import UserError
 from anon.faces.collections.contract import Item
-from anon.faces.collections.listing import (
-    Listing,
-    csv_rows,
-    files_in,
-    folders_in,
-    left_out,
-    numbers,
-    open_root,
-    pairs_of,
-    required,
-)
+from anon.faces.collections.listing import Listing, Published, csv_rows, numbers, pairs_of
 
-ORIGIN = "the authors' site (robots.ox.ac.uk/~vgg/data/vgg_face2) lists who passes the archives on today"
 _POINTS = [f"P{point}{axis}" for point in range(1, 6) for axis in "XY"]
 
 
-class VGGFace2:
+class VGGFace2(Published):
     """Item labels: ``gender`` (m, f) where identity_meta.csv is there.
 
     Args:
@@ -46,18 +35,20 @@ class VGGFace2:
     """
 
     name = "vggface2"
+    title = "VGGFace2"
+    origin = "the authors' site (robots.ox.ac.uk/~vgg/data/vgg_face2) lists who passes the archives on today"
 
     def __init__(self, root: str | Path | None, landmarks: bool = True) -> None:
-        self.root = open_root(root, "VGGFace2", ORIGIN)
+        super().__init__(root)
         self.parts = [part for part in ("train", "test") if (self.root / part).is_dir()]
         if not self.parts:
-            raise UserError(f"VGGFace2: '{self.root}' has neither train/ nor test/; {ORIGIN}.")
+            raise self.lacks(f"'{self.root}' has neither train/ nor test/")
         self.tables: dict[str, tuple[Path, Path]] = {}
         if landmarks:
             way_out = "bb_landmark.tar.gz of the data set has it, and landmarks=false does without"
             for part in self.parts:
-                points = required(self.root, "VGGFace2", way_out, f"bb_landmark/loose_landmark_{part}.csv")
-                boxes = required(self.root, "VGGFace2", way_out, f"bb_landmark/loose_bb_{part}.csv")
+                points = self.required(f"bb_landmark/loose_landmark_{part}.csv", origin=way_out)
+                boxes = self.required(f"bb_landmark/loose_bb_{part}.csv", origin=way_out)
                 self.tables[part] = (points, boxes)
 
     def items(self) -> Sequence[Item]:
@@ -70,17 +61,17 @@ class VGGFace2:
         places: dict[tuple[str, str], int] = {}
         annotated = array("d")  # 14 numbers a listed photograph: five points, then x, y, width, height of the box
         for part in self.parts:
-            for identity in folders_in(self.root / part, r"n\d{6}"):
-                found = files_in(self.root / part / identity, r"\d+_\d+\.jpg")
+            for identity in self.folders_in(part, r"n\d{6}"):
+                found = self.files_in(f"{part}/{identity}", r"\d+_\d+\.jpg")
                 files += [(part, identity, file) for file in found]
             if part in self.tables:
                 self._read(part, places, annotated)
         if not files:
-            raise UserError(f"VGGFace2: '{self.root}' has no photographs train/n000002/0001_01.jpg; {ORIGIN}.")
+            raise self.lacks(f"'{self.root}' has no photographs train/n000002/0001_01.jpg")
         gender = self._genders()
         if self.tables:
             bare = sum((part, f"{identity}/{file[:-4]}") not in places for part, identity, file in files)
-            left_out("VGGFace2 points", bare, len(files), "photographs have none in bb_landmark")
+            self.left_out(bare, len(files), "photographs have none in bb_landmark", "points")
 
         def make(index: int) -> Item:
             part, identity, file = files[index]

@@ -22,16 +22,15 @@ from pathlib import Path
 
 from anon.errors import UserError
 from anon.faces.collections.contract import OFFICIAL, Item
-from anon.faces.collections.listing import files_in, folders_in, left_out, open_root, read_json, required
+from anon.faces.collections.listing import Published, read_json
 
-ORIGIN = "request the download script from the authors (github.com/ondyari/FaceForensics, research use)"
 SWAPS = ("Deepfakes", "FaceSwap", "FaceShifter", "DeepFakeDetection")
 REENACTMENTS = ("Face2Face", "NeuralTextures")
 COMPRESSIONS = ("raw", "c23", "c40")
 _NAME = re.compile(r"(?P<target>\d{2,3})(_(?P<source>\d{2,3}))?(__\w[\w ,-]*)?", re.ASCII)
 
 
-class FaceForensics:
+class FaceForensics(Published):
     """Item labels: ``compression``; of manipulated videos ``method``, ``target``, ``source``.
 
     Args:
@@ -45,6 +44,8 @@ class FaceForensics:
     """
 
     name = "faceforensics"
+    title = "FaceForensics++"
+    origin = "request the download script from the authors (github.com/ondyari/FaceForensics, research use)"
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class FaceForensics:
     ) -> None:
         if compression not in COMPRESSIONS or form not in ("videos", "images"):
             raise UserError("FaceForensics++ has compression=raw, c23 or c40 and form=videos or images.")
-        self.root = open_root(root, "FaceForensics++", ORIGIN)
+        super().__init__(root)
         self.compression, self.form = compression, form
         known = (*SWAPS, *REENACTMENTS)
         unknown = sorted(set(methods or ()) - set(known))
@@ -68,21 +69,14 @@ class FaceForensics:
         for name in known if methods is None else [name for name in known if name in methods]:
             folder = f"manipulated_sequences/{name}/{compression}/{form}"
             if methods is not None:
-                required(self.root, "FaceForensics++", ORIGIN, folder)
+                self.required(folder)
             if (self.root / folder).is_dir():
                 self.folders.append((folder, name))
         if not self.folders:
-            raise UserError(
-                f"FaceForensics++: '{self.root}' has no original_sequences/youtube/{compression}/{form}; {ORIGIN}."
-            )
+            raise self.lacks(f"'{self.root}' has no original_sequences/youtube/{compression}/{form}")
         where = "they are in dataset/splits of github.com/ondyari/FaceForensics; put that folder into the root"
         self.splits = [
-            required(
-                self.root,
-                "FaceForensics++",
-                where,
-                *(f"{place}{split}.json" for place in ("splits/", "", "dataset/splits/")),
-            )
+            self.required(*(f"{place}{split}.json" for place in ("splits/", "", "dataset/splits/")), origin=where)
             for split in OFFICIAL
         ]
 
@@ -95,12 +89,11 @@ class FaceForensics:
         official = _read_splits(self.splits)
         found = [item for folder, method in self.folders for item in self._folder(folder, method, official)]
         if not found:
-            raise UserError(f"FaceForensics++: the folders of '{self.root}' hold no {self.form}; {ORIGIN}.")
+            raise self.lacks(f"the folders of '{self.root}' hold no {self.form}")
         return found
 
     def _folder(self, folder: str, method: str | None, official: dict[str, str]) -> Iterator[Item]:
-        place = self.root / folder
-        files = files_in(place, r".*\.mp4") if self.form == "videos" else folders_in(place)
+        files = self.files_in(folder, r".*\.mp4") if self.form == "videos" else self.folders_in(folder)
         actors = folder.startswith("original_sequences/actors") or method == "DeepFakeDetection"
         seen, odd = set(), 0
         for file in files:
@@ -117,9 +110,9 @@ class FaceForensics:
                 identity = source if method in SWAPS else target
             seen.add(target)
             yield Item(f"{folder}/{file}", identity, video=True, official=split, labels=labels)
-        left_out(f"FaceForensics++ {folder}", odd, len(files), "have names of another form or are in no split")
+        self.left_out(odd, len(files), "have names of another form or are in no split", folder)
         if not actors:
-            left_out(f"FaceForensics++ {folder}", len(official.keys() - seen), len(official), "are in the splits only")
+            self.left_out(len(official.keys() - seen), len(official), "are in the splits only", folder)
 
 
 def _read_splits(paths: Sequence[Path]) -> dict[str, str]:

@@ -17,15 +17,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from anon.errors import UserError
 from anon.faces.collections.contract import Item
-from anon.faces.collections.listing import files_in, folders_in, left_out, open_root
+from anon.faces.collections.listing import Published
 
-ORIGIN = "get the Video_*.zip archives from zenodo.org/records/1188976 (CC BY-NC-SA 4.0)"
 _CODES = re.compile(r"0([123])-0([12])-0([1-8])-0([12])-0([12])-0([12])-([01]\d|2[0-4])")
 
 
-class Ravdess:
+class Ravdess(Published):
     """Item labels: ``expression_class``, ``intensity``, ``channel``, ``statement``, ``repetition``, ``gender``.
 
     Args:
@@ -36,13 +34,15 @@ class Ravdess:
     """
 
     name = "ravdess"
+    title = "RAVDESS"
+    origin = "get the Video_*.zip archives from zenodo.org/records/1188976 (CC BY-NC-SA 4.0)"
     expressions = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
     def __init__(self, root: str | Path | None) -> None:
-        self.root = open_root(root, "RAVDESS", ORIGIN)
-        self.folders = list(_actors(self.root))
+        super().__init__(root)
+        self.folders = list(self._actors())
         if not self.folders:
-            raise UserError(f"RAVDESS: '{self.root}' has no folders Actor_01 to Actor_24; {ORIGIN}.")
+            raise self.lacks(f"'{self.root}' has no folders Actor_01 to Actor_24")
 
     def items(self) -> Sequence[Item]:
         """By actor and codes.
@@ -54,7 +54,7 @@ class Ravdess:
         odd = count = 0
         for folder in self.folders:
             actor = folder.rpartition("/")[2]
-            for file in files_in(self.root / folder, r"[^.].*\.mp4"):
+            for file in self.files_in(folder, r"[^.].*\.mp4"):
                 count += 1
                 codes = _CODES.fullmatch(file[:-4])
                 if codes is None or codes[7] != actor[-2:]:
@@ -63,10 +63,18 @@ class Ravdess:
                 performance = f"{actor}/{file[3:]}"
                 if codes[1] != "3" and performance not in found:  # 01 sorts before 02
                     found[performance] = Item(f"{folder}/{file}", actor, video=True, labels=_labels(codes))
-        left_out("RAVDESS", odd, count, "have names of another form")
+        self.left_out(odd, count, "have names of another form")
         if not found:
-            raise UserError(f"RAVDESS: the folders of '{self.root}' hold no videos 01-01-06-01-02-01-12.mp4; {ORIGIN}.")
+            raise self.lacks(f"the folders of '{self.root}' hold no videos 01-01-06-01-02-01-12.mp4")
         return [found[performance] for performance in sorted(found)]
+
+    def _actors(self) -> Iterator[str]:
+        """Folders Actor_01 to Actor_24 in the root and one level below."""
+        for name in self.folders_in():
+            if re.fullmatch(r"Actor_\d\d", name):
+                yield name
+            else:
+                yield from (f"{name}/{actor}" for actor in self.folders_in(name, r"Actor_\d\d"))
 
 
 def _labels(codes: re.Match[str]) -> dict[str, str | int]:
@@ -78,12 +86,3 @@ def _labels(codes: re.Match[str]) -> dict[str, str | int]:
         "repetition": int(codes[6]),
         "gender": "m" if int(codes[7]) % 2 else "f",
     }
-
-
-def _actors(root: Path) -> Iterator[str]:
-    """Folders Actor_01 to Actor_24 in the root and one level below."""
-    for name in folders_in(root):
-        if re.fullmatch(r"Actor_\d\d", name):
-            yield name
-        else:
-            yield from (f"{name}/{actor}" for actor in folders_in(root / name, r"Actor_\d\d"))

@@ -18,11 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from anon.errors import UserError
 from anon.faces.collections.contract import Item
-from anon.faces.collections.listing import csv_rows, damaged, files_in, folders_in, left_out, lines, open_root, required
+from anon.faces.collections.listing import Published, csv_rows, damaged, lines
 
-ORIGIN = "request it from the authors (robots.ox.ac.uk/~vgg/data/voxceleb, CC BY 4.0 metadata)"
 _OFFICIAL = {"dev": "train", "test": "test"}
 _DEPTH = 3
 _FRAME = r"\d+\.(jpg|png)"
@@ -37,7 +35,7 @@ class Speaker(NamedTuple):
     official: str
 
 
-class VoxCeleb:
+class VoxCeleb(Published):
     """Item labels: ``gender``, ``vggface``, ``recording`` the YouTube id.
 
     Args:
@@ -48,10 +46,12 @@ class VoxCeleb:
     """
 
     name = "voxceleb"
+    title = "VoxCeleb"
+    origin = "request it from the authors (robots.ox.ac.uk/~vgg/data/voxceleb, CC BY 4.0 metadata)"
 
     def __init__(self, root: str | Path | None) -> None:
-        self.root = open_root(root, "VoxCeleb", ORIGIN)
-        required(self.root, "VoxCeleb", ORIGIN, "vox1_meta.csv", "vox2_meta.csv")
+        super().__init__(root)
+        self.required("vox1_meta.csv", "vox2_meta.csv")
         self.speakers: dict[str, Speaker] = {}  # by every name of their folder
         for version in (1, 2):
             path = self.root / f"vox{version}_meta.csv"
@@ -59,7 +59,7 @@ class VoxCeleb:
                 self.speakers |= _read_meta(path, version)
         self.folders = list(self._find("", _DEPTH))
         if not self.folders:
-            raise UserError(f"VoxCeleb: '{self.root}' has no folders id10001 of people of its meta files; {ORIGIN}.")
+            raise self.lacks(f"'{self.root}' has no folders id10001 of people of its meta files")
 
     def items(self) -> Sequence[Item]:
         """By person, recording and clip.
@@ -70,15 +70,15 @@ class VoxCeleb:
         found = [item for folder in self.folders for item in self._clips(folder)]
         found.sort(key=lambda item: (item.identity, item.file))
         if not found:
-            raise UserError(f"VoxCeleb: the folders of '{self.root}' hold neither .mp4 nor frames; {ORIGIN}.")
+            raise self.lacks(f"the folders of '{self.root}' hold neither .mp4 nor frames")
         return found
 
     def _find(self, inside: str, depth: int) -> Iterator[str]:
-        names = folders_in(self.root / inside)
+        names = self.folders_in(inside)
         unknown = [name for name in names if name not in self.speakers]
         yield from (f"{inside}{name}" for name in names if name in self.speakers)
         strangers = sum(re.fullmatch(r"id\d{5}", name) is not None for name in unknown)
-        left_out("VoxCeleb", strangers, len(names), "folders are of people without a line in the meta files")
+        self.left_out(strangers, len(names), "folders are of people without a line in the meta files")
         for name in unknown if depth and len(unknown) - strangers <= 64 else ():
             if not re.fullmatch(r"id\d{5}", name):
                 yield from self._find(f"{inside}{name}/", depth - 1)
@@ -86,19 +86,19 @@ class VoxCeleb:
     def _clips(self, folder: str) -> Iterator[Item]:
         """Clips of a person's folder: .mp4, a track's folder of frames, or a recording's that has no tracks."""
         who = self.speakers[folder.rpartition("/")[2]]
-        rates = folders_in(self.root / folder, r"\d+\.\d+")  # 1.6 frames a second
+        rates = self.folders_in(folder, r"\d+\.\d+")  # 1.6 frames a second
         for top in [f"{folder}/{rate}" for rate in rates] or [folder]:
-            for recording in folders_in(self.root / top, r"[\w-]+"):
+            for recording in self.folders_in(top, r"[\w-]+"):
                 labels = {"gender": who.gender, "vggface": who.vggface, "recording": recording}
                 place = f"{top}/{recording}"
-                clips = files_in(self.root / place, r"\d+\.mp4")
-                clips += [track for track in folders_in(self.root / place, r"\d+") if self._frames(f"{place}/{track}")]
+                clips = self.files_in(place, r"\d+\.mp4")
+                clips += [track for track in self.folders_in(place, r"\d+") if self._frames(f"{place}/{track}")]
                 files = [f"{place}/{clip}" for clip in clips] or ([place] if self._frames(place) else [])
                 for file in files:
                     yield Item(file, who.identity, video=True, official=who.official, labels=labels)
 
     def _frames(self, folder: str) -> bool:
-        return bool(files_in(self.root / folder, _FRAME))
+        return bool(self.files_in(folder, _FRAME))
 
 
 def _read_meta(path: Path, version: int) -> dict[str, Speaker]:
