@@ -1,4 +1,4 @@
-"""What :func:`anon.apps.memory.keep_freed_memory` brings: fresh processes in turns, with it and without.
+"""What :func:`anon.apps.launch.memory.keep_freed_memory` brings: fresh processes in turns, with it and without.
 
 A part of ``python benchmarks/train_step.py``. Its own measurements keep freed memory in every way, so no ratio there
 contains this.
@@ -16,7 +16,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from anon.apps.memory import keep_freed_memory
+from anon.apps.launch.memory import keep_freed_memory
 from anon.evaluation.results import markdown_table
 from benchmarks.machine import spread
 from benchmarks.ways import ALL, LITERAL, Runner, Setting

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from anon.apps.runs import commit, versions
+from anon.apps.run_folders.folder import commit, versions
 from anon.evaluation.results import write
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from anon.apps.memory import keep_freed_memory
+from anon.apps.launch.memory import keep_freed_memory
 from anon.errors import UserError
 from anon.evaluation.results import markdown_table
 from benchmarks.allocation import kept_against_default

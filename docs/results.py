@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from anon.apps.started import start_record
+
 from anon.evaluation.document import read
 from anon.evaluation.report.plain import markdown
 

@@ -15,8 +15,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from anon import weights
-from anon.apps.runs import LAST
+from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import build, read_config
+from anon.checksums import written_whole
 from anon.errors import UserError
 from anon.faces.learned import DOMAINS, Learned, remember
 from anon.generators.contract import GeneratorLike
@@ -48,15 +49,8 @@ class CheckpointFiles(TorchCheckpointIO):
         """Write ``checkpoint`` with the run's configuration and whom it learned from added."""
         target = Path(path)
         target.parent.mkdir(exist_ok=True)  # not the run folder: one that was removed does not come back by half
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                torch.save({**checkpoint, CONFIG_KEY: self.config_text, **self.learned}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        with written_whole(target) as file:
+            torch.save({**checkpoint, CONFIG_KEY: self.config_text, **self.learned}, file)
 
 
 def checkpoint_file(text: str) -> Path:
@@ -87,16 +81,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:
         raise UserError(f"{path} is not a checkpoint, or a broken one: {error}") from error
     if not isinstance(content, dict) or not {"state_dict", "global_step", CONFIG_KEY} <= content.keys():
         raise UserError(f"{path} is not a training checkpoint of this project; give a checkpoints/last.ckpt.")
-    _check_state(content["state_dict"], path)
-    return content, read_config(content[CONFIG_KEY], path)
-
-
-def _check_state(state: object, path: Path) -> None:
-    """Refuse weights that are no plain tensors by name."""
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
+    state = content["state_dict"]
+    named = state.items() if isinstance(state, dict) else [(None, state)]
+    if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in named):
         raise UserError(f"{path} holds weights that are no tensors.")
+    return content, read_config(content[CONFIG_KEY], path)
 
 
 def learned_from(content: Mapping[str, Any], config: DictConfig, path: Path) -> Learned | None:

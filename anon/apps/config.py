@@ -1,39 +1,35 @@
-"""Where the configuration lives, and the entry point that the scripts share."""
+"""Where the configuration lives, how it is composed and written, and what stands where in it."""
 
 from __future__ import annotations
 
-import functools
-import logging
-import os
-import sys
-import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import hydra
-from hydra.errors import HydraException
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anon.apps.door.words import readable
-from anon.apps.failures import guarded
-from anon.apps.memory import keep_freed_memory
-from anon.apps.multirun import attempt, failures, in_multirun
-from anon.apps.offered import choices as choices
-from anon.apps.offered import config_dir, offer
+import anon
+from anon.apps.offered import offer
 from anon.errors import UserError
 
-_OURS = "ANON_FULL_ERROR"  # in the environment where HYDRA_FULL_ERROR is this project's and not the user's
+CONFIG = "config.yaml"  # in a run folder: the resolved configuration
+GONE = object()  # what stands at a key where nothing does
+Key = tuple[Any, ...]  # names from the root to a value
 
-#: Beginnings of warnings, Lightning's most of them, about what is so on purpose.
-_NOT_THE_USERS = (
-    "Experiment logs directory",
-    "The '.*_dataloader' does not have many workers",  # data.workers says how many
-    r"The number of training batches \(\d+\) is smaller than the logging interval",  # steps are counted over epochs
-    r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen: encoders, judges
-    "The `srun` command is available",  # told on every machine with SLURM
-    ".*LeafSpec.*",
-)
+
+def config_dir() -> Path:
+    """``anon/conf`` in an installed wheel, ``conf`` beside the package in a checkout."""
+    package = Path(anon.__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def choices(group: str) -> list[str]:
+    """Names of the configurations in a group, sorted."""
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
 def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -62,60 +58,24 @@ def plain_yaml(config: DictConfig) -> str:
         raise UserError(f"the configuration cannot be resolved: {str(error).splitlines()[0]}.") from error
 
 
-def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
-    """Compose ``config_name`` with the command line's overrides, run ``task`` on it, exit with the right code.
-
-    Hydra prints its own errors and exits with 1; its variable ``HYDRA_FULL_ERROR`` makes it raise them instead.
-    """
-    keep_freed_memory()
-    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" and _OURS not in os.environ
-    if not show_traceback:
-        os.environ[_OURS] = os.environ["HYDRA_FULL_ERROR"] = "1"  # other ranks inherit both
-
-    begun: list[bool] = []
-
-    @functools.wraps(task)
-    def job(config: DictConfig) -> object:
-        _quiet()
-        begun.append(True)
-        answers: list[object] = []  # what a sweeper is told
-
-        def answer() -> None:
-            answers.append(task(config))
-
-        code = guarded(partial(attempt, answer, show_traceback) if in_multirun() else answer, show_traceback)
-        if code:  # past Hydra, which would print the overrides before the sentence
-            sys.exit(code)
-        return answers[0] if answers else None
-
-    def entry() -> None:
-        sys.argv[1:] = readable(sys.argv[1:], lambda name: bool(name) and (config_dir() / name).is_dir())
-        offer(sys.argv[1:], config_dir())
-        try:
-            hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
-        except OSError as error:
-            if begun or isinstance(error, HydraException):
-                raise
-            what = f"{error.filename or 'a file'}: {error.strerror}"
-            raise UserError(f"Hydra cannot begin ({what}); see hydra.run.dir and hydra.sweep.dir.") from error
-
-    try:
-        code = guarded(entry, show_traceback)
-    except Exception as error:  # Optuna ends a search without a single answer in an error of its own
-        failed = failures()
-        if not failed:
-            raise
-        print(f"error: nothing came of this multirun ({type(error).__name__}: {error})", file=sys.stderr)
-        sys.exit(failed)
-    finally:
-        os.environ.pop(_OURS, None)
-    failed = failures()
-    sys.exit(code or failed)
+def own_yaml(text: str) -> Any:
+    """What a file of ``conf/``, or of a folder that the command line names, holds."""
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
 
 
-def _quiet() -> None:
-    """Silence what repeats the configuration or does not concern the user; warnings about the run itself stay."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    logging.getLogger("lightning_fabric.utilities.distributed").setLevel(logging.WARNING)
-    for message in _NOT_THE_USERS:
-        warnings.filterwarnings("ignore", message=message)
+def leaves(node: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every value of plain data that is no mapping, and every empty mapping; a list is one value."""
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            yield from leaves(value, (*key, name))
+    else:
+        yield key, node
+
+
+def at(node: Any, key: Sequence[Any]) -> Any:
+    """What stands at a key of plain data; :data:`GONE` where nothing does."""
+    for part in key:
+        if not isinstance(node, dict) or part not in node:
+            return GONE
+        node = node[part]
+    return node

@@ -25,16 +25,16 @@ from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
-from anon.apps.config import run_app
+from anon.apps.config import CONFIG
 from anon.apps.door.config import check_config, check_places
-from anon.apps.failures import unwrapped
+from anon.apps.launch.entry import run_app
+from anon.apps.launch.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config, log_results
-from anon.apps.newest import name_newest
-from anon.apps.past import data_key, last_run
-from anon.apps.ranks import CONFIG
-from anon.apps.runs import LAST, commit, run_folder, whole_path
-from anon.apps.started import choices, start_record
-from anon.apps.untrusted import read_config, trusting
+from anon.apps.run_folders.folder import LAST, commit, run_folder, whole_path
+from anon.apps.run_folders.newest import name_newest
+from anon.apps.run_folders.past import data_key, last_run
+from anon.apps.run_folders.started import choices, run_config, start_record
+from anon.apps.untrusted import trusting
 from anon.apps.victims import record_of
 from anon.commands import in_utf8
 from anon.errors import UserError
@@ -43,25 +43,12 @@ from anon.evaluation.harness import run as harness
 from anon.evaluation.harness.suite import Suite
 from anon.evaluation.report import headlines, wandb_tables
 from anon.faces.cache import caching
-from anon.plain import MAX_YAML, read_text
 from anon.printable import flat
 from anon.weights.files import SHIPPED, fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
-SECTIONS = [
-    "task",
-    "experiment",
-    "scale",
-    "seed",
-    "checkpoint",
-    "checkpoints",
-    "trust",
-    "cache",
-    "output",
-    "run",
-    "paths",
-]
-SECTIONS += ["data", "judge", "method", "attack", "suite", "attributes", "lpips", "detectors", "logger"]
+SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "checkpoints", "trust", "cache", "output", "run"]
+SECTIONS += ["paths", "data", "judge", "method", "attack", "suite", "attributes", "lpips", "detectors", "logger"]
 
 
 def main() -> None:
@@ -75,12 +62,14 @@ def evaluate(config: DictConfig) -> None:
     Raises:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
+    config = OmegaConf.masked_copy(config, SECTIONS)
     with caching(OmegaConf.select(config, "cache")):
-        _evaluate(OmegaConf.masked_copy(config, SECTIONS))
+        check_config(config)
+        with trusting(config.trust):
+            _evaluate(config)
 
 
 def _evaluate(config: DictConfig) -> None:
-    check_config(config)
     _check_suite(config)
     _name(config)
     if OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None:
@@ -91,14 +80,13 @@ def _evaluate(config: DictConfig) -> None:
     elif restores and not config.checkpoint.startswith(SHIPPED):
         config.checkpoint = str(checkpoint_file(config.checkpoint))
     place = whole_path(config.output) if config.output else None
-    with trusting(config.trust):
-        name_newest(config, "suite", needed=False)
-        name_newest(config, "method")
-        name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
+    name_newest(config, "suite", needed=False)
+    name_newest(config, "method")
+    name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
     check_places(config)
     if place is not None:
         _check_same(config, place)
-    with trusting(config.trust), run_folder(config, at=place) as folder, unwrapped(), _no_exit():
+    with run_folder(config, at=place) as folder, unwrapped(), _no_exit():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
@@ -106,14 +94,6 @@ def _evaluate(config: DictConfig) -> None:
         data, judge = instantiate(config.data), instantiate(config.judge)
         harness.run(judge, data, config, folder, device=device, commit=commit())
         _log(config, folder)
-    _check_measured(folder)
-
-
-def _check_measured(folder: Path) -> None:
-    """
-    Raises:
-        UserError: no line of any table could be measured.
-    """
     reasons = [line.needs for line in read(folder).lines]
     if all(reasons):
         told = f"no line of any table could be measured ({flat(str(reasons[0]))})"
@@ -140,10 +120,9 @@ def _check_same(config: DictConfig, place: Path) -> None:
     Raises:
         UserError: the folder's configuration has another task, experiment, suite, data or checkpoint.
     """
-    file = place / CONFIG
-    if not file.is_file():
+    if not (place / CONFIG).is_file():
         return
-    past, recorded = read_config(read_text(file, MAX_YAML), file), start_record(place).get("choices") or {}
+    past, recorded = run_config(place), start_record(place).get("choices") or {}
     keys = ("task", "experiment", "suite._target_", "checkpoint")
     pairs = [(key, OmegaConf.select(past, key), OmegaConf.select(config, key)) for key in keys]
     pairs += [("data", data_key(past), data_key(config))]
@@ -177,19 +156,15 @@ def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
 
 def _log(config: DictConfig, folder: Path) -> None:
     """What was written, to W&B; only now, so that a mistake leaves no run there. What W&B does not take is told."""
+    loggers: list[Logger] = []
     try:
-        _send(config, folder)
-    except wandb.Error as error:
-        print(f"the results are in {folder}, but W&B did not take them: {flat(str(error))}", flush=True)
-
-
-def _send(config: DictConfig, folder: Path) -> None:
-    loggers = built(config.logger, "logger", Logger)
-    try:
+        loggers += built(config.logger, "logger", Logger)
         log_config(loggers, config)
         document = read(folder)
         pictures = [folder / name for name in document.pictures]
         log_results(loggers, wandb_tables(document), pictures, folder, headlines(document))
+    except wandb.Error as error:
+        print(f"the results are in {folder}, but W&B did not take them: {flat(str(error))}", flush=True)
     finally:
         finish(loggers)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from anon.apps.checkpoints import restore_module
-from anon.apps.failures import guarded
-from anon.apps.past import data_key
-from anon.apps.runs import LAST
+from anon.apps.launch.failures import guarded
+from anon.apps.run_folders.folder import LAST
+from anon.apps.run_folders.past import data_key
 from anon.apps.untrusted import faces_of, rendered_of, trusting
 from anon.attributes.expression_figures import synthetic_swaps
 from anon.commands import Parser, in_utf8, path, whole
@@ -95,8 +95,7 @@ def measure(
         changed = module(target, module.steers * z.roll(1, 0)).blend(target).clamp(-1, 1)
         seen = module.encoder(changed, layers).maps
         metric.update(*([part[other] for part in group] for group in (maps, seen, [part.roll(1, 0) for part in maps])))
-    assert metric is not None and layers is not None
-    return dict(zip(layers, metric.compute(), strict=True))
+    return _named(layers, metric)
 
 
 @torch.no_grad()
@@ -118,20 +117,19 @@ def measure_rendered(
         layers = layers or blocks(encoder, target[:1])
         metric = metric or LayerDistances(len(layers))
         metric.update(*(encoder(images, layers).maps for images in (target, changed, source)))
-    assert metric is not None and layers is not None
+    return _named(layers, metric)
+
+
+def _named(layers: list[str] | None, metric: LayerDistances | None) -> dict[str, Layer]:
+    assert metric is not None and layers is not None  # there was a batch
     return dict(zip(layers, metric.compute(), strict=True))
 
 
 def report(figures: dict[str, Layer], what: str) -> str:
     """A Markdown table and the two overrides that use it."""
-    lines = [
-        f"# IFSR margins, {what}",
-        "",
-        "| block | c2t (margin) | c2s | negative | EER c2t | EER c2s | EER c2t/c2s |",
-    ]
-    lines += ["|---|---|---|---|---|---|---|"]
-    for name, layer in figures.items():
-        lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in layer) + " |")
+    lines = [f"# IFSR margins, {what}", ""]
+    lines += ["| block | c2t (margin) | c2s | negative | EER c2t | EER c2s | EER c2t/c2s |", "|---" * 7 + "|"]
+    lines += [f"| {name} | {' | '.join(f'{value:.3f}' for value in layer)} |" for name, layer in figures.items()]
     names, margins = ",".join(figures), ",".join(f"{layer.c2t:.6f}" for layer in figures.values())
     lines += ["", f"`encoder.layers=[{names}] objective.terms.ifsr.loss.margins=[{margins}]`", ""]
     lines.append("Leave out the blocks from which on EER c2s falls below EER c2t: they hold the identity.")
@@ -170,30 +168,19 @@ def main(
     points: str | None = None,
 ) -> None:
     """Measure, print the table, write the three files beside the checkpoint's run or to ``out``."""
-    with trusting(trust):
-        _main(run, split, pairs, layers, out, rendered, {"root": root, "points": points})
-
-
-def _main(
-    run: Path,
-    split: str,
-    pairs: int,
-    layers: list[str] | None,
-    out: Path | None,
-    rendered: bool,
-    places: Mapping[str, str | None],
-) -> None:
     checkpoint = run / LAST if run.is_dir() else run
-    module, config = restore_module(checkpoint)
-    if not isinstance(module, TargetOriented):
-        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no generator.")
-    if rendered:
-        known = rendered_of(config, checkpoint, split)
-        numbers = people_of(split, known.people)
-        figures = measure_rendered(module.encoder, numbers, known.size, known.seed, layers, pairs)
-    else:
-        module.to("cuda" if torch.cuda.is_available() else "cpu")
-        figures = measure(module, faces_of(config, checkpoint, split, places), layers, pairs)
+    with trusting(trust):
+        module, config = restore_module(checkpoint)
+        if not isinstance(module, TargetOriented):
+            raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no generator.")
+        if rendered:
+            known = rendered_of(config, checkpoint, split)
+            numbers = people_of(split, known.people)
+            figures = measure_rendered(module.encoder, numbers, known.size, known.seed, layers, pairs)
+        else:
+            faces = faces_of(config, checkpoint, split, {"root": root, "points": points})
+            module.to("cuda" if torch.cuda.is_available() else "cpu")
+            figures = measure(module, faces, layers, pairs)
     folder = out or (run if run.is_dir() else run.parent)
     swapper = "rendered swaps" if rendered else config.get("experiment")
     text = report(figures, f"{swapper}, {module.encoder.name}, {split} people of {data_key(config)[0]}")

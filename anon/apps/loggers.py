@@ -18,13 +18,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from anon.apps.launch.ranks import rank
 from anon.errors import UserError
 from anon.evaluation.results import write
 
 _LONGEST = 64  # characters of a name or an id
-_DATED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_.")  # names that anon.apps.runs makes, each once
+_DATED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_.")  # names that anon.apps.run_folders.folder makes, each once
 Columns = tuple[list[str], list[list[object]]]  # names, rows
 
 
@@ -57,7 +57,7 @@ class _Writer(ExperimentWriter):
 
 
 class _Once:
-    """Takes what is logged twice in a row, with the same step, once: see :func:`anon.training.steps.log_now`."""
+    """Takes what is logged twice in a row, with the same step, once; see :mod:`anon.training.callbacks.steps`."""
 
     _told = ""
 
@@ -90,18 +90,13 @@ def _write(path: Path, names: Sequence[str], rows: Sequence[Mapping[str, str]]) 
     write(path, text.getvalue())
 
 
-def csv_logger(save_dir: str, every: int = 20, resumed_at: int | None = None) -> CSVLogger:
+def csv_logger(save_dir: str, resumed_at: int | None = None) -> CSVLogger:
     """``metrics.csv`` in the run folder; a resumed run keeps the rows from before the step it resumes at."""
-    logger = _Csv(save_dir, name="", version="", flush_logs_every_n_steps=every)
-    _continue(logger, resumed_at or 0)
+    logger = _Csv(save_dir, name="", version="", flush_logs_every_n_steps=20)
+    if rank() == 0:
+        logger._experiment = writer = _Writer(logger.log_dir)
+        writer.keep(resumed_at or 0)
     return logger
-
-
-@rank_zero_only
-def _continue(logger: CSVLogger, step: int) -> None:
-    writer = _Writer(logger.log_dir)
-    writer.keep(step)
-    logger._experiment = writer
 
 
 def wandb_logger(
@@ -118,7 +113,6 @@ def wandb_logger(
         offline = not logged_in()
     whole = Path(save_dir).absolute()
     name = whole.name
-    settings = {"silent": offline}  # it would print to sign up, after the run's last line
     logger = _Wandb(
         save_dir=save_dir,
         project=project,
@@ -126,7 +120,7 @@ def wandb_logger(
         id=wandb_id(name) if _DATED.match(name) else f"{wandb_id(name)[: _LONGEST - 9]}-{_short(str(whole))}",
         offline=offline,
         resume="allow",
-        settings=settings,
+        settings={"silent": offline},  # it would print to sign up, after the run's last line
         tags=list(dict.fromkeys(str(tag)[:_LONGEST] for tag in tags if tag)),  # data on disk have no name yet
         **rest,
     )
@@ -160,15 +154,14 @@ def built(section: DictConfig, name: str, kind: type) -> list[Any]:
     Raises:
         UserError: one is no such part.
     """
-    parts = {
-        str(key): instantiate(part)
-        for key, part in section.items()
-        if isinstance(part, DictConfig) and "_target_" in part
-    }
-    for key, part in parts.items():
-        if not isinstance(part, kind):
-            raise UserError(f"{name}.{key} is no {kind.__name__}: its _target_ makes a {type(part).__name__}.")
-    return list(parts.values())
+    found: list[Any] = []
+    for key, part in section.items():
+        if isinstance(part, DictConfig) and "_target_" in part:
+            made = instantiate(part)
+            if not isinstance(made, kind):
+                raise UserError(f"{name}.{key!s} is no {kind.__name__}: its _target_ makes a {type(made).__name__}.")
+            found.append(made)
+    return found
 
 
 def log_config(loggers: list[Logger], config: DictConfig) -> None:
@@ -182,8 +175,8 @@ def log_results(
     loggers: list[Logger],
     tables: Mapping[str, Columns],
     pictures: Sequence[Path],
-    report: Path | None = None,
-    scalars: Mapping[str, float] | None = None,
+    report: Path,
+    scalars: Mapping[str, float],
 ) -> None:
     """An evaluation's tables by name, its pictures, report and summary, to W&B; the folder holds them anyway.
 
@@ -194,23 +187,21 @@ def log_results(
     """
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.summary.update(dict(scalars or {}))
+            logger.experiment.summary.update(dict(scalars))
             for name, (columns, rows) in tables.items():
                 logger.log_table(name, columns=columns, data=rows)
             for picture in pictures:
                 if picture.is_file():
                     logger.log_image(picture.stem, [str(picture)])
-            if report is not None:
-                artifact = wandb.Artifact(f"report-{logger.experiment.id}", type="report")
-                artifact.add_file(str(report / "report.html"))
-                logger.experiment.log_artifact(artifact)
+            artifact = wandb.Artifact(f"report-{logger.experiment.id}", type="report")
+            artifact.add_file(str(report / "report.html"))
+            logger.experiment.log_artifact(artifact)
 
 
 def finish(loggers: list[Logger]) -> None:
     """End the W&B run, so that the next run of this process gets its own."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger) and wandb.run is not None:
-            wandb.finish()
+    if wandb.run is not None and any(isinstance(logger, WandbLogger) for logger in loggers):
+        wandb.finish()
 
 
 def logged_in() -> bool:

@@ -17,7 +17,6 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-import anon
 from anon.errors import UserError
 
 #: Where the choices of a group stand in a suite.
@@ -31,18 +30,6 @@ GROUPS = {
 }
 #: A checkpoint or a file is a method only where it is named; what does nothing is no entry.
 _NEVER = {"method": {"checkpoint", "onnx", "torchscript"}, "attack": {"none"}, "defense": {"none"}}
-
-
-def config_dir() -> Path:
-    """``anon/conf`` in an installed wheel, ``conf`` beside the package in a checkout."""
-    package = Path(anon.__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
-def choices(group: str) -> list[str]:
-    """Names of the project's own configurations in a group, sorted."""
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
 def offer(words: Sequence[str], conf: Path) -> None:

@@ -16,13 +16,12 @@ from typing import Any, cast
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from anon import weights
 from anon.apps.checkpoints import Trained, read_checkpoint, restore_generator, restore_module
 from anon.apps.config import choices, composed
-from anon.apps.failures import guarded
-from anon.apps.runs import LAST
+from anon.apps.launch.failures import guarded
+from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import Rendered, faces_of, rendered_of, trusting
 from anon.apps.victims import record_of
 from anon.attacks.victim import title_of
@@ -33,6 +32,7 @@ from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_
 from anon.commands import Parser, in_utf8, path
 from anon.errors import UserError
 from anon.evaluation.document import Document, Line, read
+from anon.evaluation.embeddings import batches
 from anon.evaluation.harness import run as harness
 from anon.faces.contract import FaceSet
 from anon.faces.learned import DOMAINS
@@ -42,10 +42,9 @@ from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
 from anon.plain import MAX_YAML, read_json, read_text
-from anon.progress import track
 from anon.training.attributes import AttributeTraining
 from anon.training.expression import ExpressionTraining
-from anon.training.recognizer import RecognizerTraining, card
+from anon.training.recognizer import RecognizerTraining
 from anon.training.reconstruction import ReconstructionTraining
 from anon.training.target_oriented import TargetOriented
 from anon.weights.files import SHIPPED
@@ -54,12 +53,11 @@ TABLE1 = ("ID", "ID_rank1", "negID", "ssim", "mask_area", "pose_error", "express
 ATTACKED = ("ID", "RA", "RA_rank1")
 SWAPPED: tuple[str, ...] = ("swap_ID", "swap_ID_threshold", "swap_ID_target", "cosine_source", "cosine_target")
 SWAPPED += ("pose_error", "expression_error", "gaze_error", "landmarks_error")
-BRIEF = [
-    "data.clips.evaluation=0",
-    "suite.tables.robustness=null",
-    "suite.tables.identities=null",
-    "suite.grid_faces=0",
-]  # table 1 alone
+BRIEF = ["data.clips.evaluation=0", "suite.grid_faces=0"]  # table 1 alone
+BRIEF += ["suite.tables.robustness=null", "suite.tables.identities=null"]
+#: What of a training ships.
+_PARTS = {RecognizerTraining: "backbone", AttributeTraining: "regressor"}
+_PARTS |= {ExpressionTraining: "embedder", TargetOriented: "averaged"}
 
 
 def ship(run: Path, name: str) -> Path:
@@ -69,6 +67,13 @@ def ship(run: Path, name: str) -> Path:
         UserError: the run trained nothing that ships.
     """
     module, config = restore_module(run / LAST)
+    part = next((part for kind, part in _PARTS.items() if isinstance(module, kind)), None)
+    if part is None:
+        raise UserError(f"{run} trained a {type(module).__name__}, which does not ship.")
+    network = getattr(module, part).eval()
+    for value in (*network.parameters(), *network.buffers()):
+        if value.is_floating_point():  # to the precision that ships, so that the card tells of the file
+            value.detach().copy_(value.detach().half())
     facts = _facts(run, config, "attacker" if isinstance(module, ReconstructionTraining) else "train")
     measured = rendered_of(config, run / LAST, "evaluation")
     faces = faces_of(config, run / LAST, "evaluation")
@@ -79,46 +84,33 @@ def ship(run: Path, name: str) -> Path:
     ]
     built: dict[str, Any] | None = None
     if isinstance(module, RecognizerTraining):
-        network: nn.Module = module.backbone
-        _halve(network)
-        judge = Judge(Encoder(module.backbone, measured.size, name=name))
-        figures = evaluate_recognizer(judge.embed, faces)
+        figures = evaluate_recognizer(Judge(Encoder(network, measured.size, name=name)).embed, faces)
         what = f"face recognizer, {type(network).__name__}, {type(module.head).__name__} head"
     elif isinstance(module, AttributeTraining):
-        network = module.regressor
-        _halve(network)
-        figures = regressor_errors(module.regressor, faces)
+        figures = regressor_errors(network, faces)
         what = "regressor of pose, expression, gaze and five points"
     elif isinstance(module, ExpressionTraining):
-        network = module.embedder
-        _halve(network)
-        figures, table = measure(module.embedder, faces, module.labels)
-        figures |= swap_figures(module.embedder, measured)
+        figures, table = measure(network, faces, module.labels)
+        figures |= swap_figures(network, measured)
         what = "expression embedder with classifier and valence/arousal head, on synthetic expression classes"
         notes += _expression_notes(table)
     elif isinstance(module, TargetOriented):
-        network = module.averaged
-        _halve(network)
-        part = "generator"
+        built = {"encoder": OmegaConf.to_container(config["encoder"])}
+        built["generator"] = OmegaConf.to_container(config["generator"])
         if isinstance(module, ReconstructionTraining):
-            part, victim = "attack", _generator_of(config, run)
+            victim = str(OmegaConf.select(config, "method.anonymizer.checkpoint"))
+            if not victim.startswith(SHIPPED):  # a filter, or a generator that its users cannot get
+                raise UserError(f"{run} attacks no shipped generator; train it with checkpoints=shipped.")
             figures = attack_figures(module, run / LAST, victim)
-            record = record_of(config)
-            what = f"reconstruction attack, {type(network).__name__}, against {title_of(record or {})}"
+            built |= {"attack": built.pop("generator"), "victim": record_of(config)}
+            what = f"reconstruction attack, {type(network).__name__}, against {title_of(built['victim'] or {})}"
         elif module.pairing is not None:
             figures = swapper_figures(module, _experiment(config, run))
             what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
         else:
             figures = anonymizer_figures(module, _experiment(config, run))
             what = f"anonymizer, {type(network).__name__}, conditioned on {module.encoder.name}"
-        built = {
-            key: OmegaConf.to_container(config[given]) for key, given in ((part, "generator"), ("encoder", "encoder"))
-        }
-        if isinstance(module, ReconstructionTraining):
-            built["victim"] = record
         notes.append("Figures with [low, high] are bootstrap intervals of 95 %, over people.")
-    else:
-        raise UserError(f"{run} trained a {type(module).__name__}, which does not ship.")
     facts = {"what": what, "parameters": f"{sum(value.numel() for value in network.parameters()):,}", **facts}
     path = weights.ship(network.state_dict(), name, card(name, facts, figures, notes), config=built, domain=domain)
     print("\n".join(f"{key} {value:.4g}" for key, value in figures.items()))
@@ -204,26 +196,11 @@ def _experiment(config: DictConfig, run: Path) -> str:
     return str(name)
 
 
-def _generator_of(config: DictConfig, run: Path) -> str:
-    """The trained generator that an attack learned from, as a user can get it.
-
-    Raises:
-        UserError: it learned from a filter, or from a generator that does not ship.
-    """
-    checkpoint = str(OmegaConf.select(config, "method.anonymizer.checkpoint"))
-    if not checkpoint.startswith(SHIPPED):
-        raise UserError(f"{run} attacks no shipped generator; train it with checkpoints=shipped.")
-    return checkpoint
-
-
 def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: int = 128) -> dict[str, float]:
     """Mean errors on unchanged faces: pose and gaze L2 in degrees, expression L2, landmarks in pixels."""
     found: dict[str, list[torch.Tensor]] = {}
-    starts = range(0, len(faces), batch_size)
-    for start in track(starts, "measuring", len(faces), batch_size):
-        rows = range(start, min(start + batch_size, len(faces)))
-        batch = torch.utils.data.default_collate([faces[row] for row in rows])
-        truth = Attributes(**{key: batch[key] for key in Attributes.__annotations__})  # type: ignore[typeddict-item]
+    for batch in batches(faces, torch.arange(len(faces)), batch_size, "measuring"):
+        truth = Attributes(**{key: batch[key] for key in Attributes.__annotations__})  # type: ignore[literal-required, typeddict-item]
         with torch.no_grad():
             for key, error in attribute_errors(regressor(batch["image"]), truth).items():
                 found.setdefault(key, []).append(error)
@@ -268,20 +245,13 @@ def _expression_notes(table: torch.Tensor) -> list[str]:
     ]
 
 
-def _halve(network: nn.Module) -> None:
-    """Round to the precision that ships, so that the card tells of the file."""
-    network.eval()
-    with torch.no_grad():
-        for value in (*network.parameters(), *network.buffers()):
-            if value.is_floating_point():
-                value.copy_(value.half().to(value.dtype))
-
-
-def _command(run: Path) -> str:
-    """How the run was started, or last continued, without where its folders were."""
-    lines = read_text(run / "command.txt", MAX_YAML).splitlines()
-    words = lines[-1].split() if lines else []
-    return " ".join(word for word in words[2:] if not word.startswith(("paths.", "run.", "ckpt_path=")))
+def card(name: str, facts: dict[str, Any], figures: dict[str, float], notes: Sequence[str] = ()) -> str:
+    """A model card in Markdown: what the network is and how it was made, then what was measured."""
+    lines = [f"# {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), "", "## Measured", ""]
+    lines += ["| figure | value |", "|---|---|"]
+    lines += [f"| {key} | {value:.4g} |" for key, value in figures.items()]
+    lines += ["", *notes]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _facts(run: Path, config: DictConfig, split: str) -> dict[str, Any]:
@@ -289,9 +259,11 @@ def _facts(run: Path, config: DictConfig, split: str) -> dict[str, Any]:
     if not isinstance(versions, dict) or not {"torch", "commit"} <= versions.keys():
         raise UserError(f"{run / 'versions.json'} does not say which torch and which commit the run was made with.")
     data = rendered_of(config, run / LAST, split)
+    lines = read_text(run / "command.txt", MAX_YAML).splitlines()  # the last start, without where its folders were
+    words = [word for word in " ".join(lines[-1:]).split()[2:] if not word.startswith(("paths.", "run.", "ckpt_path="))]
     return {
         "input": f"{data.size} x {data.size}",
-        "command": f"`{_command(run)}`",
+        "command": f"`{' '.join(words)}`",
         "data": f"synthetic, split {split}: {data.people:,} people, {data.images} pictures each, seed {data.seed}",
         "seed": config.get("seed"),
         "made with": f"torch {versions['torch']}, commit {versions['commit']}",

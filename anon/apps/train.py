@@ -2,10 +2,13 @@
 
 Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run
 of the same experiment and scale, and of the data where they are given, in its folder and with its own configuration but
-for what the command line gives (:mod:`anon.apps.resume`); ``ckpt_path=auto`` continues the newest that has what the
-command line gives, ends at once where that one is finished, and begins a new run where there is none;
+for what the command line gives (:mod:`anon.apps.run_folders.resume`); ``ckpt_path=auto`` continues the newest that has
+what the command line gives, ends at once where that one is finished, and begins a new run where there is none;
 ``ckpt_path=<file or run folder>`` starts a new folder from that checkpoint. A requeued SLURM job continues the run that
-it began, whatever ``ckpt_path`` is. A signal or Ctrl-C saves first (:mod:`anon.apps.preemption`, docs/slurm.md).
+it began, whatever ``ckpt_path`` is. A signal or Ctrl-C saves first (:mod:`anon.apps.launch.preemption`, docs/slurm.md).
+
+What a training at ``scale=paper`` still lacks of its paper is said first: ``lacks`` of the configuration, sentence by
+sentence. docs/papers.md has every deviation.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
 import torch
@@ -30,34 +33,35 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, checkpoint_file, learned_from, read_checkpoint
-from anon.apps.config import plain_yaml, run_app
+from anon.apps.config import plain_yaml
 from anon.apps.door.config import check_config, check_places
 from anon.apps.door.threads import convolution, crowded
-from anon.apps.failures import unwrapped
+from anon.apps.launch.entry import run_app
+from anon.apps.launch.failures import unwrapped
+from anon.apps.launch.multirun import check_monitor, in_multirun, monitored
+from anon.apps.launch.preemption import Preempted, Preemption, start_blocked
+from anon.apps.launch.ranks import check_strategy, own_ranks, rank, requeued, started_by_srun
 from anon.apps.loggers import built, finish, log_config
-from anon.apps.monitored import check_monitor, monitored
-from anon.apps.multirun import in_multirun
-from anon.apps.newest import name_newest
-from anon.apps.paper import lacking
-from anon.apps.past import begun_by_this_job, last_run, same_run
-from anon.apps.preemption import Preempted, Preemption, start_blocked
-from anon.apps.ranks import check_strategy, own_ranks, wait_for
-from anon.apps.resume import continued
-from anon.apps.runs import LAST, rank, requeued, run_folder, started_by_srun
+from anon.apps.run_folders.folder import LAST, run_folder
+from anon.apps.run_folders.newest import name_newest
+from anon.apps.run_folders.past import begun_by_this_job, last_run, same_run
+from anon.apps.run_folders.resume import continued
 from anon.apps.untrusted import trusting
 from anon.apps.victims import AttackerData
+from anon.checksums import written_whole
 from anon.commands import in_utf8
 from anon.errors import UserError
 from anon.faces.cache import caching
 from anon.faces.datamodule import FaceData
 from anon.faces.learned import Learned
 from anon.faces.transit import MORE_ROOM
-from anon.training.given import GivenSettings
-from anon.training.guards import DIVERGED
-from anon.training.sizes import check_size
-from anon.training.steps import LastCheckpoint
+from anon.training.adversarial.sizes import check_size
+from anon.training.callbacks.given import GivenSettings
+from anon.training.callbacks.guards import DIVERGED
+from anon.training.callbacks.steps import LastCheckpoint
 from anon.training.target_oriented import TargetOriented
 
 LATEST, AUTO = "last", "auto"  # values of ckpt_path that are no files
@@ -87,8 +91,7 @@ def train(config: DictConfig) -> float | list[float] | None:
     check_config(config)
     check_monitor(config.monitor)
     with trusting(config.trust), Preemption() as preemption, caching(config.get("cache")):
-        resumed = begun_by_this_job(config) or _to_continue(config) if rank() == 0 else None
-        differs: list[str] = []
+        resumed, differs = _to_continue(config) if rank() == 0 else None, list[str]()
         if resumed is not None:
             config, differs = continued(config, resumed)
         check_places(config)
@@ -98,10 +101,8 @@ def train(config: DictConfig) -> float | list[float] | None:
                 config, differs = continued(config, folder)
                 config.run.dir = str(folder)
             _say(f"{'continues in' if resumed else 'run folder'} {folder}")
-            for line in differs:
+            for line in (*differs, *(f"not the paper's: {sentence}" for sentence in lacking(config))):
                 _say(line)
-            for sentence in lacking(config):
-                _say(f"not the paper's: {sentence}")
             _tell_of_threads()
             try:
                 with own_ranks(folder):
@@ -113,34 +114,49 @@ def train(config: DictConfig) -> float | list[float] | None:
                 return None
 
 
+def lacking(config: DictConfig) -> list[str]:
+    """What this configuration lacks of its paper, in sentences.
+
+    An entry of ``lacks`` holds ``when``, values by their dotted keys, and ``say``. It is said when the configuration
+    has all of these values, so that it goes away as soon as the missing piece is given:
+    ``python train.py experiment=facedancer scale=paper encoder.weights=<file>``.
+    """
+    return [
+        str(entry["say"])
+        for entry in config.get("lacks") or []
+        if all(OmegaConf.select(config, str(key)) == value for key, value in entry["when"].items())
+    ]
+
+
 @unwrapped()
 def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | list[float] | None:
     checkpoint = None if config.ckpt_path in (None, LATEST, AUTO) else checkpoint_file(config.ckpt_path)
     if (config.ckpt_path in (LATEST, AUTO) or requeued()) and (folder / LAST).is_file():
         checkpoint = folder / LAST
-    given = before = None
-    if checkpoint is not None:
-        content, before = read_checkpoint(checkpoint)
-        done = _batches(content, checkpoint)
-        if config.ckpt_path == AUTO and config.steps is not None and done >= config.steps:
+    begun = None if checkpoint is None else resumed_from(checkpoint)
+    if begun is not None and config.steps is not None:
+        if config.ckpt_path == AUTO and begun.batches >= config.steps:
             _say(f"finished already: {checkpoint}")
             return None
-        if config.steps is not None and done > config.steps:
-            raise UserError(f"steps={config.steps} is less than the {done} batches that {checkpoint} was trained for.")
-        given = _changed(before, config)
-        del content  # the trainer reads it again
+        if begun.batches > config.steps:
+            raise UserError(
+                f"steps={config.steps} is less than the {begun.batches} batches that {checkpoint} was trained for."
+            )
     pl.seed_everything(config.seed, workers=True, verbose=False)
     if config.attack is not None:
-        goes_on = checkpoint is not None and checkpoint == folder / LAST
+        before = begun.config if begun is not None and checkpoint == folder / LAST else None
         for part in ("attack", "method"):
-            name_newest(config, part, before if goes_on else None)
+            name_newest(config, part, before)
     data = instantiate(config.data)
     if config.attack is not None:  # its pairs are made of that data
         data = instantiate(config.attack, data=data)
     module = instantiate(config.model)
-    known = learned = None
-    if checkpoint is not None:
-        config.run.resumed_at, known = _check_resumable(module, checkpoint)
+    own: list[pl.Callback] = [preemption]
+    if begun is not None:
+        check_fits(module, begun.state, begun.file)
+        config.run.resumed_at = begun.batches
+        own = [*_changed(begun.config, config), preemption]
+    learned = None
     if rank() == 0:  # before other ranks start: what is wrong with the data is told once
         if isinstance(module, TargetOriented):
             check_size(module, data.size)
@@ -148,13 +164,14 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
         if isinstance(data, FaceData):
             if len(data.faces("train").names) < 2:
                 raise UserError("a training needs two people or more in its split, and the data have one; add some.")
-            learned = Learned.of(data.faces("train").names, data.synthetic, known)
+            learned = Learned.of(data.faces("train").names, data.synthetic, None if begun is None else begun.learned)
         if isinstance(data, AttackerData):
             config.run.victim = data.record()
         _cut_half_row(folder / "metrics.csv")
+    begun = None  # the trainer reads it again
     preemption.path = folder / LAST
     try:
-        trainer = _trainer(config, folder, [each for each in (given, preemption) if each is not None], learned)
+        trainer = _trainer(config, folder, own, learned)
         _fit(trainer, module, data, checkpoint, preemption)
     except (OSError, RuntimeError) as error:
         if preemption.caught and isinstance(error, RuntimeError):  # it has ended loader workers or ranks too
@@ -171,37 +188,42 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
 
 
 def _to_continue(config: DictConfig) -> Path | None:
-    """The run folder that ``ckpt_path`` speaks of, if it speaks of one."""
-    if config.ckpt_path == LATEST:
+    """The run folder that this SLURM job, or ``ckpt_path``, speaks of, if any."""
+    begun = begun_by_this_job(config)
+    if begun is None and config.ckpt_path == LATEST:
         return last_run(config, own_data=True)
-    if config.ckpt_path == AUTO:
-        return same_run(config)
-    return None
+    return same_run(config) if begun is None and config.ckpt_path == AUTO else begun
 
 
-def _changed(before: DictConfig, config: DictConfig) -> GivenSettings | None:
+def _changed(before: DictConfig, config: DictConfig) -> list[GivenSettings]:
     """What takes the settings of the optimizers from the configuration, where the checkpoint was made with others."""
-    parts = ("model", "steps", "seed", "trainer")
-    past, now = ({part: _plain(each.get(part)) for part in parts} for each in (before, config))
-    return None if past == now else GivenSettings(seed=past["seed"] != now["seed"])
+    wholes = [cast(dict[str, Any], OmegaConf.to_container(each, resolve=True)) for each in (before, config)]
+    past, now = ({part: whole.get(part) for part in ("model", "steps", "seed", "trainer")} for whole in wholes)
+    return [] if past == now else [GivenSettings(seed=past["seed"] != now["seed"])]
 
 
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+class Resumed(NamedTuple):
+    """What a training goes on from: a checkpoint's weights, its batches, whom it learned from, its configuration."""
+
+    file: Path
+    state: dict[str, Tensor]
+    batches: int
+    learned: Learned | None
+    config: DictConfig
 
 
-def _check_resumable(module: pl.LightningModule, checkpoint: Path) -> tuple[int, Learned | None]:
-    """Refuse a checkpoint that does not fit; returns the number of batches it was trained for, and from whom."""
-    content, config = read_checkpoint(checkpoint)
-    check_fits(module, content["state_dict"], checkpoint)
-    return _batches(content, checkpoint), learned_from(content, config, checkpoint)
+def resumed_from(file: Path) -> Resumed:
+    """Read a checkpoint to go on from.
 
-
-def _batches(content: dict[str, Any], checkpoint: Path) -> int:
+    Raises:
+        UserError: see :func:`anon.apps.checkpoints.read_checkpoint`; or it does not say how far it is.
+    """
+    content, config = read_checkpoint(file)
     try:
-        return int(content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"])
+        batches = int(content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"])
     except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{checkpoint} does not say for how many batches it was trained; it is broken.") from error
+        raise UserError(f"{file} does not say for how many batches it was trained; it is broken.") from error
+    return Resumed(file, content["state_dict"], batches, learned_from(content, config, file), config)
 
 
 class _Begun(pl.Callback):
@@ -221,7 +243,7 @@ def _trainer(config: DictConfig, folder: Path, own: list[pl.Callback], learned: 
     plugins: list[Any] = [CheckpointFiles(plain_yaml(config), learned)]
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         if started_by_srun():
-            plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.preemption
+            plugins.append(SLURMEnvironment(auto_requeue=False))  # see anon.apps.launch.preemption
         else:  # Lightning would wait for the allocation's other tasks, which nobody starts
             plugins.append(LightningEnvironment())
             tasks = os.environ.get("SLURM_NTASKS", "1")
@@ -251,9 +273,9 @@ def _first(error: BaseException) -> str:
 def _fit(
     trainer: pl.Trainer, module: pl.LightningModule, data: Any, checkpoint: Path | None, preemption: Preemption
 ) -> None:
-    ended, restored, launcher = True, _Begun(), trainer.strategy.launcher
+    ended, restored, launcher = True, _Begun(), _launcher(trainer)
     trainer.callbacks.append(restored)  # type: ignore[attr-defined]
-    if isinstance(launcher, _SubprocessScriptLauncher):
+    if launcher is not None:
         start_blocked(launcher)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -277,12 +299,20 @@ def _fit(
         raise
     finally:
         finish(trainer.loggers)
-        if isinstance(launcher, _SubprocessScriptLauncher):
+        if launcher is not None:
             if ended:
                 launcher.kill(signal.SIGKILL)  # the ranks that this process started wait for it
-            wait_for(launcher.procs)
+            for process in launcher.procs:  # the next job shall find their memory free
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(60.0)
             if ended:
                 launcher.procs.clear()  # Lightning kills this one as well when it sees one of them dead
+
+
+def _launcher(trainer: pl.Trainer) -> _SubprocessScriptLauncher | None:
+    """What starts ranks beside this process, if anything does."""
+    launcher = trainer.strategy.launcher
+    return launcher if isinstance(launcher, _SubprocessScriptLauncher) else None
 
 
 def _interrupted(trainer: pl.Trainer) -> str:
@@ -297,8 +327,8 @@ def _lost_rank(trainer: pl.Trainer, error: Exception) -> UserError | None:
     """What another process that ended comes to in this one; None for any other error, and for a bug of that process."""
     if trainer.world_size == 1 or not isinstance(error, RuntimeError) or not _CLOSED.search(str(error)):
         return None
-    launcher, ended = trainer.strategy.launcher, "one on another machine, or rank 0"
-    for number, process in enumerate(launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else (), 1):
+    launcher, ended = _launcher(trainer), "one on another machine, or rank 0"
+    for number, process in enumerate(launcher.procs if launcher is not None else (), 1):
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(2.0)
             if code == 1:  # it has shown its traceback
@@ -328,13 +358,11 @@ def _explained(error: BaseException, folder: Path) -> UserError | None:
 
 def _cut_half_row(path: Path) -> None:
     """Drop what a killed process left of a last row of metrics.csv."""
-    if path.is_file():
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            beside = path.with_name(f".{path.name}")
-            beside.write_bytes(whole)
-            beside.replace(path)
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        with written_whole(path) as file:
+            file.write(whole)
 
 
 def _tell_of_threads() -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -36,6 +35,7 @@ from anon.evaluation.trained import check_victim
 from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.datamodule import FaceData
 from anon.plugs import built_of
+from anon.training.augment import step_rng
 from anon.training.reconstruction import ReconstructionTraining
 from anon.weights.files import SHIPPED
 
@@ -122,9 +122,7 @@ class AttackerData(FaceData):
         if trainer is None or software is None:
             return batch
         image, changed = batch["image"], batch["changed"]  # type: ignore[typeddict-item]
-        place = (self.seed % 2**32, trainer.global_step, trainer.global_rank)
-        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
-        rng = torch.Generator(image.device).manual_seed(seed)
+        rng = step_rng(image.device, self.seed % 2**32, trainer.global_step, trainer.global_rank)
         with torch.no_grad():
             noisy = in_eight_bits(software.to(image.device).again(image.float(), changed.float(), rng))
         return cast(Sample, {**batch, "changed": noisy.to(changed)})

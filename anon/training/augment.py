@@ -21,14 +21,14 @@ def step_rng(device: torch.device | str, *key: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
-def rotate_zoom(images: Tensor, angle: Tensor, zoom: Tensor, padding: str = "reflection") -> Tensor:
+def rotate_zoom(images: Tensor, angle: Tensor, zoom: Tensor) -> Tensor:
     """Turn (B, 3, H, W) counter-clockwise about the centre by ``angle`` (B,) degrees, enlarge by ``zoom`` (B,)."""
     count, _, height, width = images.shape
     # Made on the device: a list's numbers would be sent there, and the host would wait for that.
     centre = torch.stack([images.new_full((count,), (side - 1) / 2) for side in (width, height)], 1)
     # kornia's matrix turns clockwise for positive angles.
     matrix = get_affine_matrix2d(torch.zeros_like(centre), centre, zoom[:, None].expand(count, 2), -angle)
-    return warp_affine(images, matrix[:, :2], (height, width), padding_mode=padding, align_corners=True)
+    return warp_affine(images, matrix[:, :2], (height, width), padding_mode="reflection", align_corners=True)
 
 
 class Distortion(nn.Module):
@@ -37,16 +37,16 @@ class Distortion(nn.Module):
     The paper says ±10° and "a little"; 0 and 0 switch it off.
     """
 
-    def __init__(self, rotation: float = 10.0, zoom: float = 0.08, padding: str = "reflection") -> None:
+    def __init__(self, rotation: float = 10.0, zoom: float = 0.08) -> None:
         super().__init__()
-        self.rotation, self.zoom, self.padding = rotation, zoom, padding
+        self.rotation, self.zoom = rotation, zoom
 
     def forward(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Images (B, 3, H, W) -> distorted images, the same form; the very same tensor when switched off."""
         if self.rotation == 0 and self.zoom == 0:
             return images
         draw = torch.rand(2, len(images), generator=rng, device=images.device, dtype=images.dtype) * 2 - 1
-        return rotate_zoom(images, self.rotation * draw[0], 1 + self.zoom * draw[1], self.padding)
+        return rotate_zoom(images, self.rotation * draw[0], 1 + self.zoom * draw[1])
 
 
 class Colours(nn.Module):

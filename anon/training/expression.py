@@ -8,7 +8,6 @@ Both weigh classes by inverse frequency in the training split. ``python train.py
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from anon.errors import UserError
 from anon.losses.contrastive import inverse_frequency, supervised_contrastive
 from anon.training.attributes import photometric
 from anon.training.gradients import average_gradients, local_backward, mean_over_processes
+from anon.training.schedule import warm_cosine
 
 
 class ExpressionTraining(pl.LightningModule):
@@ -118,12 +118,13 @@ class ExpressionTraining(pl.LightningModule):
         if self.step < self.embed_steps:
             self.embedder.train()
             loss = self._embed_loss(batch["image"], known, weights, rng)
-            self._descend(loss, embed, self.lr * self.rate(self.step, self.embed_steps))
+            self._descend(loss, embed, self.lr * warm_cosine(self.step, self.embed_steps, self.warmup))
         else:
             self.embedder.eval()  # batch norms included
             loss = self._classify_loss(batch["image"], known, weights, rng)
             done = self.step - self.embed_steps
-            self._descend(loss, classify, self.classify_lr * self.rate(done, (self.steps or 1) - self.embed_steps))
+            rate = warm_cosine(done, (self.steps or 1) - self.embed_steps, self.warmup)
+            self._descend(loss, classify, self.classify_lr * rate)
         self._log("loss", loss)
 
     def _embed_loss(self, images: Tensor, known: Labels, weights: Tensor, rng: torch.Generator) -> Tensor:
@@ -173,14 +174,6 @@ class ExpressionTraining(pl.LightningModule):
             mirrored = torch.rand(len(images), 1, 1, 1, generator=rng, device=images.device) < 0.5
             images = torch.where(mirrored, images.flip(-1), images)
         return photometric(images, rng, self.strength).contiguous(memory_format=torch.channels_last)
-
-    def rate(self, step: int, steps: int) -> float:
-        """Share of a stage's peak learning rate at its ``step`` of ``steps``: up linearly, down a cosine to 1 %."""
-        rise = max(1, round(self.warmup * steps))
-        if step < rise:
-            return (step + 1) / rise
-        progress = min(1.0, (step - rise) / max(1, steps - rise))
-        return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         read = self.embedder.judge(self.embedder.features(batch["image"]))

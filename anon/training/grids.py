@@ -15,7 +15,7 @@ from torch import Tensor
 from anon.faces.cache import owners_only
 from anon.faces.contract import FaceSet, to_uint8
 from anon.faces.folder import EmptySplit
-from anon.training.steps import steps_done
+from anon.training.callbacks.steps import steps_done
 
 
 def spread(faces: FaceSet, count: int, key: str = "image") -> Tensor:

@@ -101,10 +101,6 @@ class Objective(nn.Module):
         """Whether some term is of things of this kind: ``wants("maps")``."""
         return any(name.startswith(f"{kind}_") for name in self.wanted)
 
-    @property
-    def wants_maps(self) -> bool:
-        return self.wants("maps")
-
     def forward(self, known: Mapping[str, Any]) -> dict[str, Tensor]:
         """Each term's loss, unweighted."""
         return {name: term(known) for name, term in self.terms.items()}

@@ -11,8 +11,7 @@ anonymized faces. The background split, of other people, is validated on after e
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,6 +23,7 @@ from anon.errors import UserError
 from anon.faces.alignment import Framing, reframe
 from anon.identity.verification import equal_error_rate, pair_distances, summarize
 from anon.training.gradients import mean_over_processes
+from anon.training.schedule import warm_cosine
 from anon.weights.files import load_into
 
 
@@ -86,7 +86,8 @@ class RecognizerTraining(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch["image"], batch["identity"]
-        rng = torch.Generator(images.device).manual_seed(self._draw())
+        seed = (self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank
+        rng = torch.Generator(images.device).manual_seed(seed)
         images = self._sized(augment(images, rng, self.strength))
         assert self.head is not None
         logits = self.head(self.backbone(images), labels)
@@ -125,23 +126,14 @@ class RecognizerTraining(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def rate(self, step: int) -> float:
-        """Share of the peak learning rate at a step: up linearly, down along half a cosine to 1 %."""
-        steps = self.steps or 1
-        rise = max(1, round(self.warmup * steps))
-        if step < rise:
-            return (step + 1) / rise
-        progress = min(1.0, (step - rise) / max(1, steps - rise))
-        return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+        """Share of the peak learning rate at a step."""
+        return warm_cosine(step, self.steps or 1, self.warmup)
 
     def _sized(self, images: Tensor) -> Tensor:
         """Framed as encoders frame theirs."""
         if self.size is not None:
             images = reframe(images, Framing.of(self.size))
         return images.contiguous(memory_format=torch.channels_last)
-
-    def _draw(self) -> int:
-        """A seed of this step and this process."""
-        return (self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank
 
 
 _LOGGED = ("eer", "tar", "top1")
@@ -186,12 +178,3 @@ def augment(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     y = (torch.arange(height, device=device) + 0.5).view(1, height, 1) / height
     hole = ((x - x0).abs() < side / 2) & ((y - y0).abs() < side / 2)
     return out.masked_fill(hole[:, None], 0.0).clamp(-1.0, 1.0)
-
-
-def card(name: str, facts: dict[str, Any], figures: dict[str, float], notes: Sequence[str] = ()) -> str:
-    """A model card in Markdown: what the network is and how it was made, then what was measured."""
-    lines = [f"# {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), "", "## Measured", ""]
-    lines += ["| figure | value |", "|---|---|"]
-    lines += [f"| {key} | {value:.4g} |" for key, value in figures.items()]
-    lines += ["", *notes]
-    return "\n".join(lines).rstrip() + "\n"

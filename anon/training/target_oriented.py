@@ -27,14 +27,14 @@ from torch.nn import functional as F
 from anon.errors import UserError
 from anon.generators.contract import Redrawn
 from anon.identity.encoder import Encoder
+from anon.training.adversarial.compilation import check_gradients
+from anon.training.adversarial.critic import critic_losses, judge_real
+from anon.training.adversarial.ema import EMA
+from anon.training.adversarial.steering import steering
 from anon.training.augment import Colours, Distortion, View, step_rng
-from anon.training.compilation import check_gradients
-from anon.training.critic import critic_losses, judge_real
-from anon.training.ema import EMA
 from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward, mean_over_processes
 from anon.training.objective import Objective
 from anon.training.pairing import AlternatingPairs, MixedPairs
-from anon.training.steering import steering
 
 _ENCODER = "encoder."
 
@@ -105,13 +105,8 @@ class TargetOriented(pl.LightningModule):
             )
         self.ema = EMA(generator, ema)
         self.lr, self.d_lr, self.betas = lr, lr if d_lr is None else d_lr, (float(betas[0]), float(betas[1]))
-        self.decay, self.decay_every, self.warmup, self.cooldown, self.steps = (
-            decay,
-            decay_every,
-            warmup,
-            cooldown,
-            steps,
-        )
+        self.decay, self.decay_every = decay, decay_every
+        self.warmup, self.cooldown, self.steps = warmup, cooldown, steps
         self.accumulate, self.clip, self.compile_networks, self.seed = accumulate, clip, compile, seed
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         for network in (self.generator, self.discriminator, self.ema):
@@ -168,23 +163,20 @@ class TargetOriented(pl.LightningModule):
     @torch.no_grad()
     def look(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
         """X_t, X~, I(X_t), the maps of X~ and the pairs, without gradients."""
-        known = self._look(batch["image"])
-        if self.pairing is not None:
-            pairs = self._pairs(self.pairing, len(batch["image"]))
-            index, known["same"], known["same_index"] = (drawn.to(self.device, non_blocking=True) for drawn in pairs)
-            known["z_source"] = known["z_target"][index]
-        return known
-
-    def _look(self, images: Tensor) -> dict[str, Any]:
+        images, maps = batch["image"], self.objective.wants("maps")
         coloured = images if self.colours is None else self.colours(images, self._rng(3))
         target = coloured.contiguous(memory_format=self.layout)
         distorted = self.distortion(target, self._rng(0)).contiguous(memory_format=self.layout)
         known: dict[str, Any] = {"target": target, "distorted": distorted}
-        seen = self._view(distorted, 1) if self.objective.wants_maps else target
-        layers = self.encoder.layers if self.objective.wants_maps else ()
+        seen = self._view(distorted, 1) if maps else target
+        layers = self.encoder.layers if maps else ()
         known["z_target"], known["maps_target"] = self.encoder(target, layers if seen is target else ())
         if seen is not target:  # of the distorted crop nothing but the maps is needed
             known["maps_target"] = self.encoder.maps(seen, layers)
+        if self.pairing is not None:
+            pairs = self._pairs(self.pairing, len(images))
+            index, known["same"], known["same_index"] = (drawn.to(self.device, non_blocking=True) for drawn in pairs)
+            known["z_source"] = known["z_target"][index]
         return known
 
     def condition(self, known: Mapping[str, Any]) -> Tensor:
@@ -215,7 +207,8 @@ class TargetOriented(pl.LightningModule):
         return self.generator.fuse(known["attributes_target"], self.condition(known))  # type: ignore[operator]
 
     def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
-        z, maps = self.encoder(self._view(images, len(names)), self.encoder.layers if self.objective.wants_maps else ())
+        layers = self.encoder.layers if self.objective.wants("maps") else ()
+        z, maps = self.encoder(self._view(images, len(names)), layers)
         found: dict[str, Any] = {f"z_{name}": part for name, part in zip(names, z.chunk(len(names)), strict=True)}
         return found | _shares("maps", names, maps)
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from anon.checksums import written_whole
 from anon.errors import UserError
 from anon.plain import read_json
 
@@ -104,13 +103,5 @@ def ship(
 
 
 def _replace(file: Path, data: bytes) -> None:
-    """Write beside, then rename: readers see the old bytes or the new ones."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with written_whole(file, 0o644) as stream:
+        stream.write(data)

@@ -13,7 +13,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from anon.errors import UserError
-from anon.training.debugging import OneBatch, Profile
+from anon.training.callbacks.debugging import OneBatch, Profile
 from tests.apps.conftest import Command, folder_of
 
 SMALL = [

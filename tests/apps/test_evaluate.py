@@ -10,11 +10,11 @@ import pytest
 
 from anon.apps import evaluate as evaluate_app
 from anon.apps import train as train_app
-from anon.apps.runs import LAST
+from anon.apps.run_folders.folder import LAST
 from anon.evaluation.document import read
 from anon.faces.cache import cache_folder
 from tests.apps.conftest import Command, folder_of
-from tests.apps.test_exit_codes import refused
+from tests.apps.launch.test_exit_codes import refused
 from tests.conftest import ROOT
 
 SMALL = (

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from anon.apps.runs import LAST
+from anon.apps.run_folders.folder import LAST
 from anon.errors import UserError
 from anon.losses.pixel import PixelL1
-from anon.training.guards import FiniteLosses, _Step
+from anon.training.callbacks.guards import FiniteLosses, _Step
 from anon.training.objective import Objective, Term
 from tests.apps.conftest import Command, folder_of
 from tests.apps.tiny import Tiny

@@ -7,13 +7,13 @@ from pathlib import Path
 from PIL import Image
 
 from anon.apps.checkpoints import LEARNED_KEY, read_checkpoint
-from anon.apps.runs import LAST
+from anon.apps.run_folders.folder import LAST
 from anon.evaluation.document import read
 from anon.faces.splits import SPLITS, split_of
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.render import render
 from tests.apps.conftest import Command, folder_of
-from tests.apps.test_exit_codes import refused
+from tests.apps.launch.test_exit_codes import refused
 
 EACH = 4
 PEOPLE = {"train": 6, "background": 12, "evaluation": 6}

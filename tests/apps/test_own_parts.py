@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anon.apps.runs import LAST
+from anon.apps.run_folders.folder import LAST
 from tests.apps.conftest import Command, folder_of
 from tests.apps.test_evaluate import SMALL
 

@@ -26,7 +26,7 @@ from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.networks.edgeface import EdgeFace
 from tests.apps.conftest import Command, folder_of
-from tests.apps.test_exit_codes import refused
+from tests.apps.launch.test_exit_codes import refused
 from tests.apps.test_learned import folder, named
 from tests.faces.prepare.material import content
 

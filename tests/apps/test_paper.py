@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from anon.apps import train
 from anon.apps.config import composed as configuration
-from anon.apps.paper import lacking
+from anon.apps.train import lacking
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "papers.md"
 TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "reconstruction", "recognizer", "recognizer_b", "expression"]

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from anon.apps.failures import guarded
+from anon.apps.launch.failures import guarded
 from anon.faces.packed import Pack, PackedFaces
 from anon.faces.packed_index import VERSION
 from anon.faces.splits import SPLITS

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from anon.apps.runs import JOBS, LAST
-from tests.apps.test_killed import WORDS, content, same
+from anon.apps.run_folders.folder import JOBS, LAST
+from tests.apps.run_folders.test_killed import WORDS, content, same
 from tests.conftest import ROOT
 from tests.slurm.cluster import Cluster, cluster, missing
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from anon.errors import UserError
-from anon.training.compilation import check_gradients
+from anon.training.adversarial.compilation import check_gradients
 
 
 class Scales(nn.Module):

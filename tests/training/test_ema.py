@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from anon.training.ema import EMA
+from anon.training.adversarial.ema import EMA
 
 
 def test_average_by_hand() -> None:

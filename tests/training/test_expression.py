@@ -20,6 +20,7 @@ from anon.errors import UserError
 from anon.faces.datamodule import FaceData
 from anon.identity.networks.iresnet import IResNet
 from anon.training.expression import ExpressionTraining
+from anon.training.schedule import warm_cosine
 
 SIZE = 16
 
@@ -148,7 +149,7 @@ def test_resumed_training_is_the_unbroken_one_bit_for_bit(tmp_path: Path, stop: 
 
 
 def test_rate_rises_linearly_and_falls_along_a_cosine() -> None:
-    schedule = functools.partial(module(warmup=0.1).rate, steps=100)
+    schedule = functools.partial(warm_cosine, steps=100, warmup=0.1)
     assert [schedule(step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
     assert schedule(55) == pytest.approx(0.01 + 0.99 / 2) and schedule(100) == pytest.approx(0.01)
 

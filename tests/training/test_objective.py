@@ -42,7 +42,7 @@ def test_what_has_to_be_drawn() -> None:
     objective = Objective({"a": Term(PixelL1(), ["z_blended", "maps_raw"]), "b": Term(MaskL1(), ["logits_blended"])})
     assert objective.drawn("z", "maps") == ["raw", "blended"]
     assert objective.drawn("logits") == ["blended"]
-    assert objective.wants_maps
+    assert objective.wants("maps")
 
 
 def test_mistakes_are_named() -> None:

@@ -24,8 +24,8 @@ from anon.losses.identity import Cosine
 from anon.losses.ifsr import IFSR
 from anon.losses.pixel import SamePixelL1
 from anon.training import target_oriented
+from anon.training.adversarial.critic import critic_losses
 from anon.training.augment import Distortion, View
-from anon.training.critic import critic_losses
 from anon.training.objective import Objective, Term
 from anon.training.pairing import AlternatingPairs
 from anon.training.target_oriented import TargetOriented

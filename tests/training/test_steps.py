@@ -13,8 +13,8 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
-from anon.training.progress import StepProgress, _clock
-from anon.training.steps import LastCheckpoint, StopAfter
+from anon.training.callbacks.progress import StepProgress, _clock
+from anon.training.callbacks.steps import LastCheckpoint, StopAfter
 from tests.apps.tiny import Tiny, TinyData
 
 

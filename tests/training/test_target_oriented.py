@@ -14,9 +14,9 @@ from anon.apps.checkpoints import CheckpointFiles
 from anon.errors import UserError
 from anon.losses.identity import CounterfactualCosine
 from anon.losses.pixel import MaskL1, PixelL1
+from anon.training.adversarial.steering import steering
 from anon.training.augment import Distortion, View
 from anon.training.objective import Objective, Term
-from anon.training.steering import steering
 from anon.training.target_oriented import TargetOriented
 from tests.training import small
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from anon.apps.config import plain_yaml
-from anon.apps.door.limits import of_other_types, out_of_range
+from anon.apps.config import at, plain_yaml
+from anon.apps.door.limits import of_other_types, out_of_range, settings
 from anon.apps.door.parts import unfit
 from anon.apps.door.words import did_you_mean
-from anon.apps.newest import NEWEST
-from anon.apps.started import overrides
+from anon.apps.run_folders.newest import NEWEST
+from anon.apps.run_folders.started import choices as chosen
+from anon.apps.run_folders.started import overrides
+from anon.apps.untrusted.parts import targets
 from anon.errors import UserError
 from anon.faces.datamodule import NEEDS_ROOT
 from anon.weights.files import SHIPPED
@@ -47,23 +48,15 @@ def check_config(config: DictConfig) -> None:
     Raises:
         UserError: the first of its faults, by the shortest name that it has.
     """
-    for _, sentence in (*not_given_so(), *left_unread(config)):
+    for sentence in (*not_given_so(), *left_unread(config)):
         raise UserError(sentence)
     plain_yaml(config)  # what has no value, or refers to nothing
     begun = config.copy()
     if OmegaConf.select(begun, "run.dir", default="") is None:
         begun.run.dir = "runs"  # not known yet
     content = cast(dict[str, Any], OmegaConf.to_container(begun, resolve=True))
-    for faults in (
-        of_other_types(content),
-        out_of_range(content),
-        unfit(content),
-        unread(config, content),
-    ):
-        # What one part takes from another (${data.size}) is told once, where it stands.
-        found = sorted(faults, key=lambda fault: (fault[0].count("."), len(fault[0])))
-        if found:
-            raise UserError(found[0][1])
+    for faults in (of_other_types(content), out_of_range(content), unfit(content), unread(config, content)):
+        _tell_first(faults)
 
 
 def check_places(config: DictConfig) -> None:
@@ -77,21 +70,18 @@ def check_places(config: DictConfig) -> None:
     name = str(OmegaConf.select(config, "data._target_")).rpartition(".")[2]
     if name in NEEDS_ROOT and not OmegaConf.select(config, "data.root"):
         raise UserError(NEEDS_ROOT[name])
-    places = absent(OmegaConf.to_container(config, resolve=True))
-    for key, value in sorted(places, key=lambda place: (place[0].count("."), len(place[0]))):
-        raise UserError(f"{key}={value}: there is no such file or folder.")
+    _tell_first(
+        (key, f"{key}={value}: there is no such file or folder.")
+        for key, value, foreign in settings(OmegaConf.to_container(config, resolve=True))
+        if isinstance(value, str) and not foreign and _PLACES.search(key) and not _is_there(value)
+    )
 
 
-def absent(node: Any, path: str = "", foreign: bool = False) -> Iterator[tuple[str, str]]:
-    """Settings of this package's parts that name a place to read where there is nothing, with the value."""
-    if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
-        foreign = not node["_target_"].startswith("anon.")
-    for name, value in node.items() if isinstance(node, Mapping) else ():
-        key = f"{path}.{name}" if path else str(name)
-        if isinstance(value, Mapping):
-            yield from absent(value, key, foreign)
-        elif isinstance(value, str) and not foreign and _PLACES.search(key) and not _is_there(value):
-            yield key, value
+def _tell_first(faults: Iterable[tuple[str, str]]) -> None:
+    """What one part takes from another (${data.size}) is told once, where it stands."""
+    found = min(faults, key=lambda fault: (fault[0].count("."), len(fault[0])), default=None)
+    if found is not None:
+        raise UserError(found[1])
 
 
 def _is_there(value: str) -> bool:
@@ -104,18 +94,18 @@ def _is_there(value: str) -> bool:
         return False
 
 
-def not_given_so() -> Iterator[tuple[str, str]]:
-    """Words of the command line that would do nothing, with the sentence."""
+def not_given_so() -> Iterator[str]:
+    """A sentence for each word of the command line that would do nothing."""
     for word in overrides():
         key = word.lstrip("+~").partition("=")[0]
         if key.partition(".")[0] == "run":
-            yield key, f"{key} is on record for the program alone; runs go where paths.runs=<folder> says."
+            yield f"{key} is on record for the program alone; runs go where paths.runs=<folder> says."
         elif key == "data" and word.startswith("~"):
-            yield key, f"{word} would leave nothing to work on; data=<choice> takes other data."
+            yield f"{word} would leave nothing to work on; data=<choice> takes other data."
 
 
-def left_unread(config: DictConfig) -> Iterator[tuple[str, str]]:
-    """Choices and settings of the command line, of groups that are there, which this training or evaluation ignores.
+def left_unread(config: DictConfig) -> Iterator[str]:
+    """A sentence for each word of the command line about a group that this training or evaluation ignores.
 
     A group is read where the rest of the configuration refers to it; an evaluation has its networks from checkpoints.
     """
@@ -126,29 +116,29 @@ def left_unread(config: DictConfig) -> Iterator[tuple[str, str]]:
     reads = _TRAINED if config.task == "train" else _EVALUATED
     for word in overrides():
         group = re.split(r"[.@=]", word.lstrip("+~"), maxsplit=1)[0]
-        if group not in reads or re.search(rf"\$\{{(oc\.select:)?{group}[.}},]", text) or word.startswith("~"):
-            continue
-        yield group, f"{word} would do nothing here: {reads[group]}"
+        if group in reads and not word.startswith("~") and not _refers(text, rf"{group}[.}},]"):
+            yield f"{word} would do nothing here: {reads[group]}"
+
+
+def _refers(text: str, name: str) -> bool:
+    """Whether an interpolation in a configuration's text begins with such a name."""
+    return re.search(rf"\$\{{(oc\.select:)?{name}", text) is not None
 
 
 def unread(config: DictConfig, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Settings that the command line adds (``+stpes=5``) and no part or other setting takes, with the sentence."""
-    if not HydraConfig.initialized():
-        return
     text = OmegaConf.to_yaml(config, resolve=False)
-    for word in HydraConfig.get().overrides.task:
+    for word in overrides():
         found = re.match(r"\++([\w.]+)=", word)
-        if found is None or "@" in word.partition("=")[0]:
+        if found is None or found[1] in chosen():  # of a group: +sweep=optuna
             continue
-        key = found[1]
-        if key in HydraConfig.get().runtime.choices:  # of a group: +sweep=optuna
+        *above, name = found[1].split(".")
+        first = (*above, name)[0]
+        if first in _LOOSE or _refers(text, rf"{re.escape(found[1])}\b") or _is_read(content, [*above, name]):
             continue
-        names = key.split(".")
-        if names[0] in _LOOSE or re.search(rf"\$\{{(oc\.select:)?{re.escape(key)}\b", text) or _is_read(content, names):
-            continue
-        beside = _inside(content, names[:-1])
-        others = [name for name in (beside if isinstance(beside, Mapping) else {}) if name != names[-1]]
-        yield key, f"nothing reads {key}{did_you_mean(names[-1], others)}"
+        beside = at(content, above)
+        others = [other for other in (beside if isinstance(beside, Mapping) else {}) if other != name]
+        yield found[1], f"nothing reads {found[1]}{did_you_mean(name, others)}"
 
 
 def _is_read(content: Mapping[str, Any], names: list[str]) -> bool:
@@ -158,16 +148,4 @@ def _is_read(content: Mapping[str, Any], names: list[str]) -> bool:
         if isinstance(node, Mapping) and "_target_" in node:
             return True
         node = node.get(name) if isinstance(node, Mapping) else None
-    return _has_part(node)
-
-
-def _has_part(node: Any) -> bool:
-    if isinstance(node, Mapping):
-        return "_target_" in node or any(map(_has_part, node.values()))
-    return isinstance(node, list) and any(map(_has_part, node))
-
-
-def _inside(node: Any, names: list[str]) -> Any:
-    for name in names:
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return node
+    return next(targets(node), None) is not None

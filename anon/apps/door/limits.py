@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
+from anon.apps.config import GONE, at
 from anon.apps.door.parts import fits, misfit
 from anon.attributes.contract import Estimator
 from anon.evaluation.protocol import Data
@@ -158,29 +159,32 @@ def limit_of(key: str, foreign: bool = False) -> Limit | None:
     return next((limit for pattern, limit in _rows(foreign) if pattern.fullmatch(key)), None)
 
 
-def out_of_range(node: Any, path: str = "", foreign: bool = False) -> Iterator[tuple[str, str]]:
+def settings(node: Any, path: str = "", foreign: bool = False) -> Iterator[tuple[str, Any, bool]]:
+    """Keys and values of a resolved configuration, but for mappings, and whether they are of somebody else's part."""
+    if not isinstance(node, Mapping):
+        yield path, node, foreign
+        return
+    foreign = not str(node["_target_"]).startswith("anon.") if "_target_" in node else foreign
+    for name, value in node.items():
+        yield from settings(value, f"{path}.{name}" if path else str(name), foreign)
+
+
+def out_of_range(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys of a resolved configuration whose value is no such number, with the sentence."""
-    if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
-        foreign = not node["_target_"].startswith("anon.")
-    for name, value in node.items() if isinstance(node, Mapping) else ():
-        key = f"{path}.{name}" if path else str(name)
-        limit = None if value is None or value == "???" or isinstance(value, Mapping) else limit_of(key, foreign)
-        if isinstance(value, str) and (key in _OR_FILE or ".trained." in key):  # files by names of defenses, jpeg too
-            limit = None
-        if isinstance(value, Mapping):
-            yield from out_of_range(value, key, foreign)
-        elif limit is not None:
-            each = value if isinstance(value, list) else [value]
-            if not each or not all(map(limit.holds, each)):
-                shown = str(value).lower() if isinstance(value, bool) else value
-                yield key, f"{key}={shown} must be {'one or more, each ' * isinstance(value, list)}{limit.words()}."
+    for key, value, foreign in settings(content):
+        file = isinstance(value, str) and (key in _OR_FILE or ".trained." in key)  # by names of defenses, jpeg too
+        limit = None if value is None or file else limit_of(key, foreign)
+        each = value if isinstance(value, list) else [value]
+        if limit is not None and (not each or not all(map(limit.holds, each))):
+            shown = str(value).lower() if isinstance(value, bool) else value
+            yield key, f"{key}={shown} must be {'one or more, each ' * isinstance(value, list)}{limit.words()}."
 
 
 def of_other_types(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys of :data:`TYPES` and :data:`BUILT` with another type, with the sentence."""
     for key, hint in TYPES.items():
-        found = _at(content, key)
-        if found is not _ABSENT and found != "???" and not fits(found, hint):
+        found = at(content, key.split("."))
+        if found is not GONE and not fits(found, hint):
             yield key, misfit(key, found, hint)
         elif key in ("task", "experiment", "scale") and isinstance(found, str) and not _NAME.fullmatch(found):
             yield key, f"{key}='{found}' must be a name that a folder can have, without '/'."
@@ -189,34 +193,14 @@ def of_other_types(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in ("ckpt_path", "checkpoint"):
         if content.get(key) == "":
             yield key, f"{key} is empty; give last, a checkpoint file or a run folder."
-    for key, value in _texts(content):
-        if value.startswith("~") and re.match(r"~[\w.-]*(/|$)", value) and os.path.expanduser(value) == value:
+    for key, value, _ in settings(content):
+        if isinstance(value, str) and re.match(r"~[\w.-]*(/|$)", value) and os.path.expanduser(value) == value:
             yield key, f"{key}={value}: there is no such home folder."
     for section, kind in (("callbacks", pl.Callback), ("logger", Logger)):
         parts = content.get(section)
         for name, part in parts.items() if isinstance(parts, Mapping) else ():
-            if isinstance(part, Mapping) and part.get("_target_", "???") != "???" and not fits(part, kind):
+            if isinstance(part, Mapping) and "_target_" in part and not fits(part, kind):
                 yield f"{section}.{name}", misfit(f"{section}.{name}", part, kind)
     for key, hint in BUILT.items():
-        found = content.get(key, _ABSENT)
-        if found is not _ABSENT and found != "???" and not fits(found, hint):
-            yield key, f"{misfit(key, found, hint).rstrip('.')}; conf/{key} has some."
-
-
-def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(node, str):
-        yield path, node
-    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
-    for name, value in items:
-        yield from _texts(value, f"{path}.{name}" if path else str(name))
-
-
-_ABSENT = object()
-
-
-def _at(content: Any, key: str) -> Any:
-    for name in key.split("."):
-        if not isinstance(content, Mapping) or name not in content:
-            return _ABSENT
-        content = content[name]
-    return content
+        if key in content and not fits(content[key], hint):
+            yield key, f"{misfit(key, content[key], hint).rstrip('.')}; conf/{key} has some."

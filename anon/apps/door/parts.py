@@ -29,7 +29,6 @@ _HYDRAS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 _GIVEN_LATER = {"attack": {"data"}}
 #: What code of ours completes before it builds it: null there means that the data decide, and a function is a method.
 _COMPLETED = {"policy", "policies", "method"}
-MISSING = "???"
 
 
 def unfit(node: Any, path: str = "", built: bool = True) -> Iterator[tuple[str, str]]:
@@ -46,7 +45,7 @@ def unfit(node: Any, path: str = "", built: bool = True) -> Iterator[tuple[str, 
             yield from unfit(item, f"{path}.{number}", built)
     if not isinstance(node, dict):
         return
-    if node.get("_target_", MISSING) != MISSING:
+    if "_target_" in node:
         yield from _unfit_part(node, path, built)
         built = built and node.get("_recursive_", True)
     for name, inner in node.items():
@@ -72,7 +71,7 @@ def _unfit_part(node: Mapping[str, Any], path: str, built: bool) -> Iterator[tup
     for name, value in given.items():
         if name not in named and not takes_any:
             yield f"{path}.{name}", f"{path} is a {short}, which has no setting '{name}'{did_you_mean(name, named)}"
-        elif name in hints and value != MISSING and (built or value is not None) and not fits(value, hints[name]):
+        elif name in hints and (built or value is not None) and not fits(value, hints[name]):
             yield f"{path}.{name}", misfit(f"{path}.{name}", value, hints[name])
     whole = built and not node.get("_partial_") and not node.get("_args_")
     for name in named if whole else ():
@@ -169,14 +168,20 @@ def fits(value: Any, hint: Any) -> bool:
         if issubclass(kind, tuple) and inner and inner[-1] is not ...:
             return len(value) == len(inner) and all(map(fits, value, inner))
         return not inner or all(fits(each, inner[0]) for each in value)
-    return _scalar_fits(value, kind)
+    if isinstance(value, bool):
+        return kind is bool
+    if isinstance(value, int):
+        return kind in (int, float)
+    if isinstance(value, float):
+        return kind is float and math.isfinite(value)
+    return issubclass(kind, (str, os.PathLike)) or kind is torch.device
 
 
 def _made_fits(part: Mapping[str, Any], kind: type) -> bool:
     """Whether what will be built of a part may be such a thing, as far as its class, or what it returns, says."""
     if kind in (bool, int, float, str, type(None)):
         return False
-    if part.get("_partial_") or part["_target_"] == MISSING or kind is DictConfig or issubclass(kind, Mapping):
+    if part.get("_partial_") or kind is DictConfig or issubclass(kind, Mapping):
         return True  # completed, or built, by code of ours
     try:
         found = located(part["_target_"], "")
@@ -193,16 +198,6 @@ def _made_fits(part: Mapping[str, Any], kind: type) -> bool:
         ]
         return all(hasattr(made, name) for name in methods)
     return issubclass(made, kind) or getattr(made, "_is_protocol", False)
-
-
-def _scalar_fits(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):
-        return kind is bool
-    if isinstance(value, int):
-        return kind in (int, float)
-    if isinstance(value, float):
-        return kind is float and math.isfinite(value)
-    return issubclass(kind, (str, os.PathLike)) or kind is torch.device
 
 
 def misfit(key: str, value: Any, hint: Any) -> str:

@@ -57,7 +57,10 @@ def readable(words: Sequence[str], is_group: Callable[[str], bool] = lambda name
     found = [word if skip or word.startswith("-") else _quoted(word) for word, skip in zip(words, taken, strict=False)]
     for word in found:
         group = word.partition("=")[0].partition("@")[0].lstrip("+")
-        if "=" in word and is_group(group) and _reads(word) and not _chooses(word):
+        if "=" not in word or not is_group(group) or not _reads(word):
+            continue
+        override = OverridesParser.create().parse_override(word)
+        if not override.is_sweep_override() and not isinstance(override.value(), (str, list)):
             raise UserError(f"{word} is no choice; a name of conf/{group} is, and '~{group}' leaves the group out.")
     return found
 
@@ -76,11 +79,6 @@ def _reads(word: str) -> bool:
     except HydraException:
         return False
     return True
-
-
-def _chooses(word: str) -> bool:
-    override = OverridesParser.create().parse_override(word)
-    return override.is_sweep_override() or isinstance(override.value(), (str, list))
 
 
 def in_quotes(word: str) -> str:

@@ -25,8 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from anon.apps.failures import causes
-from anon.apps.untrusted.parts import Kind, defined_at, parts, targets
+from anon.apps.launch.failures import causes
+from anon.apps.untrusted.parts import Kind, defined_at, of_today, parts, targets
 from anon.errors import UserError
 from anon.plain import parse_yaml
 
@@ -35,19 +35,8 @@ Built = TypeVar("Built")
 #: Hydra's own words in a configuration; the rest of a mapping with a target are the target's arguments.
 _WORDS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 _NOBODYS = {
-    *(
-        "anon",
-        "cv2",
-        "hydra",
-        "lightning_fabric",
-        "numpy",
-        "omegaconf",
-        "onnx",
-        "onnxruntime",
-        "PIL",
-        "pytorch_lightning",
-    ),
-    *("safetensors", "torch", "torchvision", "wandb", "yaml"),
+    *("anon", "cv2", "hydra", "lightning_fabric", "numpy", "omegaconf", "onnx", "onnxruntime", "PIL"),
+    *("pytorch_lightning", "safetensors", "torch", "torchvision", "wandb", "yaml"),
 }
 #: What comes of numbers and names that no part can be built of.
 _MISFITS = (
@@ -83,6 +72,8 @@ def trusting(packages: str | Sequence[str] | None) -> Iterator[None]:
 def read_config(text: object, where: object) -> DictConfig:
     """The configuration that a file carries as text, plain and resolved. Nothing is built or looked up.
 
+    What has moved since the file was written has its name of today.
+
     Raises:
         UserError: see :func:`anon.plain.parse_yaml`; or it is no mapping.
     """
@@ -90,7 +81,7 @@ def read_config(text: object, where: object) -> DictConfig:
     if not isinstance(content, dict):
         raise UserError(f"{where} holds no readable configuration.")
     try:
-        return OmegaConf.create(content)
+        return OmegaConf.create(of_today(content))
     except (OmegaConfBaseException, ValueError) as error:
         raise UserError(f"{where} holds no readable configuration ({str(error).splitlines()[0]}).") from error
 
@@ -109,11 +100,12 @@ def build(config: Any, where: object, kind: Kind, wanted: type[Built], held: int
         UserError: it asks for anything that is not on the list, for absurd sizes, or does not fit together.
     """
     content = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
-    if not isinstance(content, dict):
+    _check_targets(content, where, parts(kind))
+    _check_words(content, where)
+    if not isinstance(content, dict) or "_target_" not in content:
         raise UserError(f"{where} does not say which {kind} it is of.")
-    _check(content, where, kind)
-    if "_target_" not in content:
-        raise UserError(f"{where} does not say which {kind} it is of.")
+    if kind == "data" and (count := _rendered(content)) > MAX_RENDERED:
+        raise UserError(f"{where} asks for {count / 2**30:,.0f} GiB of rendered pictures; it was not loaded.")
     with mendable(f"the {kind} of {where} cannot be built"), _Bounded(where, _FLOOR + 4 * held):
         made = instantiate(content)
     if not isinstance(made, wanted):
@@ -137,13 +129,6 @@ def mendable(what: str) -> Iterator[None]:
     except _MISFITS as error:
         told = next((str(link) for link in causes(error) if isinstance(link, UserError)), None)
         raise UserError(told or f"{what}: {_first(error)}") from error
-
-
-def _check(content: dict[Any, Any], where: object, kind: Kind) -> None:
-    _check_targets(content, where, parts(kind))
-    _check_words(content, where)
-    if kind == "data" and (count := _rendered(content)) > MAX_RENDERED:
-        raise UserError(f"{where} asks for {count / 2**30:,.0f} GiB of rendered pictures; it was not loaded.")
 
 
 def check_targets(content: Any, where: object, known: Iterable[Any]) -> None:

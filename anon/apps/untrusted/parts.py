@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
-import yaml
 
-from anon.apps.config import config_dir
+from anon.apps.config import config_dir, own_yaml
 
 Kind = Literal["model", "data"]
 
 #: Groups of conf/ that are parts of a model. What an experiment adds stands under its ``model``.
 _GROUPS = ("discriminator", "encoder", "generator", "objective")
 _EXPERIMENTS = ("experiment", "experiment/shared", "experiment_scale")
+#: Modules that have moved: files written before name the old place.
+_MOVED = {
+    f"anon.training.{name}": f"anon.training.callbacks.{name}" for name in ("debugging", "guards", "progress", "steps")
+}
 #: Classes of models that no file of conf/ names, but the documentation does.
 _FURTHER = (
     "anon.generators.patchgan.PatchGAN",
@@ -74,6 +77,19 @@ def targets(node: Any) -> Iterator[Any]:
             yield from targets(item)
 
 
+def of_today(node: Any) -> Any:
+    """Plain data with every ``_target_`` under the name that it has now."""
+    if isinstance(node, list):
+        return [of_today(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: of_today(value) for key, value in node.items()}
+    if isinstance(target := node.get("_target_"), str):
+        module, _, name = target.rpartition(".")
+        found["_target_"] = f"{_MOVED.get(module, module)}.{name}" if module else target
+    return found
+
+
 def _defined(target: str) -> Callable[..., Any]:
     module, _, name = target.rpartition(".")
     found = getattr(importlib.import_module(module), name)
@@ -89,6 +105,6 @@ def _named(kind: Kind) -> set[str]:
     found: set[str] = set()
     for folder, key in folders:
         for file in sorted((config_dir() / folder).glob("*.yaml")):
-            content = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+            content = own_yaml(file.read_text(encoding="utf-8"))
             found.update(map(str, targets(content if key is None else content.get(key))))
     return found

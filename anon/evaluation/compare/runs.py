@@ -26,7 +26,7 @@ from anon.plain import MAX_YAML, read_json, read_text, read_yaml
 
 CONFIG, METRICS, RESULTS, VERSIONS = "config.yaml", "metrics.csv", "results.json", "versions.json"
 LAST = Path("checkpoints") / "last.ckpt"
-DIVERGED = "diverged_*.pt"  # what anon.training.guards leaves of a training that diverged
+DIVERGED = "diverged_*.pt"  # what anon.training.callbacks.guards leaves of a training that diverged
 LISTED = "runs.txt"  # in the folder of a multirun: its jobs' run folders, one a line
 HERE = "<run>"  # stands for a run's own folder in its configuration
 MOST_RUNS = 1_000

@@ -73,11 +73,13 @@ def hop_to_a_file_beside(folder: Path, canary: Path) -> Path:
 
 
 def hop_to_os_system(folder: Path, canary: Path) -> Path:
-    return write_checkpoint(folder, {"model": {"_target_": "anon.apps.runs.os.system", "_args_": [command(canary)]}})
+    return write_checkpoint(
+        folder, {"model": {"_target_": "anon.apps.run_folders.folder.os.system", "_args_": [command(canary)]}}
+    )
 
 
 def hop_to_subprocess(folder: Path, canary: Path) -> Path:
-    run = {"_target_": "anon.apps.runs.subprocess.run", "args": ["touch", str(canary)]}
+    run = {"_target_": "anon.apps.run_folders.folder.subprocess.run", "args": ["touch", str(canary)]}
     return write_checkpoint(folder, {"model": {"_target_": "torch.nn.Sequential", "_args_": [run]}})
 
 
@@ -88,7 +90,7 @@ def hop_through_torch_nn(folder: Path, canary: Path) -> Path:
 
 def hop_partial(folder: Path, canary: Path) -> Path:
     """A partial that our own class calls."""
-    head = {"_target_": "anon.apps.runs.os.system", "_partial_": True, "_args_": [command(canary)]}
+    head = {"_target_": "anon.apps.run_folders.folder.os.system", "_partial_": True, "_args_": [command(canary)]}
     backbone = {"_target_": "anon.identity.networks.compact.CompactNet", "dim": 8}
     model = {"_target_": "anon.training.recognizer.RecognizerTraining", "backbone": backbone, "head": head}
     return write_checkpoint(folder, {"model": model}, {"head.weight": torch.zeros(2, 8)})
@@ -114,7 +116,7 @@ def interpolated_part(folder: Path, canary: Path) -> Path:
 
 def interpolated_name(folder: Path, canary: Path) -> Path:
     model = {"_target_": "anon.${hop}", "_args_": [command(canary)]}
-    return write_checkpoint(folder, {"hop": "apps.runs.os.system", "model": model})
+    return write_checkpoint(folder, {"hop": "apps.run_folders.folder.os.system", "model": model})
 
 
 def decoded_part(folder: Path, canary: Path) -> Path:
@@ -189,7 +191,7 @@ def data_without_end(folder: Path, canary: Path) -> Path:
 
 
 def data_of_another_kind(folder: Path, canary: Path) -> Path:
-    return swapper(folder, {"_target_": "anon.training.ema.EMA", "name": "synthetic"})
+    return swapper(folder, {"_target_": "anon.training.adversarial.ema.EMA", "name": "synthetic"})
 
 
 # Names that are on no list.
@@ -305,11 +307,11 @@ CASES = {
     for case in (
         Case(hop_through_torch_load, "checkpoint", "tag"),
         Case(hop_to_a_file_beside, "checkpoint", "anon.weights.files.torch.load"),
-        Case(hop_to_os_system, "checkpoint", "anon.apps.runs.os.system"),
-        Case(hop_to_subprocess, "checkpoint", "anon.apps.runs.subprocess.run"),
+        Case(hop_to_os_system, "checkpoint", "anon.apps.run_folders.folder.os.system"),
+        Case(hop_to_subprocess, "checkpoint", "anon.apps.run_folders.folder.subprocess.run"),
         Case(hop_through_torch_nn, "checkpoint", "torch.hub.load"),
-        Case(hop_partial, "recognizer", "anon.apps.runs.os.system"),
-        Case(hop_in_a_recognizer, "recognizer", "anon.apps.runs.subprocess.run"),
+        Case(hop_partial, "recognizer", "anon.apps.run_folders.folder.os.system"),
+        Case(hop_in_a_recognizer, "recognizer", "anon.apps.run_folders.folder.subprocess.run"),
         Case(hop_in_an_attack, "attack", "anon.weights.files.torch.load"),
         Case(hop_in_a_victim, "victim", "tag"),
         Case(interpolated_part, "checkpoint", "interpolation"),
@@ -321,7 +323,7 @@ CASES = {
         Case(data_in_ship, "ship", "torch.hub.load"),
         Case(experiment_of_the_files_own, "ship", "conf/experiment does not have"),
         Case(data_without_end, "ifsr", "GiB of rendered pictures"),
-        Case(data_of_another_kind, "ifsr", "anon.training.ema.EMA"),
+        Case(data_of_another_kind, "ifsr", "anon.training.adversarial.ema.EMA"),
         Case(foreign_module, "checkpoint", "trust=evilmodule"),
         Case(builtin, "checkpoint", "builtins.exec"),
         Case(instantiate_again, "checkpoint", "hydra.utils.get_method"),

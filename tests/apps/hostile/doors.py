@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import OmegaConf
 
-from anon.apps import ifsr, parrots, past, runs, ship, victims
-from anon.apps.checkpoints import CONFIG_KEY, restore_generator
-from anon.apps.train import _check_resumable
+from anon.apps import ifsr, parrots, ship, victims
+from anon.apps.checkpoints import CONFIG_KEY, check_fits, restore_generator
+from anon.apps.run_folders import folder as runs
+from anon.apps.run_folders import past
+from anon.apps.train import resumed_from
 from anon.evaluation.document import read
 from anon.identity.encoder import Encoder
 from anon.identity.networks.iresnet import iresnet_small
@@ -40,6 +42,10 @@ def _evaluate(*words: str) -> list[str]:
 def _past(folder: Path) -> object:
     config = {"experiment": "fiva", "scale": "default", "paths": {"runs": str(folder)}, "data": {"name": "synthetic"}}
     return past.last_run(OmegaConf.create(config))
+
+
+def _resume(file: Path) -> None:
+    check_fits(Tiny(), resumed_from(file).state, file)
 
 
 DOORS = {
@@ -79,7 +85,7 @@ DOORS = {
             *(sys.executable, "train.py", "--config-dir", str(ROOT / "tests/apps/conf"), "experiment=tiny"),
             *(f"ckpt_path={file}", f"paths.runs={file.parent / 'runs'}"),
         ],
-        lambda file: _check_resumable(Tiny(), file),
+        _resume,
     ),
     "onnx": Door(
         lambda file: _evaluate("checkpoint=shipped:fiva", "judge=onnx", f"judge.path={file}"),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from anon.apps.failures import guarded
+from anon.apps.launch.failures import guarded
 from tests.apps.hostile.archives import CASES as ARCHIVES
 from tests.apps.hostile.configurations import CASES as CONFIGURATIONS
 from tests.apps.hostile.doors import DOORS

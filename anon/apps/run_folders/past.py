@@ -15,13 +15,12 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anon.apps.config import plain_yaml
-from anon.apps.multirun import in_multirun
-from anon.apps.ranks import CONFIG
-from anon.apps.resume import differences
-from anon.apps.runs import JOBS, LAST, requeued, slurm_job, whole_path
-from anon.apps.started import overrides, start_record, started_at
-from anon.apps.untrusted import read_config
+from anon.apps.config import CONFIG, plain_yaml
+from anon.apps.launch.multirun import in_multirun
+from anon.apps.launch.ranks import requeued, slurm_job
+from anon.apps.run_folders.folder import JOBS, LAST, whole_path
+from anon.apps.run_folders.resume import differences
+from anon.apps.run_folders.started import overrides, run_config, start_record, started_at
 from anon.commands import shortened
 from anon.errors import UserError
 from anon.plain import MAX_YAML, read_text
@@ -30,12 +29,12 @@ from anon.printable import flat
 _MOST = 3  # runs in a sentence
 
 
-def past_runs(root: Path, task: str, experiment: str) -> tuple[list[tuple[Path, DictConfig]], list[str]]:
-    """Run folders with their configurations, newest first, and a sentence for each folder that cannot be read."""
+def past_runs(root: Path, experiment: str) -> tuple[list[tuple[Path, DictConfig]], list[str]]:
+    """Trainings with their configurations, newest first, and a sentence for each folder that cannot be read."""
     runs, odd = [], []
-    for path in (root / task / experiment).glob(f"*/{CONFIG}"):
+    for path in (root / "train" / experiment).glob(f"*/{CONFIG}"):
         try:
-            runs.append((path.parent, read_config(read_text(path, MAX_YAML), path)))
+            runs.append((path.parent, run_config(path.parent)))
         except UserError as error:
             odd.append(f"passed over {path.parent}: {error}")
     for sentence in sorted(odd):
@@ -43,8 +42,8 @@ def past_runs(root: Path, task: str, experiment: str) -> tuple[list[tuple[Path, 
     return sorted(runs, key=lambda run: (started_at(run[0]), run[0].name), reverse=True), odd
 
 
-def matching_runs(config: DictConfig, task: str = "train", moved: bool = False) -> Iterator[Path]:
-    """Run folders, finished or broken, of the same task, experiment, scale and data, newest first.
+def matching_runs(config: DictConfig, moved: bool = False) -> Iterator[Path]:
+    """Trainings, finished or broken, of the same experiment, scale and data, newest first.
 
     Where the command line gives ``data.root``, runs of the same name of data come after those, if that root is gone.
 
@@ -54,7 +53,7 @@ def matching_runs(config: DictConfig, task: str = "train", moved: bool = False) 
     """
     scale, (name, place) = str(config.scale), data_key(config)
     elsewhere = []
-    for folder, past in past_runs(_root(config), task, str(config.experiment))[0]:
+    for folder, past in past_runs(_root(config), str(config.experiment))[0]:
         past_scale, past_name, past_place = _key(past)
         if (past_scale, past_name) != (scale, name):
             continue
@@ -66,7 +65,7 @@ def matching_runs(config: DictConfig, task: str = "train", moved: bool = False) 
         yield from elsewhere
 
 
-def last_run(config: DictConfig, task: str = "train", own_data: bool = False) -> Path:
+def last_run(config: DictConfig, own_data: bool = False) -> Path:
     """Newest of :func:`matching_runs` that holds a checkpoint; newer ones without are passed over with a line.
 
     Args:
@@ -77,10 +76,10 @@ def last_run(config: DictConfig, task: str = "train", own_data: bool = False) ->
     """
     if own_data and not _given("data.root"):
         asked = data_key(config)[0] if _given("data") or _given("data.name") else None
-        known = [(folder, _key(past)) for folder, past in past_runs(_root(config), task, str(config.experiment))[0]]
+        known = [(folder, _key(past)) for folder, past in past_runs(_root(config), str(config.experiment))[0]]
         runs = [folder for folder, (scale, name, _) in known if scale == str(config.scale) and asked in (None, name)]
     else:
-        asked, runs = data_key(config)[0], list(matching_runs(config, task, moved=True))
+        asked, runs = data_key(config)[0], list(matching_runs(config, moved=True))
     empty: list[Path] = []
     for folder in runs:
         if (folder / LAST).is_file():
@@ -90,11 +89,11 @@ def last_run(config: DictConfig, task: str = "train", own_data: bool = False) ->
         empty.append(folder)
     if empty:
         raise UserError(f"the newest matching run, {empty[0]}, holds no checkpoint, and no older one does.")
-    odd = past_runs(_root(config), task, str(config.experiment))[1]
+    odd = past_runs(_root(config), str(config.experiment))[1]
     data = "" if asked is None else f" and data={asked}"
     raise UserError(
         f"there is no run of experiment={config.experiment} with scale={config.scale}{data} in "
-        f"{_root(config) / task}; {_others(config, task, own_data)}train one first: "
+        f"{_root(config) / 'train'}; {_others(config, own_data)}train one first: "
         f"python train.py experiment={config.experiment}.{f' ({odd[0]})' if odd else ''}"
     )
 
@@ -104,13 +103,13 @@ def _given(key: str) -> bool:
     return any(word.lstrip("+").partition("=")[0] == key for word in overrides())
 
 
-def _others(config: DictConfig, task: str, continues: bool) -> str:
+def _others(config: DictConfig, continues: bool) -> str:
     """At most three of the runs that there are, those of the experiment first, with the words that mean them."""
     root = _root(config)
     told: list[str] = []
-    names = sorted(path.name for path in (root / task).glob("*") if path.is_dir())
+    names = sorted(path.name for path in (root / "train").glob("*") if path.is_dir())
     for name in sorted(names, key=lambda name: name != str(config.experiment)):
-        for folder, past in past_runs(root, task, name)[0] if len(told) < _MOST else ():
+        for folder, past in past_runs(root, name)[0] if len(told) < _MOST else ():
             if not (folder / LAST).is_file() or "" in (key := _key(past))[:2]:
                 continue
             place = f" data.root={key[2]}" if key[2] else ""
@@ -146,7 +145,7 @@ def begun_by_this_job(config: DictConfig) -> Path | None:
     job = slurm_job()
     if job is None or not requeued():
         return None
-    for folder, past in past_runs(_root(config), "train", str(config.experiment))[0]:
+    for folder, past in past_runs(_root(config), str(config.experiment))[0]:
         with suppress(UserError):  # no record of jobs
             if job in read_text(folder / JOBS, MAX_YAML).split() and _started_like_this(config, folder, past):
                 return folder

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anon.apps.runs import LAST
+from anon.apps.run_folders.folder import LAST
 from tests.conftest import ROOT
 
 STEPS = 45

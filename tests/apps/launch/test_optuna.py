@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from anon.apps.config import config_dir
-from anon.apps.monitored import check_monitor, monitored
+from anon.apps.launch.multirun import check_monitor, monitored
 from anon.errors import UserError
 from anon.evaluation.compare import found
 from tests.apps.conftest import Command
@@ -29,7 +29,7 @@ def composed(*overrides: str) -> DictConfig:
 def logged(experiment: str) -> set[str]:
     """The figures that an experiment's validation logs, from a model that draws nothing."""
     from anon.generators.contract import Redrawn
-    from anon.training.steering import steering
+    from anon.training.adversarial.steering import steering
     from tests.evaluation.tiny_world import encoder
 
     class Same(torch.nn.Module):

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from anon import weights
 from anon.apps.checkpoints import read_checkpoint, restore_generator
-from anon.apps.newest import name_newest
-from anon.apps.runs import LAST
+from anon.apps.run_folders.folder import LAST
+from anon.apps.run_folders.newest import name_newest
 from anon.apps.victims import record_of, trained_attack
 from anon.errors import UserError
 from anon.weights.files import fingerprint

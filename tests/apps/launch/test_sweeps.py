@@ -15,8 +15,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from anon.apps import runs
 from anon.apps.config import choices, config_dir
+from anon.apps.run_folders import folder as runs
 from tests.apps.conftest import HERE, Command
 from tests.conftest import ROOT
 

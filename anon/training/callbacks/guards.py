@@ -10,8 +10,6 @@ train.py adds this callback (conf/callbacks), a trainer made by hand needs it am
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +22,13 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from anon.checksums import written_whole
 from anon.errors import UserError
+from anon.training.callbacks.steps import LastCheckpoint, steps_done
 from anon.training.objective import Objective
-from anon.training.steps import LastCheckpoint, steps_done
 
 DIVERGED = "diverged_*.pt"  # the batch at which a training diverged, in its run folder
+_BEHIND = 8  # most steps that a GPU's flags may be read late; older ones are waited for
 
 
 @dataclass
@@ -57,11 +57,10 @@ class FiniteLosses(Callback):
     Args:
         folder: the run's.
         images: also keep the faces of data that are not synthetic (``logger.images``).
-        behind: most steps that a GPU's flags may be read late; older ones are waited for.
     """
 
-    def __init__(self, folder: str, images: bool = False, behind: int = 8) -> None:
-        self.folder, self.images, self.behind = Path(folder), images, behind
+    def __init__(self, folder: str, images: bool = False) -> None:
+        self.folder, self.images = Path(folder), images
         self._now: _Step | None = None
         self._unread: deque[_Step] = deque()
         self._hooks: list[RemovableHandle] = []
@@ -101,7 +100,7 @@ class FiniteLosses(Callback):
             return
         self._count(now)
         self._unread.append(now)
-        self._read(trainer, self.behind)
+        self._read(trainer, _BEHIND)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -160,14 +159,10 @@ class FiniteLosses(Callback):
         }
         content = {"step": step.number, "losses": {name: float(loss.mean()) for name, loss in losses.items()}}
         path = self.folder / DIVERGED.replace("*", f"{step.number:07d}")
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with written_whole(path, 0o600) as file:
                 torch.save({**content, "batch": batch}, file)
-            beside.replace(path)
         except (OSError, RuntimeError):  # no room for it: the sentence matters more
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
             return "Its batch could not be written. "
         return f"Its batch{'' if whole else ', without the faces,'} is in {path}. "
 

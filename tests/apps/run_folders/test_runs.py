@@ -15,7 +15,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from anon.apps import past, runs
+from anon.apps.run_folders import folder as runs
+from anon.apps.run_folders import past
 from anon.errors import UserError
 from tests.apps.conftest import HERE, Command, folder_of
 from tests.apps.tiny import Tiny

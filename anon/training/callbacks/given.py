@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from anon.training.steps import LastCheckpoint
+from anon.training.callbacks.steps import LastCheckpoint
 
 _REACHED = ("last_epoch", "_step_count")  # of a schedule: how far it is
 

@@ -11,6 +11,8 @@ group that the run does not have (``data=packed``) takes that group's place. Wha
 from __future__ import annotations
 
 import copy
+import functools
+import operator
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,20 +25,16 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anon.apps.ranks import CONFIG
-from anon.apps.started import choices, overrides, start_record
-from anon.apps.untrusted import check_targets, read_config
+from anon.apps.config import CONFIG, GONE, Key, at, leaves, own_yaml
+from anon.apps.run_folders.started import choices, overrides, run_config, start_record
+from anon.apps.untrusted import check_targets
 from anon.errors import UserError
-from anon.plain import MAX_YAML, read_text
-
-Key = tuple[Any, ...]  # names and indices from the root to a value
 
 #: What belongs to a start and not to the run: where it runs, and how.
 _OF_THE_START = ("ckpt_path", "trust", "cache", "paths", "run")
 _OF_NO_WEIGHT = ("logger", "monitor")  # what changes nothing of what is trained
 _CHOSEN_BEFORE = ("experiment", "scale", "experiment_scale")  # equal in both, or it would be another run
 _WRITERS = ("callbacks", "logger", "trainer")
-_GONE = object()
 _MOST = 30  # lines
 
 
@@ -50,19 +48,18 @@ def continued(config: DictConfig, folder: Path) -> tuple[DictConfig, list[str]]:
         UserError: the run's configuration is not readable, or names parts that are nobody's here.
     """
     where = folder / CONFIG
-    past = read_config(read_text(where, MAX_YAML), where)
-    own = OmegaConf.to_container(past)
+    own = OmegaConf.to_container(run_config(folder))
     now = OmegaConf.to_container(config)
     here = config.copy()
     here.run.dir = str(folder)
     assert isinstance(own, dict) and isinstance(now, dict)
     composed = OmegaConf.to_container(here, resolve=True)
     check_targets(own, where, [composed, *_files()])
-    _check_places(own, composed, str(_at(own, ("run", "dir"))), where)
+    _check_places(own, composed, str(at(own, ("run", "dir"))), where)
 
     kept = _connected(own, now)
     lines = _apply_groups(kept, own, now, folder) + _apply_values(kept, own, now)
-    _moved(kept, str(_at(own, ("run", "dir"))), str(folder))
+    _moved(kept, str(at(own, ("run", "dir"))), str(folder))
     for key in [key for key in now if key in _OF_THE_START or key not in kept]:
         kept[key] = copy.deepcopy(now[key])
     made = OmegaConf.create(kept)
@@ -84,30 +81,28 @@ def differences(config: DictConfig, folder: Path, longer: bool) -> list[str]:
     Raises:
         UserError: the run's configuration is not readable.
     """
-    where = folder / CONFIG
-    own = OmegaConf.to_container(read_config(read_text(where, MAX_YAML), where))
+    own = OmegaConf.to_container(run_config(folder))
     here = config.copy()
-    here.run.dir = str(_at(own, ("run", "dir")))
+    here.run.dir = str(at(own, ("run", "dir")))
     now = OmegaConf.to_container(here, resolve=True)
     record, chosen, found = start_record(folder), choices(), []
     known = record.get("choices") or {}
-    parse = OverridesParser.create().parse_overrides
-    given = parse(overrides())
+    given = _parsed(overrides())
     keys = {(each.key_or_group, each.package) for each in given}
     begun = record.get("overrides")
     words = [word for word in begun if isinstance(word, str)] if isinstance(begun, list) else []
-    past = [each for each in parse(words) if (each.key_or_group, each.package) not in keys]
+    past = [each for each in _parsed(words) if (each.key_or_group, each.package) not in keys]
     for each in [*given, *past]:
         name, first = _name(each), tuple(each.key_or_group.split("."))
         if first[0] in (*_OF_THE_START, *_CHOSEN_BEFORE, *_OF_NO_WEIGHT) or first == ("data", "root"):
             continue  # data.root is compared where the run is looked for
         if name in known or name in chosen:
-            same = _kind(_at(own, _place(each))) == _kind(_at(now, _place(each)))
+            same = _kind(at(own, _place(each))) == _kind(at(now, _place(each)))
             if known[name] != chosen.get(name) if name in known else not same:
                 found.append(f"{name} {known.get(name, 'another')}, not {chosen.get(name, 'none')}")
             continue
         for key in _keys(each):
-            before, wanted = _at(own, key), _at(now, key)
+            before, wanted = at(own, key), at(now, key)
             more = longer and each in given and key == ("steps",) and isinstance(before, int) and before < wanted
             if before != wanted and not more and not _one_place(before, wanted):
                 found.append(f"{_dotted(key)} {_shown(before)}, not {_shown(wanted)}")
@@ -124,8 +119,8 @@ def _one_place(before: Any, now: Any) -> bool:
 
 def _connected(own: dict[Any, Any], now: dict[Any, Any]) -> dict[Any, Any]:
     """The run's values, with those that are made of others by today's interpolations, where these give the same."""
-    links = {key: raw for key, raw in _leaves(now) if isinstance(raw, str) and "${" in raw and key[0] != "paths"}
-    links = {key: raw for key, raw in links.items() if _at(own, key) is not _GONE}
+    links = {key: raw for key, raw in leaves(now) if isinstance(raw, str) and "${" in raw and key[0] != "paths"}
+    links = {key: raw for key, raw in links.items() if at(own, key) is not GONE}
     joined = copy.deepcopy(own)
     for key, raw in links.items():
         _put(joined, key, raw)
@@ -134,36 +129,34 @@ def _connected(own: dict[Any, Any], now: dict[Any, Any]) -> dict[Any, Any]:
         if "${run." in raw or "${paths." in raw:  # where this start reads and writes
             continue
         try:
-            node: Any = tried
-            for part in key:
-                node = node[part]
+            node = functools.reduce(operator.getitem, key, tried)
             value = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
         except (OmegaConfBaseException, LookupError, TypeError):
-            value = _GONE
-        if value != _at(own, key):
-            _put(joined, key, copy.deepcopy(_at(own, key)))
+            value = GONE
+        if value != at(own, key):
+            _put(joined, key, copy.deepcopy(at(own, key)))
     return joined
 
 
 def _apply_groups(kept: dict[Any, Any], own: dict[Any, Any], now: dict[Any, Any], folder: Path) -> list[str]:
     """Take the groups whose choice is given, and is not the run's."""
     recorded, chosen, lines = start_record(folder).get("choices") or {}, choices(), []
-    for given in OverridesParser.create().parse_overrides(overrides()):
+    for given in _parsed(overrides()):
         name = _name(given)
         if name not in chosen or given.key_or_group in _CHOSEN_BEFORE:
             continue
         choice, place = chosen[name], _place(given)
         content = _global_file(given.key_or_group, str(choice))
-        node, before = _at(now, place), _at(own, place)
-        if recorded.get(name, _GONE) == choice or (
+        node, before = at(now, place), at(own, place)
+        if recorded.get(name, GONE) == choice or (
             name not in recorded and content is None and _kind(node) == _kind(before)
         ):
             continue
         if content is None:
             _put(kept, place, copy.deepcopy(node))
-        for key, _ in _leaves(content) if content else ():
-            if key[0] not in (*_OF_THE_START, "defaults", "hydra") and _at(now, key) is not _GONE:
-                _put(kept, key, copy.deepcopy(_at(now, key)))
+        for key, _ in leaves(content) if content else ():
+            if key[0] not in (*_OF_THE_START, "defaults", "hydra") and at(now, key) is not GONE:
+                _put(kept, key, copy.deepcopy(at(now, key)))
         lines.append(f"{name} {recorded.get(name, 'another')} -> {choice}, given on the command line")
     return lines
 
@@ -171,18 +164,24 @@ def _apply_groups(kept: dict[Any, Any], own: dict[Any, Any], now: dict[Any, Any]
 def _apply_values(kept: dict[Any, Any], own: dict[Any, Any], now: dict[Any, Any]) -> list[str]:
     """Take the values that are given, and leave out what is given to be left out."""
     lines, chosen = [], choices()
-    for given in OverridesParser.create().parse_overrides(overrides()):
+    for given in _parsed(overrides()):
         if _name(given) in chosen or given.key_or_group.split(".")[0] in _OF_THE_START:
             continue
         for key in _keys(given):
-            before, wanted = _at(own, key), _at(now, key)
-            if wanted is _GONE:
-                _drop(kept, key)
+            before, wanted = at(own, key), at(now, key)
+            if wanted is GONE:
+                inner = at(kept, key[:-1])
+                if isinstance(inner, dict):
+                    inner.pop(key[-1], None)
             else:
                 _put(kept, key, copy.deepcopy(wanted), own)
             if before != wanted:
                 lines.append(f"{_dotted(key)} {_shown(before)} -> {_shown(wanted)}, given on the command line")
     return lines
+
+
+def _parsed(words: list[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(words)
 
 
 def _name(given: Override) -> str:
@@ -198,15 +197,15 @@ def _place(given: Override) -> Key:
 def _keys(given: Override) -> list[Key]:
     """The settings that a word of the command line gives: one, or those inside a mapping."""
     value = None if given.is_delete() else given.value()
-    inner: list[Key] = [key for key, _ in _leaves(value)] if isinstance(value, dict) and value else [()]
+    inner: list[Key] = [key for key, _ in leaves(value)] if isinstance(value, dict) and value else [()]
     return [(*given.key_or_group.split("."), *rest) for rest in inner]
 
 
 def _stays(mine: Any, composed: Any) -> list[str]:
     """What the run has otherwise than the configuration composed now; a value that several keys follow comes once."""
-    theirs, seen, lines = dict(_leaves(composed)), set(), []
-    for key, value in sorted(_leaves(mine), key=lambda leaf: (len(leaf[0]), str(leaf[0]))):
-        other = theirs.get(key, _GONE)
+    theirs, seen, lines = dict(leaves(composed)), set(), []
+    for key, value in sorted(leaves(mine), key=lambda leaf: (len(leaf[0]), str(leaf[0]))):
+        other = theirs.get(key, GONE)
         told = (key[-1], _shown(value), _shown(other))
         if key[0] in _OF_THE_START or value == other or told in seen:
             continue
@@ -217,7 +216,7 @@ def _stays(mine: Any, composed: Any) -> list[str]:
 
 def _moved(kept: dict[Any, Any], before: str, folder: str) -> None:
     """Paths in the run's folder, as they are where it lies now."""
-    for key, value in list(_leaves(kept)):
+    for key, value in list(leaves(kept)):
         if isinstance(value, str) and (value == before or value.startswith(before + os.sep)):
             _put(kept, key, folder + value[len(before) :])
 
@@ -228,8 +227,8 @@ def _check_places(own: Any, composed: Any, before: str, where: Path) -> None:
     Raises:
         UserError: a callback, a logger or the trainer has another path.
     """
-    theirs, before = dict(_leaves(composed)), os.path.normpath(before)
-    for key, value in _leaves(own):
+    theirs, before = dict(leaves(composed)), os.path.normpath(before)
+    for key, value in leaves(own):
         if key[0] not in _WRITERS or key[-1] == "_target_" or not isinstance(value, str) or value == theirs.get(key):
             continue
         inside = Path(before) in (path := Path(os.path.normpath(value)), *path.parents) and Path(before).is_absolute()
@@ -257,7 +256,7 @@ def _files() -> Iterator[Any]:
     for folder in _folders():
         for file in sorted(folder.rglob("*.yaml")):
             try:
-                yield yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+                yield own_yaml(file.read_text(encoding="utf-8"))
             except (OSError, ValueError, yaml.YAMLError):  # not one that it did take
                 continue
 
@@ -268,41 +267,18 @@ def _global_file(group: str, choice: str) -> dict[Any, Any] | None:
         file = folder / group / f"{choice}.yaml"
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
         if text.startswith("# @package _global_"):
-            return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+            return own_yaml(text)
     return None
-
-
-def _leaves(node: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
-    """Every value that is no mapping, and every empty mapping; a list is one value."""
-    if isinstance(node, dict) and node:
-        for name, value in node.items():
-            yield from _leaves(value, (*key, name))
-    else:
-        yield key, node
-
-
-def _at(node: Any, key: Key) -> Any:
-    for part in key:
-        if not isinstance(node, dict) or part not in node:
-            return _GONE
-        node = node[part]
-    return node
 
 
 def _put(node: dict[Any, Any], key: Key, value: Any, own: dict[Any, Any] | None = None) -> None:
     """Set a value; a mapping on the way that is an interpolation becomes the run's own one."""
-    for at, part in enumerate(key[:-1], 1):
+    for depth, part in enumerate(key[:-1], 1):
         if not isinstance(node.get(part), dict):
-            known = _at(own, key[:at])
+            known = at(own, key[:depth])
             node[part] = copy.deepcopy(known) if isinstance(known, dict) else {}
         node = node[part]
     node[key[-1]] = value
-
-
-def _drop(node: Any, key: Key) -> None:
-    inner = _at(node, key[:-1])
-    if isinstance(inner, dict):
-        inner.pop(key[-1], None)
 
 
 def _dotted(key: Key) -> str:
@@ -310,4 +286,4 @@ def _dotted(key: Key) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is _GONE else str(value)
+    return "nothing" if value is GONE else str(value)

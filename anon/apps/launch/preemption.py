@@ -4,8 +4,8 @@ A batch system warns before it kills: SLURM with the signal of ``sbatch --signal
 with SIGTERM where another job wants the machine, submitit with SIGUSR2, others with SIGTERM. After one of the three the
 run ends with exit code 128 + signal (138, 140, 143), and ``ckpt_path=last`` continues it to the weights of an unbroken
 run. Under SLURM the running job is put back into the queue (``scontrol requeue``), and started again it finds its own
-folder (:func:`anon.apps.past.begun_by_this_job`). A job that ``scancel`` ended stays ended, and one that SLURM itself
-preempted is requeued by SLURM.
+folder (:func:`anon.apps.run_folders.past.begun_by_this_job`). A job that ``scancel`` ended stays ended, and one that
+SLURM itself preempted is requeued by SLURM.
 
 Ctrl-C (SIGINT) saves and ends in the same way, with 130 and no requeueing; a second one ends at once, in the batch at
 hand. Before the first batch it ends the run where it is, as in any program. A terminal sends it to all processes of the
@@ -32,12 +32,12 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from anon.apps.runs import HANDED_DOWN, rank, slurm_job
-from anon.training.steps import log_now, steps_done, validates_now
+from anon.apps.run_folders.folder import HANDED_DOWN, rank, slurm_job
+from anon.training.callbacks.steps import log_now, steps_done, validates_now
 
-#: What asks a training to stop; systems without one of them do without it.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGUSR1", "SIGUSR2", "SIGTERM") if hasattr(signal, name))
-_MASKS = hasattr(signal, "pthread_sigmask")  # Windows has none
+#: What asks a training to stop.
+SIGNALS = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+EVERY = 10  # batches between agreements of several ranks
 
 
 class Preempted(SystemExit):
@@ -51,16 +51,12 @@ class Preemption(Checkpoint):
     """Catches :data:`SIGNALS` while it is entered; as the trainer's last callback it saves and ends the training.
 
     Before the first batch there is nothing to save, and a signal ends the run where it is. After it the signal is only
-    noted, because a batch cannot be saved by half. Ranks agree every ``every`` batches, for the signal may reach one
-    of them only; a process alone stops after the batch at hand. Lightning runs ``Checkpoint`` callbacks after all
-    others, in their order.
-
-    Args:
-        every: batches between agreements of several ranks.
+    noted, because a batch cannot be saved by half. Ranks agree every :data:`EVERY` batches, for it may reach one of
+    them only; a process alone stops after the batch at hand. Lightning runs ``Checkpoint`` callbacks after all others,
+    in their order.
     """
 
-    def __init__(self, every: int = 10) -> None:
-        self.every = every
+    def __init__(self) -> None:
         self.caught = 0  # number of the signal, 0: none
         self.path: Path | None = None
         self.training = False
@@ -77,7 +73,7 @@ class Preemption(Checkpoint):
                 del self._before[signal.SIGINT]
             self._listen()
             self._started = HANDED_DOWN in os.environ
-            if self._started and _MASKS:
+            if self._started:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, set(SIGNALS) - {signal.SIGINT})
         return self
 
@@ -90,7 +86,7 @@ class Preemption(Checkpoint):
         self._listen()  # Lightning has put its own handler before ours
         self.training = True
         if trainer.world_size > 1:
-            self._soon = f"within {self.every} batches"
+            self._soon = f"within {EVERY} batches"
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -126,22 +122,20 @@ class Preemption(Checkpoint):
             Preempted: always.
         """
         if rank() == 0:
-            name = signal.Signals(number).name
-            job = slurm_job()
-            begun = self.path is not None and self.path.is_file()
+            job, begun = slurm_job(), self.path is not None and self.path.is_file()
             again = "ckpt_path=last continues" if begun else "there is no checkpoint yet to continue from"
             if number == signal.SIGINT:
                 print(f"{saved}; {again}.", file=sys.stderr, flush=True)
-                raise Preempted(number)
-            rest = again if job is None else requeue(job)
-            print(f"{name}: {saved}; {rest}.", flush=True)
+            else:
+                rest = again if job is None else requeue(job)
+                print(f"{signal.Signals(number).name}: {saved}; {rest}.", flush=True)
         raise Preempted(number)
 
     def _agreed(self, trainer: pl.Trainer) -> int:
         """The signal that some rank has caught, the same answer on all ranks; 0: none, or not yet asked."""
         if trainer.world_size == 1:
             return self.caught
-        if steps_done(trainer) % self.every:
+        if steps_done(trainer) % EVERY:
             return 0
         caught = torch.tensor(float(self.caught), device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(caught, reduce_op="max"))  # type: ignore[arg-type]
@@ -181,8 +175,7 @@ def start_blocked(launcher: _SubprocessScriptLauncher) -> None:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    if _MASKS:
-        launcher._call_children_scripts = started  # type: ignore[method-assign]
+    launcher._call_children_scripts = started  # type: ignore[method-assign]
 
 
 def requeue(job: str) -> str:

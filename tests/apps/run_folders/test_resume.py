@@ -20,11 +20,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from anon.apps import runs
-from anon.apps.past import last_run
+from anon.apps.run_folders import folder as runs
+from anon.apps.run_folders.past import last_run
 from anon.errors import UserError
 from tests.apps.conftest import HERE, Command, folder_of
-from tests.apps.test_exit_codes import refused
+from tests.apps.launch.test_exit_codes import refused
 from tests.apps.tiny import Tiny
 from tests.conftest import ROOT
 
@@ -204,7 +204,10 @@ def test_other_data_is_not_continued_by_itself(train: Command, tmp_path: Path) -
 
 def test_the_run_folder_was_moved(train: Command, tmp_path: Path) -> None:
     """Checkpoints, figures and everything else are written where it lies now."""
-    mine = ("+callbacks.mine._target_=anon.training.guards.FiniteLosses", "+callbacks.mine.folder=${run.dir}/mine")
+    mine = (
+        "+callbacks.mine._target_=anon.training.callbacks.guards.FiniteLosses",
+        "+callbacks.mine.folder=${run.dir}/mine",
+    )
     folder = folder_of(train("experiment=tiny", "checkpoint_every=4", *mine))
     shutil.move(tmp_path / "runs", tmp_path / "elsewhere")
     moved = tmp_path / "elsewhere" / "train" / "tiny" / folder.name
@@ -263,11 +266,24 @@ def test_the_configuration_of_a_run_folder_is_hostile(train: Command, tmp_path: 
     written("callbacks.more", {"_target_": "os.system", "command": f"touch {tmp_path / 'canary'}"})
     refused(train(*last), "asks to run os.system")
     outside = tmp_path / "outside.ckpt"
-    written("callbacks.more", {"_target_": "anon.training.steps.LastCheckpoint", "path": str(outside), "every": 1})
+    written(
+        "callbacks.more", {"_target_": "anon.training.callbacks.steps.LastCheckpoint", "path": str(outside), "every": 1}
+    )
     refused(train(*last), f"callbacks.more.path write to {outside}")
     written("callbacks.checkpoint.path", str(outside))
     train(*last)
     assert not outside.exists() and not (tmp_path / "canary").exists()
+
+
+def test_a_run_whose_parts_have_moved_goes_on(train: Command) -> None:
+    """Its configuration names callbacks by the modules where they were when it was begun."""
+    folder = folder_of(train("experiment=tiny"))
+    file = folder / "config.yaml"
+    text = file.read_text()
+    assert "anon.training.callbacks.steps.LastCheckpoint" in text
+    file.write_text(text.replace("anon.training.callbacks.", "anon.training."))
+    assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=9")) == folder
+    assert file.read_text() == text.replace("steps: 6", "steps: 9").replace("ckpt_path: null", "ckpt_path: last")
 
 
 class Tells(Tiny):
@@ -279,7 +295,7 @@ class Tells(Tiny):
 
 
 def test_both_ranks_go_on_with_the_runs_settings(train: Command) -> None:
-    words = ("experiment=tiny", "model._target_=tests.apps.test_resume.Tells")
+    words = ("experiment=tiny", "model._target_=tests.apps.run_folders.test_resume.Tells")
     folder = folder_of(train(*words, "+model.lr=0.002", "steps=2"))
     assert (folder / "rank0.txt").read_text() == "0.002 1"
     options = [*words, "trainer=ddp", "trainer.limit_val_batches=0", "ckpt_path=last", "steps=4"]

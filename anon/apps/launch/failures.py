@@ -1,8 +1,8 @@
 """Exit codes: 0 done, 2 a mistake that the user can mend (one sentence on stderr), 130 stopped by Ctrl-C, 1 a bug.
 
 A training that a signal asked to stop, by a batch system or by hand, ends with 128 + the signal's number after saving:
-138 SIGUSR1, 140 SIGUSR2, 143 SIGTERM (:mod:`anon.apps.preemption`). A user who sets ``HYDRA_FULL_ERROR=1`` gets the
-traceback of a mistake as well.
+138 SIGUSR1, 140 SIGUSR2, 143 SIGTERM (:mod:`anon.apps.launch.preemption`). A user who sets ``HYDRA_FULL_ERROR=1`` gets
+the traceback of a mistake as well.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from hydra.errors import (
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from anon.apps.config import choices
 from anon.apps.door.words import did_you_mean, several, unreadable
-from anon.apps.offered import choices
 from anon.commands import ended, of_a_place
 from anon.errors import UserError
 from anon.printable import flat

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anon.apps import runs
+from anon.apps.run_folders import folder as runs
 from tests.apps.conftest import HERE, Command, folder_of
 from tests.apps.tiny import Tiny, TinyData
 from tests.conftest import ROOT

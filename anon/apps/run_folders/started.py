@@ -13,14 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
-from anon.apps.ranks import CONFIG
+from anon.apps.config import CONFIG
+from anon.apps.untrusted import read_config
 from anon.errors import UserError
 from anon.plain import MAX_YAML, read_json, read_text
 
 STARTED = "started.json"
 _NAME = "%Y-%m-%d_%H-%M-%S"  # how the name of a run folder begins
 _COMMAND = "%Y-%m-%d %H:%M:%S"  # how a line of command.txt begins
+
+
+def run_config(folder: Path) -> DictConfig:
+    """The configuration of the run in a folder.
+
+    Raises:
+        UserError: it is not readable.
+    """
+    return read_config(read_text(folder / CONFIG, MAX_YAML), folder / CONFIG)
 
 
 def overrides() -> list[str]:

@@ -10,15 +10,16 @@ A method of ``conf/method`` says ``${checkpoints}:<experiment>``, where ``checkp
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from anon import weights
-from anon.apps.past import data_key, matching_runs
-from anon.apps.runs import LAST, rank
+from anon.apps.config import leaves
+from anon.apps.launch.ranks import rank
+from anon.apps.run_folders.folder import LAST
+from anon.apps.run_folders.past import data_key, matching_runs
 from anon.errors import UserError
 from anon.weights.files import SHIPPED
 
@@ -48,8 +49,10 @@ def name_newest(
     chooses = OmegaConf.select(config, "checkpoints", default=WHOSE[0])
     if chooses not in WHOSE:
         raise UserError(f"checkpoints={chooses} is none of {', '.join(WHOSE)}.")
-    for key, asked in list(_asked(OmegaConf.to_container(config, resolve=False), part)):
-        experiment = asked.partition(":")[2]
+    for names, asked in leaves(OmegaConf.to_container(OmegaConf.masked_copy(config, part), resolve=False)):
+        if not isinstance(asked, str) or not asked.startswith((NEWEST, _CHOSEN)):
+            continue
+        key, experiment = ".".join(map(str, names)), asked.partition(":")[2]
         known = None if continued is None else OmegaConf.select(continued, key)
         if isinstance(known, str) and not known.startswith((NEWEST, _CHOSEN)):
             chosen: str | None = known
@@ -66,16 +69,6 @@ def name_newest(
         OmegaConf.update(config, key, chosen)
         if rank() == 0 and (needed or not str(chosen or SHIPPED).startswith(SHIPPED)):
             print(f"{key} {chosen}", flush=True)
-
-
-def _asked(content: Any, part: str) -> Iterator[tuple[str, str]]:
-    """Where ``last:<experiment>`` or ``${checkpoints}:<experiment>`` stands, and that."""
-    found = content.get(part) if isinstance(content, dict) else None
-    for name, value in (found or {}).items() if isinstance(found, dict) else ():
-        if isinstance(value, str) and value.startswith((NEWEST, _CHOSEN)):
-            yield f"{part}.{name}", value
-        else:
-            yield from ((f"{part}.{key}", asked) for key, asked in _asked(found, str(name)))
 
 
 def _shipped(experiment: str) -> str | None:

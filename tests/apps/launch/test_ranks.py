@@ -15,11 +15,12 @@ import torch
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
-from anon.apps import runs
-from anon.apps.failures import explain
-from anon.apps.ranks import own_ranks
-from tests.apps import test_killed as killed
+from anon.apps.launch.failures import explain
+from anon.apps.launch.ranks import own_ranks
+from anon.apps.run_folders import folder as runs
 from tests.apps.conftest import HERE, Command
+from tests.apps.launch import test_preempted as preempted
+from tests.apps.run_folders import test_killed as killed
 from tests.apps.tiny import Tiny
 from tests.conftest import ROOT
 
@@ -40,7 +41,7 @@ class Tells(Tiny):
 
 
 def test_each_job_of_a_multirun_has_two_ranks_of_its_own(tmp_path: Path) -> None:
-    words = ["-m", "experiment=tiny", "steps=1,2", "trainer=ddp", "model._target_=tests.apps.test_ranks.Tells"]
+    words = ["-m", "experiment=tiny", "steps=1,2", "trainer=ddp", "model._target_=tests.apps.launch.test_ranks.Tells"]
     words += ["+model.folder=${run.dir}", f"paths.runs={tmp_path / 'runs'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     environment = {name: value for name, value in os.environ.items() if name not in UNSET}
     done = subprocess.run(
@@ -111,6 +112,30 @@ def test_a_trainer_that_cannot_be_had(train: Command, tmp_path: Path, words: lis
 def test_a_plugin_that_is_missing(missing: str, told: str) -> None:
     sentence = explain(MissingConfigException("not there", missing, ["basic", "slurm"]))
     assert sentence is not None and sentence.endswith(told)
+
+
+@pytest.mark.slow
+def test_a_rank_ends_with_a_rank_0_that_is_killed(tmp_path: Path) -> None:
+    """Killed before they have met: the other one waited half an hour for a rank 0 that was gone."""
+    process = preempted.on_two_ranks(tmp_path, *preempted.ENDLESS)
+    child = preempted.child_of(process.pid)
+    process.kill()
+    deadline = time.monotonic() + 60
+    while lives(child) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    outlived = lives(child)
+    if outlived:
+        os.kill(child, signal.SIGKILL)
+    process.communicate()
+    assert not outlived
+
+
+def lives(process: int) -> bool:
+    """Whether it runs; what nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
-from anon.training.steps import steps_done
+from anon.training.callbacks.steps import steps_done
 
 
 class StepProgress(ProgressBar):

@@ -2,8 +2,8 @@
 
 Rank 0 makes the folder and hands it to the other ranks: by environment to the processes that Lightning starts
 afterwards, by a small file to those that torchrun or SLURM started at the same moment. A SLURM job that was requeued
-goes on in the folder that it began, which it knows by its number in ``slurm_jobs.txt`` (:mod:`anon.apps.past`). Two
-processes never train in one folder: the first holds a lock on it.
+goes on in the folder that it began, which it knows by its number in ``slurm_jobs.txt``
+(:mod:`anon.apps.run_folders.past`). Two processes never train in one folder: the first holds a lock on it.
 """
 
 from __future__ import annotations
@@ -26,54 +26,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import anon
-from anon.apps.config import plain_yaml
-from anon.apps.failures import is_mistake
-from anon.apps.ranks import CONFIG
-from anon.apps.started import STARTED, start_text
+from anon.apps.config import CONFIG, plain_yaml
+from anon.apps.launch.failures import is_mistake
+from anon.apps.launch.multirun import in_multirun
+from anon.apps.launch.ranks import HANDED_DOWN, rank, slurm_job, started_by_srun
+from anon.apps.run_folders.started import STARTED, start_text
+from anon.checksums import written_whole
 from anon.errors import UserError
-from anon.training.guards import DIVERGED
+from anon.training.callbacks.guards import DIVERGED
 
-HANDED_DOWN = "ANON_RUN_DIR"
 JOBS = "slurm_jobs.txt"  # the SLURM jobs that trained in the folder, a line each
 LAST = Path("checkpoints") / "last.ckpt"
 MULTIRUN = "runs.txt"  # in the folder of a multirun: its jobs' run folders, a line each
 _RECORDS = {JOBS, CONFIG, STARTED, "versions.json", "command.txt"}
-_LEFT = re.compile(r"\..+\.\d+|\.probe_\d+")  # written beside a file, by a process of that number
+_LEFT = re.compile(r"\..+\.\d+(\.part)?|\.probe_\d+")  # written beside a file, by a process of that number
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "kornia", "torchmetrics", "wandb")
-
-
-def rank() -> int:
-    """Rank of this process, from what torchrun, SLURM or Lightning's launcher put into the environment; 0 leads."""
-    names = ("RANK",) if HANDED_DOWN in os.environ and "LOCAL_RANK" in os.environ else ("RANK", "SLURM_PROCID")
-    for name in names:  # what Lightning starts inside a SLURM task has that task's number
-        value = os.environ.get(name, "")
-        if value.isdigit():
-            return int(value)
-    return int(os.environ.get("LOCAL_RANK", "0")) + int(os.environ.get("NODE_RANK", "0"))
-
-
-def slurm_job() -> str | None:
-    """The SLURM job that this process belongs to, as scontrol names it: ``41``, or ``40_7`` in an array."""
-    array = [os.environ.get(name, "") for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")]
-    return "_".join(array) if all(array) else os.environ.get("SLURM_JOB_ID") or None
-
-
-def started_by_srun() -> bool:
-    """Whether SLURM started this process as a task of a step; a script of sbatch or a shell of salloc is none.
-
-    The numbers of tasks and ranks in the environment are then those of the allocation, and nobody else has them.
-    """
-    step = os.environ.get("SLURM_STEP_ID", os.environ.get("SLURM_STEPID", ""))
-    return step.isdigit() and int(step) < 2**32 - 16  # above are the batch script's and its like
-
-
-def requeued() -> bool:
-    """Whether this SLURM job ran before: preempted, out of time or on a node that failed."""
-    return os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
 
 
 def whole_path(text: str) -> Path:
@@ -116,11 +86,13 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
     pointer, held, before = _meeting_point(shelf), None, None
     try:
         held = _hold(folder)
-        _clear(folder)
+        for left in folder.rglob(".*"):  # by a process that was killed
+            if _LEFT.fullmatch(left.name) and left.is_file():
+                left.unlink(missing_ok=True)
         before = _trained(folder)
         _write_records(folder, plain_yaml(config), continued=at is not None and (folder / CONFIG).is_file())
         if pointer is not None:
-            _replace_text(pointer, str(folder))
+            _replace(pointer, str(folder).encode())
         os.environ[HANDED_DOWN] = str(folder)
         yield folder
     except (Exception, KeyboardInterrupt) as error:
@@ -149,9 +121,7 @@ def commit() -> str | None:
 def versions() -> dict[str, str]:
     """Versions of the interpreter and of the packages that decide the numbers."""
     found = {"python": platform.python_version(), "platform": platform.platform(), "anon": anon.__version__}
-    for name in _PACKAGES:
-        found[name] = importlib.metadata.version(name)
-    return found
+    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _git(top: Path, *words: str) -> str | None:
@@ -168,12 +138,12 @@ def _write_records(folder: Path, config_text: str, continued: bool) -> None:
         if job is not None:  # first, so that a requeued job finds whatever it began
             with (folder / JOBS).open("a") as lines:
                 lines.write(f"{job}\n")
-        _replace_text(folder / STARTED, start_text(folder, continued))
-        _replace_text(folder / CONFIG, config_text)
-        _replace_text(folder / "versions.json", json.dumps({"commit": commit(), **versions()}, indent=2) + "\n")
+        _replace(folder / STARTED, start_text(folder, continued).encode())
+        _replace(folder / CONFIG, config_text.encode())
+        _replace(folder / "versions.json", json.dumps({"commit": commit(), **versions()}, indent=2).encode() + b"\n")
         with (folder / "command.txt").open("a") as lines:
             lines.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join([Path(sys.executable).name, *sys.argv])}\n")
-        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:  # for anon.evaluation.compare
+        if in_multirun():  # for anon.evaluation.compare
             sweep = Path(HydraConfig.get().sweep.dir)
             sweep.mkdir(parents=True, exist_ok=True)
             with (sweep / MULTIRUN).open("a") as lines:
@@ -212,13 +182,6 @@ def _make(at: Path | None, shelf: Path) -> tuple[Path, list[Path]]:
 def _unwritable(folder: Path, reason: str | None, chosen: Path | None = None) -> UserError:
     way = "set paths.runs" if chosen is None else "choose another"
     return UserError(f"the run folder {folder} cannot be written ({reason}); {way}.")
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a process that was killed left beside the files that it was writing."""
-    for path in folder.rglob(".*"):
-        if _LEFT.fullmatch(path.name) and path.is_file():
-            path.unlink(missing_ok=True)
 
 
 def _trained(folder: Path) -> tuple[int, dict[str, bytes]] | None:
@@ -276,14 +239,9 @@ def _remove(made: list[Path]) -> None:
             path.rmdir()
 
 
-def _replace_text(path: Path, text: str) -> None:
-    _replace(path, text.encode())
-
-
 def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(path)
+    with written_whole(path) as file:
+        file.write(content)
 
 
 def _meeting_point(shelf: Path) -> Path | None:
@@ -292,7 +250,6 @@ def _meeting_point(shelf: Path) -> Path | None:
     Its name holds everything that tells this launch from any other, so a file left by a killed one is never read.
     """
     env = os.environ
-    parts: list[str]
     if int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env and started_by_srun():
         parts = [env.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")]
     elif "TORCHELASTIC_RUN_ID" in env and int(env.get("WORLD_SIZE", "1")) > 1:

@@ -22,13 +22,14 @@ from typing import Any
 import pytest
 import torch
 
-from anon.apps import checkpoints, loggers, runs
+from anon.apps import checkpoints, loggers
+from anon.apps.run_folders import folder as runs
 from anon.errors import UserError
 from anon.faces.transit import check_room
 from tests.apps.conftest import HERE, Command, folder_of
-from tests.apps.test_exit_codes import refused
+from tests.apps.launch.test_exit_codes import refused
+from tests.apps.launch.test_preempted import child_of
 from tests.apps.test_guards import at_step
-from tests.apps.test_preempted import child_of
 from tests.apps.tiny import Tiny
 from tests.conftest import ROOT
 
@@ -94,7 +95,11 @@ class Sparse(Tiny):
 
 def test_figures_of_an_earlier_batch_are_not_the_last_ones(train: Command, tmp_path: Path) -> None:
     """They stood once more in the row of the batch at which training stopped, but not where a run had gone on."""
-    words = ("experiment=tiny", "model._target_=tests.apps.test_records.Sparse", "trainer.log_every_n_steps=4")
+    words = (
+        "experiment=tiny",
+        "model._target_=tests.apps.run_folders.test_records.Sparse",
+        "trainer.log_every_n_steps=4",
+    )
     whole = folder_of(train(*words, "steps=10", f"paths.runs={tmp_path / 'whole'}"))
     rows = (whole / "metrics.csv").read_text()
     assert [line.split(",")[-1] for line in rows.splitlines()] == ["step", "3", "7"]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ROUNDS = """
 import resource, sys
 import torch
-from anon.apps.memory import keep_freed_memory
+from anon.apps.launch.memory import keep_freed_memory
 
 assert keep_freed_memory() is (sys.argv[1] == "kept")
 torch.set_num_threads(1)

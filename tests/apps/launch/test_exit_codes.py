@@ -8,7 +8,7 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 
-from anon.apps.failures import explain, guarded
+from anon.apps.launch.failures import explain, guarded
 from anon.commands import STOPPED
 from anon.errors import UserError
 from tests.apps.conftest import Command, Ended, folder_of

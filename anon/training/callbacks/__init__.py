@@ -1,0 +1,1 @@
+"""Lightning callbacks of every training: when it stops and is saved, what it says, what ends it."""
