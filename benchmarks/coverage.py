@@ -11,7 +11,7 @@ means of numbers that are no shares.
     shrunk clustering the same with a correlation of probes that is shrunk to 1 by half a person
     people            Clopper-Pearson of the people who are found at all (above) and always (below)
     Gaffke            Bayesian bootstrap with an unseen person of 1 above and 0 below
-    unseen (used)     the same, the unseen person shrunk to the most that anybody has: anon.evaluation.shares
+    unseen (used)     the same, the unseen person shrunk to the most that anybody has: anon.evaluation.intervals.shares
     unseen, mean      the same, shrunk to the mean of those who are found
 """
 
@@ -26,8 +26,8 @@ import torch
 from machine import description, written
 from scipy import special, stats
 
-from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.shares import difference_ends, share_ends
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.intervals.shares import difference_ends, share_ends
 
 PROBES, PEOPLE = 16, 128
 RATES, CORRELATIONS = (0.003, 0.01, 0.05, 0.5), (0.05, 0.3, 0.8)

@@ -30,7 +30,7 @@ from anon.apps.evaluate import evaluate
 from anon.apps.victims import victim_of
 from anon.evaluation.embeddings import read_batch
 from anon.evaluation.results import markdown_table
-from anon.metrics.ranks import ranks
+from anon.metrics.retrieval import ranks
 from benchmarks.machine import description, device, spread, synchronize, written
 
 BATCH = 64

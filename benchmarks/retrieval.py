@@ -1,6 +1,6 @@
 """Ranks at scale: ``python benchmarks/retrieval.py [small]``.
 
-:func:`anon.metrics.ranks.ranks` against sorting each query's gallery in Python, on the same embeddings in one run:
+:func:`anon.metrics.retrieval.ranks` against sorting each query's gallery in Python, on the same embeddings in one run:
 
     sorted, cosine a pair   ``sorted(gallery, key=lambda entry: distance(query, entry))`` with a cosine distance that
                             divides by both norms: FaceAnonEval's rank-k and its embedding_distance
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anon.metrics.ranks import mean_reciprocal_rank, rank_rates, ranks
+from anon.metrics.retrieval import mean_reciprocal_rank, rank_rates, ranks
 
 DIM, STEPS, WINDOWS, QUERIES = 512, 256, 3, 200
 

@@ -20,7 +20,7 @@ from anon.evaluation.compare.files import comma_separated as compared
 from anon.evaluation.compare.metrics import Better
 from anon.evaluation.compare.runs import Run
 from anon.evaluation.document import Column, Document, Line, People, Table
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.report import write
 from anon.evaluation.report.plain import comma_separated
 from anon.faces.folder import FolderFaces

@@ -12,6 +12,7 @@ from anon.errors import Failed
 from anon.faces.contract import check_images
 from anon.generators.contract import GeneratorLike, Redrawn
 from anon.identity.contract import Draws, EncoderLike, Given, PolicyLike
+from anon.parallel import LEAST, has_cores, in_parts, remembers_nothing, side_by_side
 
 AT_ONCE = 1 << 17  # pixels that a CPU draws at once: the maps of more do not fit into its caches
 
@@ -60,7 +61,7 @@ class Anonymizer(nn.Module):
         Raises:
             AnonymizationError: the encoder gave no embeddings.
         """
-        z = self.encoder(images).z
+        z = in_parts(lambda part: self.encoder(part).z, images, by=self.encoder)
         if z.ndim != 2 or len(z) != len(images) or not bool(z.isfinite().all()):
             raise AnonymizationError("The encoder gave no embeddings (NaN, infinite, or of another shape).")
         return z
@@ -71,9 +72,14 @@ class Anonymizer(nn.Module):
             raise AnonymizationError("The wanted identity holds NaN or infinite numbers; the face was not changed.")
         conditions = self.generator.steers * wanted
         few = len(images) if images.is_cuda else max(1, AT_ONCE // (images.shape[-2] * images.shape[-1]))
-        parts = [self._drawn(*part) for part in zip(images.split(few), conditions.split(few), strict=True)]
-        masks = [mask for _, mask in parts if mask is not None]
-        return Redrawn(torch.cat([image for image, _ in parts]), torch.cat(masks) if masks else None)
+        parts = list(zip(images.split(few), conditions.split(few), strict=True))
+        if few >= 2 * LEAST and has_cores(images) and remembers_nothing(self.generator):
+            halves = [zip(*(rows.tensor_split(1 + (len(rows) == few)) for rows in part), strict=True) for part in parts]
+            redrawn = side_by_side(self._drawn, [half for pair in halves for half in pair])
+        else:  # large maps keep all cores busy
+            redrawn = [self._drawn(*part) for part in parts]
+        masks = [mask for _, mask in redrawn if mask is not None]
+        return Redrawn(torch.cat([image for image, _ in redrawn]), torch.cat(masks) if masks else None)
 
     def _drawn(self, images: Tensor, conditions: Tensor) -> Redrawn:
         image, mask = self.generator(images, conditions)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from anon.anonymizers.contract import AnonymizerLike
 from anon.errors import UserError
@@ -16,7 +17,22 @@ from anon.faces.contract import FaceSet, Sample, check_made, to_float, to_uint8
 from anon.progress import track
 
 
-class ChangedFaces:
+class SomeFaces:
+    """Pictures of a face set, by their indices (N,), in that order."""
+
+    def __init__(self, faces: FaceSet, rows: Tensor) -> None:
+        self.faces, self.rows = faces, rows
+        self.names, self.synthetic = faces.names, faces.synthetic
+        self.labels, self.videos, self.frames = (part[rows] for part in (faces.labels, faces.videos, faces.frames))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.faces[int(self.rows[index])]
+
+
+class ChangedFaces(SomeFaces):
     """A face set whose samples have ``changed`` (3, H, W) beside ``image``.
 
     Every picture is anonymized once, when the set is built, in the order of the set, so a tracker in the anonymizer
@@ -48,9 +64,7 @@ class ChangedFaces:
         chosen = torch.arange(len(faces))
         if count is not None:
             chosen = torch.randperm(len(faces), generator=rng)[:count].sort().values
-        self.faces, self.chosen = faces, chosen
-        self.names, self.synthetic = faces.names, faces.synthetic
-        self.labels, self.videos, self.frames = (part[chosen] for part in (faces.labels, faces.videos, faces.frames))
+        super().__init__(faces, chosen)
         own = torch.Generator(device).manual_seed(seed)
         parts = []
         for start in track(
@@ -63,9 +77,5 @@ class ChangedFaces:
             parts.append(to_uint8(made.cpu()))
         self.changed = torch.cat(parts)  # uint8 (N, H, W, 3)
 
-    def __len__(self) -> int:
-        return len(self.chosen)
-
     def __getitem__(self, index: int) -> Sample:
-        sample = self.faces[int(self.chosen[index])]
-        return cast(Sample, {**sample, "changed": to_float(self.changed[index][None])[0]})
+        return cast(Sample, {**super().__getitem__(index), "changed": to_float(self.changed[index][None])[0]})

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import Attack
-from anon.attacks.pairs import ChangedFaces
+from anon.attacks.pairs import ChangedFaces, SomeFaces
 from anon.errors import UserError
 from anon.faces.contract import FaceSet, Sample, to_float
 from anon.identity.contract import JudgeLike
@@ -57,7 +57,7 @@ class Parrot(Attack):
         return encoder if self.recognizer is None else self.recognizer
 
 
-class ParrotFaces:
+class ParrotFaces(SomeFaces):
     """A face set whose ``image`` is what the anonymizer made of it: what a parrot's recognizer learns from.
 
     Every picture is anonymized once. An anonymizer may remember people and give each one fake identity (ITM); the
@@ -81,38 +81,19 @@ class ParrotFaces:
     ) -> None:
         if runs < 1 or not 0.0 <= clear <= 1.0:
             raise UserError(f"A parrot needs attack.runs >= 1 and attack.clear in [0, 1], got {runs} and {clear:g}.")
-        self.faces, self.names, self.synthetic = faces, faces.names, faces.synthetic
         order = faces.labels.argsort(stable=True)
         turn = torch.empty_like(order)  # of each picture among its person's
         turn[order] = torch.arange(len(order)) - torch.searchsorted(faces.labels[order], faces.labels[order])
         dealt = [rows for run in range(runs) if len(rows := (turn % runs == run).nonzero()[:, 0])]
-        parts = [ChangedFaces(_Some(faces, rows), fresh(), seed=seed + run).changed for run, rows in enumerate(dealt)]
+        runs_of = ((SomeFaces(faces, rows), seed + run) for run, rows in enumerate(dealt))
+        parts = [ChangedFaces(some, fresh(), seed=own).changed for some, own in runs_of]
         self.changed = torch.cat(parts)[torch.cat(dealt).argsort()]  # uint8 (N, H, W, 3)
         rng = torch.Generator().manual_seed(seed)
         also = torch.randperm(len(faces), generator=rng)[: round(clear * len(faces))].sort().values
-        self.rows = torch.cat([torch.arange(len(faces)), also])
-        self.labels, self.videos, self.frames = (part[self.rows] for part in (faces.labels, faces.videos, faces.frames))
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        super().__init__(faces, torch.cat([torch.arange(len(faces)), also]))
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.faces[int(self.rows[index])]
+        sample = super().__getitem__(index)
         if index >= len(self.changed):
             return sample
         return cast(Sample, {**sample, "image": to_float(self.changed[index][None])[0]})
-
-
-class _Some:
-    """Some pictures of a face set, in its order."""
-
-    def __init__(self, faces: FaceSet, rows: Tensor) -> None:
-        self.faces, self.rows = faces, rows
-        self.names, self.synthetic = faces.names, faces.synthetic
-        self.labels, self.videos, self.frames = (part[rows] for part in (faces.labels, faces.videos, faces.frames))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.faces[int(self.rows[index])]

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from anon.anonymizers.composed import Anonymizer
 from anon.errors import UserError
-from anon.evaluation.harness.pictures import Originals
-from anon.evaluation.harness.readers import as_it_conditions, embeddings, keyed_recognizer
+from anon.evaluation.harness.pictures import Originals, as_it_conditions, embeddings, keyed_recognizer
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
 from anon.evaluation.protocol import Data, Protocol, anchors, calibrate, some_of_each

@@ -119,7 +119,7 @@ class Calibration(NamedTuple):
     """A recognizer's threshold on one set of people at the wanted FAR, with the achieved one, and its EER.
 
     ``low`` .. ``high`` is the threshold's 95 % interval and ``levels`` are quantiles of its resamples, evenly between
-    0 and 1, where they were made (:mod:`anon.evaluation.thresholds`).
+    0 and 1, where they were made (:mod:`anon.evaluation.judges.thresholds`).
     """
 
     threshold: float

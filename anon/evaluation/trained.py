@@ -21,7 +21,7 @@ from torch import nn
 from anon.attacks.contract import AttackLike
 from anon.attacks.victim import Acquaintance, Record, compare, describe, title_of
 from anon.errors import UserError
-from anon.evaluation.judging import is_one
+from anon.evaluation.judges.judging import is_one
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.plugs import check_has

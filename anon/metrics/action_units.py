@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
-from anon.errors import UserError
+from anon.metrics.states import Kept
 
 
 def action_unit_rmse(changed: Tensor, target: Tensor) -> Tensor:
@@ -41,7 +39,7 @@ def _both(changed: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return changed[known], target[known]
 
 
-class ActionUnits(Metric):
+class ActionUnits(Kept):
     """:func:`action_unit_rmse` and :func:`action_unit_correlation` over the frames of all batches; it keeps them.
 
     Neither depends on the frames' order; one video each, for the mean intensity differs from person to person.
@@ -53,19 +51,8 @@ class ActionUnits(Metric):
     {'rmse': tensor(1.8970), 'correlation': tensor([ 1., -1.])}
     """
 
-    full_state_update = False
-    changed: list[Tensor]
-    target: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("changed", [], dist_reduce_fx="cat")
-        self.add_state("target", [], dist_reduce_fx="cat")
-
-    def update(self, changed: Tensor, target: Tensor) -> None:
-        """Intensities (B, A) in [0, 5], after and before."""
-        self.changed.append(changed)
-        self.target.append(target)
+    parts = ("changed", "target")  # intensities (B, A) in [0, 5]
+    empty = "Action units are compared over frames, and there are none."
 
     def compute(self) -> dict[str, Tensor]:
         """rmse (), correlation (A,).
@@ -73,7 +60,5 @@ class ActionUnits(Metric):
         Raises:
             UserError: no frames.
         """
-        if isinstance(self.changed, list) and not self.changed:
-            raise UserError("Action units are compared over frames, and there are none.")
-        changed, target = dim_zero_cat(self.changed), dim_zero_cat(self.target)
+        changed, target = self.kept()
         return {"rmse": action_unit_rmse(changed, target), "correlation": action_unit_correlation(changed, target)}

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
+
+from anon.metrics.states import Kept
 
 
 class PairSums(NamedTuple):
@@ -67,27 +67,14 @@ def impostor_correlation(first: Tensor, second: Tensor, labels: Tensor) -> Tenso
     return correlation(pair_sums(first, second, labels))
 
 
-class ImpostorCorrelation(Metric):
-    """The class of :func:`impostor_correlation`; it keeps the embeddings."""
+class ImpostorCorrelation(Kept):
+    """The class of :func:`impostor_correlation`; it keeps both embeddings of each image, and who it is."""
 
-    full_state_update = False
     higher_is_better = False
-    first: list[Tensor]
-    second: list[Tensor]
-    labels: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("first", "second", "labels"):
-            self.add_state(name, [], dist_reduce_fx="cat")
-
-    def update(self, first: Tensor, second: Tensor, labels: Tensor) -> None:
-        """Embeddings (B, D), (B, E) of the same images by two recognizers, and their identities (B,)."""
-        self.first.append(first)
-        self.second.append(second)
-        self.labels.append(labels)
+    parts = ("first", "second", "labels")
+    empty = "A correlation of scores needs faces, got none."
 
     def compute(self) -> Tensor:
         """() in [-1, 1]."""
-        first, second, labels = (dim_zero_cat(part) for part in (self.first, self.second, self.labels))
+        first, second, labels = self.kept()
         return impostor_correlation(first, second, labels.unique(return_inverse=True)[1])

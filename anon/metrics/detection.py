@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
 from anon.errors import UserError
 from anon.identity.verification import finite_distances
+from anon.metrics.states import Kept
 
 THRESHOLD = 0.6  # cosine distance, FIVA, section 3.6
 
@@ -129,7 +128,7 @@ def resampled_median(values: Tensor, people: Tensor, weights: Tensor, block: int
     return ordered[torch.cat(places)]
 
 
-class ChangeDetection(Metric):
+class ChangeDetection(Kept):
     """AUC, EER and the shares that are flagged, over batches; the class of the functions above.
 
     >>> metric = ChangeDetection(threshold=0.6)
@@ -138,20 +137,12 @@ class ChangeDetection(Metric):
     {'auc': 0.875, 'eer': 0.25, 'flagged_genuine': 0.0, 'flagged_changed': 0.5}
     """
 
-    full_state_update = False
-    distance: list[Tensor]
-    changed: list[Tensor]
+    parts = ("distance", "changed")  # (B,), and whether each face is changed, (B,) bool
+    empty = "An AUC needs genuine and changed faces, got 0 and 0."
 
     def __init__(self, threshold: float = THRESHOLD) -> None:
         super().__init__()
         self.threshold = threshold
-        self.add_state("distance", [], dist_reduce_fx="cat")
-        self.add_state("changed", [], dist_reduce_fx="cat")
-
-    def update(self, distance: Tensor, changed: Tensor) -> None:
-        """distance (B,), and whether each face is changed, (B,) bool."""
-        self.distance.append(distance)
-        self.changed.append(changed)
 
     def compute(self) -> dict[str, float]:
         """auc, eer, flagged_genuine, flagged_changed, all in [0, 1].
@@ -159,7 +150,7 @@ class ChangeDetection(Metric):
         Raises:
             UserError: no genuine or no changed face.
         """
-        distance, changed = dim_zero_cat(self.distance), dim_zero_cat(self.changed)
+        distance, changed = self.kept()
         genuine, other = distance[~changed], distance[changed]
         return {
             "auc": roc_auc(genuine, other),

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
 
 from anon.faces.contract import to_uint8
 from anon.faces.detection.contract import Detector
+from anon.metrics.states import KnownMean
 
 FACE_SIDE, BORDER = 128, 0.5
 
@@ -60,7 +60,7 @@ def confidence_drop(changed_scores: Tensor, target_scores: Tensor) -> Tensor:
     return torch.where(target_scores > 0, target_scores - changed_scores, torch.nan)
 
 
-class ConfidenceDrop(MeanMetric):
+class ConfidenceDrop(KnownMean):
     """Mean of :func:`confidence_drop` over the faces whose originals are found.
 
     >>> metric = ConfidenceDrop()
@@ -69,11 +69,5 @@ class ConfidenceDrop(MeanMetric):
     tensor(0.7500)
     """
 
-    higher_is_better = False  # type: ignore[assignment]
-
-    def __init__(self) -> None:
-        super().__init__(nan_strategy="ignore")
-
-    def update(self, changed_scores: Tensor, target_scores: Tensor) -> None:  # type: ignore[override]
-        """Scores (B,) of the changed faces and of the originals."""
-        super().update(confidence_drop(changed_scores, target_scores))
+    higher_is_better = False
+    each = staticmethod(confidence_drop)  # type: ignore[assignment]

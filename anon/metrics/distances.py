@@ -15,12 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
 from anon.errors import UserError
 from anon.identity.verification import distance, finite_distances, roc
-from anon.metrics.preservation import FaceMean
+from anon.metrics.states import FaceMean, FaceMeans, Kept
 
 CONVENTIONS = ("cosine", "l2", "squared_l2", "l1")
 PAIRINGS = ("target_source", "target_changed", "source_changed")
@@ -122,7 +120,7 @@ def distributions(pairings: Tensor, bins: int = 100) -> Distributions:
     return Distributions(*means, *areas)
 
 
-class IdentityDistances(Metric):
+class IdentityDistances(FaceMeans):
     """Means of :func:`identity_distances` over all faces.
 
     >>> metric = IdentityDistances()
@@ -131,24 +129,9 @@ class IdentityDistances(Metric):
     {'cosine': 0.5, 'l2': 0.7071, 'squared_l2': 1.0, 'l1': 1.0}
     """
 
-    full_state_update = False
     higher_is_better = True
-    total: Tensor
-    faces: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros(len(CONVENTIONS), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("faces", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, changed: Tensor, target: Tensor) -> None:
-        """Embeddings (B, D) of changed faces and of those that they were."""
-        self.total += torch.stack([value.double().sum() for value in identity_distances(changed, target).values()])
-        self.faces += len(changed)
-
-    def compute(self) -> dict[str, Tensor]:
-        """By convention, () float32; NaN without faces."""
-        return dict(zip(CONVENTIONS, (self.total / self.faces).float(), strict=True))
+    names = CONVENTIONS
+    each = staticmethod(identity_distances)  # type: ignore[assignment]
 
 
 class DeidentificationRate(FaceMean):
@@ -174,26 +157,25 @@ class DeidentificationRate(FaceMean):
         return deidentified(inputs[0], self.threshold).double()
 
 
-class DistanceDistributions(Metric):
+class DistanceDistributions(Kept):
     """:func:`distributions` under each of :data:`CONVENTIONS`, over batches; it keeps the distances.
 
     Args:
         bins: of the histograms.
     """
 
-    full_state_update = False
-    pairings: list[Tensor]
+    parts = ("pairings",)
+    empty = "Distributions of distances need faces, got none."
 
     def __init__(self, bins: int = 100) -> None:
         super().__init__()
         self.bins = bins
-        self.add_state("pairings", [], dist_reduce_fx="cat")
 
-    def update(self, target: Tensor, source: Tensor, changed: Tensor) -> None:
+    def update(self, target: Tensor, source: Tensor, changed: Tensor) -> None:  # type: ignore[override]
         """Embeddings (B, D) of the targets, the sources (who they shall seem to be) and the changed faces."""
         pairs = ((target, source), (target, changed), (source, changed))
         found = [torch.stack(list(identity_distances(a, b).values()), -1) for a, b in pairs]
-        self.pairings.append(torch.stack(found, 1))  # (B, 3, 4)
+        super().update(torch.stack(found, 1))  # (B, 3, 4)
 
     def compute(self) -> dict[str, Distributions]:
         """By convention.
@@ -201,7 +183,5 @@ class DistanceDistributions(Metric):
         Raises:
             UserError: no faces, or a distance that is not finite.
         """
-        if isinstance(self.pairings, list) and not self.pairings:
-            raise UserError("Distributions of distances need faces, got none.")
-        kept = dim_zero_cat(self.pairings)
+        (kept,) = self.kept()
         return {name: distributions(kept[..., at], self.bins) for at, name in enumerate(CONVENTIONS)}

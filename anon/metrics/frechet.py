@@ -18,9 +18,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
 from anon.errors import UserError
+from anon.metrics.states import Kept
+from anon.parallel import side_by_side
 
 BLOCK = 1 << 22  # entries of covariances, or of one person's sums, at a time
 
@@ -51,7 +52,7 @@ def frechet_resampled(a: Tensor, b: Tensor, people: Tensor, weights: Tensor) -> 
     Args:
         a, b: (N, D) features of the same faces, before and after.
         people: (N,) whose they are, columns of ``weights``.
-        weights: (R, I) whole numbers, as :class:`anon.evaluation.bootstrap.Bootstrap` has them.
+        weights: (R, I) whole numbers, as :class:`anon.evaluation.intervals.bootstrap.Bootstrap` has them.
 
     >>> a, people = torch.tensor([[0.0], [2.0], [7.0]]), torch.tensor([0, 0, 1])
     >>> frechet_resampled(a, a + 3.0, people, torch.tensor([[1.0, 0.0], [1.0, 2.0]])).round(decimals=6)
@@ -61,10 +62,13 @@ def frechet_resampled(a: Tensor, b: Tensor, people: Tensor, weights: Tensor) -> 
         UserError: as there. A resample with fewer than two faces gives NaN.
     """
     weights, sets = weights.double(), [_fit(x) for x in (a, b)]
-    found = []
-    for part in weights.split(max(1, BLOCK // a.shape[1] ** 2)):
+
+    def resampled(part: Tensor) -> Tensor:
         means, covariances = zip(*(_moments(x, people, part) for x in sets), strict=True)
-        found.append(_frechet(means, covariances))
+        return _frechet(means, covariances)
+
+    with torch.no_grad():
+        found = side_by_side(resampled, [(part,) for part in weights.split(max(1, BLOCK // a.shape[1] ** 2))])
     return torch.where(weights[:, people].sum(1) > 1, torch.cat(found), torch.nan)
 
 
@@ -249,20 +253,16 @@ class FrechetDistance(Metric):
         return _frechet((mean[:1], mean[1:]), (covariance[:1], covariance[1:]))[0]
 
 
-class KernelDistance(Metric):
+class KernelDistance(Kept):
     """:func:`kernel_distance` over batches; it keeps the features."""
 
-    full_state_update = False
     higher_is_better = False
+    parts = ("real", "changed")
+    empty = "A kernel distance needs two faces of each kind, and there are no {name} ones."
     real: list[Tensor]
     changed: list[Tensor]
 
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("real", "changed"):
-            self.add_state(name, [], dist_reduce_fx="cat")
-
-    def update(self, features: Tensor, real: bool) -> None:
+    def update(self, features: Tensor, real: bool) -> None:  # type: ignore[override]
         """(B, D) of real or of changed faces."""
         (self.real if real else self.changed).append(features)
 
@@ -272,7 +272,5 @@ class KernelDistance(Metric):
         Raises:
             UserError: fewer than two faces of a kind, or a feature that is not finite.
         """
-        for name in ("real", "changed"):
-            if isinstance(getattr(self, name), list) and not getattr(self, name):
-                raise UserError(f"A kernel distance needs two faces of each kind, and there are no {name} ones.")
-        return kernel_distance(dim_zero_cat(self.real), dim_zero_cat(self.changed))
+        real, changed = self.kept()
+        return kernel_distance(real, changed)

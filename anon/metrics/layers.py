@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
 from anon.identity.verification import equal_error_rate
+from anon.metrics.states import Kept
 
 
 class Layer(NamedTuple):
@@ -56,34 +56,25 @@ def layer_figures(c2t: Tensor, c2s: Tensor, negative: Tensor) -> Layer:
     )
 
 
-class LayerDistances(Metric):
+class LayerDistances(Kept):
     """:func:`layer_figures` of every map, over batches.
 
     Args:
         layers: how many maps.
     """
 
-    full_state_update = False
+    parts = ("c2t", "c2s", "negative")
+    empty = "Distances of layers need faces, got none."
 
     def __init__(self, layers: int) -> None:
         super().__init__()
         self.layers = layers
-        for name in ("c2t", "c2s", "negative"):
-            self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, target: Sequence[Tensor], changed: Sequence[Tensor], source: Sequence[Tensor]) -> None:
+    def update(self, target: Sequence[Tensor], changed: Sequence[Tensor], source: Sequence[Tensor]) -> None:  # type: ignore[override]
         """Each a list of maps (B, C_l, H_l, W_l)."""
-        for name, one, other in (
-            ("c2t", changed, target),
-            ("c2s", changed, source),
-            ("negative", target, source),
-        ):
-            pairs = zip(one, other, strict=True)
-            getattr(self, name).append(torch.stack([distances(a, b) for a, b in pairs], 1))  # (B, L)
+        pairs = ((changed, target), (changed, source), (target, source))
+        super().update(*(torch.stack(list(map(distances, *pair)), 1) for pair in pairs))  # (B, L) each
 
     def compute(self) -> list[Layer]:
-        parts = []
-        for name in ("c2t", "c2s", "negative"):
-            state = getattr(self, name)
-            parts.append(torch.cat(state) if isinstance(state, list) else state)
-        return [layer_figures(*(part[:, at] for part in parts)) for at in range(self.layers)]
+        kept = self.kept()
+        return [layer_figures(*(part[:, at] for part in kept)) for at in range(self.layers)]

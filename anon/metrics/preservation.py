@@ -6,19 +6,18 @@ its function.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from anon.errors import UserError
 from anon.faces.detection.contract import Detector
 from anon.metrics.detection_confidence import best_detections
+from anon.metrics.states import FaceMean
 from anon.weights.files import read
 
 
@@ -117,33 +116,6 @@ def detected(detector: Detector, images: Tensor) -> Tensor:
     """Whether a detector finds a face, (B,) bool, on the images' device; :func:`best_detections` frames it."""
     _, boxes = best_detections(detector, images)
     return boxes[:, 0].isfinite()
-
-
-class FaceMean(Metric, ABC):
-    """Mean over faces of a value per face."""
-
-    full_state_update = False
-    total: Tensor
-    faces: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("faces", torch.tensor(0), dist_reduce_fx="sum")
-
-    @abstractmethod
-    def each(self, *inputs: Tensor) -> Tensor:
-        """The value of every face, (B,)."""
-
-    def update(self, *inputs: Tensor) -> None:
-        """Whatever :meth:`each` takes."""
-        values = self.each(*inputs)
-        self.total += values.double().sum()
-        self.faces += len(values)
-
-    def compute(self) -> Tensor:
-        """() float32; NaN without faces."""
-        return (self.total / self.faces).float()
 
 
 class MeanDifference(FaceMean):

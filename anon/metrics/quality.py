@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.faces.contract import in_eight_bits
-from anon.metrics.attributes import KnownMean
+from anon.metrics.states import KnownMean
 
 FEATURES = 36
 LEAST_SIDE = 32  # at half of it a 7 x 7 window still sees mostly picture

@@ -11,12 +11,13 @@ the anonymized face too, which the book does not do.
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from torch import Tensor
-from torchmetrics import Metric
 
 from anon.identity.verification import distance, finite_distances
 from anon.metrics.preservation import mean_difference, psnr, ssim
+from anon.metrics.states import FaceMeans
 
 _FIGURES = ("psnr", "ssim", "mae", "distance", "verified")
 NAMES = (*(f"{key}_{figure}" for key in ("right", "wrong") for figure in _FIGURES), "changed_distance", "changed_match")
@@ -48,6 +49,7 @@ def key_recovery(
             made with the right key.
         threshold, metric: the judge's; see :func:`anon.identity.verification.distance`.
 
+    >>> import torch
     >>> face, (one, other) = torch.zeros(1, 3, 16, 16), torch.eye(2).split(1)
     >>> found = key_recovery(target=face, right=face + 0.2, wrong=face, z_target=one, z_changed=other,
     ...                      z_right=one, z_wrong=other, threshold=0.5)
@@ -63,7 +65,7 @@ def key_recovery(
     return {name: values.float() for name, values in zip(NAMES, (*found, near, near < threshold), strict=True)}
 
 
-class KeyRecovery(Metric):
+class KeyRecovery(FaceMeans):
     """Means of :func:`key_recovery` over all faces: distances, qualities and rates.
 
     Args:
@@ -72,43 +74,13 @@ class KeyRecovery(Metric):
     A picture that comes back exactly has an infinite PSNR, and then so is the mean.
     """
 
-    full_state_update = False
-    total: Tensor
-    faces: Tensor
+    names = NAMES
 
     def __init__(self, threshold: float, metric: str = "cosine") -> None:
         super().__init__()
         self.threshold = threshold
         self.metric = metric
-        self.add_state("total", torch.zeros(len(NAMES), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("faces", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(
-        self,
-        *,
-        target: Tensor,
-        right: Tensor,
-        wrong: Tensor,
-        z_target: Tensor,
-        z_changed: Tensor,
-        z_right: Tensor,
-        z_wrong: Tensor,
-    ) -> None:
-        """As :func:`key_recovery` takes them, by name."""
-        found = key_recovery(
-            target=target,
-            right=right,
-            wrong=wrong,
-            z_target=z_target,
-            z_changed=z_changed,
-            z_right=z_right,
-            z_wrong=z_wrong,
-            threshold=self.threshold,
-            metric=self.metric,
-        )
-        self.total += torch.stack([values.double().sum() for values in found.values()])
-        self.faces += len(target)
-
-    def compute(self) -> dict[str, Tensor]:
-        """By :data:`NAMES`, () float32; NaN without faces."""
-        return dict(zip(NAMES, (self.total / self.faces).float(), strict=True))
+    def each(self, *inputs: Any, **named: Any) -> dict[str, Tensor]:
+        """Pictures and embeddings as :func:`key_recovery` takes them, by name."""
+        return key_recovery(*inputs, **named, threshold=self.threshold, metric=self.metric)

@@ -12,13 +12,14 @@ successive frames, averaged over the clip: it sees flicker, and not the slow dri
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from anon.errors import UserError
 from anon.identity.verification import distance as identity_distance
-from anon.metrics.preservation import FaceMean
+from anon.metrics.states import FaceMean, FaceMeans
 
 
 def temporal_consistency(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,7 +38,7 @@ def temporal_consistency(z: Tensor) -> tuple[Tensor, Tensor]:
     return flat.mean(1), flat.std(1, correction=0)
 
 
-class TemporalConsistency(Metric):
+class TemporalConsistency(FaceMeans):
     """M_tc over clips; the class of :func:`temporal_consistency`.
 
     >>> metric = TemporalConsistency()
@@ -46,28 +47,12 @@ class TemporalConsistency(Metric):
     {'mu': 0.25, 'sigma': 0.25}
     """
 
-    full_state_update = False
     higher_is_better = False
-    mu: Tensor
-    sigma: Tensor
-    clips: Tensor
+    names = ("mu", "sigma")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("mu", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("sigma", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("clips", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, z: Tensor) -> None:
-        """z (M, N, D) unit norm."""
-        mu, sigma = temporal_consistency(z)
-        self.mu += mu.sum()
-        self.sigma += sigma.sum()
-        self.clips += len(mu)
-
-    def compute(self) -> dict[str, Tensor]:
-        """{"mu", "sigma"}; NaN without clips."""
-        return {"mu": self.mu / self.clips, "sigma": self.sigma / self.clips}
+    def each(self, *inputs: Any, **named: Any) -> dict[str, Tensor]:
+        """z (M, N, D) unit norm -> (M,) each."""
+        return dict(zip(self.names, temporal_consistency(*inputs, **named), strict=True))
 
 
 def identity_invariance(z: Tensor, metric: str = "cosine") -> Tensor:

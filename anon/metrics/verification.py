@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
 from anon.errors import UserError
 from anon.identity.verification import equal_error_rate, pair_distances, roc, threshold_at_far
+from anon.metrics.states import Kept
 
 
 class Errors(NamedTuple):
@@ -54,32 +53,23 @@ def error_tradeoff(genuine: Tensor, impostor: Tensor, fars: Sequence[float] | No
     return Errors(rates.thresholds[place], rates.far[place], 1.0 - rates.tar[place])
 
 
-class _LabelledEmbeddings(Metric):
+class _LabelledEmbeddings(Kept):
     """Keeps embeddings and whose they are.
 
     Args:
         metric: the judge's; see :func:`anon.identity.verification.distance`.
     """
 
-    full_state_update = False
-    z: list[Tensor]
-    labels: list[Tensor]
+    parts = ("z", "labels")  # embeddings (B, D) and the identities (B,)
+    empty = "Verification needs faces, got none."
 
     def __init__(self, metric: str = "cosine") -> None:
         super().__init__()
         self.metric = metric
-        self.add_state("z", [], dist_reduce_fx="cat")
-        self.add_state("labels", [], dist_reduce_fx="cat")
-
-    def update(self, z: Tensor, labels: Tensor) -> None:
-        """Embeddings (B, D) and the identities (B,)."""
-        self.z.append(z)
-        self.labels.append(labels)
 
     def _pairs(self) -> tuple[Tensor, Tensor]:
-        if isinstance(self.z, list) and not self.z:
-            raise UserError("Verification needs faces, got none.")
-        return pair_distances(dim_zero_cat(self.z), dim_zero_cat(self.labels), metric=self.metric)
+        z, labels = self.kept()
+        return pair_distances(z, labels, metric=self.metric)
 
 
 class VerificationRates(_LabelledEmbeddings):

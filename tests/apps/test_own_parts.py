@@ -67,7 +67,7 @@ PARTS = {
     "measure": (
         """
         from anon.evaluation.harness.context import PUBLISHED
-        from anon.evaluation.metric_info import MetricInfo
+        from anon.evaluation.document.metric_info import MetricInfo
         class Mine:
             metrics = {"mine": MetricInfo("mine", "utility", True, low=0.0)}
             def __call__(self, cell):

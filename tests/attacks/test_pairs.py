@@ -52,10 +52,10 @@ def test_pairs_are_the_faces_and_what_was_published() -> None:
 def test_an_attacker_with_few_pairs() -> None:
     faces = small.Pictures()
     few = ChangedFaces(faces, BlackBox(), count=5, seed=1)  # type: ignore[arg-type]
-    assert len(few) == 5 and len(few.labels) == 5 and len(set(few.chosen.tolist())) == 5
+    assert len(few) == 5 and len(few.labels) == 5 and len(set(few.rows.tolist())) == 5
     assert few[3]["identity"] == few.labels[3]
     again, other = (ChangedFaces(faces, BlackBox(), count=5, seed=seed) for seed in (1, 2))  # type: ignore[arg-type]
-    assert torch.equal(again.chosen, few.chosen) and not torch.equal(other.chosen, few.chosen)
+    assert torch.equal(again.rows, few.rows) and not torch.equal(other.rows, few.rows)
     with pytest.raises(UserError, match=r"attack\.pairs=99 is more than the 24"):
         ChangedFaces(faces, BlackBox(), count=99)  # type: ignore[arg-type]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from anon.evaluation.document.metric_info import MetricInfo, share
+from anon.evaluation.document.schema_2 import MEASURES
 from anon.evaluation.measures.pairs import Pairs
-from anon.evaluation.metric_info import MetricInfo, share
-from anon.evaluation.schema_2 import MEASURES
 
 METRICS: dict[str, MetricInfo] = {
     name: info for measure in (*MEASURES, Pairs) for name, info in measure().metrics.items()

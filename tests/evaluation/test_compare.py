@@ -24,7 +24,7 @@ from anon.evaluation.compare.plots import averaged, curves
 from anon.evaluation.compare.runs import Run, named
 from anon.evaluation.compare.tables import by_settings, settings, versions
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
-from anon.evaluation.estimates import Estimate, significant
+from anon.evaluation.document.estimates import Estimate, significant
 from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import png
 

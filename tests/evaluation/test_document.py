@@ -30,8 +30,8 @@ from anon.evaluation.document import (
     from_json,
     read,
 )
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.metric_info import share
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import share
 from anon.evaluation.report.__main__ import main
 from tests.conftest import ROOT
 

@@ -125,5 +125,5 @@ def test_odd_numbers_are_refused_before_anything_is_measured(name, value):
 
 def test_numbers_that_a_suite_adds():
     with pytest.raises(UserError, match=r"^suite\.attacked_probes must be "):
-        Suite(few=0)
-    assert Suite(far=1, few=1).far == 1
+        Suite(attacked_probes=0)
+    assert Suite(far=1, attacked_probes=1).far == 1

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from anon.errors import UserError
+from anon.evaluation.harness.inputs import degrade, jpeg, resized
 from anon.faces.detection.contract import Detections
 from anon.metrics.attributes import AttributeErrors
 from anon.metrics.correlation import ImpostorCorrelation, correlation, impostor_correlation, pair_sums
-from anon.metrics.degradations import degrade, jpeg, resized
 from anon.metrics.preservation import (
     FeatureDistance,
     Lpips,

@@ -6,9 +6,8 @@ from torch.nn.functional import normalize
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_reciprocal_rank
 
 from anon.errors import UserError
-from anon.metrics import ranks as module
-from anon.metrics.ranks import NOT_ENROLLED, RankRates, mean_reciprocal_rank, rank_rates, ranks
-from anon.metrics.retrieval import retrieval_hits
+from anon.metrics import retrieval as module
+from anon.metrics.retrieval import NOT_ENROLLED, RankRates, mean_reciprocal_rank, rank_rates, ranks, retrieval_hits
 
 
 def on_a_grid(count: int, seed: int) -> torch.Tensor:

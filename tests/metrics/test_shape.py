@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial import procrustes
 
-from anon.metrics.shape import ShapeDistance, shape_distance
+from anon.metrics.attributes import ShapeDistance, shape_distance
 
 
 def drawn(count: int, seed: int, points: int = 12) -> torch.Tensor:

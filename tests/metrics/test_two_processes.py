@@ -9,15 +9,14 @@ import torch
 from torch.nn.functional import normalize
 
 from anon.metrics.action_units import ActionUnits
-from anon.metrics.attributes import KeypointDistance
+from anon.metrics.attributes import KeypointDistance, ShapeDistance
 from anon.metrics.comparisons import FourComparisons
 from anon.metrics.detection_confidence import ConfidenceDrop
 from anon.metrics.distances import DistanceDistributions, IdentityDistances
 from anon.metrics.frechet import FrechetDistance, KernelDistance
 from anon.metrics.quality import Niqe, Pristine
-from anon.metrics.ranks import RankRates
 from anon.metrics.recovery import KeyRecovery
-from anon.metrics.shape import ShapeDistance
+from anon.metrics.retrieval import RankRates
 from anon.metrics.verification import VerificationRates
 
 #: Batches of each process: two and one, of different sizes.

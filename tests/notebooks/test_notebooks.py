@@ -12,7 +12,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
 from tests.conftest import ROOT
 from tests.evaluation.described import METRICS
 

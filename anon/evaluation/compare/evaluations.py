@@ -9,8 +9,8 @@ from typing import NamedTuple
 from anon.evaluation.compare.runs import Run, of_task
 from anon.evaluation.compare.tables import ABSENT, Grid
 from anon.evaluation.document import Document, Line, Recognizer
-from anon.evaluation.estimates import Estimate, known, significant
-from anon.evaluation.metric_info import MetricInfo
+from anon.evaluation.document.estimates import Estimate, known, significant
+from anon.evaluation.document.metric_info import MetricInfo
 from anon.evaluation.report.sheet import UNCHANGED, Cell, best_printed
 
 OTHER = "†"  # measured on other faces than the first run

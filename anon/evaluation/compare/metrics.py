@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from anon.evaluation.compare.runs import MEASURED, Run, Series, apart, of_task
 from anon.evaluation.compare.tables import ABSENT, Grid
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.metric_info import ARROWS
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import ARROWS
 from anon.evaluation.report.sheet import Cell, best_printed
 from anon.metrics.attributes import AttributeErrors
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from anon.evaluation.compare.metrics import finite
 from anon.evaluation.compare.runs import Run, of_task
 from anon.evaluation.compare.tables import Grid
-from anon.evaluation.estimates import LARGEST
+from anon.evaluation.document.estimates import LARGEST
 from anon.evaluation.report.drawing import COLOURS, DASHES, Entry, Plot, Style, draw, series
 
 MOST = 12  # runs in a plot

@@ -1,4 +1,4 @@
-"""Builds the attack that a combination names, once, and says whom it learned.
+"""Builds the attack that a combination names, once, and says whom it learned, whom it enrols and where it accepts.
 
 An attack is ready, or a function that still wants some of: ``anonymizer``, the published software with its defense and
 a memory of its own (a parrot's); ``rng``, its own random generator; ``pairs``, embeddings of its own people before and
@@ -7,89 +7,146 @@ after that software (:class:`anon.attacks.linear.Pairs`).
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anon.anonymizers.composed import Unchanged
 from anon.anonymizers.contract import AnonymizerLike
-from anon.attacks.contract import AttackLike
+from anon.attacks.contract import Attack, AttackLike, overrides
+from anon.attacks.linear import Pairs
 from anon.attacks.victim import describe, title_of
+from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended
+from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
-from anon.evaluation.harness.built import Attacker, KeyedDefense, LearningPairs, Method, Unavailable
-from anon.evaluation.harness.store import key_of
+from anon.evaluation.embeddings import embedded
+from anon.evaluation.harness.pictures import (
+    READING,
+    Originals,
+    Pictures,
+    View,
+    adversary_recognizer,
+    drawn,
+    failing,
+    folded,
+    keyed_recognizer,
+)
+from anon.evaluation.harness.store import Tensors, key_of
+from anon.evaluation.harness.subjects import Group, keyed
 from anon.evaluation.harness.suite import NONE, Combination, as_plain
+from anon.evaluation.judges.gallery import Gallery
+from anon.evaluation.judges.judging import check_adversary, check_cosine
+from anon.evaluation.judges.thresholds import Calibrated
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
-from anon.provenance import made_of
+from anon.faces.contract import to_float
+from anon.faces.folder import EmptySplit
+from anon.identity.encoder import Encoder
+from anon.parallel import in_parts
+from anon.provenance import code, made_of
 from anon.weights.files import SHIPPED
 
 if TYPE_CHECKING:
     from anon.evaluation.harness.factory import Factory
+    from anon.evaluation.harness.stages import Stages
 
 TRAIN = "python train.py experiment=reconstruction {victim}"
 
 
+class Unavailable(Exception):
+    """Why a combination cannot be evaluated here, with the command or the file that changes that."""
+
+
+class Method(NamedTuple):
+    """An anonymizer as it was built; who uses it takes a copy, for it may remember people."""
+
+    title: str
+    pristine: nn.Module
+    key: str
+    encoder: Encoder | None  # that conditions the generator
+    source: bool  # it swaps in another person's face
+
+    def fresh(self) -> nn.Module:
+        """A copy without memory of anybody."""
+        return copy.deepcopy(self.pristine)
+
+
+class KeyedDefense(NamedTuple):
+    """A defense with its key."""
+
+    defense: DefenseLike | ParameterNoise
+    key: str
+
+
+class Attacker(NamedTuple):
+    """An attack, or a function of the anonymizer that makes it (a parrot), with its key."""
+
+    make: Callable[[int], AttackLike]  # a number that seeds its own randomness
+    key: str
+    note: str | None = None  # that it learned another policy, or another method (transfer), or nobody knows whom
+
+
+class LearningPairs(NamedTuple):
+    """What an attack that is fitted here learns from, made when it is asked for, with its key."""
+
+    pairs: Callable[[], Pairs]
+    key: str
+
+
 class Attackers:
-    """Builds each attack once.
+    """Builds each attack once, on what the workshop builds."""
 
-    Args:
-        workshop: builds what is attacked.
-        pairs: of a combination -> what an attack that is fitted here learns from.
-    """
-
-    def __init__(self, factory: Factory, pairs: Callable[[Combination], LearningPairs | Unavailable]) -> None:
-        self.factory, self.pairs = factory, pairs
+    def __init__(self, factory: Factory, stages: Stages) -> None:
+        self.factory, self.stages = factory, stages
         self.suite, self.device = factory.suite, factory.device
         self._attacks: dict[str, AttackLike] = {}
+        self._people: dict[str, Group] = {}
 
-    def attack(self, one: Combination) -> Attacker | Unavailable:
-        """The combination's attack."""
+    def attack(self, one: Combination) -> Attacker:
+        """The combination's attack.
+
+        Raises:
+            Needs: nobody trained it.
+        """
         settings = self._settings(one.attack)
         if "attack" not in settings:
             ready = self.trained(one.attack, one, one.defense)
-            if isinstance(ready, Unavailable):
-                return ready
             self.factory.known(ready, one.attack, one.data)
             note = self.met(ready, one, one.attack, bool(settings.get("adaptive")))
-            return note if isinstance(note, Unavailable) else Attacker(lambda seed: ready, made_of(ready), note)
+            return Attacker(lambda seed: ready, self.stages.made_of(ready), note)
         given = settings["attack"]
         if given is None:
             needs = "needs attack=reconstruction, which takes the newest on this generator, or another attack=<choice>"
             unchanged = as_plain(self.suite.methods[one.method])["anonymizer"] is None
-            return Unavailable(
+            raise Unavailable(
                 needs if unchanged else f"{needs}; {self._command(one.attack, one)} trains one on this method"
             )
         where = _untrained(given, "attack")
         if where is not None:
             command = settings.get("train", TRAIN).replace("{victim}", self._victim(one))
-            return Unavailable(f"needs {command}, then suite.attacks.{one.attack}.{where}=<its checkpoint>")
+            raise Unavailable(f"needs {command}, then suite.attacks.{one.attack}.{where}=<its checkpoint>")
         made = adversary(given, self.factory.judge, self.device)
         self.factory.known(made, one.attack, one.data)
         note = self.met(made, one, one.attack)
-        if isinstance(note, Unavailable):
-            return note
         if isinstance(made, functools.partial):
             return self._completed(made, one, note)
         return Attacker(lambda seed: made, key_of(attack=given, made=made_of(made)), note)
 
-    def _completed(self, made: functools.partial, one: Combination, note: str | None) -> Attacker | Unavailable:
+    def _completed(self, made: functools.partial, one: Combination, note: str | None) -> Attacker:
         """An attack that gets what it still wants each time that it is made."""
         method = self.factory.method(one)
-        behind = None if one.defense == NONE else self.factory.defense(one)
+        keyed_defense = None if one.defense == NONE else self.factory.defense(one)
         wanted = set(inspect.signature(made).parameters) - set(made.keywords)
-        learned = self.pairs(one) if "pairs" in wanted else None
-        for part in (method, behind, learned):
-            if isinstance(part, Unavailable):
-                return part
+        learned = self._pairs(one, method, keyed_defense) if "pairs" in wanted else None
 
         def make(seed: int) -> AttackLike:
             offers = {
-                "anonymizer": lambda: _software(cast(Method, method), cast("KeyedDefense | None", behind)),
+                "anonymizer": lambda: _software(method, keyed_defense),
                 "rng": lambda: torch.Generator(self.device).manual_seed(seed),
                 "pairs": lambda: cast(LearningPairs, learned).pairs,
             }
@@ -98,23 +155,49 @@ class Attackers:
 
         key = key_of(
             attack=made_of(self._settings(one.attack)["attack"], made),
-            software=cast(Method, method).key,
-            defense=behind.key if isinstance(behind, KeyedDefense) else None,
-            learned=learned.key if isinstance(learned, LearningPairs) else None,
+            software=method.key,
+            defense=None if keyed_defense is None else keyed_defense.key,
+            learned=None if learned is None else learned.key,
         )
         return Attacker(make, key, note)
 
-    def met(self, attack: object, one: Combination, name: str, adaptive: bool = False) -> str | Unavailable | None:
+    def _pairs(self, one: Combination, method: Method, keyed_defense: KeyedDefense | None) -> LearningPairs:
+        """What an attack that is fitted here learns from: the attacker's people before and after the software."""
+        stages, data = self.stages, one.data
+        if method.source:
+            raise Unavailable("n/a (a swap needs another person's face)")
+        if data not in self._people:
+            made, basis = stages.data(data)
+            try:
+                faces = (made if basis is None else basis).faces("attacker")
+            except EmptySplit as error:
+                raise Unavailable("n/a (nobody in the split 'attacker')") from error
+            self._people[data] = keyed(faces, torch.arange(len(faces)))[0]
+        group, people = self._people[data], stages.subjects(data)
+        if len(group.labels.unique()) < 2:
+            raise Unavailable("n/a (one person in the split 'attacker')")
+        original: Pictures = Originals(group)
+        published = original
+        if not isinstance(method.pristine, Unchanged):
+            published = stages.changed_by(method, original, people, people.sources[:0])
+        if keyed_defense is not None:
+            published = stages.defended(one, keyed_defense, View.whole(original), View.whole(published))
+
+        def pairs() -> Pairs:
+            return Pairs(stages.z(published, stages.judge), stages.z(original, stages.judge), group.labels)
+
+        return LearningPairs(pairs, key_of(changed=published.key, original=original.key, by=stages.judge.key))
+
+    def met(self, attack: object, one: Combination, name: str, adaptive: bool = False) -> str | None:
         """What a reader must know of an attack that learned another policy, nobody knows whom, or is a transfer.
 
         One that ships, and is the default, is no attack on a method that it did not learn: that needs one.
 
         Raises:
+            Needs: the attack that ships did.
             UserError: the user's own attack learned another method, or another defense, and is not called a transfer.
         """
         method, settings = self.factory.method(one), self._settings(name)
-        if isinstance(method, Unavailable):
-            return method
         if isinstance(method.pristine, Unchanged):
             return None
         found, learned = met(attack, method.pristine), title_of(learned_on(attack)[1] or {})
@@ -123,16 +206,14 @@ class Attackers:
             note = f"transfer from {learned}"
         elif found is not None and found.stranger and _ships(settings, one.method):
             given = "attack.checkpoint" if "attack" in settings else f"+suite.attacks.{name}.trained.{one.method}"
-            return Unavailable(
+            raise Unavailable(
                 f"needs an attack on {method.title}, for the one that ships learned {learned}: "
                 f"{self._command(name, one)}, then {given}=<its checkpoint>"
             )
         else:
-            behind = self.factory.defense(one) if adaptive and one.defense != NONE else None
-            if isinstance(behind, Unavailable):
-                return behind
+            keyed_defense = self.factory.defense(one) if adaptive and one.defense != NONE else None
             way_out = f"train one: {self._command(name, one)}; or say +suite.attacks.{name}.transfer=true"
-            who, defense = f"The attack '{name}'", None if behind is None else behind.defense
+            who, defense = f"The attack '{name}'", None if keyed_defense is None else keyed_defense.defense
             if one.turns_defense and defense is not None:  # one that learned the defense at some strength meets all
                 _check_kind(attack, defense, who, way_out)
                 defense, adaptive = None, False
@@ -141,10 +222,11 @@ class Attackers:
             self.factory.tell(f"The attack '{name}' on {title_of(describe(method.pristine))}: {note}.")
         return note
 
-    def trained(self, attack: str, one: Combination, defense: str | None) -> AttackLike | Unavailable:
+    def trained(self, attack: str, one: Combination, defense: str | None) -> AttackLike:
         """The trained attack on a method, or on a method behind a defense where ``adaptive`` says so.
 
         Raises:
+            Needs: nobody trained it.
             UserError: no attack by that name is configured, an unfit checkpoint, or one that learned from the judge.
         """
         settings, method = self._settings(attack), one.method
@@ -158,11 +240,11 @@ class Attackers:
             checkpoint = (settings["trained"].get(method) or {}).get(defense) or newest(folder, str(defense))
             option, what = f"folders.{method}", "<its folder>"
             if checkpoint is None and defense == NONE:
-                return Unavailable("n/a (no defense to adapt to)")
+                raise Unavailable("n/a (no defense to adapt to)")
         else:
             checkpoint, option, what = settings["trained"].get(method), f"trained.{method}", "<file>"
         if checkpoint is None:
-            return Unavailable(f"needs {self._command(attack, one)}, then +suite.attacks.{attack}.{option}={what}")
+            raise Unavailable(f"needs {self._command(attack, one)}, then +suite.attacks.{attack}.{option}={what}")
         if str(checkpoint) not in self._attacks:
             found = adversary(attack_config(str(checkpoint)), self.factory.judge, self.device)
             self._attacks[str(checkpoint)] = cast(AttackLike, found)
@@ -176,7 +258,10 @@ class Attackers:
         settings = as_plain(self.suite.methods[one.method])
         if not settings.get("policies"):
             return f"method={one.method}"
-        generator = getattr(getattr(self.factory.method(one), "pristine", None), "generator", None)
+        try:
+            generator = getattr(self.factory.method(one).pristine, "generator", None)
+        except Unavailable:
+            generator = None
         name = one.method if generator is None else type(generator).__name__.lower()
         return f"method={name} policy=itm"
 
@@ -191,10 +276,10 @@ class Attackers:
         return f"{command} method.anonymizer.checkpoint={checkpoint}" if named else command
 
 
-def _software(method: Method, behind: KeyedDefense | None) -> AnonymizerLike:
+def _software(method: Method, keyed_defense: KeyedDefense | None) -> AnonymizerLike:
     """What was published: the anonymizer without memory, with the defense."""
     software = cast(AnonymizerLike, method.fresh())
-    return software if behind is None else Defended(software, behind.defense)
+    return software if keyed_defense is None else Defended(software, keyed_defense.defense)
 
 
 def _check_kind(attack: object, defense: object, who: str, way_out: str) -> None:
@@ -220,3 +305,61 @@ def _untrained(given: Any, where: str) -> str | None:
     if given.get("checkpoint", "") is None:
         return f"{where}.checkpoint"
     return next((found for name, part in given.items() if (found := _untrained(part, f"{where}.{name}"))), None)
+
+
+class Adversary(NamedTuple):
+    """Whom an adversary enrolled, and where it accepts."""
+
+    gallery: Gallery
+    accepts: Calibrated
+    anew: bool  # the threshold is the adversary's own
+
+
+def adversary_of(stages: Stages, one: Combination, attacker: Attacker | None) -> Adversary:
+    """The gallery of the combination's adversary: the judge's, unless there is one who enrols or recognizes for itself.
+
+    Then its threshold is taken anew, at the same false accept rate of probes against the enrolled, on background people
+    treated as it treats those whom it enrols, by a second instance that remembers nobody of them.
+
+    Raises:
+        UserError, Failed: see :func:`anon.evaluation.judges.judging.check_adversary`.
+    """
+    data, judge = one.data, stages.judge
+    attack = Attack() if attacker is None else attacker.make(stages.seed + 1)
+    recognizer = attack.judge(judge.recognizer)
+    if attacker is None or (recognizer is judge.recognizer and not overrides(attack, "gallery")):
+        return Adversary(stages.gallery(data, judge), stages.calibrations.of_probes(data, judge), anew=False)
+    check_cosine(recognizer, f"The recognizer of '{one.attack}'")
+    people, suite = stages.subjects(data), stages.suite
+    z = _enrolled(stages, people.background, attacker, stages.seed + 2, f"calibrating {one.attack}")
+    accepts = stages.calibrations.anew(data, z, f"the adversary '{one.attack}'")
+    if recognizer is not judge.recognizer:
+        encoder, own = stages.factory.method(one).encoder, keyed_recognizer(recognizer)
+        clear = functools.partial(stages.calibrations.of_probes, data, own)
+        check_adversary(recognizer, encoder, suite, one.attack, accepts.found, lambda: clear().found)
+    z = _enrolled(stages, people.enrolled, attacker, stages.seed + 1, f"enrolling for {one.attack}")
+    gallery = Gallery.of(z, people.enrolled.labels, people.enrolled.videos, accepts.found)
+    return Adversary(gallery, accepts, anew=True)
+
+
+def _enrolled(stages: Stages, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
+    @torch.no_grad()
+    def make() -> Tensors:
+        attack = attacker.make(seed)
+        fast, parts = folded(*adversary_recognizer(attack, stages.judge)), []
+        for faces in Originals(group).batches(stages.suite.batch_size, what):
+            known = faces.to(stages.device)
+            with failing(f"the adversary, {what}"):
+                seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(stages.device)
+                parts.append(in_parts(functools.partial(embedded, fast), seen, by=fast).cpu())
+        return {"z": torch.cat(parts)}
+
+    key = key_of(
+        of=group.key,
+        attack=attacker.key,
+        judge=stages.judge.key,
+        seed=seed,
+        batch=stages.suite.batch_size,
+        code=code(_enrolled, *READING),
+    )
+    return stages.store.get("enrolled", key, make)["z"]

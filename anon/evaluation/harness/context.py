@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from anon.errors import Failed
-from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.adversary import Adversary, adversary_of
-from anon.evaluation.harness.built import Attacker, Method, Unavailable
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo
+from anon.evaluation.harness.attackers import Adversary, Attacker, Method, Unavailable, adversary_of
 from anon.evaluation.harness.inputs import Turned
-from anon.evaluation.harness.pictures import READING, Originals, Pictures, View, failing
+from anon.evaluation.harness.pictures import READING, Originals, View, failing
 from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination
-from anon.evaluation.metric_info import MetricInfo
-from anon.evaluation.pairs import Scale
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.judges.gallery import Gallery
+from anon.evaluation.judges.pairs import Scale
 from anon.faces.contract import to_float
 from anon.identity.contract import check_embeddings
+from anon.parallel import in_parts
 from anon.provenance import code, made_of
 
 #: The four states of a face: as it was given, anonymized, behind the defense, and after the attack.
@@ -58,18 +59,17 @@ class MeasureContext:
         self.source_labels = self.people.source_labels[self.rows]
         self._views: dict[str, View] = {}
         self._attacker: Attacker | None = None
-        self._armed: Adversary | None = None
 
     def needs(self) -> str | None:
         """Why the combination cannot be evaluated; None if it can be. Builds networks, draws nothing."""
         try:
             for of in (TARGET, CHANGED, PUBLISHED, ATTACKED):
                 self.view(of)
-        except _Missing as missing:
-            return missing.why
+        except Unavailable as missing:
+            return str(missing)
         return None
 
-    @property
+    @functools.cached_property
     def keys(self) -> dict[str, object]:
         """Of all that a measure can look at: pictures, people, readers, and how figures are resampled."""
         stages, suite = self.stages, self.stages.suite
@@ -88,11 +88,6 @@ class MeasureContext:
             "readers": [stages.judge.key, stages.readers.attributes_key, dict(stages.readers.detector_keys)],
             "rule": [suite.far, suite.resamples, suite.batch_size, stages.seed, suite.enrolment, stages.given],
         }
-
-    @property
-    def key(self) -> str:
-        """One for all of them."""
-        return key_of(**self.keys)
 
     @property
     def unchanged(self) -> bool:
@@ -121,10 +116,7 @@ class MeasureContext:
     @property
     def method(self) -> Method:
         """The anonymizer."""
-        found = self.stages.factory.method(self.one)
-        if isinstance(found, Unavailable):
-            raise _Missing(found.why)
-        return found
+        return self.stages.factory.method(self.one)
 
     @property
     def learned(self) -> str | None:
@@ -146,24 +138,19 @@ class MeasureContext:
 
     def _view(self, of: str) -> View:
         one, stages = self.one, self.stages
-        alone = torch.arange(len(self.rows))
-        if of == TARGET:
-            return View(stages.targets(one, self.rows), alone if stages.is_few(one) else self.rows)
-        if of == CHANGED:
-            return View(_there(stages.changed(one, self.rows)), alone if stages.is_few(one) else self.rows)
+        if of in (TARGET, CHANGED):
+            pictures = stages.targets(one, self.rows) if of == TARGET else stages.changed(one, self.rows)
+            return View.whole(pictures) if stages.is_swept(one) else View(pictures, self.rows)
         if of == PUBLISHED:
             changed = self.view(CHANGED)
             if one.defense == NONE:
                 return changed
-            return View(_there(stages.defended(one, changed.pictures, changed.places, self.rows)), alone)
+            return View.whole(stages.defended(one, stages.factory.defense(one), self.view(TARGET), changed))
         published = self.view(PUBLISHED)
         if one.attack == NONE:
             return published
-        found = stages.factory.attackers.attack(one)
-        if isinstance(found, Unavailable):
-            raise _Missing(found.why)
-        self._attacker = found
-        return View(_there(stages.attacked(one, published.pictures, published.places)), alone)
+        self._attacker = stages.factory.attackers.attack(one)
+        return stages.attacked(one, self._attacker, published)
 
     def beside(self, name: str) -> Tensor | None:
         """What else the anonymizer told of the rows: ``wanted`` (R, D), ``mask_area`` (R,)."""
@@ -173,19 +160,11 @@ class MeasureContext:
 
     # who it is
 
-    @property
+    @functools.cached_property
     def armed(self) -> Adversary:
         """Who is enrolled, by the judge, or by an adversary who does it for himself, and where he accepts."""
-        if self._armed is None:
-            self.view(ATTACKED)
-            data, judge = self.one.data, self.stages.judge
-            if self._attacker is None:
-                self._armed = Adversary(
-                    self.stages.gallery(data, judge), self.stages.calibrations.of_probes(data, judge), anew=False
-                )
-            else:
-                self._armed = adversary_of(self.stages, self.one, self._attacker)
-        return self._armed
+        self.view(ATTACKED)
+        return adversary_of(self.stages, self.one, self._attacker)
 
     @property
     def gallery(self) -> Gallery:
@@ -210,9 +189,14 @@ class MeasureContext:
     def z(self, of: str) -> Tensor:
         """(R, D) unit embeddings by the judge; ``ATTACKED``: what the adversary compares with :attr:`gallery`."""
         view = self.view(of)
-        if of != ATTACKED or self._attacker is None:
-            return self.stages.z(view.pictures, self.stages.judge)[view.places]
-        attack = self._attacker.make(self.stages.seed + 1)
+        if of == ATTACKED and self._attacker is not None:
+            return self._probes
+        return self.stages.z(view.pictures, self.stages.judge)[view.places]
+
+    @functools.cached_property
+    def _probes(self) -> Tensor:
+        """The adversary's: made once, for an attack may be fitted first."""
+        view, attack = self.view(ATTACKED), cast(Attacker, self._attacker).make(self.stages.seed + 1)
         seen = self.stages.z(view.pictures, self.stages.judge, attack)[view.places]
         with failing(f"the attack '{self.one.attack}'"):
             return check_embeddings(attack.probe(seen), len(view), attack.judge(self.stages.judge.recognizer))
@@ -279,32 +263,32 @@ class MeasureContext:
         Args:
             settings: what the function's result depends on besides the pictures, its code and what it closes over.
         """
-        first, second = self.view(of), self.view(against)
+        values = self._looked_at(name, function, (of, against), settings)
+        if bool(values.isnan().any()):
+            raise Failed(f"The comparison '{name}' gave no number for a face.")
+        return values
+
+    def applied(self, name: str, function: Callable[[Tensor], Tensor], of: str = PUBLISHED, **settings: Any) -> Tensor:
+        """``function(pictures) -> (B, ...)`` of every row, kept; ``settings`` as in :meth:`compared`."""
+        return self._looked_at(name, function, (of,), settings)
+
+    def _looked_at(
+        self, name: str, function: Callable[..., Tensor], states: Sequence[str], settings: Mapping[str, Any]
+    ) -> Tensor:
+        views = [self.view(of) for of in states]
 
         @torch.no_grad()
         def make() -> Tensors:
             size, device = self.stages.suite.batch_size, self.stages.device
-            pairs = zip(first.eight_bits().split(size), second.eight_bits().split(size), strict=True)
-            values = torch.cat([function(to_float(a).to(device), to_float(b).to(device)) for a, b in pairs])
-            if len(values) != len(first) or bool(values.isnan().any()):
+            batches = zip(*(view.eight_bits().split(size) for view in views), strict=True)
+            seen = ([to_float(part).to(device) for part in batch] for batch in batches)
+            values = torch.cat([in_parts(function, *batch, by=function) for batch in seen])
+            if len(values) != len(views[0]):
                 raise Failed(f"The comparison '{name}' gave no number for a face.")
             return {"values": values}
 
-        made_by = [settings, made_of(function), code(MeasureContext.compared, *READING)]
-        key = key_of(what=name, of=first.key, against=second.key, made_by=made_by)
-        return self.stages.store.get("comparisons", key, make)["values"]
-
-    def applied(self, name: str, function: Callable[[Tensor], Tensor], of: str = PUBLISHED, **settings: Any) -> Tensor:
-        """``function(pictures) -> (B, ...)`` of every row, kept; ``settings`` as in :meth:`compared`."""
-        view = self.view(of)
-
-        @torch.no_grad()
-        def make() -> Tensors:
-            parts = view.eight_bits().split(self.stages.suite.batch_size)
-            return {"values": torch.cat([function(to_float(part).to(self.stages.device)) for part in parts])}
-
-        made_by = [settings, made_of(function), code(MeasureContext.applied, *READING)]
-        key = key_of(what=name, of=view.key, made_by=made_by)
+        made_by = [settings, made_of(function), code(MeasureContext._looked_at, *READING)]
+        key = key_of(what=name, of=[view.key for view in views], made_by=made_by)
         return self.stages.store.get("comparisons", key, make)["values"]
 
     def kept(self, name: str, make: Callable[[], Tensors], of: Sequence[str], **settings: Any) -> Tensors:
@@ -327,23 +311,9 @@ class MeasureContext:
         """The share of the rows' distances (R,) below a threshold, with its spread where that has quantiles (K,)."""
         return self.bootstrap.below(distance, threshold, levels, self.labels)
 
-    def known_mean(self, values: Tensor, share: bool = False) -> Estimate:
-        """The mean of the values that are known (not NaN)."""
-        known = ~values.isnan()
+    def known_mean(self, values: Tensor, share: bool = False, labels: Tensor | None = None) -> Estimate:
+        """The mean of the values that are known (not NaN); ``labels``: whose they are, the rows' by default."""
+        known, labels = ~values.isnan(), self.labels if labels is None else labels
         if not bool(known.any()):
             return Estimate.absent("n/a (never known)")
-        return self.bootstrap.mean(values[known], self.labels[known], share)
-
-
-class _Missing(Exception):
-    """A part of the combination is not at hand."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-def _there(pictures: Pictures | Unavailable) -> Pictures:
-    if isinstance(pictures, Unavailable):
-        raise _Missing(pictures.why)
-    return pictures
+        return self.bootstrap.mean(values[known], labels[known], share)

@@ -1,15 +1,15 @@
 """Builds what a combination names: the anonymizer with its policy, the defense, the attack, the change of the input.
 
-What cannot be built because nobody trained it yet is no error but a :class:`Unavailable`, which the table prints.
+What cannot be built because nobody trained it yet is no mistake: :class:`Unavailable` is raised, and the table
+prints it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from hydra.utils import instantiate
 from torch import nn
 
@@ -19,52 +19,39 @@ from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.defended import check_defense, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
-from anon.evaluation.harness.attackers import Attackers
-from anon.evaluation.harness.built import KeyedDefense, LearningPairs, Method, Unavailable
+from anon.evaluation.harness.attackers import Attackers, KeyedDefense, Method, Unavailable
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.store import key_of
-from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Suite, as_plain
-from anon.evaluation.judging import judge_notes
+from anon.evaluation.harness.suite import CLEAN, NONE, Combination, as_plain
+from anon.evaluation.judges.judging import judge_notes
 from anon.evaluation.modes import Basis, posed, reach_note
-from anon.identity.contract import JudgeLike, PolicyLike
+from anon.identity.contract import PolicyLike
 from anon.identity.encoder import Encoder
 from anon.identity.policies import sampling_of
 from anon.plugs import built_of, check_call
 from anon.provenance import made_of
 
+if TYPE_CHECKING:
+    from anon.evaluation.harness.stages import Stages
+
 
 class Factory:
-    """Builds each thing once.
+    """Builds each thing once; what was trained with the bench's judge is refused, and the bench told every network."""
 
-    Args:
-        suite: what the names mean.
-        judge: refuses what was trained with it.
-        device: of networks.
-        basis: of a data set and an encoder -> what policies are made of.
-        known: told every network that is built: the network, its title, the data set.
-        pairs: of a combination -> what an attack that is fitted here learns from.
-    """
-
-    def __init__(
-        self,
-        suite: Suite,
-        judge: JudgeLike,
-        device: torch.device,
-        basis: Callable[[str, Encoder], Basis],
-        known: Callable[[object, str, str], None],
-        pairs: Callable[[Combination], LearningPairs | Unavailable],
-    ) -> None:
-        self.suite, self.judge, self.device, self.basis, self.known = suite, judge, device, basis, known
+    def __init__(self, stages: Stages) -> None:
+        self.suite, self.judge, self.device = stages.suite, stages.judge.recognizer, stages.device
+        self.basis, self.known = stages.basis, stages.known
         self._bases: dict[str, Any] = {}
         self._checked: set[tuple[object, ...]] = set()
-        self._methods: dict[tuple[object, ...], Method | Unavailable] = {}
-        self.attackers = Attackers(self, pairs)
+        self._methods: dict[tuple[object, ...], Method] = {}
+        self.attackers = Attackers(self, stages)
         self.notes: list[str] = []
 
-    def method(self, one: Combination) -> Method | Unavailable:
+    def method(self, one: Combination) -> Method:
         """The combination's anonymizer with its policy.
 
         Raises:
+            Needs: nobody trained it.
             UserError: an unfit checkpoint or policy, or a generator that was trained with the judge.
         """
         key = _key(one)
@@ -76,8 +63,7 @@ class Factory:
         """A short key of each method's weights, settings and code: what tells two runs' methods of one name apart."""
         keys: dict[str, list[str]] = {}
         for (_, name, *_), method in self._methods.items():
-            if isinstance(method, Method):
-                keys.setdefault(str(name), []).append(method.key)
+            keys.setdefault(str(name), []).append(method.key)
         return {f"method {name}": key_of(keys=sorted(set(every)))[:12] for name, every in sorted(keys.items())}
 
     def check(self, method: str, data: str) -> None:
@@ -104,7 +90,7 @@ class Factory:
             title = getattr(self._base(as_plain(settings)["anonymizer"], method), "name", method)
         return str(title)
 
-    def _method(self, one: Combination) -> Method | Unavailable:
+    def _method(self, one: Combination) -> Method:
         settings = as_plain(self.suite.methods[one.method])
         title, given = self.title(one.method), settings["anonymizer"]
         chosen = None if one.policy == NONE else as_plain(self.suite.policies[one.policy])
@@ -113,7 +99,7 @@ class Factory:
         if given is None:
             return Method(title, Unchanged(), key_of(real=True), None, False)
         if _untrained(given):
-            return Unavailable(
+            raise Unavailable(
                 f"needs {settings['train']}, then suite.methods.{one.method}.anonymizer.checkpoint=<file>"
             )
         base = self._base(given, one.method)
@@ -165,25 +151,23 @@ class Factory:
         if note is not None and note not in self.notes:
             self.notes.append(note)
 
-    def defense(self, one: Combination) -> KeyedDefense | Unavailable:
-        """The combination's defense and its key; a gradient defense works against the attack on the method."""
+    def defense(self, one: Combination) -> KeyedDefense:
+        """The combination's defense and its key; a gradient defense works against the attack on the method.
+
+        Raises:
+            Needs: nobody trained that attack, or there is no generator whose parameters could be changed.
+        """
         given = as_plain(self.suite.defenses[one.defense])
         if one.turns_defense:
             _turn({"defense": given}, str(one.turns), one.dial)
         made = instantiate(given)
         if isinstance(made, functools.partial):
             attack = self.attackers.trained("reconstruction", one, None)
-            if isinstance(attack, Unavailable):
-                return attack
             made = complete(made, cast(Reconstruction, attack))
-            note = self.attackers.met(attack, one, "reconstruction")
-            if isinstance(note, Unavailable):
-                return note
+            self.attackers.met(attack, one, "reconstruction")
         check_defense(made)
-        if isinstance(made, ParameterNoise):
-            method = self.method(one)
-            if isinstance(method, Method) and not hasattr(method.pristine, "generator"):
-                return Unavailable("n/a (no generator)")
+        if isinstance(made, ParameterNoise) and not hasattr(self.method(one).pristine, "generator"):
+            raise Unavailable("n/a (no generator)")
         return KeyedDefense(
             made.to(self.device) if isinstance(made, nn.Module) else made, key_of(made=made_of(given, made))
         )

@@ -1,18 +1,21 @@
 """Pictures that are bad before they are anonymized: does a method still hide a face that it hardly sees?
 
 A mosaic or a bar over the eyes leave a person recognizable to some degree, and are what archives hold; a face far from
-frontal is where landmarks and generators fail first. The identity must be gone from all of them.
+frontal is where landmarks and generators fail first. The identity must be gone from all of them. An anonymizer may fool
+a recognizer with a pattern instead of another face; compression and resizing wipe patterns out.
 """
 
 from __future__ import annotations
+
+import re
 
 import torch
 from torch import Tensor, nn
 
 from anon.anonymizers.filters import block_means
+from anon.defenses.processing import jpeg, resized
 from anon.errors import UserError
 from anon.faces.alignment import VIEWS, Framing
-from anon.metrics.degradations import degrade
 
 FILL = 0.0  # mid grey
 PLACES = {  # top, bottom, left, right in shares of what the 112 crop shows; cut to the picture
@@ -61,7 +64,7 @@ class Occluded(nn.Module):
 
 
 class Degraded(nn.Module):
-    """Compressed or shrunk and enlarged, written as in :func:`anon.metrics.degradations.degrade`."""
+    """Compressed or shrunk and enlarged, written as in :func:`degrade`."""
 
     def __init__(self, steps: str) -> None:
         super().__init__()
@@ -71,6 +74,20 @@ class Degraded(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> the same form."""
         return degrade(images, self.steps)
+
+
+def degrade(images: Tensor, names: str) -> Tensor:
+    """Apply steps named like ``jpeg75``, ``resize0.5`` or ``resize0.5+jpeg75``, left to right.
+
+    Raises:
+        UserError: a step that there is not.
+    """
+    for step in names.split("+"):
+        match = re.fullmatch(r"(jpeg|resize)(\d+(?:\.\d+)?)", step)
+        if match is None:
+            raise UserError(f"Unknown degradation '{step}'; write jpeg<quality> or resize<factor>, joined by '+'.")
+        images = jpeg(images, int(float(match[2]))) if match[1] == "jpeg" else resized(images, float(match[2]))
+    return images
 
 
 class Turned:

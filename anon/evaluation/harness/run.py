@@ -4,21 +4,23 @@
 
 What is missing (weights that nobody trained here, a file that a metric needs) is said in the tables; what is wrong in
 the configuration is said before any work. A run that was killed is simply run again: the store holds what was made.
+
+Figures are kept, too, under the keys of all that a measure could look at (a measure that resamples matrices takes
+seconds): every picture, reader, gallery and setting of the context and the code of the measure and of the context. A
+key may be too careful, never wrong.
 """
 
 from __future__ import annotations
 
-import datetime
 import functools
+import json
 import math
-import os
-import platform
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,39 +33,29 @@ from anon.checksums import written_whole
 from anon.errors import Failed, UserError
 from anon.evaluation import report
 from anon.evaluation import results as files
-from anon.evaluation.bootstrap import apart
-from anon.evaluation.document import (
-    Column,
-    Curve,
-    Difference,
-    Document,
-    Histogram,
-    Line,
-    People,
-    Recognizer,
-    Table,
-    as_json,
-)
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.harness.cached_figures import figures_of
+from anon.evaluation.document import Curve, Histogram, Line, as_json
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, check_described, info_of, metrics_of
+from anon.evaluation.harness.attackers import adversary_of
+from anon.evaluation.harness.calibrations import Calibrations, split_of
 from anon.evaluation.harness.context import Measure, MeasureContext
-from anon.evaluation.harness.described import descriptions, of_all
+from anon.evaluation.harness.documents import Found, document_of, finished
 from anon.evaluation.harness.grids import write_grids
-from anon.evaluation.harness.pictures import failing
-from anon.evaluation.harness.readers import readers_of
-from anon.evaluation.harness.small_sets import set_notes, split_of
+from anon.evaluation.harness.pictures import failing, readers_of
 from anon.evaluation.harness.stages import Stages
-from anon.evaluation.harness.store import Store, cache_of
+from anon.evaluation.harness.store import Store, Tensors, cache_of, key_of
 from anon.evaluation.harness.suite import PLAIN, Combination, Plan, Suite, as_plain, check_attacks, plans
-from anon.evaluation.judging import settings_of
-from anon.evaluation.metric_info import MetricInfo, check_described
-from anon.evaluation.pairs import pair_notes
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.protocol import Data
 from anon.identity.contract import JudgeLike
 from anon.plugs import check_call
+from anon.provenance import code, made_of
 
 FAILED = "failed.txt"  # tracebacks of what failed, in the run's folder
-VERSIONS = ("torch", "torchmetrics", "numpy", "pytorch-lightning", "hydra-core")
+BESIDE = ("draws", "each")  # tensors of a figure
+# What a measure can call.
+_CODE = (MeasureContext, adversary_of, Stages.rows, Stages.gallery, Calibrations, Bootstrap, Gallery)
 
 
 def run(
@@ -129,11 +121,11 @@ def run(
         stages.compare_judge(one)
     settings = {name: as_plain(suite.measures[name]) for name in measures}
     found = _evaluate(asked, contexts, needs, measures, settings, output)
-    document = _document(suite, tables, stages, known, found, cfg, commit)
+    document = document_of(suite, tables, stages, known, found, cfg, commit)
     images = bool(OmegaConf.select(cfg, "logger.images"))
     absent = {one: line.needs for one, (line, _) in found.items()}  # what failed cannot be shown either
     pictures = write_grids(output, tables, contexts, absent, document, suite.grid_faces, images)
-    document = _finished(document, pictures, time.monotonic() - began, device)
+    document = finished(document, pictures, time.monotonic() - began, device)
     print("writing the report", file=sys.stderr, flush=True)
     written = report.write(document, output)
     path = output / "results.json"
@@ -146,9 +138,6 @@ def run(
         print(f"{file.stem} {file}")
     print(f"run folder {output}\n{path}", flush=True)
     return path
-
-
-Found = dict[Combination, tuple[Line, list[Curve | Histogram]]]
 
 
 def _evaluate(
@@ -212,160 +201,87 @@ def _line(context: MeasureContext, one: Combination, figures: dict[str, Estimate
     )
 
 
-def _document(
-    suite: Suite,
-    tables: list[Plan],
-    stages: Stages,
-    known: Mapping[str, MetricInfo],
-    found: Found,
-    cfg: DictConfig,
-    commit: str | None,
-) -> Document:
-    places = {one: place for place, one in enumerate(found)}
-    datasets = dict.fromkeys(one.data for one in found)
-    plots = [plot for _, own in found.values() for plot in own]
-    return Document(
-        title=suite.title,
-        seed=int(cfg.seed),
-        lines=tuple(line for line, _ in found.values()),
-        tables=tuple(_table(plan, places, found) for plan in tables),
-        judges={stages.subjects(name).name: _judge(stages, name) for name in datasets},
-        people={stages.subjects(name).name: _people(stages, name) for name in datasets},
-        metrics=_metrics(tables, found, known),
-        differences=tuple(part for plan in tables for part in _differences(plan, found, places)),
-        curves=tuple(plot for plot in plots if isinstance(plot, Curve)),
-        histograms=tuple(plot for plot in plots if isinstance(plot, Histogram)),
-        notes=(
-            *(note for name in datasets for note in _set_notes(stages, name)),
-            *stages.factory.notes,
-            *stages.provenance.notes(),
-        ),
-        config=_kept_config(cfg),
-        commit=commit,
-        versions={
-            **{name: metadata.version(name) for name in VERSIONS},
-            "python": platform.python_version(),
-            **stages.factory.versions(),
-        },
-    )
+def figures_of(measure: Measure, settings: Mapping[str, Any], context: MeasureContext) -> dict[str, Estimate]:
+    """``measure(context)``, or what is kept of it.
+
+    Args:
+        settings: the measure's configuration.
+    """
+    key = key_of(made_by=[made_of(settings), context.stages.made_of(measure), code(*_CODE)], context=context.keys)
+    return _decoded(context.stages.store.get("figures", key, lambda: _encoded(_made(measure, context))))
 
 
-def _metrics(tables: Sequence[Plan], found: Found, known: Mapping[str, MetricInfo]) -> dict[str, MetricInfo]:
-    """Of all lines and columns."""
-    names = [column.metric for plan in tables for column in plan.columns]
-    names += [metric for line, _ in found.values() for metric in line.metrics]
-    return of_all(names, known)
+def _made(measure: Measure, context: MeasureContext) -> dict[str, Estimate]:
+    """
+    Raises:
+        Failed: the measure gave no figures by name.
+    """
+    found = measure(context)
+    if not isinstance(found, Mapping) or not all(isinstance(figure, Estimate) for figure in found.values()):
+        what = type(found).__name__ if not isinstance(found, Mapping) else "other things than figures"
+        raise Failed(f"the measure {type(measure).__name__} gave {what}, not an Estimate for each name")
+    return dict(found)
 
 
-def _kept_config(cfg: DictConfig) -> dict[str, Any]:
-    """What the figures depend on: not where the files lie."""
-    kept = ("data", "judge", "suite", "attributes", "lpips", "detectors", "seed")
-    found = {name: files.plain(cfg[name]) for name in kept if name in cfg}
-    for data in (found.get("data"), *(found["suite"].get("datasets") or {}).values()):
-        if isinstance(data, dict):
-            data.pop("cache", None)
+def _encoded(figures: Mapping[str, Estimate]) -> Tensors:
+    """Names and reasons as bytes of JSON, numbers, draws and people's values as tensors."""
+    words = [[name, figure.reason, figure.n] for name, figure in figures.items()]
+    numbers = [
+        [math.nan if part is None else part for part in (figure.value, figure.low, figure.high)]
+        for figure in figures.values()
+    ]
+    found = {
+        "words": torch.tensor(list(json.dumps(words).encode()), dtype=torch.uint8),
+        "numbers": torch.tensor(numbers, dtype=torch.float64).view(-1, 3),
+    }
+    beside = ((f"{kind} {name}", getattr(figure, kind)) for kind in BESIDE for name, figure in figures.items())
+    return found | {name: tensor for name, tensor in beside if tensor is not None}
+
+
+def _decoded(kept: Tensors) -> dict[str, Estimate]:
+    words = json.loads(bytes(kept["words"].tolist()))
+    found = {}
+    for (name, reason, n), row in zip(words, kept["numbers"].tolist(), strict=True):
+        value, low, high = (None if math.isnan(part) else part for part in row)
+        found[name] = Estimate(value, low, high, reason, n, *(kept.get(f"{kind} {name}") for kind in BESIDE))
     return found
 
 
-def _table(plan: Plan, places: Mapping[Combination, int], found: Found) -> Table:
-    lines = tuple(places[one] for one in _once(plan.shown, found))
-    return Table(plan.name, plan.title, plan.columns, lines, plan.published, plan.dial, plan.about, plan.matrix)
+def descriptions(
+    measures: Mapping[str, Measure], tables: Sequence[Plan], others: Callable[[], Mapping[str, Measure]]
+) -> dict[str, MetricInfo]:
+    """By metric, what the measures say of what they give.
+
+    Args:
+        measures: those that are asked for, by their names in ``suite.measures``.
+        others: makes the rest of them, where a column shows a metric of one that its table does not ask for.
+
+    Raises:
+        UserError: one describes nothing, two differ about a metric, or a column shows what none of them gives, with the
+            nearest that one does.
+    """
+    known = _together(measures)
+    shown = {column.metric: plan for plan in tables for column in plan.columns}
+    if any(info_of(known, metric) is None for metric in shown):
+        known = _together({**measures, **others()})
+    for metric, plan in shown.items():
+        if info_of(known, metric) is None:
+            near = get_close_matches(metric, known, 1)
+            raise UserError(
+                f"suite.tables.{plan.name}.columns shows '{metric}', which no measure gives; "
+                + (f"did you mean '{near[0]}'?" if near else f"those of the table are: {', '.join(plan.measures)}.")
+            )
+    return known
 
 
-def _once(shown: Sequence[Combination], found: Found) -> list[Combination]:
-    """Of a method that needs something at every setting of its dial and for every input only the first."""
-    told: dict[tuple[str | None, ...], Combination] = {}
-    for one in shown:
-        needs = found[one][0].needs
-        rest = (None, None) if (needs or "").startswith("needs ") else (str(one.input), str(one.dial))
-        told.setdefault((one.data, one.method, one.policy, one.defense, one.attack, needs, *rest), one)
-    return list(told.values())
-
-
-def _judge(stages: Stages, data: str) -> Recognizer:
-    known = stages.calibrations.of_probes(data, stages.judge).found
-    pictures = stages.calibrations.of_pictures(data, stages.judge)
-    judge, people = stages.judge.recognizer, stages.subjects(data)
-    source = None if stages.given is None else stages.given.source
-    if stages.calibrations.by_pairs(data):
-        source = "unchanged pairs of the other folds"
-    return Recognizer(
-        name=judge.name,
-        metric=judge.metric,
-        threshold=known.threshold,
-        far=stages.suite.far,
-        far_achieved=known.far,
-        impostor_pairs=known.impostor_pairs,
-        eer=None if math.isnan(known.eer) else known.eer,
-        split="background" if source is None else split_of(people),
-        threshold_low=known.low,
-        threshold_high=known.high,
-        picture_threshold=pictures.threshold,
-        picture_threshold_low=pictures.low,
-        picture_threshold_high=pictures.high,
-        threshold_levels=known.levels,
-        picture_threshold_levels=pictures.levels,
-        source=source,
-        fingerprint=settings_of(judge),
-    )
-
-
-def _people(stages: Stages, data: str) -> People:
-    people = stages.subjects(data)
-    labels = people.items.labels[people.probes]
-    counts = labels.bincount().double()
-    impostors = int((counts.sum() ** 2 - counts.square().sum()) / 2)
-    return People(
-        name=people.name,
-        split=split_of(people),
-        identities=len(labels.unique()),
-        probes=len(labels),
-        gallery=len(people.enrolled.labels.unique()),
-        clips=len(people.clips),
-        impostor_pairs=impostors,
-        synthetic=people.synthetic,
-        enrolment=stages.suite.enrolment,
-        reference=people.reference,
-    )
-
-
-def _set_notes(stages: Stages, data: str) -> list[str]:
-    judge, people = stages.judge, stages.subjects(data)
-    known = stages.calibrations.of_probes(data, judge).found
-    notes = set_notes(people, stages.suite, judge.recognizer, stages.given, known)
-    if people.pairs is not None:
-        placed = getattr(people.items.faces, "placed", {})
-        notes += pair_notes(stages.calibrations.of_pairs(data), known, len(people.items.faces), placed)
-    return [*notes, *people.notes]
-
-
-def _differences(plan: Plan, found: Found, places: Mapping[Combination, int]) -> list[Difference]:
-    """Every line's columns minus the baseline's, on the same people."""
-    base = plan.baseline
-    if base is None:
-        return []
-    parts = []
-    for one in plan.shown:
-        if one == base or one.data != base.data or one.method == "real":
-            continue
-        for column in plan.columns:
-            own, other = (_figure(found, place, column) for place in (one, base))
-            found_apart = None if own is None or other is None else apart(own, other)
-            if found_apart is not None:
-                parts.append(Difference(plan.name, column.name, places[one], places[base], found_apart))
-    return parts
-
-
-def _figure(found: Found, one: Combination, column: Column) -> Estimate | None:
-    place = one if column.attack is None else replace(one, attack=column.attack)
-    return found[place][0].metrics.get(column.metric) if place in found else None
-
-
-def _finished(document: Document, pictures: dict[str, str], seconds: float, device: torch.device | str) -> Document:
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    made = {"date": now, "seconds": round(seconds, 1), "device": str(device), "cores": os.cpu_count() or 0}
-    lines = tuple(
-        replace(line, metrics={name: replace(figure, draws=None, each=None) for name, figure in line.metrics.items()})
-        for line in document.lines
-    )
-    return replace(document, lines=lines, pictures=pictures, made=made)
+def _together(measures: Mapping[str, Measure]) -> dict[str, MetricInfo]:
+    found: dict[str, tuple[str, MetricInfo]] = {}
+    for name, measure in measures.items():
+        for metric, info in metrics_of(measure, f"suite.measures.{name}").items():
+            other, before = found.setdefault(metric, (name, info))
+            if before != info:
+                raise UserError(
+                    f"suite.measures.{other} and suite.measures.{name} describe '{metric}' differently; "
+                    "give it another name in one of them."
+                )
+    return {metric: info for metric, (_, info) in found.items()}

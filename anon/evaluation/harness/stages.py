@@ -15,42 +15,48 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from anon.anonymizers.composed import Unchanged
+from anon.anonymizers.composed import Anonymizer, Unchanged
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import AttackLike, overrides
-from anon.attacks.linear import Pairs
 from anon.attributes.contract import check_readings
 from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import Failed
 from anon.evaluation import protocol as rules
-from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.built import KeyedDefense, LearningPairs, Method, Unavailable
-from anon.evaluation.harness.calibrations import Calibrations
+from anon.evaluation.harness.attackers import Attacker, KeyedDefense, Method, Unavailable
+from anon.evaluation.harness.calibrations import Calibrations, given_threshold, reference_of
 from anon.evaluation.harness.factory import Factory
 from anon.evaluation.harness.inputs import Turned
-from anon.evaluation.harness.pictures import IMAGES, READING, Originals, Pictures, drawn, drawn_by, failing
-from anon.evaluation.harness.readers import (
+from anon.evaluation.harness.pictures import (
+    IMAGES,
+    READING,
     KeyedRecognizer,
+    Originals,
+    Pictures,
     Readers,
+    View,
     adversary_recognizer,
     as_it_conditions,
+    drawn,
+    drawn_by,
     embeddings,
+    failing,
     folded,
     keyed_recognizer,
 )
-from anon.evaluation.harness.small_sets import given_threshold, reference_of
 from anon.evaluation.harness.store import Store, Tensors, key_of
-from anon.evaluation.harness.subjects import Group, Subjects, images_at, keyed, subjects
+from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, SAME, Combination, Suite
-from anon.evaluation.judging import check_cosine, kinship_notes
+from anon.evaluation.judges.gallery import Gallery
+from anon.evaluation.judges.judging import check_cosine, kinship_notes
+from anon.evaluation.judges.provenance import Provenance
 from anon.evaluation.modes import Basis
-from anon.evaluation.provenance import Provenance
-from anon.faces.folder import EmptySplit
+from anon.faces.contract import to_float
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.metrics.detection_confidence import best_detections
+from anon.parallel import in_parts
 from anon.provenance import code, made_of
 
 NO_POSE = "needs attributes=<choice> (which faces are turned away is not known)"
@@ -80,21 +86,14 @@ class Stages:
         device: torch.device,
     ) -> None:
         check_cosine(judge, "The judge")
-        self.suite, self.datasets, self.readers, self.store, self.seed, self.device = (
-            suite,
-            datasets,
-            readers,
-            store,
-            seed,
-            device,
-        )
+        self.suite, self.datasets, self.readers = suite, datasets, readers
+        self.store, self.seed, self.device = store, seed, device
         self.judge = keyed_recognizer(judge)
         self.given = given_threshold(suite, judge)
         self.provenance = Provenance(suite)
-        self.factory = Factory(suite, judge, device, self._basis, self.known, self._pairs)
+        self.factory = Factory(self)
         self._subjects: dict[str, Subjects] = {}
-        self._attackers: dict[str, Group] = {}
-        self.calibrations = Calibrations(suite, self.judge, self.given, seed, self.subjects, self.z)
+        self.calibrations = Calibrations(self)
         self._compared: set[tuple[str, str]] = set()
         self._conditioning: dict[int, KeyedRecognizer] = {}  # they hold their encoders, so that no id is used twice
         self._hashes: dict[int, tuple[object, str]] = {}
@@ -111,13 +110,13 @@ class Stages:
         """The people of a data set."""
         if data not in self._subjects:
             suite = self.suite
-            made, basis = self._data(data)
+            made, basis = self.data(data)
             self._subjects[data] = subjects(
                 made, suite, suite.attacked_probes, self.seed, basis, suite.enrolment == SAME
             )
         return self._subjects[data]
 
-    def _data(self, name: str) -> tuple[rules.Data, rules.Data | None]:
+    def data(self, name: str) -> tuple[rules.Data, rules.Data | None]:
         """A data set, and the other that calibrates in its place, if there is one."""
         made = self.datasets(name)
         other = reference_of(self.suite, made, self.given)
@@ -132,7 +131,7 @@ class Stages:
     def compare_judge(self, one: Combination) -> None:
         """Note where the judge takes the same strangers for alike as the encoder of the combination's method."""
         method = self.factory.method(one)
-        if isinstance(method, Method) and method.encoder is not None and (one.data, one.method) not in self._compared:
+        if method.encoder is not None and (one.data, one.method) not in self._compared:
             self._compared.add((one.data, one.method))
             group = self.subjects(one.data).background
             z = [self.z(Originals(group), by) for by in (self.judge, self.conditioning(method.encoder))]
@@ -144,7 +143,8 @@ class Stages:
         group, found = self.subjects(data).enrolled, self.calibrations.of_probes(data, by).found
         return Gallery.of(self.z(Originals(group), by), group.labels, group.videos, found)
 
-    def _basis(self, data: str, encoder: Encoder) -> Basis:
+    def basis(self, data: str, encoder: Encoder) -> Basis:
+        """What policies of an encoder's generators are made of."""
         by, people = self.conditioning(encoder), self.subjects(data)
 
         def anchors() -> Tensor:
@@ -169,7 +169,7 @@ class Stages:
     # what is drawn
 
     def rows(self, one: Combination) -> Tensor:
-        """Places (R,) among the items of the probes that the combination is measured on: all, or the few.
+        """Places (R,) among the items of the probes that the combination is measured on: all, or the attacked ones.
 
         An input that chooses faces (turned away) does so by what the data knows of their pose, else by the estimator's
         reading; there may be none.
@@ -182,57 +182,75 @@ class Stages:
                 return people.attacked[:0]
             chosen = people.probes[degraded.choose(pose[people.probes])]
             return chosen[rules.first_of_each(people.items.labels[chosen], self.suite.attacked_probes)]
-        return people.attacked if self.is_few(one) or one.defense != NONE or one.attack != NONE else people.probes
+        return people.attacked if self.is_swept(one) or one.defense != NONE or one.attack != NONE else people.probes
 
     def _pose(self, people: Subjects) -> Tensor | None:
         """(N, 3) of the items; None where neither the data nor an estimator tells it."""
         known = people.truth.get("pose")
         return self.read(Originals(people.items)).get("pose") if known is None else known
 
-    def is_few(self, one: Combination) -> bool:
+    def is_swept(self, one: Combination) -> bool:
         """Whether the combination is drawn for its rows only: its input is degraded, or its dial swept."""
         return one.input != CLEAN or one.redrawn
 
     def targets(self, one: Combination, rows: Tensor) -> Pictures:
         """What is anonymized: all items, or the rows (R,) of them after the combination's input was made worse."""
         people = self.subjects(one.data)
-        if not self.is_few(one):
+        if not self.is_swept(one):
             return Originals(people.items)
-        few = Originals(self.group(one.data, people.items.indices[rows]))
+        originals = Originals(self.group(one.data, people.items.indices[rows]))
         degraded, settings = self.factory.degraded(one)
         if degraded is None or isinstance(degraded, Turned):
-            return few
+            return originals
+        return self._made("targets", originals, degraded, degraded, f"the input '{one.input}'", input=settings)
 
+    def _made(
+        self, kind: str, of: Pictures | View, act: Callable[[Tensor], Tensor], by: object, who: str, **made_by: object
+    ) -> Pictures:
+        """What ``act`` makes of pictures, a batch (B, 3, H, W) at a time.
+
+        Args:
+            by: what acts, and
+            who: its name, "the ...".
+            made_by: all that it depends on.
+        """
+
+        @torch.no_grad()
         def make() -> Tensors:
             made = []
-            for part in few.batches(self.suite.batch_size, f"preparing {one.input} faces"):
-                with failing(f"the input '{one.input}'"):
-                    made.append(drawn(degraded(part), part, f"The input '{one.input}'"))
+            for batch in of.batches(self.suite.batch_size, who):
+                images = batch.to(self.device)
+                with failing(who):
+                    made.append(drawn(in_parts(act, images, by=by), images, f"T{who[1:]}"))
             return {IMAGES: torch.cat(made)}
 
-        key = key_of(of=few.key, input=settings, code=code(Stages.targets, *READING))
-        return Pictures(self.store, "targets", key, make, len(few))
+        key = key_of(of=of.key, **made_by, code=code(Stages._made, *READING))
+        return Pictures(self.store, kind, key, make, len(of))
 
     def group(self, data: str, indices: Tensor) -> Group:
         """Some pictures of the evaluation people, by their indices in the set."""
         people = self.subjects(data)
         return Group(people.items.faces, indices, key_of(of=people.items.key, indices=indices.tolist()))
 
-    def changed(self, one: Combination, rows: Tensor) -> Pictures | Unavailable:
-        """The anonymized :meth:`targets`, with ``wanted`` (N, D) and ``mask_area`` (N,) where there are such."""
+    def changed(self, one: Combination, rows: Tensor) -> Pictures:
+        """The anonymized :meth:`targets`, with ``wanted`` (N, D) and ``mask_area`` (N,) where there are such.
+
+        Raises:
+            Needs: nobody trained the method, or the input chooses no face.
+        """
         method = self.factory.method(one)
-        if isinstance(method, Unavailable):
-            return method
         people = self.subjects(one.data)
         target = self.targets(one, rows)
         if len(target) == 0:
-            return Unavailable("n/a (no such face)" if self._pose(people) is not None else NO_POSE)
+            raise Unavailable("n/a (no such face)" if self._pose(people) is not None else NO_POSE)
         if isinstance(method.pristine, Unchanged):
             return target
-        sources = people.sources[rows] if self.is_few(one) else people.sources
-        return self._changed(method, target, people, sources)
+        sources = people.sources[rows] if self.is_swept(one) else people.sources
+        return self.changed_by(method, target, people, sources)
 
-    def _changed(self, method: Method, target: Pictures, people: Subjects, sources: Tensor) -> Pictures:
+    def changed_by(self, method: Method, target: Pictures, people: Subjects, sources: Tensor) -> Pictures:
+        """Pictures as a method draws them; ``sources`` (N,) are whom a swap puts on."""
+
         def make() -> Tensors:
             return self._draw(method, target, people, sources)
 
@@ -251,125 +269,81 @@ class Stages:
     @torch.no_grad()
     def _draw(self, method: Method, target: Pictures, people: Subjects, sources: Tensor) -> Tensors:
         anonymizer, rng = method.fresh(), torch.Generator(self.device).manual_seed(self.seed)
+        z = self._identities(method, target) if isinstance(anonymizer, Anonymizer) else None
         parts: list[Tensors] = []
         done = 0
         for batch in target.batches(self.suite.batch_size, f"anonymizing with {method.title}"):
             images = batch.to(self.device)
-            source = None
+            source, rows = None, slice(done, done + len(images))
             if method.source:
-                source = images_at(people.items.faces, sources[done : done + len(images)]).to(self.device)
+                source = images_at(people.items.faces, sources[rows]).to(self.device)
             done += len(images)
             with failing(method.title):
-                parts.append(drawn_by(anonymizer, images, source, rng, method.title))
+                own = None if z is None else z[rows].to(self.device)
+                parts.append(drawn_by(anonymizer, images, own, source, rng, method.title))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def defended(self, one: Combination, changed: Pictures, places: Tensor, rows: Tensor) -> Pictures | Unavailable:
-        """The rows behind the combination's defense. ``places``: where they lie among the changed ones."""
-        behind = self.factory.defense(one)
-        if isinstance(behind, Unavailable):
-            return behind
-        few = self.targets(one, rows)
-        if not self.is_few(one):
-            few = Originals(self.group(one.data, self.subjects(one.data).items.indices[rows]))
-        return self._defended(one, behind, few, changed, places)
+    def _identities(self, method: Method, target: Pictures) -> Tensor:
+        """(N, D) of pictures, which condition their generator under every policy."""
 
-    def _defended(
-        self, one: Combination, behind: KeyedDefense, few: Pictures, changed: Pictures, places: Tensor
-    ) -> Pictures:
+        @torch.no_grad()
         def make() -> Tensors:
-            return self._defend(one, behind, few, changed, places)
+            anonymizer, parts = cast(Anonymizer, method.pristine), []
+            for batch in target.batches(self.suite.batch_size, "who the faces are"):
+                with failing(method.title):
+                    parts.append(anonymizer.identify(batch.to(self.device)).cpu())
+            return {"z": torch.cat(parts)}
+
+        key = key_of(
+            of=target.key,
+            by=self.conditioning(cast(Encoder, method.encoder)).key,
+            batch=self.suite.batch_size,
+            device=self.device.type,
+            code=code(Anonymizer.identify, *READING),
+        )
+        return self.store.get("identities", key, make)["z"]
+
+    def defended(self, one: Combination, keyed_defense: KeyedDefense, target: View, changed: View) -> Pictures:
+        """Changed faces, which were ``target``, behind the combination's defense."""
+
+        def make() -> Tensors:
+            return self._defend(one, keyed_defense, target, changed)
 
         key = key_of(
             of=changed.key,
-            places=places.tolist(),
-            few=few.key,
-            defense=behind.key,
+            target=target.key,
+            defense=keyed_defense.key,
             seed=self.seed,
             batch=self.suite.batch_size,
             code=code(Stages._defend, *READING),
         )
-        return Pictures(self.store, "defended", key, make, len(places))
+        return Pictures(self.store, "defended", key, make, len(changed))
 
-    def _defend(
-        self, one: Combination, behind: KeyedDefense, few: Pictures, changed: Pictures, places: Tensor
-    ) -> Tensors:
-        rng = torch.Generator(self.device).manual_seed(self.seed)
+    def _defend(self, one: Combination, keyed_defense: KeyedDefense, target: View, changed: View) -> Tensors:
+        rng, size = torch.Generator(self.device).manual_seed(self.seed), self.suite.batch_size
         noisy = None
-        if isinstance(behind.defense, ParameterNoise):
-            noisy = Defended(cast(AnonymizerLike, cast(Method, self.factory.method(one)).fresh()), behind.defense)
+        if isinstance(keyed_defense.defense, ParameterNoise):
+            noisy = Defended(cast(AnonymizerLike, self.factory.method(one).fresh()), keyed_defense.defense)
         published = []
-        faces = changed.at(places)
-        done = 0
-        for batch in few.batches(self.suite.batch_size, f"defending with {one.defense}"):
-            target = batch.to(self.device)
-            face = faces[done : done + len(target)].to(self.device)
-            done += len(target)
+        faces = target.batches(size, f"defending with {one.defense}")
+        for batch, part in zip(faces, changed.eight_bits().split(size), strict=True):
+            images, face = batch.to(self.device), to_float(part).to(self.device)
             with failing(f"the defense '{one.defense}'"):
-                with torch.no_grad() if noisy is not None else torch.enable_grad():
-                    if noisy is not None:
-                        worse = noisy(target, rng=rng)
-                    else:
-                        worse = cast(DefenseLike, behind.defense)(face, target=target, rng=rng)
-                published.append(drawn(worse, target, f"The defense '{one.defense}'"))
+                if noisy is not None:
+                    with torch.no_grad():
+                        worse = noisy(images, rng=rng)
+                else:  # one that works against an attack needs gradients
+                    worse = cast(DefenseLike, keyed_defense.defense)(face, target=images, rng=rng)
+                published.append(drawn(worse, images, f"The defense '{one.defense}'"))
         return {IMAGES: torch.cat(published)}
 
-    def attacked(self, one: Combination, published: Pictures, places: Tensor) -> Pictures | Unavailable:
+    def attacked(self, one: Combination, attacker: Attacker, published: View) -> View:
         """What the combination's attack makes of the published faces; the faces themselves, if it works otherwise."""
-        attacker = self.factory.attackers.attack(one)
-        if isinstance(attacker, Unavailable):
-            return attacker
         attack = attacker.make(self.seed + 1)
-
-        @torch.no_grad()
-        def make() -> Tensors:
-            made = []
-            for faces in published.at(places).split(self.suite.batch_size):
-                part = faces.to(self.device)
-                with failing(f"the attack '{one.attack}'"):
-                    made.append(drawn(attack.images(part), part, f"The attack '{one.attack}'"))
-            return {IMAGES: torch.cat(made)}
-
-        rows = key_of(places=places.tolist())
         if not overrides(attack, "images"):
-
-            def same() -> Tensors:
-                return {IMAGES: published.tensors()[IMAGES][places]}
-
-            return Pictures(Store(None), "published", key_of(of=published.key, places=rows), same, len(places))
-        key = key_of(of=published.key, places=rows, attack=attacker.key, code=code(Stages.attacked, *READING))
-        return Pictures(self.store, "attacked", key, make, len(places))
-
-    def _pairs(self, one: Combination) -> LearningPairs | Unavailable:
-        """What an attack that is fitted here learns from: the attacker's people before and after the software."""
-        method = self.factory.method(one)
-        behind = None if one.defense == NONE else self.factory.defense(one)
-        for part in (method, behind):
-            if isinstance(part, Unavailable):
-                return part
-        made, basis = self._data(one.data)
-        method, people = cast(Method, method), self.subjects(one.data)
-        if method.source:
-            return Unavailable("n/a (a swap needs another person's face)")
-        if one.data not in self._attackers:
-            try:
-                faces = (made if basis is None else basis).faces("attacker")
-            except EmptySplit:
-                return Unavailable("n/a (nobody in the split 'attacker')")
-            self._attackers[one.data] = keyed(faces, torch.arange(len(faces)))[0]
-        group = self._attackers[one.data]
-        if len(group.labels.unique()) < 2:
-            return Unavailable("n/a (one person in the split 'attacker')")
-        original: Pictures = Originals(group)
-        published = original
-        if not isinstance(method.pristine, Unchanged):
-            published = self._changed(method, original, people, people.sources[:0])
-        if isinstance(behind, KeyedDefense):
-            published = self._defended(one, behind, original, published, torch.arange(len(group)))
-
-        def pairs() -> Pairs:
-            return Pairs(self.z(published, self.judge), self.z(original, self.judge), group.labels)
-
-        return LearningPairs(pairs, key_of(changed=published.key, original=original.key, by=self.judge.key))
+            return published
+        who = f"the attack '{one.attack}'"
+        return View.whole(self._made("attacked", published, attack.images, attack, who, attack=attacker.key))
 
     # what is seen
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.evaluation import protocol as rules
-from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.embeddings import batches, read_batch
-from anon.evaluation.pairs import check_pairs
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.judges.pairs import check_pairs
 from anon.faces.collections.pairs import Pairs, Roles
 from anon.faces.contract import FaceSet, in_eight_bits, is_raw, to_uint8
 from anon.faces.splits import person

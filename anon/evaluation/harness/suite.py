@@ -59,7 +59,8 @@ class Suite(rules.Protocol):
         datasets: further data modules by name; ``default`` is the evaluation's ``data``.
         attacked_probes: probes of a person, at most, that are defended, attacked, degraded or swept.
         folder: of +sweep=methods, which attacks may refer to.
-        threshold: of the judge, from elsewhere (:mod:`anon.evaluation.harness.small_sets`); None: from the background.
+        threshold: of the judge, from elsewhere (:mod:`anon.evaluation.harness.calibrations`); None: from background
+            people.
         reference: name of the data set whose background people calibrate and whose training people are anchors,
             ``default`` for the evaluation's ``data``; None: the evaluated one, or ``synthetic`` where
             ``data.everyone`` leaves nobody.

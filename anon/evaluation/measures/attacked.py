@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.retrieval import by_rank
-from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.preservation import ssim
-from anon.metrics.ranks import RankRates
-from anon.metrics.retrieval import RetrievalRate, retrieval_distances
+from anon.metrics.retrieval import RankRates, RetrievalRate, retrieval_distances
 
 
 class Attacked:

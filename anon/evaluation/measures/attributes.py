@@ -4,7 +4,7 @@
 <name>_error   of the published face against what the data knows, or else against the target's reading
 <name>_ratio   that error over the estimator's own error on the unchanged faces, where the data knows the truth
 landmarks_error   average keypoint distance in pixels (AKD; Wen et al., Springer 2024, section 8.6)
-shape_distance    of the landmarks once place, size and roll are taken out (:mod:`anon.metrics.shape`)
+shape_distance    of the landmarks once place, size and roll are taken out (:mod:`anon.metrics.attributes`)
 age_error, age_agreement, gender_agreement      years, share within 5 years, share on the same side
 action_units_rmse, action_units_pcc             over the frames of each clip (Borghetto 2020, table 3)
 """
@@ -18,25 +18,35 @@ import torch
 from torch import Tensor
 
 from anon.attributes.distances import distances
-from anon.evaluation.estimates import Estimate
+from anon.attributes.regressor import AttributeRegressor
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.store import Tensors
-from anon.evaluation.measures.reading import out_of_place, read, unread
 from anon.evaluation.measures.temporal import no_clips
-from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.action_units import action_unit_correlation, action_unit_rmse
 from anon.metrics.attributes import (
     NAMES,
     AgeAgreement,
     AttributeErrors,
     GenderAgreement,
+    ShapeDistance,
     age_agrees,
     gender_agrees,
+    shape_distance,
 )
-from anon.metrics.shape import ShapeDistance, shape_distance
 
 LEAST_POINTS = 3  # two always have one shape
 UNITS = {"pose": "°", "gaze": "°", "landmarks": "px"}
+#: An estimator of conf/attributes that reads it.
+CHOICES = {
+    "pose": "fsanet",
+    "expression": "expression",
+    "gaze": "l2cs",
+    "landmarks": "facemesh",
+    "age": "faceapi_age_gender",
+    "gender": "faceapi_age_gender",
+}
 
 
 class Attributes:
@@ -139,11 +149,29 @@ def _units(context: MeasureContext) -> dict[str, Estimate]:
         torch.stack([action_unit_rmse(after, before) for after, before in pairs]),
         torch.stack([action_unit_correlation(after, before).nanmean() for after, before in pairs]),
     )
-    return {name: _over_clips(context, value) for name, value in zip(names, values, strict=True)}
+    return {
+        name: context.known_mean(value, labels=context.clip_labels) for name, value in zip(names, values, strict=True)
+    }
 
 
-def _over_clips(context: MeasureContext, values: Tensor) -> Estimate:
-    known = ~values.isnan()
-    if not bool(known.any()):
-        return Estimate.absent("n/a (never known)")
-    return context.bootstrap.mean(values[known], context.clip_labels[known])
+def out_of_place(context: MeasureContext) -> bool:
+    """Whether the estimator knows rendered faces only, and these are not such: the data knows no truth of them."""
+    return isinstance(context.stages.readers.attributes, AttributeRegressor) and not set(NAMES) <= set(
+        context.people.truth
+    )
+
+
+def read(context: MeasureContext, of: str) -> Tensors:
+    """What is read of the rows in one of their states, each (R, ...)."""
+    return {} if out_of_place(context) else context.read(of)
+
+
+def unread(context: MeasureContext, name: str) -> Estimate:
+    """Why there is no reading of ``name``."""
+    estimator = context.stages.readers.attributes
+    wanted = f"attributes={CHOICES.get(name, f'<one that reads {name}>')}"
+    if estimator is None:
+        return Estimate.absent(f"needs {wanted}")
+    if out_of_place(context):
+        return Estimate.absent(f"n/a ({estimator.name} reads rendered faces only; needs {wanted})")
+    return Estimate.absent(f"n/a ({estimator.name} does not read it; needs {wanted})")

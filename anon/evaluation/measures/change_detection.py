@@ -20,12 +20,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from anon.evaluation.document import Curve, Histogram
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
+from anon.evaluation.harness.attackers import Unavailable
 from anon.evaluation.harness.context import ATTACKED, PUBLISHED, MeasureContext
 from anon.evaluation.harness.suite import NONE
-from anon.evaluation.measures.histograms import densities
-from anon.evaluation.measures.intervals import columns, resampled
-from anon.evaluation.metric_info import MetricInfo, share
+from anon.evaluation.measures.intervals import columns, densities, resampled
 from anon.identity.verification import distance
 from anon.metrics.detection import THRESHOLD, equal_error, flagged, resampled_detection, resampled_median, roc_auc
 
@@ -55,15 +55,10 @@ class ChangeDetection:
         """The figures; none of unchanged faces, and none without an attack that recovers pictures."""
         if context.one.attack == NONE or context.unchanged:
             return {}
-        genuine = context.of_unchanged()
-        why = genuine.needs()
-        both = (None, None) if why is not None else (_moved(genuine), _moved(context))
-        if both[0] is None or both[1] is None:
-            absent = Estimate.absent(why or "n/a (the attack recovers no picture)")
-            return dict.fromkeys(("detection_AUC", "detection_EER"), absent)
-        return self._figures(context, both[0], both[1])
-
-    def _figures(self, context: MeasureContext, genuine: Tensor, changed: Tensor) -> dict[str, Estimate]:
+        try:
+            genuine, changed = _moved(context.of_unchanged()), _moved(context)
+        except Unavailable as missing:
+            return dict.fromkeys(("detection_AUC", "detection_EER"), Estimate.absent(str(missing)))
         weights, place = context.bootstrap.weights, columns(context.bootstrap, context.labels)
         draws = resampled_detection(genuine, changed, place, place, weights)
         both = context.labels.repeat(2)
@@ -79,24 +74,28 @@ class ChangeDetection:
 
     def plots(self, context: MeasureContext, label: str, line: int) -> list[Curve | Histogram]:
         """Densities of genuine and changed faces' distances."""
-        genuine = context.of_unchanged()
-        if context.one.attack == NONE or context.unchanged or genuine.needs() is not None:
+        if context.one.attack == NONE or context.unchanged:
             return []
-        both = {"genuine": _moved(genuine), "changed": _moved(context)}
-        if any(values is None for values in both.values()):
+        try:
+            edges, shares = densities(
+                {"genuine": _moved(context.of_unchanged()), "changed": _moved(context)}, self.bins
+            )
+        except Unavailable:
             return []
-        edges, shares = densities({name: values for name, values in both.items() if values is not None}, self.bins)
         what = "cosine distance between a face and its reconstruction"
         return [Histogram(label, line, edges, shares, self.threshold, what, "genuine")]
 
 
-def _moved(context: MeasureContext) -> Tensor | None:
+def _moved(context: MeasureContext) -> Tensor:
     """Cosine distance (R,) between the published faces and their reconstructions, exactly 0 where these are equal.
 
     Of unit vectors 1 - a·b = |a - b|² / 2, and rounding would otherwise decide between faces that R leaves alone.
+
+    Raises:
+        Needs: nobody trained the attack, or it recovers no picture.
     """
     view, judge = context.view(ATTACKED), context.stages.judge
     if view.pictures.kind != "attacked":
-        return None
+        raise Unavailable("n/a (the attack recovers no picture)")
     recovered = context.stages.z(view.pictures, judge)[view.places]  # not the adversary's embedding
     return distance(context.z(PUBLISHED), recovered, "euclidean").square() / 2

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
-from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.attributes import BoxDistance, box_distance
 from anon.metrics.detection_confidence import ConfidenceDrop, confidence_drop
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
-from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.distances import DeidentificationRate, IdentityDistances, identity_distances
 
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from anon.errors import UserError
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo
 from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.measures.intervals import around, columns, resampled
 from anon.evaluation.measures.temporal import no_clips
-from anon.evaluation.metric_info import MetricInfo
 from anon.metrics.frechet import (
     FrechetDistance,
     KernelDistance,
@@ -72,14 +72,13 @@ class Distribution:
         """The figures; none of unchanged faces."""
         if context.unchanged:
             return {}
-        names = {what: f"{what}_judge" for what in ("FID", "KID", "VFID")}
         if len(context.labels) < 2:
-            return dict.fromkeys((*names.values(), "FID"), Estimate.absent("n/a (one picture)"))
+            return dict.fromkeys(self.metrics, Estimate.absent("n/a (one picture)"))
         changed, target = context.z(PUBLISHED), context.z(TARGET)
         return {
-            names["FID"]: self._frechet(context, names["FID"], changed, target, context.labels, self.resamples),
-            names["KID"]: _kernel(context, changed, target),
-            names["VFID"]: self._clips(context, names["VFID"]),
+            "FID_judge": self._frechet(context, "FID_judge", changed, target, context.labels, self.resamples),
+            "KID_judge": _kernel(context, changed, target),
+            "VFID_judge": self._clips(context, "VFID_judge"),
             "FID": self._inception(context),
         }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import PUBLISHED, MeasureContext
 from anon.evaluation.harness.suite import NONE
-from anon.evaluation.metric_info import MetricInfo, share
 from anon.metrics.retrieval import RetrievalRate, retrieval_distances
 
 

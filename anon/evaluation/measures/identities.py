@@ -20,11 +20,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.intervals import columns, resampled
-from anon.evaluation.metric_info import MetricInfo, share
 from anon.evaluation.protocol import first_of_each
 from anon.identity.policies import sampling_of
 from anon.metrics.correlation import ImpostorCorrelation, correlation, pair_sums
@@ -59,7 +59,7 @@ class Identities:
             _, which = (wanted * PLACES).round().unique(dim=0, return_inverse=True)
             figures = {"shared_identity": _shared(context, which), "several_identities": _several(context, which)}
             figures |= _cosines(context, wanted)
-        whole = not context.stages.is_few(one) and one.defense == NONE and one.attack == NONE
+        whole = not context.stages.is_swept(one) and one.defense == NONE and one.attack == NONE
         return figures | ({"impostor_correlation": _correlation(context)} if whole and context.method.encoder else {})
 
 

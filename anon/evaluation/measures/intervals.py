@@ -1,13 +1,15 @@
-"""Figures whose resamples are not plain means: intervals by resampling identities, for all measures."""
+"""What several measures share: intervals of figures whose resamples are no plain means, and histograms."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.shares import spread_ends
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.intervals.shares import spread_ends
 
 
 def columns(bootstrap: Bootstrap, labels: Tensor) -> Tensor:
@@ -20,7 +22,7 @@ def resampled(value: float, draws: Tensor, labels: Tensor, share: bool = False) 
 
     Args:
         labels: (N,) who the faces or clips are that it was measured on; one person has nobody to resample.
-        share: the value lies in [0, 1], see :func:`anon.evaluation.shares.spread_ends`.
+        share: the value lies in [0, 1], see :func:`anon.evaluation.intervals.shares.spread_ends`.
     """
     people = len(labels.unique())
     if people < 2:
@@ -39,3 +41,21 @@ def around(value: float, draws: Tensor) -> Tensor:
     tensor([0., 2.])
     """
     return draws - draws.nanmean() + value
+
+
+def densities(parts: Mapping[str, Tensor], bins: int) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
+    """Edges (bins + 1) from the least to the largest of all values, and each part's density (bins), for
+    :class:`anon.evaluation.document.Histogram`.
+
+    >>> densities({"a": torch.tensor([0.0, 1.0]), "b": torch.tensor([0.2])}, 2)
+    ((0.0, 0.5, 1.0), {'a': (1.0, 1.0), 'b': (2.0, 0.0)})
+    """
+    every = torch.cat(list(parts.values())).double()
+    low, high = float(every.min()), float(every.max())
+    width = max(high - low, 1e-9) / bins
+    found = {}
+    for name, values in parts.items():
+        place = ((values.double() - low) / width).long().clamp_(0, bins - 1)
+        shares = torch.bincount(place, minlength=bins).double() / (len(values) * width)
+        found[name] = tuple(shares.tolist())
+    return tuple(low + width * step for step in range(bins + 1)), found

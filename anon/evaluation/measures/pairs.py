@@ -20,10 +20,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import ATTACKED, MeasureContext
-from anon.evaluation.metric_info import MetricInfo, share
-from anon.evaluation.pairs import Scale, distances, fold_thresholds, val_at_far
+from anon.evaluation.judges.pairs import Scale, distances, fold_thresholds, val_at_far
 from anon.identity.verification import kfold_accuracy
 from anon.metrics.retrieval import RetrievalRate, retrieval_distances
 

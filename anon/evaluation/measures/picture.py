@@ -15,10 +15,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo
 from anon.evaluation.harness.context import CHANGED, PUBLISHED, MeasureContext
 from anon.evaluation.harness.suite import NONE
-from anon.evaluation.metric_info import MetricInfo
 from anon.metrics.preservation import (
     Lpips,
     MaskArea,

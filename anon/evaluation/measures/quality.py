@@ -11,11 +11,11 @@ from typing import ClassVar
 
 import torch
 
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo
 from anon.evaluation.harness.context import PUBLISHED, MeasureContext
 from anon.evaluation.harness.pictures import READING, Originals
 from anon.evaluation.harness.store import Tensors, key_of
-from anon.evaluation.metric_info import MetricInfo
 from anon.metrics.quality import FEATURES, LEAST_SIDE, Niqe, Pristine, niqe, niqe_features
 from anon.provenance import code
 

@@ -12,12 +12,12 @@ from typing import Any, ClassVar, cast
 
 import torch
 
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import Kind, MetricInfo
 from anon.evaluation.embeddings import embedded
-from anon.evaluation.estimates import Estimate
 from anon.evaluation.harness.context import CHANGED, TARGET, MeasureContext
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.harness.suite import NONE
-from anon.evaluation.metric_info import Kind, MetricInfo
 from anon.evaluation.protocol import first_of_each
 from anon.faces.contract import published, to_float
 from anon.metrics.preservation import MeanDifference, Psnr, Ssim
@@ -86,20 +86,10 @@ class Recovery:
             other = torch.randint(1, self.keys, (len(rows),), generator=rng, device=stages.device)
             wrong = (right + other) % self.keys  # never the right one
             changed = published(anonymizer(target, key=right, rng=rng), target, method.title)
-            back = [published(anonymizer.recover(changed, key), target, method.title) for key in (right, wrong)]
-            z_target, z_changed, z_right, z_wrong = (
-                embedded(stages.judge.recognizer, images) for images in (target, changed, *back)
-            )
-            parts.append(
-                key_recovery(
-                    target=target,
-                    right=back[0],
-                    wrong=back[1],
-                    z_target=z_target,
-                    z_changed=z_changed,
-                    z_right=z_right,
-                    z_wrong=z_wrong,
-                    threshold=context.threshold,
-                )
-            )
+            pictures: dict[str, Any] = {"target": target}  # and their embeddings
+            for which, key in (("right", right), ("wrong", wrong)):
+                pictures[which] = published(anonymizer.recover(changed, key), target, method.title)
+            for which, images in (pictures | {"changed": changed}).items():
+                pictures[f"z_{which}"] = embedded(stages.judge.recognizer, images)
+            parts.append(key_recovery(**pictures, threshold=context.threshold))
         return {name: torch.cat([part[name].cpu() for part in parts]) for name in NAMES}

@@ -14,12 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import ATTACKED, MeasureContext
 from anon.evaluation.harness.suite import NONE
-from anon.evaluation.metric_info import MetricInfo, share
-from anon.metrics.ranks import RankRates, ranks
-from anon.metrics.retrieval import RetrievalRate, retrieval_distances
+from anon.metrics.retrieval import RankRates, RetrievalRate, ranks, retrieval_distances
 
 
 class Retrieval:

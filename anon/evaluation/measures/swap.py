@@ -12,32 +12,40 @@ landmarks, which are centred, scaled and turned onto each other: mean distance o
 that are closer to the target than to the source; root mean square of the difference between the distances
 target-source and target-changed (how the paper's "L2 error" is averaged is not said).
 
-Paper I's distributions are :mod:`anon.evaluation.measures.areas`.
+Paper I's distributions of a swap are three pairings, target-source, target-changed and source-changed, under four
+distances, their means and how much they overlap: an area of 1 means that two distributions are one
+(:class:`anon.metrics.distances.Distributions` names the areas by what that would say of the changed face).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.gallery import Gallery
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.pictures import Originals
 from anon.evaluation.harness.store import Tensors
-from anon.evaluation.measures.areas import METRICS, pairing_figures
-from anon.evaluation.measures.intervals import columns, resampled
-from anon.evaluation.measures.reading import read, unread
-from anon.evaluation.metric_info import MetricInfo, share
+from anon.evaluation.judges.gallery import Gallery
+from anon.evaluation.measures.attributes import read, unread
+from anon.evaluation.measures.intervals import around, columns, resampled
 from anon.identity.verification import distance
+from anon.metrics.attributes import shape_distance
 from anon.metrics.comparisons import PAIRS
+from anon.metrics.distances import CONVENTIONS, PAIRINGS, Distributions, distributions, identity_distances
 from anon.metrics.retrieval import retrieval_distances
-from anon.metrics.shape import shape_distance
 
-_BETTER = {"swapped_original": True, "swapped_swapped": False}  # of Borghetto's comparisons, as distances
+AREAS = Distributions._fields[len(PAIRINGS) :]
+_BETTER = {
+    **{"swapped_original": True, "swapped_swapped": False},  # of Borghetto's comparisons, as distances
+    # the changed face shall be a stranger to the target as the source is, and none to the source
+    **{"target_changed": True, "source_changed": False, "stranger_to_target": True, "stranger_to_source": False},
+}
 
 
 class Swap:
@@ -60,7 +68,22 @@ class Swap:
             for name in PAIRS
             for end in ("", "_std")
         },
-        **METRICS,
+        **{
+            f"mean_{name}_{pair}": MetricInfo(
+                f"mean {name} {pair}".replace("_", " "),
+                "privacy",
+                _BETTER.get(pair),
+                low=0.0,
+                high=2.0 if name == "cosine" else None,
+            )
+            for name in CONVENTIONS
+            for pair in PAIRINGS
+        },
+        **{
+            f"area_{name}_{area}": share(f"area {name} {area}".replace("_", " "), "privacy", _BETTER.get(area))
+            for name in CONVENTIONS
+            for area in AREAS
+        },
         **{
             f"swap_{name}_{what}": MetricInfo(f"swap {name} {what}", "utility", better, low=0.0, high=high)
             for name in ("expression", "landmarks")
@@ -168,3 +191,54 @@ def _read_sources(context: MeasureContext) -> Tensors:
     place = torch.searchsorted(every, sources[context.rows])
     found = context.stages.read(Originals(context.stages.group(context.one.data, every)))
     return {name: value[place] for name, value in found.items()}
+
+
+def pairing_figures(
+    context: MeasureContext, target: Tensor, source: Tensor, changed: Tensor, bins: int
+) -> dict[str, Estimate]:
+    """``mean_<distance>_<pairing>`` and ``area_<distance>_<area>`` of embeddings (R, D) each.
+
+    Args:
+        bins: of the histograms; fewer faces than that overlap by chance, and their areas are absent.
+    """
+    pairs = ((target, source), (target, changed), (source, changed))
+    found = [identity_distances(one, other) for one, other in pairs]
+    figures: dict[str, Estimate] = {}
+    for name in found[0]:
+        pairings = torch.stack([part[name] for part in found], 1)  # (R, 3)
+        figures |= {f"mean_{name}_{pair}": context.mean(pairings[:, at]) for at, pair in enumerate(PAIRINGS)}
+        if len(pairings) < bins:
+            few = Estimate.absent(f"n/a ({len(pairings)} faces in {bins} bins)")
+            figures |= {f"area_{name}_{area}": few for area in AREAS}
+            continue
+        values = distributions(pairings, bins)
+        people, weights = columns(context.bootstrap, context.labels), context.bootstrap.weights
+        for area, (one, other) in zip(AREAS, combinations(range(len(PAIRINGS)), 2), strict=True):
+            value = float(getattr(values, area))
+            draws = resampled_areas(pairings[:, one], pairings[:, other], people, weights, bins)
+            figures[f"area_{name}_{area}"] = resampled(value, around(value, draws).clamp(0.0, 1.0), context.labels)
+    return figures
+
+
+def resampled_areas(first: Tensor, second: Tensor, people: Tensor, weights: Tensor, bins: int) -> Tensor:
+    """:func:`anon.metrics.distances.intersection_area` with every person's values counted as often as drawn, (R,).
+
+    Args:
+        first, second: (N,) values of the same faces.
+        people: (N,) whose they are, columns of ``weights``.
+        weights: (R, I).
+
+    The bins are those of all values, in every resample.
+    """
+    both = torch.cat([first, second]).double()
+    low, high = both.min(), both.max()
+    if float(high - low) == 0.0:
+        return torch.ones(len(weights), dtype=torch.float64)
+    place = ((both - low) / ((high - low) / bins)).long().clamp_(max=bins - 1)
+    contexts = weights.shape[1] * bins
+    shares = []
+    for part in place.split(len(first)):
+        counts = torch.bincount(people * bins + part, minlength=contexts).view(-1, bins).double()  # (I, bins)
+        drawn = weights @ counts
+        shares.append(drawn / drawn.sum(1, keepdim=True))
+    return torch.minimum(*shares).sum(1)

@@ -11,11 +11,11 @@ from typing import ClassVar
 import torch
 
 from anon.evaluation.document import Curve
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo
 from anon.evaluation.harness.context import CHANGED, MeasureContext
+from anon.evaluation.intervals.shares import TAIL
 from anon.evaluation.measures.intervals import columns
-from anon.evaluation.metric_info import MetricInfo
-from anon.evaluation.shares import TAIL
 from anon.metrics.temporal import IdentityInvariance, TemporalConsistency, identity_invariance, temporal_consistency
 
 NAMES = ("M_tc_mu", "M_tc_sigma", "identity_invariance")

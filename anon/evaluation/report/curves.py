@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from anon.evaluation.document import Curve, Document, Histogram
-from anon.evaluation.estimates import short
+from anon.evaluation.document.estimates import short
 from anon.evaluation.report import drawing
 from anon.evaluation.report.drawing import DASHES, GREY, Entry, Plot, Style, banded, draw, plainly
 from anon.evaluation.report.sheet import UNCHANGED, datasets

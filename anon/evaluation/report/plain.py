@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from anon.evaluation.document import PLACE, Document, Table
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.report.sheet import Cell, Row, about_paper, datasets, measured, pieces, sheet, told_differences
 from anon.evaluation.results import markdown_table
 from anon.printable import as_csv, flat

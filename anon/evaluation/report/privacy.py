@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Document, Table
-from anon.evaluation.estimates import Estimate, known
+from anon.evaluation.document.estimates import Estimate, known
 
 
 @dataclass(frozen=True)

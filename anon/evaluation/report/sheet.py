@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Difference, Document, Line, Recognizer, Table
-from anon.evaluation.estimates import Estimate, known, short
+from anon.evaluation.document.estimates import Estimate, known, short
 from anon.evaluation.published import Published, published
 
 _ENROLMENT = {"apart": "other pictures than the probes", "same": "the one picture that probes, unchanged"}

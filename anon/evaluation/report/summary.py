@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from anon.evaluation.document import Column, Document, Line, Table
-from anon.evaluation.estimates import Estimate, known, short, significant
+from anon.evaluation.document.estimates import Estimate, known, short, significant
 from anon.evaluation.report.privacy import Point, leaks, met_by_all, points
 from anon.evaluation.report.sheet import UNCHANGED, Cell, Row, best_printed, datasets, differences
 from anon.evaluation.report.tradeoff import chosen

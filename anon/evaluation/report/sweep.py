@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
 from anon.evaluation.document import Document, Table
-from anon.evaluation.estimates import Estimate, known
+from anon.evaluation.document.estimates import Estimate, known
 from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, banded, draw, mark, plainly, styles
 from anon.evaluation.report.privacy import Point, keeps, leaks, met_by_all, points
 from anon.evaluation.report.sheet import datasets

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
 from anon.evaluation.document import Column, Document, Table
-from anon.evaluation.estimates import known
+from anon.evaluation.document.estimates import known
 from anon.evaluation.report.drawing import GREY, Entry, Plot, Style, draw, mark, place_labels, plainly, styles
 from anon.evaluation.report.privacy import Point, keeps, leaks, points
 from anon.evaluation.report.sheet import UNCHANGED

@@ -92,7 +92,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     measure = re.search(r"```python\n(class Brightness:.*?)```", text, re.DOTALL)
     assert measure is not None
     (tmp_path / "my_package.py").write_text(
-        "from __future__ import annotations\n\nfrom anon.evaluation.metric_info import MetricInfo\n\n\n"
+        "from __future__ import annotations\n\nfrom anon.evaluation.document.metric_info import MetricInfo\n\n\n"
         f"{measure[1]}\n\nclass MyAnonymizer:\n    def __init__(self, strength):\n        self.strength = strength\n"
         "    def __call__(self, images):\n        return images * (1 - self.strength)\n",
         encoding="utf-8",

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.harness.cached_figures import figures_of
+from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.harness.context import MeasureContext
+from anon.evaluation.harness.run import figures_of
 from anon.evaluation.harness.suite import Combination
 from tests.evaluation import tiny_world
 from tests.evaluation.harness.tiny_stages import stages

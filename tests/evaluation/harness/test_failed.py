@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from anon.errors import Failed, UserError
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import share
 from anon.evaluation.embeddings import embedded
-from anon.evaluation.estimates import Estimate
 from anon.evaluation.harness.context import ATTACKED, PUBLISHED, MeasureContext
 from anon.evaluation.harness.run import _evaluate
 from anon.evaluation.harness.suite import Combination
-from anon.evaluation.metric_info import share
 from anon.faces.contract import check_made, in_eight_bits, published, to_uint8
 from anon.identity.judge import Judge
 from tests.evaluation import tiny_world
@@ -279,7 +279,7 @@ def test_what_is_no_failure_of_a_line_ends_the_run(what: str, error: type, tmp_p
 @pytest.mark.parametrize(
     ("gives", "told"),
     [
-        (lambda context: 0.5, "the measure function gave float, not a Figure for each name"),
+        (lambda context: 0.5, "the measure function gave float, not an Estimate for each name"),
         (lambda context: {"id": 0.5}, "gave other things than figures"),
         (lambda context: context.z(ATTACKED) @ torch.ones(3, 3), "RuntimeError: "),
     ],

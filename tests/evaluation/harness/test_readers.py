@@ -7,8 +7,7 @@ import torch
 
 from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.embeddings import batches
-from anon.evaluation.harness.pictures import Originals
-from anon.evaluation.harness.readers import as_it_conditions, embeddings, folded, keyed_recognizer
+from anon.evaluation.harness.pictures import Originals, as_it_conditions, embeddings, folded, keyed_recognizer
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import keyed
 from anon.faces.contract import in_eight_bits

@@ -21,8 +21,8 @@ from omegaconf import open_dict
 from anon.errors import UserError
 from anon.evaluation.compare.evaluations import unlike
 from anon.evaluation.document import Document, as_json, from_json, read
-from anon.evaluation.gallery import templates
 from anon.evaluation.harness.run import run
+from anon.evaluation.judges.gallery import templates
 from anon.evaluation.protocol import halves, one_of_each
 from anon.faces.contract import in_eight_bits
 from anon.faces.learned import Learned, remember

@@ -7,8 +7,7 @@ from anon.anonymizers.composed import AnonymizationError
 from anon.anonymizers.filters import Pixelate
 from anon.errors import UserError
 from anon.evaluation.harness.context import ATTACKED, CHANGED, PUBLISHED, TARGET, MeasureContext
-from anon.evaluation.harness.pictures import Originals
-from anon.evaluation.harness.readers import Readers
+from anon.evaluation.harness.pictures import Originals, Readers, View
 from anon.evaluation.harness.suite import Combination
 from anon.faces.contract import in_eight_bits, to_float
 from tests.evaluation import tiny_world
@@ -215,7 +214,7 @@ def test_the_training_encoder_may_not_judge():
 
 def test_originals_are_read_as_they_are():
     group = stages().subjects("default").enrolled
-    found = Originals(group).at(torch.tensor([3, 1]))
+    found = to_float(View(Originals(group), torch.tensor([3, 1])).eight_bits())
     expected = torch.stack([in_eight_bits(group.faces[int(group.indices[place])]["image"]) for place in (3, 1)])
     torch.testing.assert_close(found, expected)
 

@@ -17,7 +17,7 @@ import torch
 import anon
 from anon.anonymizers import filters
 from anon.evaluation.harness.context import PUBLISHED, MeasureContext
-from anon.evaluation.harness.readers import keyed_recognizer
+from anon.evaluation.harness.pictures import keyed_recognizer
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.measures.retrieval import Retrieval
 from anon.identity.encoder import Encoder

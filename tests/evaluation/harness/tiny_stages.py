@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from anon.evaluation.harness.readers import Readers
+from anon.evaluation.harness.pictures import Readers
 from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.suite import Suite

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
-from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.gallery import Gallery
-from anon.evaluation.harness.adversary import Adversary
+from anon.evaluation.harness.attackers import Adversary
 from anon.evaluation.harness.context import ATTACKED, CHANGED, PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import Combination
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.judges.gallery import Gallery
+from anon.evaluation.judges.thresholds import as_given
 from anon.evaluation.protocol import Calibration
-from anon.evaluation.thresholds import as_given
 
 
 class KnownCell(MeasureContext):
@@ -47,19 +48,21 @@ class KnownCell(MeasureContext):
         self.given_gallery, self.given_clip_labels = gallery, clip_labels
         self.given_method = SimpleNamespace(encoder=encoder, source=False, pristine=object())
         estimator = None if reads is None else SimpleNamespace(name="reader", reads=reads)
-        self.people = SimpleNamespace(clips=torch.zeros(len(clip_labels or [])), truth=self.given_truth, few=self.rows)
+        self.people = SimpleNamespace(
+            clips=torch.zeros(len(clip_labels or [])), truth=self.given_truth, attacked=self.rows
+        )
         self.stages = SimpleNamespace(
-            suite=SimpleNamespace(far=0.25, few=4, batch_size=8, resamples=200),
+            suite=SimpleNamespace(far=0.25, attacked_probes=4, batch_size=8, resamples=200),
             judge=SimpleNamespace(recognizer=SimpleNamespace(name="judge")),
             readers=SimpleNamespace(attributes=estimator, detectors={}),
-            is_few=lambda one: False,
+            is_swept=lambda one: False,
         )
 
     @property
     def method(self):
         return self.given_method
 
-    @property
+    @functools.cached_property
     def armed(self) -> Adversary:
         gallery = self.given_gallery
         return Adversary(gallery, as_given(Calibration(gallery.threshold, 0.25, 0.1, 12)), anew=False)

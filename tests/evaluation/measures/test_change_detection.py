@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from anon.attacks.reconstruction import Reconstruction
-from anon.evaluation.harness.context import MeasureContext
+from anon.evaluation.harness.attackers import Unavailable
+from anon.evaluation.harness.context import ATTACKED, MeasureContext
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.measures.attacked import Attacked
 from anon.evaluation.measures.change_detection import ChangeDetection
@@ -54,7 +55,7 @@ def figures(method, attack, **place):
         for name in ("brighten", "nothing")
     }
     attacks["negation"] = settings()["attacks"]["negation"]
-    made = stages(data=Data(), judge=JUDGE, methods=methods, attacks=attacks, few=2, resamples=200)
+    made = stages(data=Data(), judge=JUDGE, methods=methods, attacks=attacks, attacked_probes=2, resamples=200)
     context = MeasureContext(made, Combination("default", method, attack=attack, **place))
     return Attacked()(context) | ChangeDetection()(context), context
 
@@ -117,9 +118,14 @@ def test_where_there_is_nothing_to_tell():
 
 def test_a_defense_that_genuine_faces_cannot_have(monkeypatch):
     """The line keeps its other figures, and says what is missing for this one."""
-    monkeypatch.setattr(
-        MeasureContext, "needs", lambda context: "needs an attack" if context.one.method == "real" else None
-    )
+    view = MeasureContext.view
+
+    def unfit(context, of):
+        if context.one.method == "real" and of == ATTACKED:
+            raise Unavailable("needs an attack")
+        return view(context, of)
+
+    monkeypatch.setattr(MeasureContext, "view", unfit)
     found, context = figures("dark", "brighten")
     assert found["detection_AUC"].reason == "needs an attack" and found["RA"].value == 1.0
     assert ChangeDetection().plots(context, "", 0) == []

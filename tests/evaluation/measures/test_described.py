@@ -11,13 +11,14 @@ from omegaconf import OmegaConf
 
 from anon.errors import UserError
 from anon.evaluation.document import Column
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, check_described, info_of, metrics_of, share
+from anon.evaluation.document.schema_2 import MEASURES
 from anon.evaluation.harness.context import MeasureContext
-from anon.evaluation.harness.described import descriptions, of_all
+from anon.evaluation.harness.documents import of_all
+from anon.evaluation.harness.run import descriptions
 from anon.evaluation.harness.suite import Combination, Plan
 from anon.evaluation.measures.pairs import Pairs
-from anon.evaluation.metric_info import MetricInfo, check_described, info_of, metrics_of, share
-from anon.evaluation.schema_2 import MEASURES
 from anon.faces.detection.contract import Detections
 from tests.evaluation.described import METRICS
 from tests.evaluation.harness.test_run import attacks, evaluate  # noqa: F401

@@ -9,17 +9,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from anon.evaluation.bootstrap import Bootstrap
 from anon.evaluation.document import Curve
 from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import Combination
+from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.measures.attacked import Attacked
 from anon.evaluation.measures.distance import TargetDistance
 from anon.evaluation.measures.encoder import EncoderRetrieval
-from anon.evaluation.measures.error_rates import resampled_errors
 from anon.evaluation.measures.identities import Identities
 from anon.evaluation.measures.retrieval import Retrieval
-from anon.evaluation.measures.verification import Verification
+from anon.evaluation.measures.verification import Verification, resampled_errors
 from anon.faces.contract import to_float
 from anon.identity.policies import AnchorSampling
 from anon.identity.tracking import IdentityTracker

@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from anon.errors import UserError
-from anon.evaluation.gallery import Gallery
 from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
-from anon.evaluation.harness.readers import Readers
+from anon.evaluation.harness.pictures import Readers
 from anon.evaluation.harness.suite import Combination
-from anon.evaluation.measures.areas import resampled_areas
+from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.measures.distribution import Distribution, narrowed
 from anon.evaluation.measures.recovery import Recovery
-from anon.evaluation.measures.swap import Swap
+from anon.evaluation.measures.swap import Swap, resampled_areas
 from anon.faces.contract import to_float
 from anon.metrics.comparisons import FourComparisons
 from anon.metrics.distances import DistanceDistributions, intersection_area
@@ -252,7 +251,7 @@ class Rolled(nn.Module):
 
 def test_keys():
     methods = {**settings()["methods"], "rolled": {"title": "Rolled", "anonymizer": {"_target_": f"{__name__}.Rolled"}}}
-    made = stages(methods=methods, few=2)
+    made = stages(methods=methods, attacked_probes=2)
     context = MeasureContext(made, Combination("default", "rolled"))
     found = Recovery(keys=16)(context)
     assert {name: found[name].value for name in ("recovery_right_mae", "recovery_right_verified")} == {

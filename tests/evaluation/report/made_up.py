@@ -18,7 +18,7 @@ from anon.evaluation.document import (
     Recognizer,
     Table,
 )
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
 from tests.evaluation.described import METRICS
 
 HOSTILE = "<script>alert(1)</script>"

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from anon.evaluation.document import Column, Curve, Document, Line, People, Table
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.metric_info import MetricInfo, share
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.report.curves import distributions, errors, temporal
 from anon.evaluation.report.drawing import Plot, styles
 from anon.evaluation.report.privacy import keeps, leaks, points

@@ -18,7 +18,7 @@ from PIL import Image
 
 from anon.evaluation import report
 from anon.evaluation.document import as_json, read
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.report.__main__ import main
 from tests.evaluation.report.made_up import HOSTILE, document, png
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from anon.evaluation.document import Column, Difference, Document, Line, Recognizer, Table
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.report.summary import summary
 from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import document

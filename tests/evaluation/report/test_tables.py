@@ -14,7 +14,7 @@ import pytest
 
 from anon.errors import UserError
 from anon.evaluation.document import Column, Difference, Document, Line, Table
-from anon.evaluation.estimates import Estimate
+from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.report.latex import latex
 from anon.evaluation.report.plain import comma_separated, headlines, markdown, wandb_tables
 from anon.evaluation.report.sheet import Row, sheet

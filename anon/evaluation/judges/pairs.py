@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.estimates import Estimate, short
+from anon.evaluation.document.estimates import Estimate, short
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.judges.thresholds import Calibrated, levels_of
 from anon.evaluation.protocol import Calibration
-from anon.evaluation.thresholds import Calibrated, levels_of
 from anon.faces.collections.pairs import Pairs
 from anon.identity.verification import equal_error_rate
 
@@ -72,7 +72,7 @@ def fold_thresholds(distance: Tensor, pairs: Pairs, far: float, bootstrap: Boots
     """Thresholds (K + 1, folds) float64: for each fold the largest whose FAR on the *other* folds is at most ``far``.
 
     The first row has every pair once; in the others (:data:`RESAMPLED` of them) a mismatched pair of persons i and j
-    counts ``w_i w_j`` times, as :class:`anon.evaluation.bootstrap.Bootstrap` draws people.
+    counts ``w_i w_j`` times, as :class:`anon.evaluation.intervals.bootstrap.Bootstrap` draws people.
 
     Args:
         distance: (P,) of the pairs.

@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 
 from anon.errors import UserError
 
-FOLDER = Path(__file__).with_name("published")
+FOLDER = Path(__file__).parent
 
 
 class Published(NamedTuple):

@@ -34,7 +34,7 @@ class Estimate:
     def text(self) -> str:
         """``.012 [.004, .020]``, or the reason.
 
-        >>> Estimate(0.012, 0.004, 1.02).text(), Figure.absent("n/a (no clips)").text()
+        >>> Estimate(0.012, 0.004, 1.02).text(), Estimate.absent("n/a (no clips)").text()
         ('.012 [.004, 1.020]', 'n/a (no clips)')
         """
         if self.value is None:

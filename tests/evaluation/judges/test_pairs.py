@@ -13,9 +13,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from anon.errors import UserError
-from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.judges.pairs import (
+    calibrated_pairs,
+    check_pairs,
+    fold_thresholds,
+    pair_notes,
+    scale_of,
+    val_at_far,
+)
 from anon.evaluation.measures.pairs import score_pairs
-from anon.evaluation.pairs import calibrated_pairs, check_pairs, fold_thresholds, pair_notes, scale_of, val_at_far
 from anon.faces.collections.pairs import PairFaces, Pairs
 from anon.faces.collections.photographs.lfw import LFW
 from anon.identity.encoder import Encoder

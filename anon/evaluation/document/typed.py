@@ -13,7 +13,7 @@ import typing
 from types import NoneType, UnionType
 from typing import Any, Literal
 
-from anon.evaluation.estimates import LARGEST
+from anon.evaluation.document.estimates import LARGEST
 
 LONGEST = 100_000  # letters of a text
 _HALVES = re.compile("[\ud800-\udfff]")  # of letters, which are none by themselves

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anon.evaluation.bootstrap import Bootstrap
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.gallery import templates
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.intervals.shares import spread_ends
+from anon.evaluation.judges.gallery import templates
 from anon.evaluation.protocol import Calibrating, Calibration, calibrate, calibration
-from anon.evaluation.shares import spread_ends
 from anon.identity.verification import distances, equal_error_rate, pair_distances
 
 GRID = 48  # thresholds evenly over all distances, and as many again at small FARs

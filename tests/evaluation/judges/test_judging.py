@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from anon.errors import UserError
-from anon.evaluation.judging import (
+from anon.evaluation.judges.judging import (
     architecture,
     check_cosine,
     check_recognizes,

@@ -36,7 +36,7 @@ def share_ends(values: Tensor) -> tuple[float, float]:
 
     Args:
         values: (K, I) float64 of I people, or (I,); their mean is the share. Where people have unequal numbers of
-            probes, values may lie a little outside [0, 1] (:func:`anon.evaluation.bootstrap.linearized`).
+            probes, values may lie a little outside [0, 1] (:func:`anon.evaluation.intervals.bootstrap.linearized`).
 
     >>> low, high = share_ends(torch.tensor([0.0] * 9 + [1.0], dtype=torch.float64))  # one of ten people
     >>> round(low, 4), round(high, 4)  # as Clopper and Pearson have it

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.intervals.bootstrap import Bootstrap
 
 
 def test_two_people_who_differ():

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from anon.evaluation.document.metric_info import MetricInfo, info_of
 from anon.evaluation.measures.attacked import Attacked
 from anon.evaluation.measures.attributes import Attributes
 from anon.evaluation.measures.change_detection import ChangeDetection
@@ -25,7 +26,6 @@ from anon.evaluation.measures.retrieval import Retrieval
 from anon.evaluation.measures.swap import Swap
 from anon.evaluation.measures.temporal import Temporal
 from anon.evaluation.measures.verification import Verification
-from anon.evaluation.metric_info import MetricInfo, info_of
 
 MEASURES = (
     *(Retrieval, EncoderRetrieval, Attacked, TargetDistance, Verification, Temporal, Attributes, Picture, Detection),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from anon.evaluation.gallery import Gallery, templates
+from anon.evaluation.judges.gallery import Gallery, templates
 from anon.evaluation.protocol import Calibration
 from anon.identity.policies import average
 

@@ -2,8 +2,9 @@
 
 Means of what is no share have the percentile bootstrap (Efron 1979), whose percentiles are moved out as far as
 Student's t is wider than the normal distribution (Hesterberg, The American Statistician 2015): of few people 2.5 % are
-too few. Shares have the intervals of :mod:`anon.evaluation.shares`, which hold where few people or nobody is found. One
-set of resamples serves all figures of a table, and shares keep every person's own value, so differences are paired.
+too few. Shares have the intervals of :mod:`anon.evaluation.intervals.shares`, which hold where few people or nobody is
+found. One set of resamples serves all figures of a table, and shares keep every person's own value, so differences are
+paired.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.shares import TAIL, difference_ends, share_ends
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.intervals.shares import TAIL, difference_ends, share_ends
 
 
 class Bootstrap:
@@ -37,7 +38,7 @@ class Bootstrap:
         """The mean of ``values`` (N,) of faces with identities ``labels`` (N,).
 
         Args:
-            share: values are 0 or 1, see :mod:`anon.evaluation.shares`.
+            share: values are 0 or 1, see :mod:`anon.evaluation.intervals.shares`.
         """
         return self.ratio(values, torch.ones_like(values, dtype=torch.float64), labels, share)
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from scipy.stats import beta, binomtest
 
-from anon.evaluation.bootstrap import Bootstrap, apart, linearized
-from anon.evaluation.estimates import Estimate
-from anon.evaluation.shares import difference_ends, share_ends, spread_ends, unseen
+from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.intervals.bootstrap import Bootstrap, apart, linearized
+from anon.evaluation.intervals.shares import difference_ends, share_ends, spread_ends, unseen
 
 
 def found_once(hit: int, people: int = 128, of: int = 16) -> torch.Tensor:

@@ -23,8 +23,8 @@ from anon.attacks.contract import Attack
 from anon.attacks.parrot import Parrot
 from anon.errors import UserError
 from anon.evaluation.harness.suite import Combination
+from anon.evaluation.judges.provenance import Provenance
 from anon.evaluation.protocol import Protocol
-from anon.evaluation.provenance import Provenance
 from anon.faces.learned import DOMAINS, Learned, remember
 from anon.identity.encoder import Encoder
 from tests.apps.tiny import Tiny
@@ -96,7 +96,7 @@ def test_photographs_and_rendered_faces() -> None:
 
 @pytest.mark.parametrize("part", ["generator", "encoder", "attack"])
 def test_a_suite_refuses_them(part: str) -> None:
-    made = stages(attacks={"mirror": {"attack": {"_target_": "tests.evaluation.test_provenance.Taught"}}})
+    made = stages(attacks={"mirror": {"attack": {"_target_": "tests.evaluation.judges.test_provenance.Taught"}}})
     base = made.factory._base(made.suite.methods["other"]["anonymizer"], "other")
     known = Learned.of(["Evaluation 2", "someone"], synthetic=True)  # evaluation-2 in another spelling
     if part != "attack":

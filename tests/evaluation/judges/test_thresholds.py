@@ -9,10 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from anon.errors import UserError
-from anon.evaluation.bootstrap import Bootstrap
+from anon.evaluation.intervals.bootstrap import Bootstrap
+from anon.evaluation.intervals.shares import spread_ends
+from anon.evaluation.judges.thresholds import LEVELS, calibrated, calibrated_probes
 from anon.evaluation.protocol import Calibrating, calibrate
-from anon.evaluation.shares import spread_ends
-from anon.evaluation.thresholds import LEVELS, calibrated, calibrated_probes
 from anon.identity.verification import equal_error_rate, threshold_at_far
 
 

@@ -98,7 +98,7 @@ def metrics_of(measure: object, who: str) -> Mapping[str, MetricInfo]:
     ):
         raise UserError(
             f"{who} does not describe its figures; give it metrics = {{'<figure>': {FORM}}}, "
-            "from anon.evaluation.metric_info."
+            "from anon.evaluation.document.metric_info."
         )
     return found
 

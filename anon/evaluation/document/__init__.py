@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from anon.errors import UserError
-from anon.evaluation.estimates import Estimate, finite
-from anon.evaluation.metric_info import MetricInfo
-from anon.evaluation.typed import typed
+from anon.evaluation.document.estimates import Estimate, finite
+from anon.evaluation.document.metric_info import MetricInfo
+from anon.evaluation.document.typed import typed
 from anon.plain import MAX_JSON, parse_json, read_text
 
 SCHEMA = 3
@@ -285,7 +285,7 @@ def from_json(text: str, where: str | Path = "results.json") -> Document:
     try:
         schema = content.pop("schema", None) if isinstance(content, dict) else None
         if schema == 2:
-            from anon.evaluation.schema_2 import upgraded  # it imports the measures, which import this module
+            from anon.evaluation.document.schema_2 import upgraded  # it imports the measures, which import this module
 
             content = upgraded(content)
         elif schema != SCHEMA:
