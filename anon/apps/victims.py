@@ -83,7 +83,8 @@ def trained_attack(checkpoint: str) -> Reconstruction:
     module, config = restore_module(Path(checkpoint))
     if not isinstance(module, ReconstructionTraining):
         raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no attack.")
-    return Reconstruction(module.averaged, module.encoder, record_of(config)).eval()
+    network = module.averaged.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Reconstruction(network, module.encoder, record_of(config)).eval()
 
 
 def record_of(config: DictConfig, key: str = "run.victim") -> Record | None:

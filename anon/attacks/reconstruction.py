@@ -82,4 +82,5 @@ class Reconstruction(Attack):
     @torch.no_grad()
     def images(self, changed: Tensor) -> Tensor:
         """R(X_c), (B, 3, H, W) in [-1, 1]."""
-        return self.network(check_images(changed, "changed")).clamp(-1.0, 1.0)
+        rows = check_images(changed, "changed").contiguous(memory_format=torch.channels_last)
+        return self.network(rows).contiguous().clamp(-1.0, 1.0)

@@ -51,7 +51,7 @@ def value(config: DictConfig, key: str) -> Any:
 def test_every_row_of_the_table_is_the_configuration(system: str, keys: list[str], default: str, paper: str) -> None:
     script, words = ("evaluate", ()) if system == "evaluate" else ("train", (f"experiment={system}",))
     if system == "evaluate":
-        words = ("suite=base",)
+        words = ("suite=table1",)
     for cell, scale in ((default, "default"), (paper, "paper")):
         config = composed(script, *words, f"scale={scale}")
         assert [value(config, key) for key in keys] == yaml.safe_load(f"[{cell}]"), f"{keys} at scale={scale}"

@@ -109,7 +109,7 @@ def left_unread(config: DictConfig) -> Iterator[str]:
 
     A group is read where the rest of the configuration refers to it; an evaluation has its networks from checkpoints.
     """
-    rest = [str(name) for name in config if name != "method"]
+    rest = [str(name) for name in config if name not in ("method", "logger")]
     text = OmegaConf.to_yaml(OmegaConf.masked_copy(config, rest), resolve=False)
     if "${method" in text:  # then what it refers to is read too
         text += OmegaConf.to_yaml(config.method, resolve=False)

@@ -89,6 +89,8 @@ def explain(error: BaseException) -> str | None:
 def _composing(error: BaseException) -> str | None:
     """What is wrong with a setting or a choice that is there, or is not; None for anything else."""
     text, cause = str(error), error.__cause__
+    if re.match("Could not override 'suite'. No match in the defaults list", text):
+        return "train.py measures nothing; a suite is what python evaluate.py suite=<name> measures."
     if ambiguous := re.match(r"Ambiguous value for argument '(.*)'$", text, re.MULTILINE):
         return several(ambiguous[1])
     if taken := re.match(r"Could not append to config\. An item is already at '(.*)'\.", text):

@@ -27,8 +27,8 @@ def test_unknown_experiment_lists_the_known(train: Command, tmp_path: Path) -> N
     assert not (tmp_path / "runs").exists()
 
 
-def test_experiment_that_trains_nothing(train: Command, tmp_path: Path) -> None:
-    refused(train("suite=table3"), "trains nothing", "python evaluate.py suite=table3")
+def test_a_suite_is_not_trained(train: Command, tmp_path: Path) -> None:
+    refused(train("suite=table3"), "train.py measures nothing", "python evaluate.py suite=<name>")
     assert not (tmp_path / "runs").exists()
 
 
