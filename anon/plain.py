@@ -159,7 +159,6 @@ class _Loader(yaml.SafeLoader):
         return found
 
 
-_PLAIN = ("null", "bool", "int", "float")
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("experiment=fiva", "checkpoint=shipped:fiva", "logger=csv", "suite.far=0.01", "suite.resamples=20")
 WORDS += ("data.images=4", "data.size=32", "data.clips.evaluation=0", "suite.calibration_images=4")
 TABLE = "suite.tables.table1"  # one line and one measure
-WORDS += (f"{TABLE}.grid=[{{methods: [checkpoint], policies: [plain]}}]", f"{TABLE}.metrics=[retrieval]")
+WORDS += (f"{TABLE}.grid=[{{methods: [checkpoint], policies: [plain]}}]", f"{TABLE}.measures=[retrieval]")
 WORDS += (f"~{TABLE}.columns", f"+{TABLE}.columns={{ID: {{}}}}")
 WORDS += ("suite.tables.robustness=null", "suite.tables.identities=null")
 PEOPLE = {"train": 3, "background": 24, "evaluation": 4}

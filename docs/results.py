@@ -11,12 +11,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from anon.apps.started import start_record
-
+from anon.apps.run_folders.started import start_record
 from anon.evaluation.document import read
 from anon.evaluation.report.plain import markdown
 
 DOCS = Path(__file__).resolve().parent
+PACKAGES = ("python", "torch", "numpy", "torchmetrics")
 HEAD = """# Results
 
 *Made by `python docs/results.py <run folder> ...`, of evaluations with what ships: no figure is copied by hand.*
@@ -31,14 +31,12 @@ says how.
 def chapter(folder: Path) -> str:
     """The tables of one evaluation as Markdown, one heading lower, under its command."""
     document, name = read(folder), folder_name(folder)
-    words = " ".join(start_record(folder).get("overrides") or [])
-    made = document.made
-    minutes, seconds = divmod(round(float(made.get("seconds", 0))), 60)
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(document.versions.items()) if "/" not in name)
+    given = [word for word in start_record(folder).get("overrides") or [] if not word.startswith(("paths.", "logger"))]
+    versions = ", ".join(f"{package} {document.versions[package]}" for package in PACKAGES)
     told = (
-        f"`python evaluate.py {words}` ({str(made.get('date', ''))[:10]}, commit {str(document.commit)[:7]}): "
-        f"{len(document.lines)} combinations in {minutes} min {seconds} s on {made.get('cores')} cores, "
-        f"{made.get('device')}; {versions}. Every figure: [{name}.json](results/{name}.json)."
+        f"`python evaluate.py {' '.join(given)}` ({str(document.made.get('date', ''))[:10]}, commit "
+        f"{str(document.commit)[:7]}, {document.made.get('device')}; {versions}): {len(document.lines)} combinations. "
+        f"Every figure: [{name}.json](results/{name}.json)."
     )
     head, _, rest = markdown(document).partition("\n")
     lowered = [f"#{line}" if line.startswith("#") else line for line in rest.splitlines()]

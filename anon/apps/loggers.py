@@ -77,9 +77,9 @@ class _Wandb(_Once, WandbLogger):
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    with path.open(newline="") as file:
-        table = csv.DictReader(file)
-        return list(table.fieldnames or ()), list(table)
+    whole = path.read_bytes().rpartition(b"\n")[0]  # a killed process may have left half a last row
+    table = csv.DictReader(io.StringIO(whole.decode(), newline=""))
+    return list(table.fieldnames or ()), list(table)
 
 
 def _write(path: Path, names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:

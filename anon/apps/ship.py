@@ -156,7 +156,7 @@ def _trained(module: TargetOriented) -> Trained:
 
 
 def _evaluated(trained: Trained, overrides: list[str]) -> Document:
-    """A suite of ``checkpoint``, which is what was trained, on its default data and judge."""
+    """An evaluation of ``checkpoint``, which is what was trained, on its default data and judge."""
     config = composed("evaluate", [*overrides, "logger=csv"])
     data, judge = instantiate(config.data), instantiate(config.judge)
     method = {"title": trained.name, "policies": True, "anonymizer": trained}

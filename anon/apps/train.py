@@ -51,7 +51,6 @@ from anon.apps.run_folders.past import begun_by_this_job, last_run, same_run
 from anon.apps.run_folders.resume import continued
 from anon.apps.untrusted import trusting
 from anon.apps.victims import AttackerData
-from anon.checksums import written_whole
 from anon.commands import in_utf8
 from anon.errors import UserError
 from anon.faces.cache import caching
@@ -167,7 +166,6 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
             learned = Learned.of(data.faces("train").names, data.synthetic, None if begun is None else begun.learned)
         if isinstance(data, AttackerData):
             config.run.victim = data.record()
-        _cut_half_row(folder / "metrics.csv")
     begun = None  # the trainer reads it again
     preemption.path = folder / LAST
     try:
@@ -354,15 +352,6 @@ def _explained(error: BaseException, folder: Path) -> UserError | None:
                 return UserError(f"{where} cannot be written ({link.strerror}){rest and '; ' + rest}.")
         link = link.__cause__ or link.__context__
     return None
-
-
-def _cut_half_row(path: Path) -> None:
-    """Drop what a killed process left of a last row of metrics.csv."""
-    content = path.read_bytes() if path.is_file() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        with written_whole(path) as file:
-            file.write(whole)
 
 
 def _tell_of_threads() -> None:

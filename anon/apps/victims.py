@@ -175,7 +175,7 @@ def attack_data(
         method, policy, cache: whom it learns, see :func:`victim_of`.
         pairs: how many the attacker owns; None: one for each picture of its people.
         defense: behind the anonymizer: the attacker learns from defended pictures and adapts to them, with new noise at
-            every step where the defense draws any (:class:`AttackData`).
+            every step where the defense draws any (:class:`AttackerData`).
         against: checkpoint of the attack that a gradient defense works against.
         seed: which pictures, and the anonymizer's and the defense's own randomness.
 

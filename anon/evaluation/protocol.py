@@ -57,10 +57,9 @@ class Protocol:
 
     #: Least and most of each number; what is measured divides by them, or draws so many.
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
-        **{"far": (1e-9, 1), "max_eer": (0, 1), "threshold": (-1e6, 1e6), "epsilon": (0, 2)},
+        **{"far": (1e-9, 1), "max_eer": (0, 1), "attacked_probes": (1, 1e6)},
         **{"resamples": (1, 1e6), "clip_frames": (1, 1e5), "calibration_images": (1, 1e6), "anchors": (1, 1e7)},
-        **{"grid_faces": (0, 1000), "batch_size": (1, 1e6), "size": (16, 4096)},
-        **dict.fromkeys(("attacked_probes", "probes"), (1, 1e6)),
+        **{"grid_faces": (0, 1000), "batch_size": (1, 1e6)},
     }
 
     def __post_init__(self) -> None:

@@ -46,9 +46,8 @@ class AttributeTraining(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         if "pose" not in batch:
             raise UserError("The attribute regressor needs data with ground truth; use data=synthetic.")
-        rng = torch.Generator(self.device).manual_seed(
-            (self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank
-        )
+        seed = (self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank
+        rng = torch.Generator(self.device).manual_seed(seed)
         images = photometric(batch["image"], rng, self.strength).contiguous(memory_format=torch.channels_last)
         truth = targets(batch, self.regressor.size)
         losses = {

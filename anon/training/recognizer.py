@@ -162,9 +162,8 @@ def augment(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     grid = F.affine_grid(theta, [count, 3, height, width], align_corners=False)
     out = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
-    small = F.interpolate(
-        out, scale_factor=float(uniform(0.4, 0.8, 1)), mode="bilinear", align_corners=False, antialias=True
-    )
+    factor = float(uniform(0.4, 0.8, 1))
+    small = F.interpolate(out, scale_factor=factor, mode="bilinear", align_corners=False, antialias=True)
     small = F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
     out = torch.where(uniform(0, 1) < 0.25 * strength, small, out)
 

@@ -225,11 +225,7 @@ def _within(state: dict[str, Tensor], wanted: dict[str, Tensor], file: Path) -> 
 
 def _strip(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     """Take a prefix off that every key carries and the module does not want."""
-    for _ in range(3):
-        for prefix in _PREFIXES:
-            if all(key.startswith(prefix) for key in state) and not all(key.startswith(prefix) for key in wanted):
-                state = {key.removeprefix(prefix): value for key, value in state.items()}
-                break
-        else:
-            break
+    for prefix in 3 * _PREFIXES:  # in any order
+        if all(key.startswith(prefix) for key in state) and not all(key.startswith(prefix) for key in wanted):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state

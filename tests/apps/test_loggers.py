@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
 from pytorch_lightning.loggers import Logger
 
-from anon.apps.config import config_dir
+from anon.apps.config import composed
 from anon.apps.loggers import Columns, built, csv_logger, finish, log_results, logged_in, wandb_logger
 
 
@@ -127,8 +126,7 @@ def test_an_evaluation_offline(nobody: Path, tmp_path: Path) -> None:
 
 def test_an_evaluations_run_is_grouped_and_tagged(nobody: Path, tmp_path: Path) -> None:
     """conf/logger/wandb.yaml, as ``evaluate.py`` composes it; and wandb takes it."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose("evaluate", ["experiment=fiva", "logger=wandb", f"run.dir={tmp_path}"])
+    config = composed("evaluate", ["experiment=fiva", "logger=wandb", f"run.dir={tmp_path}"])
     (logger,) = built(config.logger, "logger", Logger)
     run = logger.experiment
     assert (run.group, run.job_type, run.tags) == ("fiva", "evaluate", ("fiva", "default", "synthetic"))

@@ -1,7 +1,7 @@
 """One file and one YAML of one's own, in a folder outside of the checkout, are a choice wherever there are choices.
 
 The kind: a list in the project that one's own part was not on. A method needed five files and a measure four; tables
-had the methods that conf/suite/suite.yaml listed. Here nothing of the project is touched: ``hydra.searchpath`` names
+had the methods that conf/protocol/suite.yaml listed. Here nothing of the project is touched: ``hydra.searchpath`` names
 the folder of YAMLs, and the file is imported as any package is.
 """
 
@@ -70,8 +70,8 @@ PARTS = {
         from anon.evaluation.document.metric_info import MetricInfo
         class Mine:
             metrics = {"mine": MetricInfo("mine", "utility", True, low=0.0)}
-            def __call__(self, cell):
-                return {"mine": cell.mean(cell.z(PUBLISHED).norm(dim=1).double())}
+            def __call__(self, context):
+                return {"mine": context.mean(context.z(PUBLISHED).norm(dim=1).double())}
         """,
         "_target_: mine_measure.Mine\n",
     ),

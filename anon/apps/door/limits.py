@@ -35,7 +35,7 @@ RANGES = {
     "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.datasets.*.images "
     "*.datasets.*.images.* *.datasets.*.clips *.datasets.*.clips.* *.min_images",
     "whole [1, 65536]": "*.batch_size *.clip_frames *.calibration_images",
-    "whole [16, 4096]": "data.size protocol.size model.size *.input_size",
+    "whole [16, 4096]": "data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
     "whole [0, 512]": "*.workers",
     "whole [1, 512]": "*.threads *.blocks *.bottleneck *.depth *.deep discriminator.layers model.discriminator.layers",

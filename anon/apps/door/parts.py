@@ -191,12 +191,8 @@ def _made_fits(part: Mapping[str, Any], kind: type) -> bool:
     if not isinstance(made, type):
         return True
     if getattr(kind, "_is_protocol", False):
-        methods = [
-            name
-            for name, each in vars(kind).items()
-            if (callable(each) and not name.startswith("_")) or name == "__call__"
-        ]
-        return all(hasattr(made, name) for name in methods)
+        public = {name: each for name, each in vars(kind).items() if not name.startswith("_") or name == "__call__"}
+        return all(hasattr(made, name) for name, each in public.items() if callable(each))
     return issubclass(made, kind) or getattr(made, "_is_protocol", False)
 
 

@@ -97,7 +97,10 @@ def run_folder(config: DictConfig, at: Path | None = None) -> Iterator[Path]:
         yield folder
     except (Exception, KeyboardInterrupt) as error:
         if made and _nothing_came_of(folder, is_mistake(error)):
-            _remove(made)
+            shutil.rmtree(made[0], ignore_errors=True)
+            with suppress(OSError):  # something else is in one of them
+                for parent in made[1:]:
+                    parent.rmdir()
         raise
     finally:
         os.environ.pop(HANDED_DOWN, None)
@@ -228,15 +231,6 @@ def _hold(folder: Path, seconds: float = 20.0) -> int:
         except OSError:
             pass  # a file system without such locks
         return handle
-
-
-def _remove(made: list[Path]) -> None:
-    shutil.rmtree(made[0], ignore_errors=True)
-    for path in made[1:]:
-        if path.is_dir():
-            if any(path.iterdir()):
-                return
-            path.rmdir()
 
 
 def _replace(path: Path, content: bytes) -> None:

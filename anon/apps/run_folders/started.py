@@ -40,7 +40,7 @@ def overrides() -> list[str]:
 
 
 def choices() -> dict[str, Any]:
-    """What this start takes of each group, such as ``anonymizer@attack.victim``."""
+    """What this start takes of each group, such as ``defense@attack.defense``."""
     chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     return {str(group): choice for group, choice in chosen.items() if not str(group).startswith("hydra/")}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from anon.apps.launch.failures import causes
-from anon.apps.untrusted.parts import Kind, defined_at, of_today, parts, targets
+from anon.apps.untrusted.parts import Kind, defined_at, parts, targets
 from anon.errors import UserError
 from anon.plain import parse_yaml
 
@@ -43,6 +44,8 @@ _MISFITS = (
     *(HydraException, OmegaConfBaseException, ArithmeticError, AssertionError, AttributeError, LookupError),
     *(MemoryError, OSError, RuntimeError, TypeError, ValueError),
 )
+#: Where files written before the callbacks moved name one.
+_MOVED = re.compile(r"(_target_: anon\.training\.)(?=(debugging|guards|progress|steps)\.)")
 MAX_SIDE = 4096  # pixels
 MAX_RENDERED = 16 * 1024**3  # bytes of pictures
 _FLOOR = 2**30  # bytes that a model may take beside what its checkpoint holds: encoders come from files of their own
@@ -77,11 +80,11 @@ def read_config(text: object, where: object) -> DictConfig:
     Raises:
         UserError: see :func:`anon.plain.parse_yaml`; or it is no mapping.
     """
-    content = parse_yaml(text, where) if isinstance(text, str) else None
+    content = parse_yaml(_MOVED.sub(r"\1callbacks.", text), where) if isinstance(text, str) else None
     if not isinstance(content, dict):
         raise UserError(f"{where} holds no readable configuration.")
     try:
-        return OmegaConf.create(of_today(content))
+        return OmegaConf.create(content)
     except (OmegaConfBaseException, ValueError) as error:
         raise UserError(f"{where} holds no readable configuration ({str(error).splitlines()[0]}).") from error
 

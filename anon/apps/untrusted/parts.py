@@ -20,10 +20,6 @@ Kind = Literal["model", "data"]
 #: Groups of conf/ that are parts of a model. What an experiment adds stands under its ``model``.
 _GROUPS = ("discriminator", "encoder", "generator", "objective")
 _EXPERIMENTS = ("experiment", "experiment/shared", "experiment_scale")
-#: Modules that have moved: files written before name the old place.
-_MOVED = {
-    f"anon.training.{name}": f"anon.training.callbacks.{name}" for name in ("debugging", "guards", "progress", "steps")
-}
 #: Classes of models that no file of conf/ names, but the documentation does.
 _FURTHER = (
     "anon.generators.patchgan.PatchGAN",
@@ -75,19 +71,6 @@ def targets(node: Any) -> Iterator[Any]:
     if isinstance(node, list):
         for item in node:
             yield from targets(item)
-
-
-def of_today(node: Any) -> Any:
-    """Plain data with every ``_target_`` under the name that it has now."""
-    if isinstance(node, list):
-        return [of_today(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    found = {key: of_today(value) for key, value in node.items()}
-    if isinstance(target := node.get("_target_"), str):
-        module, _, name = target.rpartition(".")
-        found["_target_"] = f"{_MOVED.get(module, module)}.{name}" if module else target
-    return found
 
 
 def _defined(target: str) -> Callable[..., Any]:

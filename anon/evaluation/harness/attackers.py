@@ -99,7 +99,7 @@ class LearningPairs(NamedTuple):
 
 
 class Attackers:
-    """Builds each attack once, on what the workshop builds."""
+    """Builds each attack once, on what the factory builds."""
 
     def __init__(self, factory: Factory, stages: Stages) -> None:
         self.factory, self.stages = factory, stages
@@ -111,7 +111,7 @@ class Attackers:
         """The combination's attack.
 
         Raises:
-            Needs: nobody trained it.
+            Unavailable: nobody trained it.
         """
         settings = self._settings(one.attack)
         if "attack" not in settings:
@@ -194,7 +194,7 @@ class Attackers:
         One that ships, and is the default, is no attack on a method that it did not learn: that needs one.
 
         Raises:
-            Needs: the attack that ships did.
+            Unavailable: the attack that ships did.
             UserError: the user's own attack learned another method, or another defense, and is not called a transfer.
         """
         method, settings = self.factory.method(one), self._settings(name)
@@ -226,7 +226,7 @@ class Attackers:
         """The trained attack on a method, or on a method behind a defense where ``adaptive`` says so.
 
         Raises:
-            Needs: nobody trained it.
+            Unavailable: nobody trained it.
             UserError: no attack by that name is configured, an unfit checkpoint, or one that learned from the judge.
         """
         settings, method = self._settings(attack), one.method

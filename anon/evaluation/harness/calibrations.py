@@ -137,7 +137,7 @@ def given_threshold(suite: Suite, judge: JudgeLike) -> GivenThreshold | None:
     """What ``suite.threshold`` says; None where it says nothing.
 
     Raises:
-        UserError: no distance, no results of a suite, or those of another judge or false accept rate.
+        UserError: no distance, no results of an evaluation, or those of another judge or false accept rate.
     """
     value = suite.threshold
     if value is None:

@@ -161,7 +161,7 @@ class MeasureContext:
     # who it is
 
     @functools.cached_property
-    def armed(self) -> Adversary:
+    def adversary(self) -> Adversary:
         """Who is enrolled, by the judge, or by an adversary who does it for himself, and where he accepts."""
         self.view(ATTACKED)
         return adversary_of(self.stages, self.one, self._attacker)
@@ -169,12 +169,12 @@ class MeasureContext:
     @property
     def gallery(self) -> Gallery:
         """Who is enrolled, with the threshold."""
-        return self.armed.gallery
+        return self.adversary.gallery
 
     @property
     def rethresholded(self) -> bool:
         """Whether the threshold is the adversary's own."""
-        return self.armed.anew
+        return self.adversary.anew
 
     @property
     def threshold(self) -> float:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Factory:
-    """Builds each thing once; what was trained with the bench's judge is refused, and the bench told every network."""
+    """Builds each thing once; what was trained with the stages' judge is refused, and they are told every network."""
 
     def __init__(self, stages: Stages) -> None:
         self.suite, self.judge, self.device = stages.suite, stages.judge.recognizer, stages.device
@@ -51,7 +51,7 @@ class Factory:
         """The combination's anonymizer with its policy.
 
         Raises:
-            Needs: nobody trained it.
+            Unavailable: nobody trained it.
             UserError: an unfit checkpoint or policy, or a generator that was trained with the judge.
         """
         key = _key(one)
@@ -155,7 +155,7 @@ class Factory:
         """The combination's defense and its key; a gradient defense works against the attack on the method.
 
         Raises:
-            Needs: nobody trained that attack, or there is no generator whose parameters could be changed.
+            Unavailable: nobody trained that attack, or there is no generator whose parameters could be changed.
         """
         given = as_plain(self.suite.defenses[one.defense])
         if one.turns_defense:

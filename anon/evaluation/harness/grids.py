@@ -24,7 +24,7 @@ from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Plan
 from anon.faces.contract import to_float, to_uint8
 
 COLUMNS = 7  # of a grid besides the target; more make another grid
-CELL = 176  # least side of a context in pixels
+CELL = 176  # least side of a cell in pixels
 HEAD, FOOT, GAP = 24, 22, 6
 INK, PAPER = (20, 20, 20), (255, 255, 255)
 
@@ -128,19 +128,19 @@ def draw(parts: Sequence[tuple[str, Tensor, list[str]]]) -> bytes:
     """
     side = parts[0][1].shape[-1]
     scale = max(1, math.ceil(CELL / side))
-    context = side * scale
+    cell = side * scale
     rows = len(parts[0][1])
-    width = GAP + len(parts) * (context + GAP)
-    sheet = Image.new("RGB", (width, HEAD + rows * (context + FOOT + GAP)), PAPER)
+    width = GAP + len(parts) * (cell + GAP)
+    sheet = Image.new("RGB", (width, HEAD + rows * (cell + FOOT + GAP)), PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
     for column, (title, images, captions) in enumerate(parts):
-        left = GAP + column * (context + GAP)
+        left = GAP + column * (cell + GAP)
         pen.text((left, 3), title, INK, font=font)
         for row, (pixels, caption) in enumerate(zip(to_uint8(images).cpu().numpy(), captions, strict=True)):
-            top = HEAD + row * (context + FOOT + GAP)
-            face = Image.fromarray(np.ascontiguousarray(pixels)).resize((context, context), Image.Resampling.LANCZOS)
+            top = HEAD + row * (cell + FOOT + GAP)
+            face = Image.fromarray(np.ascontiguousarray(pixels)).resize((cell, cell), Image.Resampling.LANCZOS)
             sheet.paste(face, (left, top))
-            pen.text((left, top + context + 2), caption, INK, font=font)
+            pen.text((left, top + cell + 2), caption, INK, font=font)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()

@@ -73,7 +73,7 @@ def run(
     Args:
         judge: no recognizer that trained a method or an attack.
         data: gives the splits train, background and evaluation.
-        cfg: ``protocol`` (a :class:`Suite`), ``metrics``, ``seed``, ``logger.images``, ``paths.cache``.
+        cfg: ``suite`` (a :class:`Suite`), ``attributes``, ``detectors``, ``seed``, ``logger.images``, ``paths.cache``.
         output: folder for results.json, report.html, the tables and the picture grids.
         methods: further methods by name, as :class:`Suite` takes them; here an ``anonymizer`` may be built already.
 

@@ -69,7 +69,7 @@ class Stages:
         suite: the choices.
         datasets: data modules by name.
         judge: the recognizer that measures.
-        tools: other readers of faces.
+        readers: other readers of faces.
         store: keeps everything.
         seed: of all randomness.
         device: of networks.
@@ -236,7 +236,7 @@ class Stages:
         """The anonymized :meth:`targets`, with ``wanted`` (N, D) and ``mask_area`` (N,) where there are such.
 
         Raises:
-            Needs: nobody trained the method, or the input chooses no face.
+            Unavailable: nobody trained the method, or the input chooses no face.
         """
         method = self.factory.method(one)
         people = self.subjects(one.data)

@@ -51,8 +51,8 @@ class Attacked:
         found = retrieval_distances(context.z(ATTACKED), context.labels, gallery.averages, gallery.people)
         figures = {"RA": context.below(found, gallery.threshold, gallery.levels)} | by_rank(context, "RA", self.ks)
         figures["recalibrated"] = Estimate(float(context.rethresholded), n=len(gallery.people))
-        figures["threshold_adversary"] = context.armed.accepts.threshold
-        figures["EER_adversary"] = context.armed.accepts.eer
+        figures["threshold_adversary"] = context.adversary.accepts.threshold
+        figures["EER_adversary"] = context.adversary.accepts.eer
         view = context.view(ATTACKED)
         if view.pictures.kind != "attacked":  # he looks at the published faces themselves
             same = Estimate.absent("n/a (the attack recovers no picture)")

@@ -92,7 +92,7 @@ def _moved(context: MeasureContext) -> Tensor:
     Of unit vectors 1 - a·b = |a - b|² / 2, and rounding would otherwise decide between faces that R leaves alone.
 
     Raises:
-        Needs: nobody trained the attack, or it recovers no picture.
+        Unavailable: nobody trained the attack, or it recovers no picture.
     """
     view, judge = context.view(ATTACKED), context.stages.judge
     if view.pictures.kind != "attacked":

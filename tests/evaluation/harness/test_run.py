@@ -184,10 +184,10 @@ def test_files(evaluated):
     assert float(chosen["value"]) == line(document, policy="plain")["negID"].value
     assert ".966" in (folder / "table.md").read_text()  # the paper's
     with Image.open(folder / "grid_table1.png") as grid:
-        context = 16 * 11  # the least multiple of 16 from 176 on
+        cell = 16 * 11  # the least multiple of 16 from 176 on
         assert grid.size == (
-            6 + 4 * (context + 6),
-            24 + 2 * (context + 22 + 6),
+            6 + 4 * (cell + 6),
+            24 + 2 * (cell + 22 + 6),
         )  # target and three policies, two people
 
 

@@ -1,4 +1,4 @@
-"""A bench over the tiny world: people are patterns, the generator draws another pattern."""
+"""Stages over the tiny world: people are patterns, the generator draws another pattern."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from anon.evaluation.judges.thresholds import as_given
 from anon.evaluation.protocol import Calibration
 
 
-class KnownCell(MeasureContext):
+class KnownContext(MeasureContext):
     """Rows of people ``labels``; everything else by its name and state, ``z={"target": ..., "changed": ...}``.
 
-    The published and the seen faces are the changed ones unless they are given too.
+    The published and the attacked faces are the changed ones unless they are given too.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class KnownCell(MeasureContext):
         return self.given_method
 
     @functools.cached_property
-    def armed(self) -> Adversary:
+    def adversary(self) -> Adversary:
         gallery = self.given_gallery
         return Adversary(gallery, as_given(Calibration(gallery.threshold, 0.25, 0.1, 12)), anew=False)
 

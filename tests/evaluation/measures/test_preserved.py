@@ -24,7 +24,7 @@ from anon.faces.detection.contract import Detections
 from anon.metrics.quality import Pristine, niqe, niqe_features
 from tests.evaluation import tiny_world
 from tests.evaluation.harness.tiny_stages import stages
-from tests.evaluation.measures.known_context import KnownCell
+from tests.evaluation.measures.known_context import KnownContext
 
 NAN = float("nan")
 
@@ -40,7 +40,7 @@ def clips():
 
 
 def test_time():
-    context = KnownCell([7, 8], clips={"changed": clips()}, clip_labels=[7, 8])
+    context = KnownContext([7, 8], clips={"changed": clips()}, clip_labels=[7, 8])
     found = values(Temporal()(context))
     # of the nine distances of person 7 four are 1: mean 4/9, deviation sqrt(4/9 - 16/81)
     assert found == {
@@ -54,7 +54,7 @@ def test_time():
 
 
 def test_no_time():
-    context = KnownCell([7, 8])
+    context = KnownContext([7, 8])
     assert {figure.reason for figure in Temporal()(context).values()} == {"n/a (no clips)"}
     assert Temporal().plots(context, "name", 1) == []
 
@@ -81,7 +81,7 @@ def readings():
 def test_attributes_against_truth_and_against_the_target():
     """Poses have a truth: it is (0, 0, 2), 2 off for the unchanged faces. Gaze has none and is unknown once."""
     truth = {"pose": torch.tensor([[0.0, 0.0, 2.0]] * 2), "landmarks": torch.zeros(2, 5, 2)}
-    context = KnownCell([7, 8], read=readings(), truth=truth, reads=("pose", "gaze", "landmarks", "age", "gender"))
+    context = KnownContext([7, 8], read=readings(), truth=truth, reads=("pose", "gaze", "landmarks", "age", "gender"))
     found = Attributes()(context)
     shown = values(found)
     pose = (29**0.5 + 5) / 2
@@ -97,20 +97,20 @@ def test_attributes_against_truth_and_against_the_target():
 
 def test_of_unchanged_faces_the_errors_are_the_estimators_own():
     truth = {"pose": torch.tensor([[0.0, 0.0, 2.0]] * 2)}
-    context = KnownCell([7, 8], read=readings(), truth=truth, reads=("pose", "gaze"), method="real")
+    context = KnownContext([7, 8], read=readings(), truth=truth, reads=("pose", "gaze"), method="real")
     found = Attributes()(context)
     assert found["pose_error"].value == 2.0 and found["gaze_error"].reason == "n/a (no ground truth)"
     assert set(found) == {"pose_error", "expression_error", "gaze_error", "landmarks_error"}
 
 
 def test_without_an_estimator_each_figure_names_one():
-    found = Attributes()(KnownCell([7, 8]))
+    found = Attributes()(KnownContext([7, 8]))
     assert found["pose_error"].reason == "needs attributes=fsanet"
     assert all(figure.reason.startswith("needs ") for figure in found.values())
 
 
 def test_the_regressor_of_rendered_faces_does_not_read_photographs():
-    context = KnownCell([7, 8], read=readings())
+    context = KnownContext([7, 8], read=readings())
     context.stages.readers.attributes = AttributeRegressor(size=16, widths=(4,))
     assert Attributes()(context)["pose_error"].reason.startswith("n/a (synthetic reads rendered faces only; needs")
 
@@ -120,7 +120,7 @@ def test_action_units_over_a_clip():
     target = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
     changed = target + torch.tensor([3.0, 0.0])
     read = {"target": {"action_units": target}, "changed": {"action_units": changed}}
-    context = KnownCell([7, 8, 9], read=read, clip_labels=[7], reads=("action_units",))
+    context = KnownContext([7, 8, 9], read=read, clip_labels=[7], reads=("action_units",))
     found = values(Attributes()(context))
     assert (found["action_units_rmse"], found["action_units_pcc"]) == (1.5, 1.0)
 
@@ -128,7 +128,7 @@ def test_action_units_over_a_clip():
 def picture_cell(changed, published=None, **place):
     images = {"target": torch.zeros(2, 3, 16, 16), "changed": changed}
     images |= {} if published is None else {"published": published}
-    return KnownCell([7, 8], images=images, beside={"mask_area": torch.tensor([0.25, 0.75])}, **place)
+    return KnownContext([7, 8], images=images, beside={"mask_area": torch.tensor([0.25, 0.75])}, **place)
 
 
 def test_picture():
@@ -200,7 +200,7 @@ def test_detection():
         "scores": torch.tensor([0.5, 0.0, 0.7]),
         "boxes": torch.tensor([[2.0, 2.0, 12.0, 12.0], [NAN] * 4, [0.0, 0.0, 9.0, 9.0]]),
     }
-    context = KnownCell([7, 8, 9])
+    context = KnownContext([7, 8, 9])
     context.stages.readers.detectors = {"one": None, "other": None}
     context.detections = lambda of, name: {TARGET: before, PUBLISHED: after}[of]
     found = values(Detection()(context))

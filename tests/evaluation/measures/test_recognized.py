@@ -25,7 +25,7 @@ from anon.identity.tracking import IdentityTracker
 from anon.identity.verification import equal_error_rate, threshold_at_far
 from tests.evaluation import tiny_world
 from tests.evaluation.harness.tiny_stages import stages
-from tests.evaluation.measures.known_context import KnownCell, three_people
+from tests.evaluation.measures.known_context import KnownContext, three_people
 
 PROBES = torch.tensor([[0.8, 0.6, 0.0], [0.8, 0.6, 0.0], [-0.8, 0.0, 0.6], [0.0, 0.0, 1.0]])
 
@@ -36,7 +36,7 @@ def values(figures):
 
 def test_retrieval():
     """Distances of the first two to 7, 8, 9: .2, .4, 1; of the third, a 7: 1.8, 1, .4; negated .2, 1, 1.6."""
-    context = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people())
+    context = KnownContext([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people())
     found = Retrieval(ks=(1, 2, 3))(context)
     assert values(found) == {
         "ID": 0.5,
@@ -53,17 +53,17 @@ def test_retrieval():
 
 
 def test_retrieval_is_of_published_faces_only():
-    context = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), attack="mirror")
+    context = KnownContext([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), attack="mirror")
     assert Retrieval()(context) == {} and EncoderRetrieval()(context) == {}
 
 
 def test_by_the_encoder_it_is_named_so():
-    context = KnownCell([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), encoder=tiny_world.encoder(0))
+    context = KnownContext([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), encoder=tiny_world.encoder(0))
     assert values(EncoderRetrieval()(context)) == {"ID_projection-0": 0.5}
 
 
 def test_distance():
-    context = KnownCell(
+    context = KnownContext(
         [7, 8],
         z={"target": torch.tensor([[1.0, 0.0], [1.0, 0.0]]), "changed": torch.tensor([[0.6, 0.8], [1.0, 0.0]])},
         gallery=three_people(),
@@ -102,7 +102,7 @@ def verified(distances_own, threshold=0.3):
     labels = [7, 8] * (len(cosine) // 2)
     own = F.one_hot(torch.tensor(labels) - 7, 3) * cosine[:, None]
     other = F.one_hot(1 - (torch.tensor(labels) - 7), 3) * side[:, None]
-    return KnownCell(labels, z={"target": own + other, "changed": own + other}, gallery=three_people(threshold))
+    return KnownContext(labels, z={"target": own + other, "changed": own + other}, gallery=three_people(threshold))
 
 
 DISTANCES = [0.2, 0.2, 0.5, 0.9]
@@ -120,7 +120,7 @@ def test_verification_by_hand():
 def test_a_distance_at_the_limit_is_not_accepted():
     """Genuine .2, .4, .2, impostors .2, .4, .4 and three times 1: two of six may be accepted, so the limit is .4."""
     z = torch.tensor([[0.8, 0.6, 0.0], [0.6, 0.8, 0.0], [0.6, 0.8, 0.0]])
-    context = KnownCell([7, 7, 8], z={"changed": z}, gallery=three_people())
+    context = KnownContext([7, 7, 8], z={"changed": z}, gallery=three_people())
     assert Verification(far=0.34)(context)["TAR"].value == pytest.approx(2 / 3)
 
 
@@ -147,11 +147,11 @@ def test_the_curve_and_the_densities():
 
 def test_unchanged_faces_are_no_changed_ones():
     context = verified(DISTANCES)
-    real = KnownCell(context.labels.tolist(), z=context.given_z, gallery=three_people(), method="real")
+    real = KnownContext(context.labels.tolist(), z=context.given_z, gallery=three_people(), method="real")
     (_, histogram) = Verification().plots(real, "Real", 0)
     assert list(histogram.densities) == ["same person, unchanged", "other people"]
     (_, histogram) = Verification().plots(
-        KnownCell(context.labels.tolist(), z=context.given_z, gallery=three_people(), method="real", attack="given"),
+        KnownContext(context.labels.tolist(), z=context.given_z, gallery=three_people(), method="real", attack="given"),
         "Real",
         0,
     )
@@ -204,7 +204,7 @@ def test_intervals_of_errors_hold_the_errors():
 def test_shared_identities_and_alike_recognizers():
     wanted = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     z = F.normalize(torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    context = KnownCell(
+    context = KnownContext(
         [7, 7, 8, 8, 9],
         z={"target": z, "changed": z},
         beside={"wanted": wanted},
@@ -221,11 +221,11 @@ def test_shared_identities_and_alike_recognizers():
 def test_a_tracker_that_gives_one_person_several_identities_is_told():
     """Kind: a fault that no figure counts. ``shared_identity`` is the other one: two people with one fake."""
     wanted = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
-    context = KnownCell([7, 7, 8, 8, 9], beside={"wanted": wanted}, z={"target": torch.eye(5)[:, :2]})
+    context = KnownContext([7, 7, 8, 8, 9], beside={"wanted": wanted}, z={"target": torch.eye(5)[:, :2]})
     found = Identities()(context)
     assert found["several_identities"].value == 0.5 and found["several_identities"].n == 2
     assert found["shared_identity"].value == 0.0
-    alone = Identities()(KnownCell([7, 8], beside={"wanted": wanted[:2]}, z={"target": torch.eye(2)}))
+    alone = Identities()(KnownContext([7, 8], beside={"wanted": wanted[:2]}, z={"target": torch.eye(2)}))
     assert alone["several_identities"].reason == "n/a (one probe of each person)"
 
 
@@ -234,7 +234,7 @@ def test_wanted_and_achieved_cosines():
     sampling = AnchorSampling(torch.tensor([[0.7660, 0.6428], [0.1736, 0.9848]]), m=0.5)
     z = torch.tensor([[1.0, 0.0], [0.8660, 0.5]])
     fake = torch.tensor([[0.5, 0.8660], [0.5, 0.8660]])
-    context = KnownCell([1, 2], beside={"wanted": fake}, z={"target": z}, encoder=None)
+    context = KnownContext([1, 2], beside={"wanted": fake}, z={"target": z}, encoder=None)
     context.given_method.pristine = SimpleNamespace(policy=IdentityTracker(sampling, 0.3))
     found = Identities()(context)
     assert found["wanted_cosine"].value == 0.5 and found["extreme_anchor"].value == 0.5

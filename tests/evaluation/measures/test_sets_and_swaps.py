@@ -22,7 +22,7 @@ from anon.metrics.distances import DistanceDistributions, intersection_area
 from anon.metrics.frechet import frechet_distance, frechet_resampled
 from tests.evaluation import tiny_world
 from tests.evaluation.harness.tiny_stages import settings, stages
-from tests.evaluation.measures.known_context import KnownCell
+from tests.evaluation.measures.known_context import KnownContext
 
 
 def features(seed=0, faces=24, dim=4):
@@ -33,7 +33,7 @@ def test_a_shifted_set():
     """One covariance, means (3, 4) apart: FID 25 in every resample, and of clips too, whose changes stay."""
     target = features(dim=2)
     shift = torch.tensor([3.0, 4.0])
-    context = KnownCell(
+    context = KnownContext(
         [label // 4 for label in range(24)],
         z={"target": target, "changed": target + shift},
         clips={"target": target.view(6, 4, 2), "changed": target.view(6, 4, 2) + shift},
@@ -50,14 +50,14 @@ def test_a_shifted_set():
 
 def test_kernel_distance_by_hand():
     """k(x, y) = (x y + 1)³ of 0, 1 before and 1, 1 after: 1 + 8 - 2 (1 + 8) / 2 = 0; of 0, 0 after: 1 + 1 - 2 = 0."""
-    context = KnownCell([7, 8], z={"target": torch.tensor([[0.0], [1.0]]), "changed": torch.tensor([[1.0], [1.0]])})
+    context = KnownContext([7, 8], z={"target": torch.tensor([[0.0], [1.0]]), "changed": torch.tensor([[1.0], [1.0]])})
     assert Distribution()(context)["KID_judge"].value == pytest.approx(0.0)
-    other = KnownCell([7, 8], z={"target": torch.tensor([[1.0], [1.0]]), "changed": torch.tensor([[0.0], [0.0]])})
+    other = KnownContext([7, 8], z={"target": torch.tensor([[1.0], [1.0]]), "changed": torch.tensor([[0.0], [0.0]])})
     assert Distribution()(other)["KID_judge"].value == pytest.approx(8 + 1 - 2)
 
 
 def test_equal_sets_have_no_distance():
-    context = KnownCell([label // 4 for label in range(24)], z={"target": features(), "changed": features()})
+    context = KnownContext([label // 4 for label in range(24)], z={"target": features(), "changed": features()})
     found = Distribution()(context)
     assert found["FID_judge"].value == pytest.approx(0.0, abs=1e-9) and found["FID_judge"].low == 0.0
     assert found["VFID_judge"].reason == "n/a (no clips)"
@@ -73,7 +73,7 @@ def test_a_narrower_space_keeps_the_distances():
 
 def test_intervals_have_the_resamples_spread_around_the_value():
     target, changed = features(), features(1) * 1.5
-    context = KnownCell([label // 4 for label in range(24)], z={"target": target, "changed": changed})
+    context = KnownContext([label // 4 for label in range(24)], z={"target": target, "changed": changed})
     found = Distribution(resamples=40)(context)["FID_judge"]
     people = torch.arange(24) // 4
     raw = frechet_resampled(changed, target, people, context.bootstrap.weights[:40])
@@ -216,7 +216,7 @@ def test_the_expression_between_target_and_source(swapped):
 
 
 def test_one_person_cannot_be_swapped():
-    context = KnownCell([7, 7])
+    context = KnownContext([7, 7])
     context.given_method.source = True
     context.source_labels = torch.tensor([7, 7])
     assert Swap()(context)["swap_ID"].reason == "n/a (nobody else to swap in)"
@@ -226,7 +226,7 @@ def test_who_is_seen_by_hand():
     """Two swaps: one becomes its source, one stays; the source's axis is the next one."""
     z = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     gallery = Gallery(torch.eye(2), torch.tensor([7, 8]), torch.eye(2), torch.tensor([7, 8]), 0.3)
-    context = KnownCell([7, 8], z={"target": torch.eye(2), "changed": z}, gallery=gallery)
+    context = KnownContext([7, 8], z={"target": torch.eye(2), "changed": z}, gallery=gallery)
     context.given_method.source = True
     context.source_labels = torch.tensor([8, 7])
     context.z_of_sources = lambda: torch.eye(2).flip(0)
