@@ -105,7 +105,7 @@ TRAIN = {
     "run.dir=elsewhere": "runs go where paths.runs=<folder> says",
     "~data": "data=<choice> takes other data",
     "steps=999999999999999999999999": "from 1 to 1000000000",
-    "suite=noise_share": "it only measures",
+    "suite=noise_share": "train.py measures nothing",
 }
 
 EVALUATE = {
@@ -123,13 +123,13 @@ EVALUATE = {
     "judge._target_=torch.nn.Identity": "that is a JudgeLike",
     "judge=nope": "no judge named 'nope'",
     "suite.tables.table1=5": "needs title",
-    "suite.tables.table1.measures=5": "needs metrics",
+    "suite.tables.table1.measures=5": "needs measures",
     "suite.tables.table1.grid=[{methods:[checkpoint],polices:[itm]}]": "did you mean 'policies'?",
     "suite.tables.table1.grid=[]": "grid is empty",
     "suite.tables.table1.columns={ID:5}": "columns.ID=5 is no column",
     "+suite.methods.mine={title:x}": "needs anonymizer",
     "suite.attacks.reconstruction=5": "is none",
     "detectors=5": "a mapping",
-    "attributes=5": "that is a Estimator",
+    "attributes=5": "is no choice",
     "+checkpont=x": "did you mean 'checkpoint'?",
 }

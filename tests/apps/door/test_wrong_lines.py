@@ -116,7 +116,8 @@ def test_wrong_lines(train: Command, evaluate: Command, tmp_path: Path) -> None:
     for word, told in (NAMED | TRAIN).items():
         wrong(train, tmp_path, word, told)
     for word, told in EVALUATE.items():
-        wrong(evaluate, tmp_path, word, told, "checkpoint=shipped:fiva", *["suite.far=0.01"] * ("far" not in word))
+        given = ("experiment=fiva", "checkpoint=shipped:fiva", *["suite.far=0.01"] * ("far" not in word))
+        wrong(evaluate, tmp_path, word, told, *given)
     counts = len(NAMED), len(TRAIN) + len(EVALUATE)
     print(f"\n{counts[0]} named and {counts[1]} other wrong command lines: a sentence and exit code 2 each, no folder")
     assert counts[1] >= 60
