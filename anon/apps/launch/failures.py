@@ -19,10 +19,10 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anon.apps.config import choices
+from anon.apps.config import choices, config_dir
 from anon.apps.door.words import did_you_mean, several, unreadable
 from anon.commands import ended, of_a_place
 from anon.errors import UserError
@@ -89,8 +89,10 @@ def explain(error: BaseException) -> str | None:
 def _composing(error: BaseException) -> str | None:
     """What is wrong with a setting or a choice that is there, or is not; None for anything else."""
     text, cause = str(error), error.__cause__
-    if re.match("Could not override 'suite'. No match in the defaults list", text):
-        return "train.py measures nothing; a suite is what python evaluate.py suite=<name> measures."
+    if (unknown := re.match(r"Could not override '(\w+)'\. No match in the defaults list", text)) and (
+        told := _of_the_other_script(unknown[1])
+    ):
+        return told
     if ambiguous := re.match(r"Ambiguous value for argument '(.*)'$", text, re.MULTILINE):
         return several(ambiguous[1])
     if taken := re.match(r"Could not append to config\. An item is already at '(.*)'\.", text):
@@ -102,6 +104,18 @@ def _composing(error: BaseException) -> str | None:
         return f"there is no setting '{absent[1]}'{did_you_mean(str(cause.key), cause.parent_node)}"
     told, reason = _first_sentence(error), _first_sentence(cause)
     return f"{told} ({reason})" if text else f"the configuration does not compose: {reason}"
+
+
+def _of_the_other_script(group: str) -> str | None:
+    """The sentence about a group that one of the two scripts alone has; None for any other."""
+    trains, measures = (
+        any(group in entry for entry in OmegaConf.load(config_dir() / f"{script}.yaml").defaults)
+        for script in ("train", "evaluate")
+    )
+    if trains == measures:
+        return None
+    lacking, does, having = ("evaluate", "trains", "train") if trains else ("train", "measures", "evaluate")
+    return f"{lacking}.py {does} nothing; {group} is of python {having}.py {group}=<name>."
 
 
 def _missing(error: MissingConfigException) -> str:

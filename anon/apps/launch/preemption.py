@@ -32,7 +32,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from anon.apps.run_folders.folder import HANDED_DOWN, rank, slurm_job
+from anon.apps.launch.ranks import HANDED_DOWN, rank, slurm_job
 from anon.training.callbacks.steps import log_now, steps_done, validates_now
 
 #: What asks a training to stop.

@@ -2,7 +2,7 @@
 
 python train.py experiment=reconstruction                    # attacks one's own newest FIVA, if there is one
 python evaluate.py experiment=fiva attack=reconstruction     # with one's own newest attack on that FIVA
-python evaluate.py suite=table1 checkpoints=last        # of one's own newest generators
+python evaluate.py suite=table1 checkpoints=last             # of one's own newest generators
 
 A method of ``conf/method`` says ``${checkpoints}:<experiment>``, where ``checkpoints`` is ``last`` or ``shipped``.
 """

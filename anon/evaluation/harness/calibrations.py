@@ -3,10 +3,10 @@
 Sets that are too small for splits of their own are evaluated whole, and what calibrates comes from elsewhere:
 
     data.everyone=true           all people are evaluated, none of them calibrates or is an anchor
-    suite.threshold=0.62      a distance of the judge, taken as exact
-    suite.threshold=<folder>  what another evaluation (its results.json) calibrated for this judge, with its spread
-    suite.reference=<name>    other data, whose background people calibrate and whose training people are anchors
-    suite.enrolment=same      one picture a person is enrolled, and searched for with what becomes of it
+    suite.threshold=0.62         a distance of the judge, taken as exact
+    suite.threshold=<folder>     what another evaluation (its results.json) calibrated for this judge, with its spread
+    suite.reference=<name>       other data, whose background people calibrate and whose training people are anchors
+    suite.enrolment=same         one picture a person is enrolled, and searched for with what becomes of it
 
 A given threshold is looked at on the unchanged faces of the evaluated people, which it was not tuned on: a judge that
 takes a tenth of the strangers there for one person, or does not find half of the people themselves, says nothing about

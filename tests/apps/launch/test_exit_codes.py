@@ -98,3 +98,10 @@ def test_explain_finds_the_user_error_behind_hydra() -> None:
     assert explain(wrapped) is None
     wrapped.__cause__ = UserError("the folder\n'x' is empty.")
     assert explain(wrapped) == "the folder 'x' is empty."
+
+
+def test_a_group_of_the_other_script(train: Command, evaluate: Command, tmp_path: Path) -> None:
+    """Hydra's "No match in the defaults list" said neither which script has the group nor that this one has not."""
+    refused(evaluate("experiment=fiva", "trainer=ddp"), "evaluate.py trains nothing", "python train.py trainer=<name>")
+    refused(train("experiment=fiva", "attributes=fsanet"), "python evaluate.py attributes=<name>")
+    assert not (tmp_path / "runs").exists()
