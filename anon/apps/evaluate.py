@@ -3,8 +3,9 @@
 Every evaluation is a suite of tables (:mod:`anon.evaluation.harness`). That of an experiment is table 1 and the
 robustness of its newest run; ``suite=swap`` has its swaps, ``suite=lfw`` pairs of Labeled Faces in the Wild.
 ``suite=table1``, ``suite=attackers``, ... and ``suite=all`` name their methods, whose checkpoints ship or are given;
-``method=blur`` is one of them alone. ``checkpoint=last`` takes the newest run of the same experiment, scale and data;
-``checkpoint=<file or run folder>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes along.
+with ``method=blur`` they are of that one, and ``method=blur`` alone is table 1 of it. ``checkpoint=last`` takes the
+newest run of the same experiment, scale and data; ``checkpoint=<file or run folder>`` any other, and
+``checkpoint=shipped:facedancer`` the one that comes along.
 The path of ``results.json`` is the last line.
 """
 
@@ -30,10 +31,11 @@ from anon.apps.door.config import check_config, check_places
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config, log_results
+from anon.apps.offered import narrow
 from anon.apps.run_folders.folder import LAST, commit, run_folder, whole_path
 from anon.apps.run_folders.newest import name_newest
 from anon.apps.run_folders.past import data_key, last_run
-from anon.apps.run_folders.started import choices, run_config, start_record
+from anon.apps.run_folders.started import choices, overrides, run_config, start_record
 from anon.apps.untrusted import trusting
 from anon.apps.victims import record_of
 from anon.commands import in_utf8
@@ -63,6 +65,7 @@ def evaluate(config: DictConfig) -> None:
         UserError: for every mistake in the configuration, the data folder or the checkpoint.
     """
     config = OmegaConf.masked_copy(config, SECTIONS)
+    _narrow(config)
     with caching(OmegaConf.select(config, "cache")):
         check_config(config)
         with trusting(config.trust):
@@ -167,6 +170,14 @@ def _log(config: DictConfig, folder: Path) -> None:
         print(f"the results are in {folder}, but W&B did not take them: {flat(str(error))}", flush=True)
     finally:
         finish(loggers)
+
+
+def _narrow(config: DictConfig) -> None:
+    """A method that the command line chooses is the one of a suite that would name others."""
+    given = any(word.partition("=")[0] == "method" for word in overrides())
+    suite = OmegaConf.select(config, "suite")
+    if given and OmegaConf.select(config, "suite.tables") and "${method" not in OmegaConf.to_yaml(suite, resolve=False):
+        narrow(suite, str(choices()["method"]))
 
 
 def _name(config: DictConfig) -> None:

@@ -15,7 +15,7 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from anon.errors import UserError
 
@@ -29,7 +29,7 @@ GROUPS = {
     "measure": "measures.{}",
 }
 #: A checkpoint or a file is a method only where it is named; what does nothing is no entry.
-_NEVER = {"method": {"checkpoint", "onnx", "torchscript"}, "attack": {"none"}, "defense": {"none"}}
+_NEVER = {"method": {"checkpoint", "onnx", "torchscript", "folder"}, "attack": {"none"}, "defense": {"none"}}
 
 
 def offer(words: Sequence[str], conf: Path) -> None:
@@ -60,3 +60,33 @@ def offer(words: Sequence[str], conf: Path) -> None:
             {f"/{group}@{place.format(name)}": name} for name in names if name not in taken | _NEVER.get(group, set())
         ]
     ConfigStore.instance().store(name="offered", group="suite", node={"defaults": [*defaults, "_self_"]})
+
+
+def narrow(suite: DictConfig, method: str) -> None:
+    """Let the tables of a suite that names its methods be of ``method=<choice>`` alone, beside the faces as they are.
+
+    What sweeps a dial is left out where the method has none, and a table where nothing is left.
+
+    >>> grid = [{"methods": ["real"]}, {"methods": ["fiva", "blur"], "policies": ["itm"]}, {"methods": ["solid"]}]
+    >>> suite = OmegaConf.create({"methods": {}, "tables": {"table1": {"grid": grid}}})
+    >>> narrow(suite, "folder")
+    >>> [block.methods for block in suite.tables.table1.grid]
+    [['real'], ['folder'], ['folder']]
+    """
+    with open_dict(suite):
+        suite.methods[method] = "${method}"
+        for name, table in suite.tables.items():
+            if table is None:
+                continue
+            blocks = [dict(block) for block in table.grid if block.get("dial") is not True or _has_dial(suite, method)]
+            for block in blocks:
+                kept = [each for each in block["methods"] if each == "real"]
+                block["methods"] = kept + [method] * any(each != "real" for each in block["methods"])
+            if all(block["methods"] == ["real"] for block in blocks):
+                suite.tables[name] = None
+            else:
+                table.grid = blocks
+
+
+def _has_dial(suite: DictConfig, method: str) -> bool:
+    return OmegaConf.select(suite, f"methods.{method}.dial") is not None

@@ -30,7 +30,7 @@ from anon.printable import as_csv
 from anon.progress import track
 
 VIDEO = "a video, which python -m anon.faces.prepare reads"
-_WORKERS = 2  # threads
+WORKERS = 2  # threads
 _AHEAD = 32  # decoded images that may wait: bounds the memory
 
 _In = TypeVar("_In")
@@ -52,7 +52,9 @@ def decode(
     size: int,
     framing: str | None = None,
 ) -> None:
-    """Write faces.npy, labels.npy, landmarks.npy, digests.npy, index.json, skipped.csv and repeated.csv.
+    """Write faces.npy, labels.npy, landmarks.npy, digests.npy, used.npy, index.json, skipped.csv and repeated.csv.
+
+    used.npy (N, 3) int64: the place among ``files`` that each face is of, height and width of that photograph.
 
     Args:
         framing: what pictures show that come without points; None: the framing of each one's side, if it is square.
@@ -69,10 +71,10 @@ def decode(
     landmarks: list[np.ndarray] = []
     skipped: list[tuple[str, str]] = []
     digests: list[int] = []
-    used: list[str] = []
+    used: list[tuple[int, int, int]] = []
     reframed = 0
 
-    def read(file: Photograph) -> tuple[Tensor, Tensor | None, str] | str:
+    def read(file: Photograph) -> tuple[Framed, tuple[int, int]] | str:
         if table is None:
             points = None
         elif file.name in table:
@@ -80,38 +82,41 @@ def decode(
         else:
             return table.lacking(file.name)
         try:
-            return _framed(read_image(root / file.name), points, size, framing)
+            frame = read_image(root / file.name)
+            return framed(frame, points, size, framing), (frame.shape[0], frame.shape[1])
         except ImageError as error:
             return VIDEO if str(error) == NO_IMAGE and is_video(file.name) else str(error)
 
     with (
         open(part / "faces.npy", "wb") as output,
         warnings.catch_warnings(),
-        ThreadPoolExecutor(_WORKERS) as pool,
+        ThreadPoolExecutor(WORKERS) as pool,
     ):
         warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged metadata; what matters is counted below
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        _write_header(output, len(files), size)
-        results = track(_ahead(pool, read, files), "reading faces", len(files))
-        for file, found in zip(files, results, strict=True):
+        write_header(output, len(files), size)
+        results = track(ahead(pool, read, files), "reading faces", len(files))
+        for number, (file, found) in enumerate(zip(files, results, strict=True)):
             if isinstance(found, str):
                 skipped.append((file.name, found))
             else:
-                face, placed = _face(*found, size)
-                reframed += found[2] != Framing.of(size).view
+                part_of, canvas = found
+                face, placed = face_of(part_of, size)
+                reframed += part_of.shown != Framing.of(size).view
                 content = face.numpy().tobytes()
                 output.write(content)
                 digests.append(digest(content))
-                used.append(file.name)
+                used.append((number, *canvas))
                 labels.append(position[file.identity])
                 if placed is not None:
                     landmarks.append(placed.numpy())
         output.seek(0)
-        _write_header(output, len(labels), size)  # numpy pads the header for a first axis that changes
+        write_header(output, len(labels), size)  # numpy pads the header for a first axis that changes
     np.save(part / "labels.npy", np.array(labels, dtype=np.int64))
     if table is not None:
         np.save(part / "landmarks.npy", np.array(landmarks, dtype=np.float32).reshape(-1, 5, 2))
     np.save(part / "digests.npy", np.array(digests, dtype=np.int64))
+    np.save(part / "used.npy", np.array(used, dtype=np.int64).reshape(-1, 3))
     reasons = collections.Counter(reason for _, reason in skipped)
     damaged = sum(not _other(name, reason) for name, reason in skipped)
     same = repeated(digests, labels)
@@ -120,7 +125,7 @@ def decode(
     (part / "index.json").write_text(json.dumps(index), encoding="utf-8")
     for name, head, rows in (
         ("skipped.csv", "reason", skipped),
-        ("repeated.csv", "picture", [(used[place], f"{digests[place] % 2**64:016x}") for place in same]),
+        ("repeated.csv", "picture", [(files[used[at][0]].name, f"{digests[at] % 2**64:016x}") for at in same]),
     ):
         with open(part / name, "w", encoding="utf-8", errors="backslashreplace", newline="") as listing:
             listing.write(as_csv([("file", head), *rows]))
@@ -148,13 +153,21 @@ def repeated(digests: Sequence[int], people: Sequence[int] | Sequence[str]) -> l
     return sorted((i for i, mark in enumerate(digests) if len(owners[mark]) > 1), key=lambda i: (digests[i], i))
 
 
-def _write_header(output: BinaryIO, count: int, size: int) -> None:
+def write_header(output: BinaryIO, count: int, size: int) -> None:
     shape = (count, size, size, 3)
     np.lib.format.write_array_header_1_0(output, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _framed(frame: Tensor, points: Tensor | None, size: int, framing: str | None) -> tuple[Tensor, Tensor | None, str]:
-    """The part of the photograph that the face needs, the points in it, and what it shows: one of ``VIEWS``.
+class Framed(NamedTuple):
+    """The part of a photograph that a face needs, the points in it, and what it shows: one of ``VIEWS``."""
+
+    frame: Tensor
+    points: Tensor | None
+    shown: str
+
+
+def framed(frame: Tensor, points: Tensor | None, size: int, framing: str | None) -> Framed:
+    """What an aligned crop of ``size`` needs of a photograph, by its points or as its middle.
 
     Most of a large picture stays uint8. One that is not square is no aligned crop: what it shows is taken as it is.
     """
@@ -164,16 +177,17 @@ def _framed(frame: Tensor, points: Tensor | None, size: int, framing: str | None
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         shown = framing or (Framing.of(side).view if height == width else wanted)
-        return frame[top : top + side, left : left + side].contiguous(), None, shown
+        return Framed(frame[top : top + side, left : left + side].contiguous(), None, shown)
     if fault := fault_in(points, (height, width)):
         raise ImageError(f"with {fault}")
     matrix = similarity(points[None], template(size))[0]
     left, top, right, bottom = crop_box(matrix, size, (height, width))
-    return frame[top:bottom, left:right].contiguous(), points - torch.tensor([left, top]), wanted
+    return Framed(frame[top:bottom, left:right].contiguous(), points - torch.tensor([left, top]), wanted)
 
 
-def _face(frame: Tensor, points: Tensor | None, shown: str, size: int) -> tuple[Tensor, Tensor | None]:
+def face_of(part: Framed, size: int) -> tuple[Tensor, Tensor | None]:
     """uint8 ``(size, size, 3)`` and, where points are known, where they came to lie."""
+    frame, points, shown = part
     image = to_float(frame)[None].contiguous()
     if points is None:
         return to_uint8(reframe(image, Framing.of(size), shown)[0]).contiguous(), None
@@ -181,7 +195,7 @@ def _face(frame: Tensor, points: Tensor | None, shown: str, size: int) -> tuple[
     return to_uint8(align(image, points[None], size)[0]).contiguous(), placed
 
 
-def _ahead(pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+def ahead(pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
     """``pool.map`` in order with at most ``_AHEAD`` results waiting."""
     waiting: collections.deque[Future[_Out]] = collections.deque()
     for item in items:

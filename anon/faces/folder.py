@@ -32,6 +32,7 @@ from anon.faces.alignment import VIEWS
 from anon.faces.cache import built_once, cache_folder
 from anon.faces.contents import contents
 from anon.faces.contract import Collated, Sample, to_float
+from anon.faces.counterparts import Counterparts, Crops, Results, counterparts, sources_of
 from anon.faces.decoding import Photograph, decode
 from anon.faces.points import FivePoints, file_key, read_points
 from anon.faces.splits import members, one_spelling
@@ -93,6 +94,7 @@ class FolderFaces(Collated):
         files, loose = _list_files(self.root, split)
         table = None if points is None else _points_of(files, Path(points).expanduser(), self.root)
         place = cache_folder(cache)
+        self._files, self._table, self._framing, self._place = files, table, framing, place
         key = _key(files, self._contents(files, place / "contents"), table, size, framing)
         self.folder = built_once(
             place / "folder" / key, lambda part: decode(part, self.root, files, table, size, framing)
@@ -137,6 +139,22 @@ class FolderFaces(Collated):
         with contextlib.suppress(OSError):  # said when the faces are written
             place.mkdir(parents=True, exist_ok=True)
         return contents([root / file.name for file in files], place / f"{name}.npy")
+
+    def counterparts(self, results: Results, framing: str | None = None) -> Counterparts:
+        """What another tool made of these faces, row by row.
+
+        Args:
+            framing: what the results show, where they are aligned crops of photographs that are none.
+        """
+        return counterparts(
+            results,
+            self._files,
+            sources_of(self._files, np.load(self.folder / "used.npy"), self._table),
+            np.load(self.folder / "faces.npy", mmap_mode="r"),
+            Crops(self.size, self._framing, framing),
+            self._place,
+            self._rows,
+        )
 
     def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""

@@ -103,7 +103,7 @@ def read_video(
 def _folder(path: str | Path, every: int) -> Generator[Tensor, None, None]:
     """Files by name, numbers in it by value; the first that is no picture ends the clip."""
     try:
-        names = sorted((name for name in os.listdir(path) if not name.startswith(".")), key=_natural)
+        names = sorted((name for name in os.listdir(path) if not name.startswith(".")), key=natural)
     except OSError as error:
         raise VideoError("unreadable") from error
     for number, name in enumerate(names[::every]):
@@ -113,7 +113,7 @@ def _folder(path: str | Path, every: int) -> Generator[Tensor, None, None]:
             raise VideoError("truncated" if number else str(error)) from error
 
 
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """frame2 before frame10."""
     parts = re.split(r"([0-9]{1,18})", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name

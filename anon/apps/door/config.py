@@ -30,7 +30,7 @@ _EVALUATED = dict.fromkeys(("encoder", "generator", "discriminator", "objective"
 _EVALUATED |= {
     "policy": "tables name policies (suite.tables.<name>.grid), and suite.policies has their settings.",
     "experiment": "no table asks for its checkpoint; this suite names its methods (suite.tables.<name>.grid).",
-    "method": "no table asks for it; method=<choice> without suite=<name> evaluates one method.",
+    "method": "no table asks for it; method=<choice> makes the tables those of one method.",
     "attack": "no table asks for it; experiment=fiva attack=<choice> does, and suite.attacks has those of tables.",
     "checkpoint": "no table asks for it; suite.methods.<name>.anonymizer.checkpoint=<file> is that of a method.",
 }

@@ -65,6 +65,25 @@ def readable(words: Sequence[str], is_group: Callable[[str], bool] = lambda name
     return found
 
 
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """The words without short forms: ``originals=<folder>`` is ``data=folder data.root=<folder>``.
+
+    >>> spelled_out(["suite=table1", "originals=~/faces"])
+    ['suite=table1', 'data=folder', 'data.root=~/faces']
+
+    Raises:
+        UserError: other data are named, too.
+    """
+    found: list[str] = []
+    for word in words:
+        key, given, value = word.partition("=")
+        found += ["data=folder", f"data.root={value}"] if key == "originals" and given else [word]
+    twice = [word for word in words if word.startswith(("data=", "data.root="))]
+    if len(found) > len(words) and twice:
+        raise UserError(f"originals=<folder> is data=folder data.root=<folder>; leave {twice[0]} out, or originals.")
+    return found
+
+
 def _quoted(word: str) -> str:
     found = _SETTING.fullmatch(word)
     if found is None or set(found[2]) & _MEANING or "${" in found[2] or _reads(word):

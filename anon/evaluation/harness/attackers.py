@@ -257,7 +257,8 @@ class Attackers:
         """The choices that train an attack on a method; of a generator, with the policy whose attack stands for all."""
         settings = as_plain(self.suite.methods[one.method])
         if not settings.get("policies"):
-            return f"method={one.method}"
+            root = settings.get("root")
+            return f"method={one.method}" if root is None else f"method=folder method.root={root}"
         try:
             generator = getattr(self.factory.method(one).pristine, "generator", None)
         except Unavailable:

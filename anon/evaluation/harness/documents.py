@@ -67,6 +67,7 @@ def document_of(
         notes=(
             *(note for name in datasets for note in _set_notes(stages, name)),
             *stages.factory.notes,
+            *stages.factory.notes_of_methods(),
             *stages.provenance.notes(),
         ),
         config=_kept_config(cfg),

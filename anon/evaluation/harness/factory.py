@@ -40,10 +40,14 @@ class Factory:
 
     def __init__(self, stages: Stages) -> None:
         self.suite, self.judge, self.device = stages.suite, stages.judge.recognizer, stages.device
-        self.basis, self.known = stages.basis, stages.known
+        self.basis, self.known, self.datasets = stages.basis, stages.known, stages.datasets
         self._bases: dict[str, Any] = {}
         self._checked: set[tuple[object, ...]] = set()
         self._methods: dict[tuple[object, ...], Method] = {}
+        self._titles: dict[str, str] = {}  # of methods that know more of themselves when they have met the data
+        self._met: dict[
+            tuple[int, str], tuple[Any, nn.Module]
+        ] = {}  # they hold their bases, so that no id is used twice
         self.attackers = Attackers(self, stages)
         self.notes: list[str] = []
 
@@ -79,11 +83,15 @@ class Factory:
         encoder = getattr(base, "encoder", None)
         if encoder is not None:
             self._check_judge(encoder, title)
+        elif isinstance(base, functools.partial):  # it asks for the data, which may not fit it
+            base = self._plugged(base, method, data)
         for part in (getattr(base, "generator", base), encoder):
             self.known(part, title, data)
 
     def title(self, method: str) -> str:
         """As tables print it: by its configuration, else by the name of the generator's class."""
+        if method in self._titles:
+            return self._titles[method]
         settings = self.suite.methods[method]
         title = settings["title"]
         if title is None:
@@ -105,7 +113,12 @@ class Factory:
         base = self._base(given, one.method)
         encoder = getattr(base, "encoder", None)
         if encoder is None:  # a filter, or an anonymizer that brings its own policy
-            pristine = as_anonymizer(base, f"suite.methods.{one.method}.anonymizer")
+            pristine = as_anonymizer(base, f"suite.methods.{one.method}.anonymizer", self.datasets(one.data))
+            own, incomplete = (
+                settings["title"] or getattr(pristine, "name", title),
+                getattr(pristine, "incomplete", None),
+            )
+            title = self._titles[one.method] = f"{own} ({incomplete})" if incomplete else str(own)
         else:
             self._check_judge(encoder, title)
             basis = self.basis(one.data, encoder)
@@ -122,6 +135,17 @@ class Factory:
             weights=made_of(pristine),
         )
         return Method(title, pristine, key, encoder, chosen is not None and "SourceIdentity" in chosen["_target_"])
+
+    def _plugged(self, base: Any, method: str, data: str) -> nn.Module:
+        """What brings its own policy, or needs none; what asks for the data gets them, once."""
+        name = id(base), data
+        if name not in self._met:
+            found = as_anonymizer(base, f"suite.methods.{method}.anonymizer", self.datasets(data))
+            own = self.suite.methods[method]["title"] or getattr(found, "name", self.title(method))
+            incomplete = getattr(found, "incomplete", None)
+            self._titles[method] = f"{own} ({incomplete})" if incomplete else str(own)
+            self._met[name] = base, found
+        return self._met[name][1]
 
     def _base(self, given: Any, method: str) -> Any:
         """What a configuration builds, once; what is built already passes unchanged."""
@@ -145,6 +169,11 @@ class Factory:
         if reach not in self._checked:
             self._checked.add(reach)
             self.tell(reach_note(policy, title, basis))
+
+    def notes_of_methods(self) -> list[str]:
+        """What methods say of their own, such as the pictures that a folder of results lacks."""
+        told = (getattr(method.pristine, "notes", None) for method in self._methods.values())
+        return list(dict.fromkeys(note for notes in told if callable(notes) for note in notes()))
 
     def tell(self, note: str | None) -> None:
         """A reader of the tables is told once."""

@@ -1,0 +1,180 @@
+"""What any other tool made of a data set's pictures, as an anonymizer: a folder of results, judged like every method.
+
+    python evaluate.py suite=table1 originals=<folder> method=folder method.root=<folder of results>
+    python train.py experiment=reconstruction originals=<folder> method=folder method.root=<folder of results>
+
+It anonymizes no new picture: it knows the faces of the originals by their bytes, and gives what the folder holds for
+them (:mod:`anon.faces.counterparts`). So it goes through everything that asks for the faces as they are: galleries,
+negation, verification, distances, attributes, quality, and attacks that learn from the pairs of their own people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anon.errors import Failed, UserError
+from anon.faces.alignment import VIEWS
+from anon.faces.contract import FaceSet, to_float, to_uint8
+from anon.faces.counterparts import MOST_MISSING, Counterparts, Results
+from anon.faces.decoding import digest
+from anon.faces.folder import EmptySplit
+from anon.faces.tree import spelled
+from anon.plain import read_json
+from anon.printable import flat
+
+#: Whose pictures are asked for most come first.
+_ORDER = ("evaluation", "attacker", "background", "train")
+_ABOUT = "meta.json"  # what a folder says of itself
+_MOST = 64 * 1024  # bytes of that
+
+
+class Originals(Protocol):
+    """The data module of the originals."""
+
+    name: str
+    everyone: bool
+
+    def faces(self, split: str) -> FaceSet: ...
+
+
+class ResultsFolder:
+    """A folder of results.
+
+    Args:
+        root: holds, at the relative path of each original, what became of it; any of png, jpg, webp, ..., or a video in
+            the place of a folder of frames. A file ``meta.json`` may name the ``method``.
+        data: the originals, ``data=folder``.
+        max_missing: share of a split's pictures, at most, that may have no usable result; the original stands in there.
+        framing: what the results show, where they are aligned crops of photographs that are none: one of
+            :data:`anon.faces.alignment.VIEWS`.
+
+    Raises:
+        UserError: no such folder, nothing in it, other data, or too many pictures without a result.
+    """
+
+    _handles = ("_results", "_data", "_known", "_parts", "_waiting")  # of the files, which ``contents`` tells
+
+    def __init__(
+        self, root: str | None, data: object, max_missing: float = MOST_MISSING, framing: str | None = None
+    ) -> None:
+        if not root:
+            raise UserError("method=folder needs method.root=<folder of what another tool made of the originals>.")
+        if not 0 <= max_missing <= 1:
+            raise UserError(f"method.max_missing={max_missing} must be 0 to 1: a share of the pictures.")
+        if framing is not None and framing not in VIEWS:
+            raise UserError(f"method.framing={framing} must be one of {', '.join(VIEWS)}.")
+        place = Path(root).expanduser()
+        self._results = Results(place, f"method.root='{root}'")
+        self.max_missing, self.framing = max_missing, framing
+        self.name = _named(place)
+        self._data = cast(Originals, data)
+        self._known: dict[int, tuple[str, int]] = {}
+        self._parts: dict[str, Counterparts] = {}
+        self._waiting = ["evaluation"] if getattr(data, "everyone", False) else list(_ORDER)
+        self._look_into_next()
+        rows = [f"{name} {content}" for name, content in self._results.hashes.items()]
+        self.contents = hashlib.sha256("\n".join(rows).encode("utf-8", "backslashreplace")).hexdigest()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ResultsFolder:
+        """It remembers nobody, and its pictures are on the disk."""
+        return self
+
+    def notes(self) -> Iterator[str]:
+        """What a reader must know of the folder, split by split as far as it was looked into."""
+        for split, part in self._parts.items():
+            failed = part.failed
+            if failed:
+                reasons = ", ".join(f"{count:,} {reason}" for reason, count in failed.most_common())
+                yield (
+                    f"{self.name}: {failed.total():,} of {len(part):,} pictures of the split {split} have no usable "
+                    f"result ({reasons}; listed in {part.listing}); the original stands in their place, for a tool "
+                    "that gives nothing for a picture has not anonymized it."
+                )
+            if part.resized:
+                yield f"{self.name}: {part.resized:,} of {len(part):,} results ({split}) are of another size."
+
+    @property
+    def incomplete(self) -> str | None:
+        """What stands behind its name in tables: how many of the evaluated pictures it has no result for."""
+        part = self._parts.get(_ORDER[0])
+        missing = 0 if part is None else part.failed.total()
+        return f"{missing:,} of {len(cast(Counterparts, part)):,} missing" if missing else None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Originals (B, 3, S, S) in [-1, 1], as the data set has them -> what the tool made of them.
+
+        Raises:
+            Failed: a picture that the data set does not have, such as one that was changed before.
+        """
+        found = [self._place(face.numpy().tobytes()) for face in to_uint8(images.float()).cpu().contiguous()]
+        made = torch.empty((len(found), *images.shape[-2:], 3), dtype=torch.uint8)
+        for split in {split for split, _ in found}:
+            rows = [row for row, (own, _) in enumerate(found) if own == split]
+            made[rows] = self._parts[split].images([found[row][1] for row in rows])
+        return to_float(made).to(images)
+
+    def _place(self, face: bytes) -> tuple[str, int]:
+        mark = digest(face)
+        while mark not in self._known:
+            if not self._waiting:
+                raise Failed(f"{self.name} has results for the originals alone, not for pictures that were changed.")
+            self._look_into_next()
+        return self._known[mark]
+
+    def _look_into_next(self) -> None:
+        split = self._waiting.pop(0)
+        try:
+            faces = self._data.faces(split)
+        except EmptySplit:
+            return
+        if not hasattr(faces, "counterparts"):
+            raise UserError(
+                f"method=folder needs originals that are files, by originals=<folder> or data=folder; "
+                f"{self._data.name} has none."
+            )
+        part = faces.counterparts(self._results, self.framing)
+        self._check(split, part)
+        self._parts[split] = part
+        for row, mark in enumerate(cast(np.ndarray, faces.digests).tolist()):  # type: ignore[attr-defined]
+            self._known.setdefault(mark, (split, row))
+
+    def _check(self, split: str, part: Counterparts) -> None:
+        failed = part.failed
+        where = self._results.where
+        if failed.total() == len(part):
+            reasons = " and ".join(failed)
+            raise UserError(
+                f"None of the {len(part):,} pictures of the split {split} has a usable result in {where} ({reasons}): "
+                "a result lies at the relative path of its original, <identity>/<picture>, in any format."
+            )
+        if failed.total() > self.max_missing * len(part):
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in failed.most_common())
+            raise UserError(
+                f"{failed.total():,} of {len(part):,} pictures of the split {split} have no usable result in {where} "
+                f"({reasons}; listed in {part.listing}), more than method.max_missing={self.max_missing:g} of them; "
+                "make them, or raise method.max_missing: the row then says so, and the originals stand in."
+            )
+
+
+def _named(root: Path) -> str:
+    """As the folder calls its method, else by the folder's own name.
+
+    Raises:
+        UserError: its meta.json cannot be read as JSON.
+    """
+    about = root / _ABOUT
+    if about.is_file():
+        said = read_json(about, _MOST)
+        name = said.get("method") if isinstance(said, dict) else None
+        if not isinstance(name, str) or not name.strip():
+            raise UserError(f'\'{about}\' names no method; write {{"method": "<name>"}}, or remove it.')
+        return flat(name)[:60]
+    return flat(spelled(Path(os.path.abspath(root)).name))[:60] or "folder"
