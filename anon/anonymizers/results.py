@@ -10,22 +10,25 @@ negation, verification, distances, attributes, quality, and attacks that learn f
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from anon import plain
 from anon.errors import Failed, UserError
 from anon.faces.alignment import VIEWS
 from anon.faces.contract import FaceSet, to_float, to_uint8
 from anon.faces.counterparts import MOST_MISSING, Counterparts, Results
 from anon.faces.decoding import digest
 from anon.faces.folder import EmptySplit
+from anon.faces.points import file_key
 from anon.faces.tree import spelled
 from anon.plain import read_json
 from anon.printable import flat
@@ -40,7 +43,6 @@ class Originals(Protocol):
     """The data module of the originals."""
 
     name: str
-    everyone: bool
 
     def faces(self, split: str) -> FaceSet: ...
 
@@ -55,15 +57,22 @@ class ResultsFolder:
         max_missing: share of a split's pictures, at most, that may have no usable result; the original stands in there.
         framing: what the results show, where they are aligned crops of photographs that are none: one of
             :data:`anon.faces.alignment.VIEWS`.
+        pairs: of swaps, a CSV with the columns ``target`` and ``source``, relative paths of originals; None: as
+            FaceForensics++ names them, if it does.
 
     Raises:
-        UserError: no such folder, nothing in it, other data, or too many pictures without a result.
+        UserError: no such folder, nothing in it, other data, too many pictures without a result, or no such CSV.
     """
 
-    _handles = ("_results", "_data", "_known", "_parts", "_waiting")  # of the files, which ``contents`` tells
+    _handles = ("_results", "_data", "_known", "_parts", "_waiting", "_pairs")  # of the files, which ``contents`` tells
 
     def __init__(
-        self, root: str | None, data: object, max_missing: float = MOST_MISSING, framing: str | None = None
+        self,
+        root: str | None,
+        data: object,
+        max_missing: float = MOST_MISSING,
+        framing: str | None = None,
+        pairs: str | None = None,
     ) -> None:
         if not root:
             raise UserError("method=folder needs method.root=<folder of what another tool made of the originals>.")
@@ -75,12 +84,16 @@ class ResultsFolder:
         self._results = Results(place, f"method.root='{root}'")
         self.max_missing, self.framing = max_missing, framing
         self.name = _named(place)
+        self._pairs = {} if pairs is None else _sources(Path(pairs).expanduser())
+        self.swaps = bool(self._pairs or self._results.swapped)
         self._data = cast(Originals, data)
         self._known: dict[int, tuple[str, int]] = {}
         self._parts: dict[str, Counterparts] = {}
-        self._waiting = ["evaluation"] if getattr(data, "everyone", False) else list(_ORDER)
+        alone = getattr(data, "everyone", False) or hasattr(data, "pairs")
+        self._waiting = list(_ORDER[:1] if alone else _ORDER)
         self._look_into_next()
         rows = [f"{name} {content}" for name, content in self._results.hashes.items()]
+        rows += [f"{target} {source}" for target, source in sorted(self._pairs.items())]
         self.contents = hashlib.sha256("\n".join(rows).encode("utf-8", "backslashreplace")).hexdigest()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ResultsFolder:
@@ -107,6 +120,26 @@ class ResultsFolder:
         part = self._parts.get(_ORDER[0])
         missing = 0 if part is None else part.failed.total()
         return f"{missing:,} of {len(cast(Counterparts, part)):,} missing" if missing else None
+
+    def sources(self, indices: Tensor) -> Tensor:
+        """Whose faces the results show: index (N,) of a picture among the evaluated ones, -1 where it is none of them.
+
+        Args:
+            indices: (N,) of originals among the evaluated ones.
+        """
+        faces = self._data.faces(_ORDER[0])
+        files = [file_key(name) for name in faces.files]  # type: ignore[attr-defined]
+        place = {name: number for number, name in enumerate(files)}
+        first: dict[str, int] = {}
+        for number, label in enumerate(faces.labels.tolist()):
+            first.setdefault(faces.names[label], number)
+        swapped = self._results.swapped
+        found = []
+        for number in indices.tolist():
+            name = files[number]
+            who = self._pairs.get(name)
+            found.append(first.get(swapped.get(name.partition("/")[0], ""), -1) if who is None else place.get(who, -1))
+        return torch.tensor(found, dtype=torch.long)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Originals (B, 3, S, S) in [-1, 1], as the data set has them -> what the tool made of them.
@@ -137,13 +170,13 @@ class ResultsFolder:
             return
         if not hasattr(faces, "counterparts"):
             raise UserError(
-                f"method=folder needs originals that are files, by originals=<folder> or data=folder; "
-                f"{self._data.name} has none."
+                f"method=folder needs originals that are files, by originals=<folder> or suite=lfw; {self._data.name} "
+                "has none."
             )
         part = faces.counterparts(self._results, self.framing)
         self._check(split, part)
         self._parts[split] = part
-        for row, mark in enumerate(cast(np.ndarray, faces.digests).tolist()):  # type: ignore[attr-defined]
+        for row, mark in enumerate(part.digests.tolist()):
             self._known.setdefault(mark, (split, row))
 
     def _check(self, split: str, part: Counterparts) -> None:
@@ -178,3 +211,26 @@ def _named(root: Path) -> str:
             raise UserError(f'\'{about}\' names no method; write {{"method": "<name>"}}, or remove it.')
         return flat(name)[:60]
     return flat(spelled(Path(os.path.abspath(root)).name))[:60] or "folder"
+
+
+def _sources(path: Path) -> dict[str, str]:
+    """Sources by target, as :func:`anon.faces.points.file_key` spells them.
+
+    Raises:
+        UserError: no such file, other columns, or no row.
+    """
+    try:
+        with io.TextIOWrapper(plain.opened(path), "utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = [(name or "").strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            if not {"target", "source"} <= set(names):
+                raise UserError(f"'{path}' must have the columns target and source (relative paths of originals).")
+            rows = [(row["target"], row["source"]) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a UTF-8 CSV"
+        raise UserError(f"The pairs '{path}' cannot be read: {reason}.") from error
+    found = {file_key(target.strip()): file_key(source.strip()) for target, source in rows if target and source}
+    if not found:
+        raise UserError(f"The pairs '{path}' have no row with a target and a source.")
+    return found

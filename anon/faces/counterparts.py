@@ -1,9 +1,10 @@
 """Pictures that another tool made of the photographs of a folder, brought into the same crops.
 
-They are matched by relative path, whatever of the photographs' formats they are in, and aligned with the five points of
-the *originals*: whoever looks sees the same crop of both, wherever the tool moved the face. A video in the place of a
-folder of frames gives its n-th frame for the n-th of them by name. A picture of another size and the same shape is the
-same picture.
+They are matched by relative path, whatever of the photographs' formats they are in, or by FaceForensics++'s names of
+swaps: ``003_012/...`` or ``003_012.mp4`` for what lies in ``003``, with the face of ``012``. They are aligned with the
+five points of the *originals*: whoever looks sees the same crop of both, wherever the tool moved the face. A video in
+the place of a folder of frames gives its n-th frame for the n-th of them by name. A picture of another size and the
+same shape is the same picture.
 
 What cannot be used is counted by its reason and listed. In its place stands the original: a tool that gave nothing
 for a picture has not anonymized it. Messages give counts, never names, which are often people's.
@@ -16,6 +17,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +33,7 @@ from torch import Tensor
 from anon.errors import UserError
 from anon.faces.cache import built_once
 from anon.faces.contents import contents
-from anon.faces.decoding import WORKERS, Framed, Photograph, ahead, face_of, framed, write_header
+from anon.faces.decoding import WORKERS, Framed, Photograph, ahead, digest, face_of, framed, write_header
 from anon.faces.images import ImageError, is_photograph, read_image
 from anon.faces.points import FivePoints, file_key
 from anon.faces.tree import files_below
@@ -42,6 +44,7 @@ from anon.provenance import code
 
 MISSING, SEVERAL, SHAPE = "missing", "given several times", "of another shape than the original"
 LENGTH = "in a video of another length"
+_SWAP = re.compile(r"(?P<target>\d{2,3})_(?P<source>\d{2,3})", re.ASCII)
 MOST_MISSING = 0.1  # of the pictures, before a folder is refused
 
 
@@ -108,10 +111,11 @@ class Results:
         self.root, self.where = root, where
         self.pictures: dict[str, list[str]] = collections.defaultdict(list)  # by name without ending
         self.videos: dict[str, str] = {}
+        self.swapped: dict[str, str] = {}  # whose face a person's results show, by FaceForensics++'s names
         for entry in files_below(root, where):
             if entry.aside is not None:
                 continue
-            stem, name = os.path.splitext(file_key(entry.file))[0], entry.name
+            stem, name = _stem(file_key(entry.file)), entry.name
             if is_video(name) and not is_still(entry.path):
                 self.videos[stem] = name
             elif is_photograph(name):
@@ -138,33 +142,44 @@ class Results:
             files: all photographs of the originals' folder, for a name may fit two of them.
         """
         exact = {file_key(file.name) for file in files}
-        frames: dict[str, list[str]] = collections.defaultdict(list)  # of a folder that a video stands for, by name
-        for name in filter(is_photograph, exact):
+        people = {name.partition("/")[0] for name in exact}
+        swaps = filter(None, (_SWAP.fullmatch(stem.partition("/")[0]) for stem in (*self.pictures, *self.videos)))
+        aside = {swap["target"]: swap for swap in swaps if swap[0] not in people and swap["target"] in people}
+        self.swapped |= {target: swap["source"] for target, swap in aside.items()}
+        frames: dict[str, list[str]] = collections.defaultdict(list)  # by the folder that a video may stand for
+        for name in sorted(filter(is_photograph, exact), key=lambda name: natural(os.path.basename(name))):
             frames[os.path.dirname(name)].append(name)
-        places = {
-            name: Result(self.videos[folder], number, len(names))
-            for folder, names in frames.items()
-            if folder in self.videos
-            for number, name in enumerate(sorted(names, key=lambda name: natural(os.path.basename(name))))
-        }
-        return [self._of(file_key(file.name), exact, places) for file in files]
+        places = {name: number for names in frames.values() for number, name in enumerate(names)}
+        found = []
+        for name in (file_key(file.name) for file in files):
+            target = name.partition("/")[0]
+            swapped = aside[target][0] + name[len(target) :] if target in aside else name
+            each = self._picture(name, swapped, exact)
+            video = self.videos.get(os.path.dirname(name)) or self.videos.get(os.path.dirname(swapped))
+            if each == MISSING and video is not None and name in places:
+                each = Result(video, places[name], len(frames[os.path.dirname(name)]))
+            found.append(each)
+        return found
 
-    def _of(self, name: str, exact: set[str], places: Mapping[str, Result]) -> Result | str:
-        found = self.pictures.get(os.path.splitext(name)[0], [])
-        own = [each for each in found if file_key(each) == name]
-        free = own or [each for each in found if file_key(each) not in exact]
+    def _picture(self, name: str, swapped: str, exact: set[str]) -> Result | str:
+        """Of an original, which is ``swapped`` by FaceForensics++'s names; no picture that is another's by its name."""
+        pictures = next((self.pictures[stem] for stem in map(_stem, (name, swapped)) if stem in self.pictures), [])
+        own = [each for each in pictures if file_key(each) == name]
+        free = own or [each for each in pictures if file_key(each) not in exact]
         if len(free) == 1:
             return Result(free[0])
-        if free:
-            return SEVERAL
-        return places.get(name, MISSING)
+        return SEVERAL if free else MISSING
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
 
 
 class Counterparts:
     """What a tool made of the faces of one split, row by row of the set's cache.
 
-    ``images`` uint8 (N, S, S, 3), the original's where there is none; ``reasons`` (N,) why, empty where there is one;
-    ``listing`` has the names of those.
+    ``reasons`` (N,) why there is none, empty where there is one, and ``listing`` has the names of those without;
+    ``digests`` int64 (N,) of the originals' bytes (:func:`anon.faces.decoding.digest`).
     """
 
     def __init__(self, folder: Path, rows: np.ndarray) -> None:
@@ -174,13 +189,14 @@ class Counterparts:
         said = np.load(folder / "reasons.npy")[rows]
         self.reasons = [index["reasons"][each] for each in said.tolist()]
         self.resized = int(np.load(folder / "resized.npy")[rows].sum())
+        self.digests = np.load(folder / "digests.npy")[rows]
         self.listing = folder / "failed.csv"
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def images(self, places: Sequence[int]) -> Tensor:
-        """(B, S, S, 3) uint8."""
+        """(B, S, S, 3) uint8; the original where there is none."""
         return torch.from_numpy(np.take(self._faces, self._rows[list(places)], axis=0))
 
     @property
@@ -211,15 +227,15 @@ def counterparts(
     by_name = dict(zip((file.name for file in files), results.of(files), strict=True))
     found = [by_name[source.file.name] for source in sources]
     results.look(cache / "contents")
-    digest = hashlib.sha256(f"{code(_decode)} {crops}".encode())
+    key = hashlib.sha256(f"{code(_decode)} {crops}".encode())
     for source, each in zip(sources, found, strict=True):
         told = each if isinstance(each, str) else (*each, results.hashes[each.name])
-        digest.update(repr((source.file, source.canvas, told)).encode("utf-8", "backslashreplace"))
+        key.update(repr((source.file, source.canvas, told)).encode("utf-8", "backslashreplace"))
         if source.points is not None:
-            digest.update(source.points.numpy().tobytes())
-    digest.update(originals.tobytes())
+            key.update(source.points.numpy().tobytes())
+    key.update(originals.tobytes())
     folder = built_once(
-        cache / "counterparts" / digest.hexdigest()[:24],
+        cache / "counterparts" / key.hexdigest()[:24],
         lambda part: _decode(part, results.root, sources, found, originals, crops),
     )
     return Counterparts(folder, rows)
@@ -233,7 +249,7 @@ def _decode(
     originals: np.ndarray,
     crops: Crops,
 ) -> None:
-    """Write faces.npy, reasons.npy, resized.npy, index.json and failed.csv."""
+    """Write faces.npy, digests.npy (of the originals), reasons.npy, resized.npy, index.json and failed.csv."""
     needed, free = originals.nbytes, shutil.disk_usage(part).free
     if needed > free:
         raise UserError(
@@ -259,6 +275,7 @@ def _decode(
             else:
                 output.write(face[0].numpy().tobytes())
                 resized[place] = face[1]
+    np.save(part / "digests.npy", np.array([digest(face.tobytes()) for face in originals], np.int64))
     np.save(part / "reasons.npy", reasons)
     np.save(part / "resized.npy", resized)
     (part / "index.json").write_text(json.dumps({"reasons": names}), encoding="utf-8")

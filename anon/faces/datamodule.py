@@ -333,6 +333,7 @@ def synthetic_data(
     render_seed: int = 0,
     cache: str | Path | None = None,
     name: str = "synthetic",
+    first: int = 0,
 ) -> FaceData:
     """``data=synthetic``: rendered faces, see :class:`anon.faces.synthetic.dataset.SyntheticFaces`.
 
@@ -340,11 +341,14 @@ def synthetic_data(
         identities, images, clips: people of a split, stills and clips of a person; one number for all splits or one for
             each.
         render_seed: seed of the faces themselves; ``seed`` only orders the training batches.
+        first: number of the first person, see :class:`SyntheticFaces`.
     """
 
     def sets(split: str) -> FaceSet:
         counts = {"identities": identities, "images": images, "clips": clips}
         own = {name: count[split] if isinstance(count, Mapping) else count for name, count in counts.items()}
-        return SyntheticFaces(split, size=size, clip_frames=clip_frames, seed=render_seed, cache=cache, **own)
+        return SyntheticFaces(
+            split, size=size, clip_frames=clip_frames, seed=render_seed, cache=cache, first=first, **own
+        )
 
     return FaceData(sets, name, size, synthetic=True, batch_size=batch_size, workers=workers, seed=seed)

@@ -140,6 +140,12 @@ class FolderFaces(Collated):
             place.mkdir(parents=True, exist_ok=True)
         return contents([root / file.name for file in files], place / f"{name}.npy")
 
+    @property
+    def files(self) -> list[str]:
+        """(N,) of what photograph each face is, relative to the root."""
+        used = np.load(self.folder / "used.npy")[self._rows, 0]
+        return [self._files[number].name for number in used.tolist()]
+
     def counterparts(self, results: Results, framing: str | None = None) -> Counterparts:
         """What another tool made of these faces, row by row.
 

@@ -104,3 +104,19 @@ def test_everyone(place: Path) -> None:
     tool = ResultsFolder(str(place / "results"), data)
     images = torch.stack([data.faces("evaluation")[i]["image"] for i in range(40)])
     assert float((tool(images) + images).abs().max()) < 0.01
+
+
+def test_who_was_swapped_in(place: Path) -> None:
+    data = data_of(place, everyone=True)
+    assert not ResultsFolder(str(place / "results"), data).swaps
+    (place / "pairs.csv").write_text(
+        "output,target,source\nx,person 1/0.png,person 2/1.png\nx,person 1/1.png,nobody/0.png\n"
+    )
+    tool = ResultsFolder(str(place / "results"), data, pairs=str(place / "pairs.csv"))
+    files = data.faces("evaluation").files  # type: ignore[attr-defined]
+    assert tool.swaps and files[:2] == ["person 0/0.png", "person 0/1.png"]
+    asked = torch.tensor([files.index(name) for name in ("person 1/0.png", "person 1/1.png", "person 0/0.png")])
+    assert tool.sources(asked).tolist() == [files.index("person 2/1.png"), -1, -1]
+    (place / "pairs.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="must have the columns target and source"):
+        ResultsFolder(str(place / "results"), data, pairs=str(place / "pairs.csv"))

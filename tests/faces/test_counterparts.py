@@ -145,3 +145,17 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(UserError, match="holds no picture and no video"):
         Results(tmp_path, "here")
+
+
+def test_swaps_are_found_by_their_published_names(tmp_path: Path) -> None:
+    """``000_003`` is what became of 000 with the face of 003; a person who is called so is no swap."""
+    for folder in ("originals/000", "originals/003", "originals/12_34", "results/000_003", "results/12_34"):
+        (tmp_path / folder).mkdir(parents=True)
+    for number, person in enumerate(("000", "003", "12_34")):
+        picture(number).save(tmp_path / "originals" / person / "0.png")
+    for number, person in enumerate(("000_003", "12_34")):
+        Image.new("RGB", (96, 96), (50 * number, 9, 9)).save(tmp_path / "results" / person / "0.png")
+    results = Results(tmp_path / "results", "here")
+    found = faces(tmp_path / "originals").counterparts(results)
+    assert results.swapped == {"000": "003"} and found.reasons == ["", MISSING, ""]
+    assert found.images([0, 2])[:, 0, 0].tolist() == [[0, 9, 9], [50, 9, 9]]

@@ -70,6 +70,7 @@ class Method(NamedTuple):
     key: str
     encoder: Encoder | None  # that conditions the generator
     source: bool  # it swaps in another person's face
+    sources: Callable[[Tensor], Tensor] | None = None  # of pictures (N,), whose faces those are; None: it is told whom
 
     def fresh(self) -> nn.Module:
         """A copy without memory of anybody."""
@@ -164,7 +165,7 @@ class Attackers:
     def _pairs(self, one: Combination, method: Method, keyed_defense: KeyedDefense | None) -> LearningPairs:
         """What an attack that is fitted here learns from: the attacker's people before and after the software."""
         stages, data = self.stages, one.data
-        if method.source:
+        if method.source and method.sources is None:
             raise Unavailable("n/a (a swap needs another person's face)")
         if data not in self._people:
             made, basis = stages.data(data)

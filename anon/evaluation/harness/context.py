@@ -56,7 +56,6 @@ class MeasureContext:
         self.bootstrap: Bootstrap = self.people.bootstrap
         self.rows = stages.rows(one) if rows is None else rows  # places among the items
         self.labels = self.people.items.labels[self.rows]
-        self.source_labels = self.people.source_labels[self.rows]
         self._views: dict[str, View] = {}
         self._attacker: Attacker | None = None
 
@@ -68,6 +67,16 @@ class MeasureContext:
         except Unavailable as missing:
             return str(missing)
         return None
+
+    @functools.cached_property
+    def sources(self) -> Tensor:
+        """(R,) index of a picture of whoever is swapped in; -1 where that is nobody of the data set."""
+        return self.stages.sources(self.one)[self.rows]
+
+    @functools.cached_property
+    def source_labels(self) -> Tensor:
+        """(R,) who is swapped in; only where all :attr:`sources` are known."""
+        return self.people.items.faces.labels[self.sources]
 
     @functools.cached_property
     def keys(self) -> dict[str, object]:
@@ -84,7 +93,7 @@ class MeasureContext:
             "pairs": None
             if self.people.pairs is None
             else key_of(of=[part.tolist() for part in self.people.pairs[:4]]),
-            "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips, self.people.sources)]),
+            "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips, self.sources)]),
             "readers": [stages.judge.key, stages.readers.attributes_key, dict(stages.readers.detector_keys)],
             "rule": [suite.far, suite.resamples, suite.batch_size, stages.seed, suite.enrolment, stages.given],
         }
@@ -203,9 +212,9 @@ class MeasureContext:
 
     def z_of_sources(self) -> Tensor:
         """(R, D) embeddings by the judge of the people who were swapped in."""
-        sources = self.people.sources.unique()
+        sources = self.sources.unique()
         group = Originals(self.stages.group(self.one.data, sources))
-        return self.stages.z(group, self.stages.judge)[torch.searchsorted(sources, self.people.sources[self.rows])]
+        return self.stages.z(group, self.stages.judge)[torch.searchsorted(sources, self.sources)]
 
     def by_encoder(self, of: str) -> tuple[Tensor, Gallery] | None:
         """Embeddings (R, D) and the gallery by the recognizer that conditioned the generator; None without one."""

@@ -134,7 +134,10 @@ class Factory:
             threshold=getattr(getattr(pristine, "policy", None), "threshold", None),
             weights=made_of(pristine),
         )
-        return Method(title, pristine, key, encoder, chosen is not None and "SourceIdentity" in chosen["_target_"])
+        swaps, sources = chosen is not None and "SourceIdentity" in chosen["_target_"], None
+        if getattr(pristine, "swaps", False):  # it says itself who was swapped in
+            swaps, sources = True, pristine.sources
+        return Method(title, pristine, key, encoder, swaps, cast(Any, sources))
 
     def _plugged(self, base: Any, method: str, data: str) -> nn.Module:
         """What brings its own policy, or needs none; what asks for the data gets them, once."""

@@ -184,6 +184,11 @@ class Stages:
             return chosen[rules.first_of_each(people.items.labels[chosen], self.suite.attacked_probes)]
         return people.attacked if self.is_swept(one) or one.defense != NONE or one.attack != NONE else people.probes
 
+    def sources(self, one: Combination) -> Tensor:
+        """(N,) index of a picture of whoever is swapped in, for each item; -1 where that is nobody of the data set."""
+        method, people = self.factory.method(one), self.subjects(one.data)
+        return people.sources if method.sources is None else method.sources(people.items.indices)
+
     def _pose(self, people: Subjects) -> Tensor | None:
         """(N, 3) of the items; None where neither the data nor an estimator tells it."""
         known = people.truth.get("pose")
@@ -246,6 +251,8 @@ class Stages:
         if isinstance(method.pristine, Unchanged):
             return target
         sources = people.sources[rows] if self.is_swept(one) else people.sources
+        if method.sources is not None:  # who was swapped in is known, and nobody is asked to
+            sources = sources[:0]
         return self.changed_by(method, target, people, sources)
 
     def changed_by(self, method: Method, target: Pictures, people: Subjects, sources: Tensor) -> Pictures:
@@ -275,7 +282,7 @@ class Stages:
         for batch in target.batches(self.suite.batch_size, f"anonymizing with {method.title}"):
             images = batch.to(self.device)
             source, rows = None, slice(done, done + len(images))
-            if method.source:
+            if method.source and method.sources is None:
                 source = images_at(people.items.faces, sources[rows]).to(self.device)
             done += len(images)
             with failing(method.title):

@@ -98,6 +98,10 @@ class Swap:
         """The figures; none where nobody is swapped in."""
         if not context.method.source:
             return {}
+        unknown = int((context.sources < 0).sum())
+        if unknown:
+            told = f"the sources of {unknown:,} of {len(context.sources):,} swaps are not among the evaluated people"
+            return {"swap_ID": Estimate.absent(f"n/a ({told})")}
         if bool((context.source_labels == context.labels).all()):
             return {"swap_ID": Estimate.absent("n/a (nobody else to swap in)")}
         gallery = context.stages.gallery(context.one.data, context.stages.judge)
@@ -186,9 +190,8 @@ def _root(figure: Estimate) -> Estimate:
 
 def _read_sources(context: MeasureContext) -> Tensors:
     """Of the pictures that were swapped in, row by row."""
-    sources = context.people.sources
-    every = sources.unique()
-    place = torch.searchsorted(every, sources[context.rows])
+    every = context.sources.unique()
+    place = torch.searchsorted(every, context.sources)
     found = context.stages.read(Originals(context.stages.group(context.one.data, every)))
     return {name: value[place] for name, value in found.items()}
 

@@ -12,16 +12,21 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.alignment import align
+from anon.faces.cache import cache_folder
 from anon.faces.collections.contract import Collection
 from anon.faces.collections.photographs.lfw import Pair
-from anon.faces.contract import Collated, Sample, to_float
+from anon.faces.contract import Collated, Sample, to_float, to_uint8
+from anon.faces.counterparts import Counterparts, Crops, Results, Source, counterparts
+from anon.faces.decoding import Photograph
 from anon.faces.detection.contract import Detector
 from anon.faces.images import ImageError, read_image
+from anon.progress import track
 
 #: Where the five points of LFW's 250 x 250 deep-funneled photographs lie on average (YuNet, sets 1 to 4 of View 2).
 CENTRE = ((104.0, 112.9), (146.8, 112.3), (125.8, 137.6), (107.5, 157.7), (144.8, 157.2))
@@ -115,6 +120,18 @@ class PairFaces(Collated):
                 "detector, as in +detector@suite.datasets.lfw.detector=yunet."
             )
         self.placed = {"given": len(self.files) - bare, "detected": 0, "centre": 0}
+        self._canvas = [(0, 0)] * len(self.files)  # (H, W) of those that were read
+
+    def counterparts(self, results: Results, framing: str | None = None) -> Counterparts:
+        """What another tool made of the photographs, see :meth:`anon.faces.folder.FolderFaces.counterparts`."""
+        parts = torch.arange(len(self)).split(64)
+        read = [
+            to_uint8(self.__getitems__(part.tolist())["image"]) for part in track(parts, "reading pairs", len(parts))
+        ]
+        files = [Photograph(self.names[label], file) for file, label in zip(self.files, self.labels, strict=True)]
+        sources = list(map(Source, files, self._canvas, self._points))
+        crops, faces = Crops(self.size, None, framing), torch.cat(read).numpy()
+        return counterparts(results, files, sources, faces, crops, cache_folder(None), np.arange(len(files)))
 
     def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, ``image`` (B, 3, size, size) in [-1, 1].
@@ -131,6 +148,7 @@ class PairFaces(Collated):
             raise UserError(
                 f"A photograph of the pairs in '{self.root}' is {error}; get the data set again."
             ) from error
+        self._canvas[index] = frame.shape[0], frame.shape[1]
         points = self._points[index]
         if points is None:
             points = self._points[index] = self._find(frame)  # found once, however often the face is read

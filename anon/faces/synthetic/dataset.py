@@ -33,9 +33,12 @@ def identity_name(number: int) -> str:
     return f"synthetic-{number:06d}"
 
 
-def people_of(split: str, count: int) -> list[int]:
-    """Numbers of the first ``count`` people of a split."""
-    numbers = (number for number in range(LIMIT) if split_of(identity_name(number)) == split)
+def people_of(split: str, count: int, first: int = 0) -> list[int]:
+    """Numbers of the first ``count`` people of a split, from the person ``first`` on.
+
+    Those from :data:`LIMIT` on are nobody in the data sets that begin with the person 0.
+    """
+    numbers = (number for number in range(first, first + LIMIT) if split_of(identity_name(number)) == split)
     return list(itertools.islice(numbers, count))
 
 
@@ -50,6 +53,7 @@ class SyntheticFaces(Collated, Dataset):
         clips: clips of each person, ``clip_frames`` frames each at 25 fps.
         seed: of the people and their pictures; the splits do not depend on it.
         cache: folder for rendered shards; default ``$ANON_CACHE`` or the user's cache folder.
+        first: number of the first person who may be one of them; sets that begin far apart have nobody in common.
 
     Items are ordered by person, stills before clips. Pictures are rendered when first needed, or by :meth:`prepare`.
 
@@ -70,6 +74,7 @@ class SyntheticFaces(Collated, Dataset):
         clip_frames: int = 10,
         seed: int = 0,
         cache: str | Path | None = None,
+        first: int = 0,
     ) -> None:
         if split not in SPLITS:
             raise UserError(f"Unknown split '{split}'; choose one of {', '.join(SPLITS)}.")
@@ -80,10 +85,11 @@ class SyntheticFaces(Collated, Dataset):
             )
         self.split, self.size, self.seed = split, size, seed
         self._asked = {"split": split, "size": size, "identities": identities, "images": images, "clips": clips}
-        self._asked |= {"clip_frames": clip_frames, "seed": seed, "cache": str(cache_folder(cache))}
-        numbers = people_of(split, identities)
+        self._asked |= {"clip_frames": clip_frames, "seed": seed, "cache": str(cache_folder(cache)), "first": first}
+        numbers = people_of(split, identities, first)
         self.names = [identity_name(number) for number in numbers]
-        self.shards = _plan(folder(cache_folder(cache), size, seed), split, numbers, images, clips, clip_frames)
+        where = folder(cache_folder(cache), size, seed, first)
+        self.shards = _plan(where, split, numbers, images, clips, clip_frames, first)
         rows = _rows(self.shards, numbers, images)
         rows = rows[np.lexsort((rows[:, 4], rows[:, 3], rows[:, 3] >= 0, rows[:, 2]))]
         self._place = rows[:, :2]  # shard, row in the shard
@@ -163,12 +169,14 @@ def _companions(count: int, asked: dict) -> Iterator[None]:
             other.wait()
 
 
-def _plan(where: Path, split: str, numbers: list[int], images: int, clips: int, frames: int) -> list[Shard]:
+def _plan(
+    where: Path, split: str, numbers: list[int], images: int, clips: int, frames: int, first_person: int
+) -> list[Shard]:
     shards = []
     for start in range(0, len(numbers), PEOPLE):
         block = start // PEOPLE
         # The whole block, also where fewer people are wanted: a shard's content depends on its name alone.
-        people = tuple(people_of(split, start + PEOPLE)[start:])
+        people = tuple(people_of(split, start + PEOPLE, first_person)[start:])
         for first in range(0, images, PICTURES):
             shards.append(Shard(where, split, block, people, -1, first, PICTURES))
         for clip in range(clips):

@@ -73,9 +73,10 @@ class Shard(NamedTuple):
         return load_file(self.path.with_suffix(".safetensors"))
 
 
-def folder(cache: Path, size: int, seed: int) -> Path:
-    """Where the shards of one size and seed lie; the hash of the code that renders is part of the name."""
-    return Path(cache) / "synthetic" / f"{code(draw)[:12]}-seed{seed}-{size}px"
+def folder(cache: Path, size: int, seed: int, first: int = 0) -> Path:
+    """Where the shards of one size, seed and first person lie; the hash of the rendering code is part of the name."""
+    people = f"-from{first}" if first else ""
+    return Path(cache) / "synthetic" / f"{code(draw)[:12]}-seed{seed}-{size}px{people}"
 
 
 def ensure(shards: Sequence[Shard], size: int, seed: int) -> Iterator[Shard]:

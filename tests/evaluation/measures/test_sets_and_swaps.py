@@ -218,7 +218,7 @@ def test_the_expression_between_target_and_source(swapped):
 def test_one_person_cannot_be_swapped():
     context = KnownContext([7, 7])
     context.given_method.source = True
-    context.source_labels = torch.tensor([7, 7])
+    context.sources = context.source_labels = torch.tensor([7, 7])
     assert Swap()(context)["swap_ID"].reason == "n/a (nobody else to swap in)"
 
 
@@ -228,7 +228,7 @@ def test_who_is_seen_by_hand():
     gallery = Gallery(torch.eye(2), torch.tensor([7, 8]), torch.eye(2), torch.tensor([7, 8]), 0.3)
     context = KnownContext([7, 8], z={"target": torch.eye(2), "changed": z}, gallery=gallery)
     context.given_method.source = True
-    context.source_labels = torch.tensor([8, 7])
+    context.sources = context.source_labels = torch.tensor([8, 7])
     context.z_of_sources = lambda: torch.eye(2).flip(0)
     context.stages.gallery = lambda data, by: gallery
     found = {name: figure.value for name, figure in Swap()(context).items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anon.anonymizers.results import ResultsFolder
 from anon.errors import UserError
 from anon.faces.collections.pairs import PairData, PairFaces
 from anon.faces.collections.photographs.lfw import LFW
@@ -104,3 +105,17 @@ def test_a_damaged_photograph_ends_the_run(tmp_path: Path) -> None:
     faces = PairFaces(collection(root), "pairs.txt", 16)
     with pytest.raises(UserError, match=r"A photograph of the pairs in .* is .*; get the data set again"):
         faces[faces.files.index("P03/P03_0001.jpg")]
+
+
+def test_results_of_another_tool(root: Path, tmp_path: Path) -> None:
+    """Photographs of pairs have their results at the same path, in the crop of the original's points."""
+    for path in root.rglob("*.jpg"):
+        copy = tmp_path / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    data = PairData(collection(root), size=16)
+    place = next(folder for folder in (tmp_path / "lfw", tmp_path / "lfw-deepfunneled", tmp_path) if folder.is_dir())
+    tool = ResultsFolder(str(place), data)
+    images = data.faces("evaluation").__getitems__([0, 5])["image"]
+    assert tool.incomplete is None
+    assert float((tool(images) - images).abs().max()) < 0.02  # another order of cutting and warping
