@@ -32,6 +32,7 @@ RANGES = {
     "whole [2, 200000]": "data.identities data.identities.train *.datasets.*.identities "
     "*.datasets.*.identities.train",  # an identity is told from another's
     "whole [1, 200000]": "data.identities.* *.datasets.*.identities.*",
+    "whole [0, 1000000000]": "*.first",
     "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.datasets.*.images "
     "*.datasets.*.images.* *.datasets.*.clips *.datasets.*.clips.* *.min_images",
     "whole [1, 65536]": "*.batch_size *.clip_frames *.calibration_images",
@@ -57,7 +58,7 @@ RANGES = {
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far",
     "(0, 1]": "model.decay *.view.scale *.defense.scale suite.defenses.*.scale",
-    "[0, 1]": "*.max_damaged *.share *.shares *.shift *.clear *.labels.margin *.max_eer",
+    "[0, 1]": "*.max_damaged *.max_missing *.share *.shares *.shift *.clear *.labels.margin *.max_eer",
     "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.limit_val_batches",

@@ -23,10 +23,9 @@ class Block(nn.Module):
         self.widen, self.narrow = nn.Linear(width, expansion * width), nn.Linear(expansion * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        count, tokens, width = x.shape
-        qkv = self.qkv(self.before(x)).view(count, tokens, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, C / heads)
-        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(count, tokens, width)
+        # (3, B, heads, T, C / heads); no shape is read, so that the network can be traced
+        qkv = self.qkv(self.before(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]).transpose(1, 2).flatten(2)
         x = x + self.merge(seen)
         return x + self.narrow(F.gelu(self.widen(self.after(x))))
 

@@ -18,6 +18,8 @@ from anon.identity.networks.edgeface import EdgeFace
 from anon.identity.networks.inception_resnet import InceptionResnetV1
 from anon.identity.networks.iresnet import iresnet_small
 from anon.identity.networks.mobilefacenet import MobileFaceNet
+from anon.identity.networks.patches import PatchNet
+from anon.identity.networks.plain import PlainNet
 from tests.evaluation.tiny_world import People, Projection, encoder, judge
 
 NETWORKS = {
@@ -26,6 +28,8 @@ NETWORKS = {
     "mobilefacenet": (MobileFaceNet, 112),
     "edgeface": (EdgeFace, 112),
     "facenet": (InceptionResnetV1, 160),
+    "plain": (PlainNet, 64),
+    "patches": (PatchNet, 64),
 }
 
 
@@ -40,7 +44,7 @@ def test_recognizers_see_eight_bits(tmp_path):
         assert torch.equal(made, found)
 
 
-@pytest.mark.parametrize("network", ["compact", "iresnet", "mobilefacenet", "edgeface", "facenet"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_folded_batch_norms_are_the_same_function(network):
     """Of every network of this package; the one that was given is left alone, and another's weights are another's."""
     network, size = NETWORKS[network]
