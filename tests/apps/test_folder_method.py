@@ -19,7 +19,7 @@ from PIL import Image
 from anon.anonymizers.filters import GaussianBlur
 from anon.apps.run_folders.folder import LAST
 from anon.faces.contract import to_float, to_uint8
-from anon.faces.splits import SPLITS
+from anon.faces.splits import SPLITS, split_of
 from anon.faces.synthetic.export import export, main
 from tests.apps.conftest import Command, folder_of
 from tests.apps.launch.test_exit_codes import refused
@@ -144,3 +144,31 @@ def test_rendered_faces_are_exported_by_a_command(tmp_path: Path, capsys: pytest
     (tmp_path / "file").write_text("")
     assert main([str(tmp_path / "file"), *words[1:]]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_swaps_name_whose_faces_they_show(evaluate: Command, place: Path, tmp_path: Path) -> None:
+    """The perfect swap shows the source's own picture: it is found as the source, and never as the target."""
+    people = sorted(path.name for path in (place / "originals").iterdir() if split_of(path.name) == "evaluation")
+    source = dict(zip(people, [*people[1:], people[0]], strict=True))
+    rows = ["target,source"]
+    for path in sorted((place / "originals").rglob("*.png")):
+        shown = path if path.parent.name not in source else path.parents[1] / source[path.parent.name] / path.name
+        file = tmp_path / "swapped" / path.relative_to(place / "originals")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(shown, file)
+        if shown is not path:
+            rows.append(f"{path.parent.name}/{path.name},{source[path.parent.name]}/{path.name}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    words = (f"originals={place / 'originals'}", "method=folder", f"method.root={tmp_path / 'swapped'}", *FAST)
+    line = lines(folder_of(evaluate("suite=table4", *words, f"method.pairs={tmp_path / 'pairs.csv'}")))[
+        "swapped", "none"
+    ]
+    own = numbers(line)
+    assert own["cosine_source"] == pytest.approx(1.0, abs=1e-5) and own["cosine_target"] < 0.9
+    assert own["swap_ID"] > own["swap_ID_target"] + 0.3
+    rows[1:] = [row.replace(",", ",elsewhere/") for row in rows[1:]]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    line = lines(folder_of(evaluate("suite=table4", *words, f"method.pairs={tmp_path / 'pairs.csv'}")))[
+        "swapped", "none"
+    ]
+    assert "are not among the evaluated people" in line["metrics"]["swap_ID"]["reason"]
