@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,6 +21,7 @@ class Tiny(pl.LightningModule):
 
     ``stop_at`` raises Ctrl-C, or kills the process with no chance to clean up, at that step. With ``falls`` the rate
     falls to 0 over ``steps``; ``start`` is a file of weights to begin from; a step takes ``nap`` seconds.
+    The first step waits until another run has come to the folder ``meet``, so that only runs at the same time end well.
     """
 
     def __init__(
@@ -32,12 +34,13 @@ class Tiny(pl.LightningModule):
         steps: int = 1,
         start: str | None = None,
         nap: float = 0.0,
+        meet: str | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.first, self.second = torch.nn.Linear(width, 1), torch.nn.Linear(width, 1)
         self.stop_at, self.by, self.lr, self.falls, self.steps = stop_at, by, lr, falls, steps
-        self.nap = nap
+        self.nap, self.meet = nap, meet
         if start is not None:
             self.first.weight.data.copy_(torch.load(start, weights_only=True))
 
@@ -46,6 +49,8 @@ class Tiny(pl.LightningModule):
             if self.by == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise KeyboardInterrupt
+        if self.meet is not None and self.trainer.fit_loop.total_batch_idx == 0:
+            meet_another(Path(self.meet))
         time.sleep(self.nap)
         for optimizer, layer in zip(self.optimizers(), (self.first, self.second), strict=True):
             loss = (layer(batch + 0.1 * torch.randn_like(batch)) - batch.sum(1, keepdim=True)).square().mean()
@@ -66,6 +71,21 @@ class Tiny(pl.LightningModule):
         if not self.falls:
             return made
         return made, [torch.optim.lr_scheduler.LambdaLR(each, lambda at: 1 - at / self.steps) for each in made]
+
+
+def meet_another(folder: Path, seconds: float = 120.0) -> None:
+    """Come to a folder and wait there for another process, however slow the machine is.
+
+    Raises:
+        TimeoutError: nobody came.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / str(os.getpid())).touch()
+    end = time.monotonic() + seconds
+    while len(list(folder.iterdir())) < 2:
+        if time.monotonic() > end:
+            raise TimeoutError("no other run came at the same time")
+        time.sleep(0.05)
 
 
 class TinyData(pl.LightningDataModule):
