@@ -230,6 +230,8 @@ def set_notes(
             f"Anchors of fake identities are training people of {people.reference}, and thresholds of {whose} are "
             "those of its background people."
         )
+    if suite.sources is not None:
+        notes.append(f"Whoever is swapped in is of the data set {suite.sources}, and found among those enrolled there.")
     if suite.enrolment == SAME:
         notes.append(
             f"One picture of each person of {people.name} is enrolled unchanged, and searched for with what becomes of "

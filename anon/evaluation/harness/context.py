@@ -18,6 +18,7 @@ from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import READING, Originals, View, failing
 from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Tensors, key_of
+from anon.evaluation.harness.subjects import Subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination
 from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.judges.gallery import Gallery
@@ -70,13 +71,23 @@ class MeasureContext:
 
     @functools.cached_property
     def sources(self) -> Tensor:
-        """(R,) index of a picture of whoever is swapped in; -1 where that is nobody of the data set."""
+        """(R,) index of a picture of whoever is swapped in, among the :attr:`donors`; -1 where it is none of them."""
         return self.stages.sources(self.one)[self.rows]
 
     @functools.cached_property
     def source_labels(self) -> Tensor:
         """(R,) who is swapped in; only where all :attr:`sources` are known."""
-        return self.people.items.faces.labels[self.sources]
+        return self.donors.items.faces.labels[self.sources]
+
+    @property
+    def donors(self) -> Subjects:
+        """Who is swapped in: the evaluated people, or those of ``suite.sources``."""
+        return self.stages.donors(self.one)
+
+    @property
+    def source_gallery(self) -> Gallery:
+        """The donors as they are enrolled."""
+        return self.stages.gallery(self.stages.donor_data(self.one), self.stages.judge)
 
     @functools.cached_property
     def keys(self) -> dict[str, object]:
@@ -213,7 +224,7 @@ class MeasureContext:
     def z_of_sources(self) -> Tensor:
         """(R, D) embeddings by the judge of the people who were swapped in."""
         sources = self.sources.unique()
-        group = Originals(self.stages.group(self.one.data, sources))
+        group = Originals(self.stages.group(self.stages.donor_data(self.one), sources))
         return self.stages.z(group, self.stages.judge)[torch.searchsorted(sources, self.sources)]
 
     def by_encoder(self, of: str) -> tuple[Tensor, Gallery] | None:

@@ -7,7 +7,8 @@ prints it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.utils import instantiate
@@ -70,8 +71,11 @@ class Factory:
             keys.setdefault(str(name), []).append(method.key)
         return {f"method {name}": key_of(keys=sorted(set(every)))[:12] for name, every in sorted(keys.items())}
 
-    def check(self, method: str, data: str) -> None:
+    def check(self, method: str, data: str, donors: Sequence[str] = ()) -> None:
         """Read a method's weights, before any picture is read.
+
+        Args:
+            donors: data sets whose people are swapped in, whom a generator may know as little as the evaluated ones.
 
         Raises:
             UserError: an unfit checkpoint, or a generator that was trained with the judge or knows the people.
@@ -85,8 +89,8 @@ class Factory:
             self._check_judge(encoder, title)
         elif isinstance(base, functools.partial):  # it asks for the data, which may not fit it
             base = self._plugged(base, method, data)
-        for part in (getattr(base, "generator", base), encoder):
-            self.known(part, title, data)
+        for part, name in itertools.product((getattr(base, "generator", base), encoder), (data, *donors)):
+            self.known(part, title, name)
 
     def title(self, method: str) -> str:
         """As tables print it: by its configuration, else by the name of the generator's class."""

@@ -108,9 +108,10 @@ def run(
         for one in plan.combinations:
             asked.setdefault(one, {}).update(dict.fromkeys(plan.measures))
     # All mistakes of the configuration before any work; what is wrong with a checkpoint before any picture is read.
+    donors = [] if suite.sources is None else [suite.sources]
     for method, name in dict.fromkeys((one.method, one.data) for one in asked):
-        stages.factory.check(method, name)
-    for name in dict.fromkeys(one.data for one in asked):
+        stages.factory.check(method, name, donors)
+    for name in dict.fromkeys([*(one.data for one in asked), *donors]):
         stages.known(judge, f"the judge {judge.name}", name)
         stages.known(readers.attributes, "the estimator of attributes", name)
     contexts = {one: MeasureContext(stages, one) for one in asked}

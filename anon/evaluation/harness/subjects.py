@@ -123,7 +123,7 @@ def subjects(
     for split, other in (("background", known), ("training", basis.faces("train"))) if reference is not None else ():
         if pairs is None:
             _check_apart(faces, data.name, other, basis.name)
-        elif both := _in_both(faces, other):
+        elif both := in_both(faces, other):
             notes.append(
                 f"{both:,} of the {len(faces.names):,} people of the pairs are in {basis.name}'s {split} split."
             )
@@ -167,7 +167,7 @@ def _brought(data: rules.Data, rule: rules.Protocol, one_picture: bool) -> tuple
 
 def _check_apart(faces: FaceSet, name: str, other: FaceSet, reference: str) -> None:
     """Nobody who is evaluated may calibrate or be an anchor."""
-    both = _in_both(faces, other)
+    both = in_both(faces, other)
     if both:
         raise UserError(
             f"{both:,} of the {len(faces.names):,} evaluated people of {name} are in suite.reference, "
@@ -175,7 +175,7 @@ def _check_apart(faces: FaceSet, name: str, other: FaceSet, reference: str) -> N
         )
 
 
-def _in_both(faces: FaceSet, other: FaceSet) -> int:
+def in_both(faces: FaceSet, other: FaceSet) -> int:
     """How many people are in both; names without letters say nothing of who it is."""
     known = set(map(person, other.names))
     return sum(person(each) in known and any(letter.isalpha() for letter in each) for each in faces.names)
@@ -222,11 +222,27 @@ def _sources(faces: FaceSet, items: Tensor, probe: Tensor, seed: int) -> Tensor:
     circle = people[torch.randperm(len(people), generator=torch.Generator().manual_seed(seed))]
     donor = torch.zeros(int(faces.labels.max()) + 1, dtype=torch.long)
     donor[circle] = circle.roll(1)
+    return _in_turn(faces, probe, donor[faces.labels[items]], rules.turns(faces.labels[items]))
+
+
+def donated(people: Subjects, donors: Subjects, seed: int) -> Tensor:
+    """A probe picture among the donors' faces for every item of other people: the first has the first of a seeded
+    order of the donors, the second the second, and so on; a donor's pictures in turn.
+    """
+    faces, probe = donors.items.faces, donors.items.indices[donors.probes]
+    known = faces.labels[probe].unique()
+    circle = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(seed))]
+    labels = people.items.labels
+    return _in_turn(faces, probe, circle[labels.unique(return_inverse=True)[1] % len(circle)], rules.turns(labels))
+
+
+def _in_turn(faces: FaceSet, probe: Tensor, who: Tensor, turn: Tensor) -> Tensor:
+    """A probe picture of each of ``who`` (N,), the ``turn``-th (N,) of that person's, over and over."""
+    people = faces.labels[probe].unique()
     order = probe[faces.labels[probe].argsort(stable=True)]  # probes, person by person
     start = torch.searchsorted(faces.labels[order], people)
     count = torch.bincount(torch.searchsorted(people, faces.labels[probe]), minlength=len(people))
-    place = torch.searchsorted(people, donor[faces.labels[items]])
-    turn = rules.turns(faces.labels[items])
+    place = torch.searchsorted(people, who)
     return order[start[place] + turn % count[place]]
 
 

@@ -64,6 +64,8 @@ class Suite(rules.Protocol):
         reference: name of the data set whose background people calibrate and whose training people are anchors,
             ``default`` for the evaluation's ``data``; None: the evaluated one, or ``synthetic`` where
             ``data.everyone`` leaves nobody.
+        sources: name of the data set whose evaluation people are swapped in, ``default`` for the evaluation's ``data``;
+            None: the evaluated one.
         enrolment: ``apart``, some pictures of a person are enrolled and others probe; ``same``, one picture of each is
             enrolled, and what becomes of the same picture probes.
     """
@@ -81,6 +83,7 @@ class Suite(rules.Protocol):
     folder: str | None = None
     threshold: float | str | None = None
     reference: str | None = None
+    sources: str | None = None
     enrolment: str = APART
 
     def __post_init__(self) -> None:
@@ -145,8 +148,9 @@ def plans(suite: Suite) -> list[Plan]:
     """
     if suite.enrolment not in (APART, SAME):
         raise UserError(f"suite.enrolment={suite.enrolment} must be {APART} or {SAME}.")
-    if suite.reference not in (None, PLAIN):
-        _known(suite.datasets, suite.reference, "suite.reference", "datasets")
+    for key in ("reference", "sources"):
+        if getattr(suite, key) not in (None, PLAIN):
+            _known(suite.datasets, getattr(suite, key), f"suite.{key}", "datasets")
     found = [_plan(suite, name, table) for name, table in suite.tables.items() if table is not None]
     if not found:
         raise UserError("suite.tables names no table; choose suite=table1, ..., or suite=all.")

@@ -1,6 +1,7 @@
 """Swaps, where another person's face is put on the target: whose face it is, and what the expression did.
 
-    swap_ID            the nearest enrolled person is the source; no threshold, as published (FIVA, table 4)
+    swap_ID            the nearest enrolled person is the source; no threshold, as published (FIVA, table 4). Sources
+                       of other data (suite.sources) are found among those who are enrolled there
     swap_ID_threshold  and below the judge's threshold            swap_ID_target   it is the target
     cosine_source, cosine_target   to the pictures that were swapped, by the judge
 
@@ -102,7 +103,8 @@ class Swap:
         if unknown:
             told = f"the sources of {unknown:,} of {len(context.sources):,} swaps are not among the evaluated people"
             return {"swap_ID": Estimate.absent(f"n/a ({told})")}
-        if bool((context.source_labels == context.labels).all()):
+        same = context.donors is context.people
+        if same and bool((context.source_labels == context.labels).all()):
             return {"swap_ID": Estimate.absent("n/a (nobody else to swap in)")}
         gallery = context.stages.gallery(context.one.data, context.stages.judge)
         changed, target, source = context.z(PUBLISHED), context.z(TARGET), context.z_of_sources()
@@ -117,24 +119,24 @@ class Swap:
 
 
 def _whose(context: MeasureContext, gallery: Gallery, z: Tensor) -> dict[str, Estimate]:
+    donors = context.source_gallery
     asked = {
-        "swap_ID": (context.source_labels, float("inf"), None),
-        "swap_ID_threshold": (context.source_labels, gallery.threshold, gallery.levels),
-        "swap_ID_target": (context.labels, float("inf"), None),
+        "swap_ID": (context.source_labels, donors, float("inf"), None),
+        "swap_ID_threshold": (context.source_labels, donors, donors.threshold, donors.levels),
+        "swap_ID_target": (context.labels, gallery, float("inf"), None),
     }
     return {
-        name: context.below(retrieval_distances(z, who, gallery.averages, gallery.people), limit, levels)
-        for name, (who, limit, levels) in asked.items()
+        name: context.below(retrieval_distances(z, who, among.averages, among.people), limit, levels)
+        for name, (who, among, limit, levels) in asked.items()
     }
 
 
 def _comparisons(context: MeasureContext, gallery: Gallery, original: Tensor, swapped: Tensor) -> dict[str, Estimate]:
     """Means and population deviations of :data:`PAIRS`, video by identity."""
-    order = gallery.people.argsort()
-    ordered = gallery.people[order]
-    references = [  # of every row's own person and of the one that was put on, (R, D)
-        gallery.averages[order[torch.searchsorted(ordered, who)]] for who in (context.labels, context.source_labels)
-    ]
+    references = []  # of every row's own person and of the one that was put on, (R, D)
+    for among, who in ((gallery, context.labels), (context.source_gallery, context.source_labels)):
+        order = among.people.argsort()
+        references.append(among.averages[order[torch.searchsorted(among.people[order], who)]])
     apart = [distance(video, who).double() for video in (original, swapped) for who in references]
     figures: dict[str, Estimate] = {}
     for name, values in zip(PAIRS, apart, strict=True):
@@ -192,7 +194,7 @@ def _read_sources(context: MeasureContext) -> Tensors:
     """Of the pictures that were swapped in, row by row."""
     every = context.sources.unique()
     place = torch.searchsorted(every, context.sources)
-    found = context.stages.read(Originals(context.stages.group(context.one.data, every)))
+    found = context.stages.read(Originals(context.stages.group(context.stages.donor_data(context.one), every)))
     return {name: value[place] for name, value in found.items()}
 
 

@@ -46,7 +46,7 @@ class KnownContext(MeasureContext):
         self.given_z, self.given_images, self.given_read = z or {}, images or {}, read or {}
         self.given_truth, self.given_beside, self.given_clips = truth or {}, beside or {}, clips or {}
         self.given_gallery, self.given_clip_labels = gallery, clip_labels
-        self.given_method = SimpleNamespace(encoder=encoder, source=False, pristine=object())
+        self.given_method = SimpleNamespace(encoder=encoder, source=False, sources=None, pristine=object())
         estimator = None if reads is None else SimpleNamespace(name="reader", reads=reads)
         self.people = SimpleNamespace(
             clips=torch.zeros(len(clip_labels or [])), truth=self.given_truth, attacked=self.rows
@@ -56,6 +56,8 @@ class KnownContext(MeasureContext):
             judge=SimpleNamespace(recognizer=SimpleNamespace(name="judge")),
             readers=SimpleNamespace(attributes=estimator, detectors={}),
             is_swept=lambda one: False,
+            donors=lambda one: self.people,
+            donor_data=lambda one: one.data,
         )
 
     @property
