@@ -52,7 +52,9 @@ def decode(
     size: int,
     framing: str | None = None,
 ) -> None:
-    """Write faces.npy, labels.npy, landmarks.npy, digests.npy, index.json, skipped.csv and repeated.csv.
+    """Write faces.npy, labels.npy, landmarks.npy, digests.npy, used.npy, index.json, skipped.csv and repeated.csv.
+
+    used.npy (N, 1) int64: the place among ``files`` that each face is of.
 
     Args:
         framing: what pictures show that come without points; None: the framing of each one's side, if it is square.
@@ -69,7 +71,7 @@ def decode(
     landmarks: list[np.ndarray] = []
     skipped: list[tuple[str, str]] = []
     digests: list[int] = []
-    used: list[str] = []
+    used: list[int] = []
     reframed = 0
 
     def read(file: Photograph) -> tuple[Tensor, Tensor | None, str] | str:
@@ -93,7 +95,7 @@ def decode(
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         _write_header(output, len(files), size)
         results = track(_ahead(pool, read, files), "reading faces", len(files))
-        for file, found in zip(files, results, strict=True):
+        for number, (file, found) in enumerate(zip(files, results, strict=True)):
             if isinstance(found, str):
                 skipped.append((file.name, found))
             else:
@@ -102,7 +104,7 @@ def decode(
                 content = face.numpy().tobytes()
                 output.write(content)
                 digests.append(digest(content))
-                used.append(file.name)
+                used.append(number)
                 labels.append(position[file.identity])
                 if placed is not None:
                     landmarks.append(placed.numpy())
@@ -112,6 +114,7 @@ def decode(
     if table is not None:
         np.save(part / "landmarks.npy", np.array(landmarks, dtype=np.float32).reshape(-1, 5, 2))
     np.save(part / "digests.npy", np.array(digests, dtype=np.int64))
+    np.save(part / "used.npy", np.array(used, dtype=np.int64).reshape(-1, 1))
     reasons = collections.Counter(reason for _, reason in skipped)
     damaged = sum(not _other(name, reason) for name, reason in skipped)
     same = repeated(digests, labels)
@@ -120,7 +123,7 @@ def decode(
     (part / "index.json").write_text(json.dumps(index), encoding="utf-8")
     for name, head, rows in (
         ("skipped.csv", "reason", skipped),
-        ("repeated.csv", "picture", [(used[place], f"{digests[place] % 2**64:016x}") for place in same]),
+        ("repeated.csv", "picture", [(files[used[place]].name, f"{digests[place] % 2**64:016x}") for place in same]),
     ):
         with open(part / name, "w", encoding="utf-8", errors="backslashreplace", newline="") as listing:
             listing.write(as_csv([("file", head), *rows]))

@@ -93,6 +93,7 @@ class FolderFaces(Collated):
         files, loose = _list_files(self.root, split)
         table = None if points is None else _points_of(files, Path(points).expanduser(), self.root)
         place = cache_folder(cache)
+        self._files = files
         key = _key(files, self._contents(files, place / "contents"), table, size, framing)
         self.folder = built_once(
             place / "folder" / key, lambda part: decode(part, self.root, files, table, size, framing)
@@ -137,6 +138,11 @@ class FolderFaces(Collated):
         with contextlib.suppress(OSError):  # said when the faces are written
             place.mkdir(parents=True, exist_ok=True)
         return contents([root / file.name for file in files], place / f"{name}.npy")
+
+    def files(self) -> list[str]:
+        """Names of the photographs, relative to the root, by index."""
+        used = np.load(self.folder / "used.npy")[self._rows, 0]
+        return [self._files[place].name for place in used.tolist()]
 
     def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""
