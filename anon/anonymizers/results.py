@@ -128,7 +128,8 @@ class ResultsFolder:
             indices: (N,) of originals among the evaluated ones.
         """
         faces = self._data.faces(_ORDER[0])
-        files = [file_key(name) for name in faces.files]  # type: ignore[attr-defined]
+        named = faces.files  # type: ignore[attr-defined]
+        files = [file_key(name) for name in (named() if callable(named) else named)]
         place = {name: number for number, name in enumerate(files)}
         first: dict[str, int] = {}
         for number, label in enumerate(faces.labels.tolist()):

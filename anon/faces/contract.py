@@ -12,7 +12,9 @@ five points      float32 ``(B, 5, 2)``, pixels, x then y; left eye, right eye, n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol, TypedDict, TypeGuard, cast, runtime_checkable
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, TypedDict, TypeGuard, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -41,6 +43,16 @@ class Sample(TypedDict, total=False):
     arousal: Tensor  # () float32 in [-1, 1], NaN unknown
 
 
+class Label(NamedTuple):
+    """What a data set says of its pictures under one name, such as skin tone or glasses.
+
+    ``values`` (N,): int64 indices into ``classes``, -1 unknown; without classes float32 numbers, NaN unknown.
+    """
+
+    values: Tensor
+    classes: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class FaceSet(Protocol):
     """One identity-disjoint split of a data set: map-style, indexable, with its labels known without reading images."""
@@ -57,14 +69,22 @@ class FaceSet(Protocol):
 
 
 class Collated(ABC):
-    """A :class:`FaceSet` that collates its batches itself: an item is a batch of one."""
+    """A :class:`FaceSet` that collates its batches itself: an item is a batch of one.
+
+    ``given``: labels of its pictures by name, from a table (:mod:`anon.faces.labels`).
+    """
 
     labels: Tensor
     videos: Tensor
     frames: Tensor
+    given: Mapping[str, Label] = MappingProxyType({})
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def annotations(self) -> Mapping[str, Label]:
+        """Named labels of the pictures, each of all N: those that the set brings, and those of a table."""
+        return self.given
 
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> Sample:

@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader, default_collate
 from anon.errors import UserError
 from anon.faces.contract import FaceSet, Sample, float_batch, is_raw
 from anon.faces.folder import EmptySplit, FolderFaces
+from anon.faces.labels import annotated
 from anon.faces.packed import Pack, PackedFaces
 from anon.faces.splits import EVERYONE
 from anon.faces.synthetic.dataset import SyntheticFaces
@@ -274,15 +275,17 @@ def folder_data(
     max_damaged: float = 0.1,
     name: str | None = None,
     everyone: bool = False,
+    labels: str | None = None,
 ) -> FaceData:
     """``data=folder``: photographs of ``root/<identity>/<image>``, see :class:`anon.faces.folder.FolderFaces`.
 
     Args:
         name: in results; None: that of the folder itself, without what is above it.
+        labels: a CSV of them (:mod:`anon.faces.labels`).
     """
     if not root:
         raise UserError(NEEDS_ROOT["folder_data"])
-    sets = functools.partial(
+    sets: Callable[..., Any] = functools.partial(
         FolderFaces,
         root,
         size=size,
@@ -292,6 +295,8 @@ def folder_data(
         framing=framing,
         max_damaged=max_damaged,
     )
+    if labels is not None:
+        sets = functools.partial(annotated, sets, labels)
     own = flat(spelled(Path(os.path.abspath(Path(root).expanduser())).name)) or "folder"
     return FaceData(sets, name or own, size, False, batch_size, workers, seed, everyone)
 
@@ -306,18 +311,22 @@ def packed_data(
     seed: int = 0,
     name: str | None = None,
     everyone: bool = False,
+    labels: str | None = None,
 ) -> FaceData:
     """``data=packed``: what ``python -m anon.faces.prepare`` wrote, see :class:`anon.faces.packed.PackedFaces`.
 
     Args:
         size: None: as packed.
         name: in results; None: as it was packed.
+        labels: a CSV of them beside the packed ones (:mod:`anon.faces.labels`).
     """
     if not root:
         raise UserError(NEEDS_ROOT["packed_data"])
     info: dict[str, Any] = {"size": size, "name": name} if size and name else Pack(root).info
     side = size or int(info["size"])
-    sets = functools.partial(PackedFaces, root, size=side, min_images=min_images, threads=threads)
+    sets: Callable[..., Any] = functools.partial(PackedFaces, root, size=side, min_images=min_images, threads=threads)
+    if labels is not None:
+        sets = functools.partial(annotated, sets, labels)
     return FaceData(sets, name or str(info["name"]), side, False, batch_size, workers, seed, everyone)
 
 

@@ -140,9 +140,8 @@ class FolderFaces(Collated):
             place.mkdir(parents=True, exist_ok=True)
         return contents([root / file.name for file in files], place / f"{name}.npy")
 
-    @property
     def files(self) -> list[str]:
-        """(N,) of what photograph each face is, relative to the root."""
+        """Names of the photographs, relative to the root, by index."""
         used = np.load(self.folder / "used.npy")[self._rows, 0]
         return [self._files[number].name for number in used.tolist()]
 

@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -27,8 +28,9 @@ from torch import Tensor
 from anon import plain
 from anon.errors import UserError
 from anon.faces.alignment import Framing, reframe, reframing, similarity, template, transform, warp
-from anon.faces.contract import Collated, Sample, to_float
+from anon.faces.contract import Collated, Label, Sample, to_float
 from anon.faces.folder import EmptySplit
+from anon.faces.labels import label_of_numbers
 from anon.faces.packed_index import FORMATS, fault_of_columns, fault_of_info
 from anon.faces.splits import EVERYONE, SPLITS
 
@@ -245,6 +247,11 @@ class PackedFaces(Collated):
         """Names of the photographs and videos, relative to the root that was packed, by index."""
         every = self.pack.files()
         return [every[row] for row in self._rows.tolist()]
+
+    def annotations(self) -> Mapping[str, Label]:
+        """The packed labels that are one number a face, and those of a table."""
+        own = {name: label_of_numbers(values) for name, values in self._labels.items()}
+        return {name: label for name, label in own.items() if label is not None} | dict(self.given)
 
     def __getitems__(self, indices: list[int]) -> Sample:
         """The batch of ``indices``, collated: every entry has a leading ``B``."""

@@ -121,6 +121,51 @@ def retrieval_hits(
     return retrieval_distances(probes, labels, gallery, gallery_labels, negate) < threshold
 
 
+def nearest_stranger(probes: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
+    """How near the probes come to the nearest entry of *another* person, (P,); infinity where there is none.
+
+    What is below a threshold is taken for somebody when its own person is not enrolled: the false positive
+    identification of an open set (Grother et al., NIST IR 8271, 2019). For the arguments see :func:`retrieval_hits`.
+
+    >>> gallery, people = torch.eye(2), torch.tensor([7, 8])
+    >>> nearest_stranger(torch.tensor([[0.75, 0.5], [0.5, 0.75]]), torch.tensor([7, 7]), gallery, people)
+    tensor([0.5000, 0.2500])
+
+    Raises:
+        Failed: an embedding is not finite.
+    """
+    found = probes.new_full((len(probes),), math.inf)
+    for block, cosine in closeness_blocks(probes, gallery):
+        finite_distances(cosine)
+        found[block] = 1.0 - cosine.masked_fill_(labels[block, None] == gallery_labels[None], -math.inf).amax(1)
+    return found
+
+
+class FalseIdentification(FaceMean):
+    """FPIR: share of probes that are taken for another person below the threshold while their own is not enrolled.
+
+    Neither way is better by itself: whoever seems to be an enrolled stranger is hidden at that person's cost.
+
+    >>> rate = FalseIdentification(torch.eye(2), torch.tensor([7, 8]), threshold=0.3)
+    >>> rate.update(torch.tensor([[0.75, 0.5], [0.5, 0.75]]), torch.tensor([7, 7]))
+    >>> rate.compute()
+    tensor(0.5000)
+    """
+
+    higher_is_better = None
+
+    def __init__(self, gallery: Tensor, gallery_labels: Tensor, threshold: float) -> None:
+        super().__init__()
+        self.register_buffer("gallery", gallery, persistent=False)
+        self.register_buffer("gallery_labels", gallery_labels, persistent=False)
+        self.threshold = threshold
+
+    def each(self, *inputs: Tensor) -> Tensor:
+        """Probes (P, D) unit norm and labels (P,) -> who is taken for another, (P,) bool."""
+        probes, labels = inputs
+        return nearest_stranger(probes, labels, self.gallery, self.gallery_labels) < self.threshold  # type: ignore[arg-type]
+
+
 class RetrievalRate(FaceMean):
     """Share of probes that are recognized; the class of :func:`retrieval_hits`.
 

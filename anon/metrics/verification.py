@@ -1,8 +1,14 @@
-"""Verification over batches: EER, TAR at a wanted FAR, and the curve of both errors (ROC and DET).
+"""Verification over batches: EER, TAR at a wanted FAR, AUC, accuracy, both errors (ROC and DET), protection success.
 
-The figures are those of :mod:`anon.identity.verification`; the classes keep the embeddings, since pairs are made of
+Most figures are those of :mod:`anon.identity.verification`; the classes keep the embeddings, since pairs are made of
 faces of different batches and processes. The DET curve (Martin et al., Eurospeech 1997) is FRR over FAR with both axes
 in normal deviates, ``torch.special.ndtri(rate)``; the ROC curve is ``1 - FRR`` over FAR.
+
+An accuracy is that of a list with as many genuine as impostor pairs, as LFW's is (Huang et al., UMass TR 07-49, 2007):
+``(TAR + 1 - FAR) / 2``, so that .5 is chance however many strangers the gallery holds.
+
+The protection success rate (PSR) is the share of the genuine pairs accepted *before* the change that are rejected after
+it. Four other figures have that name in the field; docs/metrics.md tells them apart.
 """
 
 from __future__ import annotations
@@ -14,8 +20,9 @@ import torch
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.identity.verification import equal_error_rate, pair_distances, roc, threshold_at_far
-from anon.metrics.states import Kept
+from anon.identity.verification import equal_error_rate, finite_distances, pair_distances, roc, threshold_at_far
+from anon.metrics.detection import roc_auc
+from anon.metrics.states import Kept, KnownMean
 
 
 class Errors(NamedTuple):
@@ -53,6 +60,68 @@ def error_tradeoff(genuine: Tensor, impostor: Tensor, fars: Sequence[float] | No
     return Errors(rates.thresholds[place], rates.far[place], 1.0 - rates.tar[place])
 
 
+def balanced_accuracy(genuine: Tensor, impostor: Tensor, threshold: float) -> float:
+    """Share of right verdicts at a threshold on equally many pairs of each kind, of distances (N,) and (M,).
+
+    >>> balanced_accuracy(torch.tensor([0.1, 0.6]), torch.tensor([0.4, 0.7, 0.8, 0.9]), threshold=0.5)
+    0.625
+    """
+    accepted = [float((finite_distances(part) < threshold).double().mean()) for part in (genuine, impostor)]
+    return (accepted[0] + 1.0 - accepted[1]) / 2
+
+
+def best_accuracy(genuine: Tensor, impostor: Tensor) -> tuple[float, float]:
+    """The largest :func:`balanced_accuracy` of all thresholds, and the strictest threshold that has it.
+
+    The threshold is chosen on the pairs that it judges, so this is what the best informed adversary reaches.
+
+    >>> best_accuracy(torch.tensor([0.1, 0.6]), torch.tensor([0.4, 0.75, 0.8, 0.9]))  # below .75: both, and one of four
+    (0.875, 0.75)
+
+    Raises:
+        UserError: no genuine or no impostor pair.
+    """
+    rates = roc(genuine, impostor)
+    right = (rates.tar + 1.0 - rates.far) / 2
+    place = int(right.argmax())
+    return float(right[place]), float(rates.thresholds[place])
+
+
+def protected(before: Tensor, after: Tensor, threshold: float) -> Tensor:
+    """Whose changed face is rejected though the unchanged one was accepted, (B,): 1 or 0, NaN where neither was.
+
+    Args:
+        before, after: distances (B,) of the unchanged and of the changed face to the same enrolled one.
+        threshold: a pair is accepted below it.
+
+    >>> protected(torch.tensor([0.1, 0.2, 0.9]), torch.tensor([0.8, 0.3, 0.9]), threshold=0.5)
+    tensor([1., 0., nan])
+    """
+    rejected = (finite_distances(after) >= threshold).float()
+    return torch.where(finite_distances(before) < threshold, rejected, torch.nan)
+
+
+class ProtectionSuccess(KnownMean):
+    """PSR: the mean of :func:`protected` over the pairs that were accepted before; its state ``faces`` counts them.
+
+    >>> rate = ProtectionSuccess(threshold=0.5)
+    >>> rate.update(torch.tensor([0.1, 0.2, 0.9]), torch.tensor([0.8, 0.3, 0.9]))
+    >>> rate.compute(), rate.faces
+    (tensor(0.5000), tensor(2))
+    """
+
+    higher_is_better = True
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def each(self, *inputs: Tensor) -> Tensor:
+        """Distances before and after (B,) -> :func:`protected`."""
+        before, after = inputs
+        return protected(before, after, self.threshold)
+
+
 class _LabelledEmbeddings(Kept):
     """Keeps embeddings and whose they are.
 
@@ -73,7 +142,7 @@ class _LabelledEmbeddings(Kept):
 
 
 class VerificationRates(_LabelledEmbeddings):
-    """EER and TAR at ``far`` over all pairs of faces.
+    """EER, TAR at ``far``, AUC and the best accuracy over all pairs of faces.
 
     Args:
         far: the wanted false accept rate.
@@ -82,7 +151,7 @@ class VerificationRates(_LabelledEmbeddings):
     >>> metric = VerificationRates(far=0.5)
     >>> metric.update(torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]), torch.tensor([7, 7, 8]))
     >>> {name: round(value, 4) for name, value in metric.compute().items()}
-    {'eer': 0.0, 'eer_threshold': 0.4, 'tar': 1.0, 'threshold': 1.0, 'far': 0.5}
+    {'eer': 0.0, 'eer_threshold': 0.4, 'tar': 1.0, 'threshold': 1.0, 'far': 0.5, 'auc': 1.0, 'best_accuracy': 1.0}
     """
 
     def __init__(self, far: float = 1e-3, metric: str = "cosine") -> None:
@@ -90,7 +159,7 @@ class VerificationRates(_LabelledEmbeddings):
         self.far = far
 
     def compute(self) -> dict[str, float]:
-        """eer, eer_threshold, tar, and the threshold of tar with the FAR that it achieves.
+        """eer, eer_threshold, tar, the threshold of tar with the FAR that it achieves, auc and best_accuracy.
 
         Raises:
             UserError: no faces, or too few pairs for the wanted rate.
@@ -99,7 +168,9 @@ class VerificationRates(_LabelledEmbeddings):
         eer, eer_threshold = equal_error_rate(genuine, impostor)
         threshold, achieved = threshold_at_far(impostor, self.far)
         tar = float((genuine < threshold).double().mean())
-        return {"eer": eer, "eer_threshold": eer_threshold, "tar": tar, "threshold": threshold, "far": achieved}
+        figures = {"eer": eer, "eer_threshold": eer_threshold, "tar": tar, "threshold": threshold, "far": achieved}
+        best, _ = best_accuracy(genuine, impostor)
+        return figures | {"auc": roc_auc(genuine, impostor), "best_accuracy": best}
 
 
 class ErrorTradeoff(_LabelledEmbeddings):

@@ -113,7 +113,7 @@ def test_who_was_swapped_in(place: Path) -> None:
         "output,target,source\nx,person 1/0.png,person 2/1.png\nx,person 1/1.png,nobody/0.png\n"
     )
     tool = ResultsFolder(str(place / "results"), data, pairs=str(place / "pairs.csv"))
-    files = data.faces("evaluation").files  # type: ignore[attr-defined]
+    files = data.faces("evaluation").files()  # type: ignore[attr-defined]
     assert tool.swaps and files[:2] == ["person 0/0.png", "person 0/1.png"]
     asked = torch.tensor([files.index(name) for name in ("person 1/0.png", "person 1/1.png", "person 0/0.png")])
     assert tool.sources(asked).tolist() == [files.index("person 2/1.png"), -1, -1]

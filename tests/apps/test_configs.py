@@ -52,6 +52,7 @@ def test_the_experiments_of_the_readme_exist() -> None:
         "table2",
         "table3",
         "table4",
+        "verification",
         "dial",
         "all",
         "attackers",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.document.schema_2 import MEASURES
+from anon.evaluation.measures.cost import Cost
+from anon.evaluation.measures.groups import Groups
+from anon.evaluation.measures.hifd import Hifd
 from anon.evaluation.measures.pairs import Pairs
 
 METRICS: dict[str, MetricInfo] = {
-    name: info for measure in (*MEASURES, Pairs) for name, info in measure().metrics.items()
+    name: info for measure in (*MEASURES, Pairs, Cost, Groups, Hifd) for name, info in measure().metrics.items()
 }
 METRICS |= {"age_kept": share("age", "utility", True)}  # of somebody's own measure

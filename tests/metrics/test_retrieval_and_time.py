@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from anon.metrics.retrieval import RetrievalRate, nearest, retrieval_hits
+from anon.metrics.retrieval import FalseIdentification, RetrievalRate, nearest, nearest_stranger, retrieval_hits
 from anon.metrics.temporal import TemporalConsistency, temporal_consistency
 
 
@@ -77,3 +77,17 @@ def test_class_averages_clips():
     metric.update(at(0, 60)[None])
     metric.update(at(0, 0)[None])
     assert float(metric.compute()["mu"]) == pytest.approx(0.125)
+
+
+def test_who_is_taken_for_another_while_not_enrolled():
+    """Enrolled at 0, 60 and 150 degrees; the nearest strangers of 0, 30 and 90 are 60, 30 and 30 degrees away."""
+    gallery = at(0, 60, 150)  # of people 0, 1 and 2
+    probes, labels = at(0, 30, 90), torch.tensor([0, 0, 2])
+    found = nearest_stranger(probes, labels, gallery, torch.arange(3))
+    expected = [1 - math.cos(math.radians(angle)) for angle in (60, 30, 30)]
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    rate = FalseIdentification(gallery, torch.arange(3), threshold=0.3)
+    rate.update(probes, labels)
+    assert float(rate.compute()) == pytest.approx(2 / 3)
+    alone = nearest_stranger(probes, torch.zeros(3), gallery[:1], torch.zeros(1))
+    assert alone.tolist() == [math.inf] * 3

@@ -56,7 +56,7 @@ RANGES = {
     "(0, inf)": "trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale "
     "*.threshold",
     "[0, 1)": "*.betas *.ema *.zoom",
-    "(0, 1)": "*.embed *.far",
+    "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "(0, 1]": "model.decay *.view.scale *.defense.scale suite.defenses.*.scale",
     "[0, 1]": "*.max_damaged *.max_missing *.share *.shares *.shift *.clear *.labels.margin *.max_eer",
     "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance",
@@ -67,7 +67,7 @@ RANGES = {
     "[-1, 1]": "*.m *.colour",
     "(-inf, inf)": "*.weight *.dial.values *.low *.high",
     # evaluation
-    "whole [2, 65536]": "*.most *.anchors suite.measures.verification.points",
+    "whole [2, 65536]": "*.most *.anchors *.least suite.measures.verification.points",
     "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes",
     "whole [0, 1000]": "*.grid_faces",
     # Lightning's trainer, which checks its other settings itself

@@ -23,7 +23,7 @@ from anon.evaluation.harness.suite import CLEAN, NONE, Combination
 from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.judges.pairs import Scale
-from anon.faces.contract import to_float
+from anon.faces.contract import Label, to_float
 from anon.identity.contract import check_embeddings
 from anon.parallel import in_parts
 from anon.provenance import code, made_of
@@ -36,6 +36,8 @@ class Measure(Protocol):
     """Figures of a combination by name. One that cannot be taken here is :meth:`Estimate.absent`, with the reason.
 
     ``metrics`` describes every figure that it can give; a part in angle brackets stands for a name that the run knows.
+    One that has more to give has ``plots(context, label, line)`` -> curves and histograms, or ``files(context, label)``
+    -> texts by their path in a folder of the measure's name beside results.json.
     """
 
     @property
@@ -104,6 +106,7 @@ class MeasureContext:
             "pairs": None
             if self.people.pairs is None
             else key_of(of=[part.tolist() for part in self.people.pairs[:4]]),
+            "labels": self.people.labels_key,
             "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips, self.sources)]),
             "readers": [stages.judge.key, stages.readers.attributes_key, dict(stages.readers.detector_keys)],
             "rule": [suite.far, suite.resamples, suite.batch_size, stages.seed, suite.enrolment, stages.given],
@@ -252,6 +255,11 @@ class MeasureContext:
     def truth(self) -> Tensors:
         """What the data knows of the rows, each (R, ...)."""
         return {name: value[self.rows] for name, value in self.people.truth.items()}
+
+    @property
+    def annotations(self) -> Mapping[str, Label]:
+        """The data's named labels of all items, by name."""
+        return self.people.annotations
 
     def read(self, of: str) -> Tensors:
         """What the estimator of attributes reads, each (R, ...); nothing without an estimator."""

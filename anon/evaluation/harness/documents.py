@@ -34,6 +34,7 @@ from anon.evaluation.harness.suite import Combination, Plan, Suite
 from anon.evaluation.intervals.bootstrap import apart
 from anon.evaluation.judges.judging import settings_of
 from anon.evaluation.judges.pairs import pair_notes
+from anon.machine import computes
 
 VERSIONS = ("torch", "torchmetrics", "numpy", "pytorch-lightning", "hydra-core")
 
@@ -192,6 +193,7 @@ def _figure(found: Found, one: Combination, column: Column) -> Estimate | None:
 def finished(document: Document, pictures: dict[str, str], seconds: float, device: torch.device | str) -> Document:
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     made = {"date": now, "seconds": round(seconds, 1), "device": str(device), "cores": os.cpu_count() or 0}
+    made["computed by"] = computes(device)  # costs are of this machine
     lines = tuple(
         replace(line, metrics={name: replace(figure, draws=None, each=None) for name, figure in line.metrics.items()})
         for line in document.lines

@@ -165,6 +165,9 @@ def _evaluate(
                     own = figures_of(measures[name], settings[name], context)
                     draw = getattr(measures[name], "plots", None)
                     plots += [] if draw is None else draw(context, label, number)
+                files_of = getattr(measures[name], "files", None)
+                for path, text in {} if files_of is None else files_of(context, label).items():
+                    _write(output / name / path, text)
                 check_described(own, measures[name].metrics, f"suite.measures.{name}")
                 twice = sorted(figures.keys() & own.keys())
                 if twice:
@@ -174,16 +177,16 @@ def _evaluate(
             figures, plots, why = {}, [], f"failed: {error}"
             if error.__cause__ is not None:
                 failed.append(f"{label}\n{''.join(traceback.format_exception(error.__cause__))}")
-                _write_failed(output / FAILED, failed)
+                _write(output / FAILED, "\n".join(failed))
                 why += f" [traceback: {FAILED}]"
         found[one] = _line(context, one, figures, why), plots
     return found
 
 
-def _write_failed(path: Path, failed: Sequence[str]) -> None:
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as beside:
-        beside.write("\n".join(failed).encode("utf-8", "replace"))
+        beside.write(text.encode("utf-8", "replace"))
 
 
 def _line(context: MeasureContext, one: Combination, figures: dict[str, Estimate], needs: str | None) -> Line:

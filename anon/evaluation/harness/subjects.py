@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from anon.evaluation.embeddings import batches, read_batch
 from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.judges.pairs import check_pairs
 from anon.faces.collections.pairs import Pairs, Roles
-from anon.faces.contract import FaceSet, in_eight_bits, is_raw, to_uint8
+from anon.faces.contract import FaceSet, Label, in_eight_bits, is_raw, to_uint8
+from anon.faces.labels import annotations_of
 from anon.faces.splits import person
 
 KNOWN = ("pose", "expression", "gaze", "landmarks")  # truths that a data set may have
@@ -77,6 +78,8 @@ class Subjects:
     reference: str | None = None  # the other data set that the background and the anchors are of
     pairs: Pairs | None = None  # that the data brings: the judge's thresholds are those of its unchanged ones
     notes: tuple[str, ...] = ()  # what a reader must know of the data set
+    annotations: Mapping[str, Label] = field(default_factory=dict)  # named labels, each of the N items
+    labels_key: str = ""  # of these
 
     @property
     def source_labels(self) -> Tensor:
@@ -128,6 +131,7 @@ def subjects(
                 f"{both:,} of the {len(faces.names):,} people of the pairs are in {basis.name}'s {split} split."
             )
     roles = rules.calibrating(known, rule.calibration_images, one_picture)
+    annotations = {name: kept._replace(values=kept.values[items]) for name, kept in annotations_of(faces).items()}
     return Subjects(
         name=data.name,
         items=group,
@@ -146,6 +150,8 @@ def subjects(
         reference=None if reference is None else basis.name,
         pairs=pairs,
         notes=tuple(notes),
+        annotations=annotations,
+        labels_key=_labels_key(annotations),
     )
 
 
@@ -163,6 +169,14 @@ def _brought(data: rules.Data, rule: rules.Protocol, one_picture: bool) -> tuple
     if pairs is not None:
         check_pairs(pairs, rule.far)
     return roles, pairs
+
+
+def _labels_key(annotations: Mapping[str, Label]) -> str:
+    digest = hashlib.sha256()
+    for name, kept in sorted(annotations.items()):
+        digest.update(json.dumps([name, kept.classes]).encode())
+        digest.update(kept.values.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:40]
 
 
 def _check_apart(faces: FaceSet, name: str, other: FaceSet, reference: str) -> None:

@@ -95,15 +95,15 @@ class Bootstrap:
         return torch.zeros(len(values), len(self.people), dtype=torch.float64).index_add_(1, place, values)
 
     @staticmethod
-    def interval(resampled: Tensor, people: int | None = None) -> tuple[float, float]:
+    def interval(resampled: Tensor, people: int | None = None, tail: float = TAIL) -> tuple[float, float]:
         """The 2.5 and 97.5 percentiles; resamples that hold nobody with a value (NaN) do not count.
 
         Args:
             people: how many were resampled, two at least, for the correction; None: very many.
+            tail: share beyond each end, in the place of 2.5 %.
         """
-        tail = TAIL
         if people is not None:
-            tail = float(special.ndtr(special.stdtrit(people - 1, TAIL) * (people / (people - 1)) ** 0.5))
+            tail = float(special.ndtr(special.stdtrit(people - 1, tail) * (people / (people - 1)) ** 0.5))
         edges = torch.tensor([tail, 1 - tail], dtype=resampled.dtype)
         low, high = resampled.nanquantile(edges).tolist()
         return low, high

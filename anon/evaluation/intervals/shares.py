@@ -31,10 +31,11 @@ TAIL = 0.025  # beyond each end of a 95 % interval
 POINTS, ROUNDS = 17, 8  # the quantile's place is found among so many points, so many times
 
 
-def share_ends(values: Tensor) -> tuple[float, float]:
+def share_ends(values: Tensor, tail: float = TAIL) -> tuple[float, float]:
     """The interval of a share.
 
     Args:
+        tail: share beyond each end.
         values: (K, I) float64 of I people, or (I,); their mean is the share. Where people have unequal numbers of
             probes, values may lie a little outside [0, 1] (:func:`anon.evaluation.intervals.bootstrap.linearized`).
 
@@ -43,7 +44,8 @@ def share_ends(values: Tensor) -> tuple[float, float]:
     (0.0025, 0.445)
     """
     values = torch.atleast_2d(values)
-    low, high = 1.0 - _quantile(1.0 - values, unseen(1.0 - values)), _quantile(values, unseen(values))
+    low = 1.0 - _quantile(1.0 - values, unseen(1.0 - values), tail)
+    high = _quantile(values, unseen(values), tail)
     return min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)
 
 
@@ -101,8 +103,8 @@ def _beta_end(value: float, variance: float, people: int) -> float:
     return float(special.betaincinv(mean * trials, (1.0 - mean) * trials, 1.0 - TAIL))
 
 
-def _quantile(values: Tensor, v: Tensor) -> float:
-    """97.5 % of the mixture over the rows of ``values`` (K, I) with the unseen person's ``v`` (K,)."""
+def _quantile(values: Tensor, v: Tensor, tail: float = TAIL) -> float:
+    """1 - ``tail`` of the mixture over the rows of ``values`` (K, I) with the unseen person's ``v`` (K,)."""
     ordered = torch.cat([values.double(), v.double()[:, None]], 1).sort(1).values  # (K, I + 1)
     empty = ordered.new_zeros(len(ordered), 1)
     sums = torch.cat([empty, ordered.cumsum(1)], 1)  # of the smallest, (K, I + 2)
@@ -111,7 +113,7 @@ def _quantile(values: Tensor, v: Tensor) -> float:
     for _ in range(ROUNDS):
         points = torch.linspace(low, high, POINTS, dtype=torch.float64)
         below = _below(points, ordered, sums, squares)  # (POINTS,) rising
-        after = int((below < 1.0 - TAIL).sum().clamp(1, POINTS - 1))
+        after = int((below < 1.0 - tail).sum().clamp(1, POINTS - 1))
         low, high = float(points[after - 1]), float(points[after])
     return (low + high) / 2
 

@@ -31,6 +31,18 @@ def resampled(value: float, draws: Tensor, labels: Tensor, share: bool = False) 
     return Estimate(value, low, high, n=len(labels), draws=draws)
 
 
+def complement(figure: Estimate) -> Estimate:
+    """Of a share what is left of 1, with its interval and the people's own values.
+
+    >>> complement(Estimate(0.25, 0.125, 0.5, n=8))
+    Estimate(value=0.75, low=0.5, high=0.875, reason=None, n=8)
+    """
+    if figure.value is None:
+        return figure
+    low, high = (None if end is None else 1.0 - end for end in (figure.high, figure.low))
+    return Estimate(1.0 - figure.value, low, high, n=figure.n, each=None if figure.each is None else 1.0 - figure.each)
+
+
 def around(value: float, draws: Tensor) -> Tensor:
     """Draws (R,) moved so that their mean is the value.
 

@@ -69,7 +69,7 @@ class Picture:
             "mask_area": Estimate.absent("n/a (no mask)") if area is None else context.mean(area),
             "psnr": _decibels(context),
             "ssim": context.mean(context.compared("ssim", ssim)),
-            "lpips": self._perceptual(context),
+            "lpips": each if isinstance(each := self.perceptual(context), Estimate) else context.mean(each),
         }
         return figures if context.one.defense == NONE else figures | _costs(context)
 
@@ -78,7 +78,8 @@ class Picture:
         assert self.lpips is not None
         return Lpips(self.lpips)
 
-    def _perceptual(self, context: MeasureContext) -> Estimate:
+    def perceptual(self, context: MeasureContext) -> Tensor | Estimate:
+        """LPIPS of every row, (R,), or why there is none."""
         if self.lpips is None:
             return Estimate.absent("needs lpips=<alexnet-owt-7be5be79.pth>")
         side = min(context.view(PUBLISHED).eight_bits().shape[1:3])
@@ -88,7 +89,7 @@ class Picture:
         def apart(changed: Tensor, target: Tensor) -> Tensor:
             return self._network.to(changed.device)(changed, target)
 
-        return context.mean(context.compared("lpips", apart))
+        return context.compared("lpips", apart)
 
 
 def _decibels(context: MeasureContext) -> Estimate:

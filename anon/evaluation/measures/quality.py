@@ -29,15 +29,20 @@ class Quality:
 
     def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """One figure."""
-        side = min(context.view(PUBLISHED).eight_bits().shape[1:3])
-        if side < LEAST_SIDE:
-            return {"niqe": Estimate.absent(f"n/a (faces of {side} pixels; NIQE needs {LEAST_SIDE})")}
-        features = _pristine_features(context)
-        known = int(features.isfinite().all(1).sum())
-        if known <= FEATURES:
-            return {"niqe": Estimate.absent(f"n/a ({known} training faces; NIQE needs more than {FEATURES})")}
-        scores = niqe(context.applied("niqe", niqe_features), Pristine.fit(features))
-        return {"niqe": context.known_mean(scores)}
+        scores = naturalness(context)
+        return {"niqe": scores if isinstance(scores, Estimate) else context.known_mean(scores)}
+
+
+def naturalness(context: MeasureContext) -> torch.Tensor | Estimate:
+    """NIQE of every row, (R,), NaN where a picture has none; or why there is none at all."""
+    side = min(context.view(PUBLISHED).eight_bits().shape[1:3])
+    if side < LEAST_SIDE:
+        return Estimate.absent(f"n/a (faces of {side} pixels; NIQE needs {LEAST_SIDE})")
+    features = _pristine_features(context)
+    known = int(features.isfinite().all(1).sum())
+    if known <= FEATURES:
+        return Estimate.absent(f"n/a ({known} training faces; NIQE needs more than {FEATURES})")
+    return niqe(context.applied("niqe", niqe_features), Pristine.fit(features))
 
 
 def _pristine_features(context: MeasureContext) -> torch.Tensor:

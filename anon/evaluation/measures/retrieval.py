@@ -1,7 +1,9 @@
 """Who is found again: ID, ID by rank, ID of the opposite embedding, mean reciprocal rank (FIVA, table 1).
 
-    ID           share of the probes whose nearest enrolled person is their own, below the judge's threshold
-    ID_rank<k>   the own person is among the k nearest, without a threshold        MRR   mean of 1 / rank
+    ID           share of the probes whose nearest enrolled person is their own, below the judge's threshold (open set)
+    ID_rank<k>   the own person is among the k nearest, without a threshold (closed set)   MRR   mean of 1 / rank
+    FPIR         share of the probes that are taken for another person, below it, while their own is not enrolled: an
+                 open set's false alarms, to be read beside ID, with as many people as the gallery holds less one
     negID        ID of -z, by which an anonymizer that only maximizes the distance is found again
     ID_per_image every enrolled picture is an entry of its own, instead of each person's average; the threshold is that
                  of pictures against each other
@@ -18,7 +20,14 @@ from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import ATTACKED, MeasureContext
 from anon.evaluation.harness.suite import NONE
-from anon.metrics.retrieval import RankRates, RetrievalRate, ranks, retrieval_distances
+from anon.metrics.retrieval import (
+    FalseIdentification,
+    RankRates,
+    RetrievalRate,
+    nearest_stranger,
+    ranks,
+    retrieval_distances,
+)
 
 
 class Retrieval:
@@ -42,6 +51,7 @@ class Retrieval:
             "ID_per_image": share("ID per picture", "privacy", found, identifies=True),
             **{f"ID_rank{k}": share(f"rank-{k}", "privacy", RankRates.higher_is_better) for k in self.ks},
             "MRR": share("MRR", "privacy", RankRates.higher_is_better),
+            "FPIR": share("FPIR", "privacy", FalseIdentification.higher_is_better),
         }
 
     def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
@@ -57,6 +67,10 @@ class Retrieval:
             "negID_rank1": context.below(negated, math.inf),
             "ID_per_image": context.below(retrieval_distances(z, labels, *each), context.threshold, context.levels),
         }
+        others = nearest_stranger(z, labels, *one)
+        figures["FPIR"] = Estimate.absent("n/a (a gallery of 1)")
+        if len(gallery.people) > 1:
+            figures["FPIR"] = context.below(others, gallery.threshold, gallery.levels)
         reciprocal = 1.0 / ranks(z, labels, *one).double()
         return figures | by_rank(context, "ID", self.ks) | {"MRR": context.mean(reciprocal, share=True)}
 

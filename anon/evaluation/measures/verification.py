@@ -1,24 +1,26 @@
-"""Is the changed face still verified as the person: EER and TAR of probes against everybody's average (LFW's question).
+"""Is the changed face still verified as the person: errors of probes against everybody's average (LFW's question).
+
+    EER                    equal error rate
+    TAR                    true accept rate at the suite's FAR; TAR_far<rate> at others
+    AUC                    area under the ROC curve
+    verification_accuracy  (TAR + 1 - FAR) / 2 at the calibrated threshold; best_accuracy at the best of all thresholds
+    PSR                    protection success: of the pairs whose unchanged face is accepted at the calibrated
+                           threshold, the share whose changed (or, with an attack, recovered) face is rejected
+    TAR_unchanged          the share whose unchanged face is accepted there; PSR x TAR_unchanged is of all pairs
 
 A genuine pair is a probe and its own person's enrolled average, an impostor pair a probe and another's. With an attack
-the probes are what the adversary sees, and the averages those that he enrolled. Plots: FRR over FAR (for ROC and DET),
+the probes are what the adversary sees, and the averages those that he enrolled. EER, TAR, AUC and the best accuracy
+take their thresholds from the pairs that are measured: an adversary who knows the method. The calibrated threshold is
+that of ID, taken on unchanged background people; its spread is in the intervals. Plots: FRR over FAR (for ROC and DET),
 and the densities of distances around the threshold.
 
-People are resampled on both sides. A resample holds person i ``w_i`` times. A probe of i against i's own entry then
-counts ``w_i`` times and against j's entry ``w_i w_j`` times (once more for people who are enrolled and never probe, who
-are not resampled):
-
-    FRR(t) = 1 - sum_i w_i A_i(t) / sum_i w_i P_i        FAR(t) = sum_ij w_i w_j B_ij(t) / sum_ij w_i w_j P_i
-
-with A_i(t) of the P_i probes of i accepted, and B_ij(t) of them accepted as j. Between the thresholds of a grid, fine
-at small distances, both are taken as straight, as in :mod:`anon.evaluation.judges.thresholds`.
+People are resampled on both sides, see :mod:`anon.evaluation.intervals.errors`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -28,45 +30,87 @@ from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
-from anon.evaluation.measures.intervals import columns, densities, resampled
-from anon.identity.verification import distances, equal_error_rate, threshold_at_far
-from anon.metrics.verification import error_tradeoff
+from anon.evaluation.intervals.errors import resampled_errors
+from anon.evaluation.measures.intervals import columns, complement, densities, resampled
+from anon.identity.verification import distances, equal_error_rate, tar_at_far
+from anon.metrics.detection import roc_auc
+from anon.metrics.verification import (
+    ProtectionSuccess,
+    balanced_accuracy,
+    best_accuracy,
+    error_tradeoff,
+    protected,
+)
 
 
 class Verification:
     """The measure.
 
     Args:
-        far: at which TAR is told; None: the protocol's. One that the pairs cannot tell makes TAR absent.
+        far: at which ``TAR`` is told; None: the protocol's. One that the pairs cannot tell makes its TAR absent.
+        fars: of ``TAR_far<rate>``.
         points: of the curve, at most; false accept rates from 1 over the impostor pairs on.
         bins: of the histogram.
     """
 
-    metrics: ClassVar[Mapping[str, MetricInfo]] = {  # the judge's errors are what an anonymizer wants
-        "EER": share("EER", "privacy", True),
-        "TAR": share("TAR", "privacy", False),
-    }
+    def __init__(
+        self,
+        far: float | None = None,
+        fars: Sequence[float] = (0.01, 0.001, 0.0001),
+        points: int = 120,
+        bins: int = 60,
+    ) -> None:
+        self.far, self.fars, self.points, self.bins = far, tuple(fars), points, bins
 
-    def __init__(self, far: float | None = None, points: int = 120, bins: int = 60) -> None:
-        self.far, self.points, self.bins = far, points, bins
+    @property
+    def metrics(self) -> Mapping[str, MetricInfo]:
+        """What it gives; the judge's errors are what an anonymizer wants."""
+        return {
+            "EER": share("EER", "privacy", True),
+            "TAR": share("TAR", "privacy", False),
+            **{f"TAR_far{far:g}": share(f"TAR at FAR {far:g}", "privacy", False) for far in self.fars},
+            "AUC": share("AUC", "privacy", False),
+            "verification_accuracy": share("verification accuracy", "privacy", False),
+            "best_accuracy": share("best accuracy", "privacy", False),
+            "PSR": share("PSR", "privacy", ProtectionSuccess.higher_is_better),
+            "TAR_unchanged": share("TAR of unchanged faces", "privacy", None),
+        }
 
     def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
-        """``EER`` and ``TAR``, with people resampled on both sides."""
+        """The figures; PSR and TAR_unchanged of changed faces only."""
         distance, own = _pairs(context, ATTACKED)
         genuine, impostor = distance[own], distance[~own]
+        rates = {"TAR": context.stages.suite.far if self.far is None else self.far}
+        rates |= {f"TAR_far{far:g}": far for far in self.fars}
         if len(genuine) == 0 or len(impostor) == 0:
-            return dict.fromkeys(("EER", "TAR"), Estimate.absent("n/a (needs two enrolled people)"))
-        far = context.stages.suite.far if self.far is None else self.far
-        known = context.bootstrap.people
-        place = columns(context.bootstrap, context.gallery.people).clamp_max(len(known) - 1)
-        entries = torch.where(known[place] == context.gallery.people, place, -1)
+            names = ("EER", *rates, "AUC", "verification_accuracy", "best_accuracy")
+            return dict.fromkeys(names, Estimate.absent("n/a (needs two enrolled people)"))
+        known, gallery = context.bootstrap.people, context.gallery
+        place = columns(context.bootstrap, gallery.people).clamp_max(len(known) - 1)
+        entries = torch.where(known[place] == gallery.people, place, -1)
         people = columns(context.bootstrap, context.labels)
-        draws = resampled_errors(distance, own, people, entries, context.bootstrap.weights, far)
-        figures = {"EER": resampled(equal_error_rate(genuine, impostor)[0], draws.eer, context.labels, share=True)}
-        if len(impostor) * far < 1:
-            return figures | {"TAR": Estimate.absent(f"n/a ({len(impostor):,} impostor pairs cannot tell FAR {far:g})")}
-        tar = float((genuine < threshold_at_far(impostor, far)[0]).double().mean())
-        return figures | {"TAR": resampled(tar, draws.tar, context.labels, share=True)}
+        limits = torch.tensor([gallery.threshold])
+        if gallery.levels is not None and len(gallery.levels):
+            limits = gallery.levels  # the threshold's spread
+        weights = context.bootstrap.weights
+        draws = resampled_errors(distance, own, people, entries, weights, list(rates.values()), limits)
+
+        def figure(value: float, of_each: Tensor) -> Estimate:
+            return resampled(value, of_each, context.labels, share=True)
+
+        figures = {"EER": figure(equal_error_rate(genuine, impostor)[0], draws.eer)}
+        for (name, far), of_each in zip(rates.items(), draws.tar, strict=True):
+            if len(impostor) * far < 1 - 1e-9:
+                figures[name] = Estimate.absent(f"n/a ({len(impostor):,} impostor pairs cannot tell FAR {far:g})")
+            else:
+                figures[name] = figure(tar_at_far(genuine, impostor, far), of_each)
+        accuracy = balanced_accuracy(genuine, impostor, gallery.threshold)
+        figures |= {
+            "AUC": figure(roc_auc(genuine, impostor), draws.auc),
+            "verification_accuracy": figure(accuracy, draws.accuracy),
+            "best_accuracy": figure(best_accuracy(genuine, impostor)[0], draws.best),
+        }
+        return figures if context.unchanged else figures | _protection(context, genuine)
 
     def plots(self, context: MeasureContext, label: str, line: int) -> list[Curve | Histogram]:
         """The curve of errors and the densities, if there are pairs of both kinds."""
@@ -109,64 +153,21 @@ def _curve(genuine: Tensor, impostor: Tensor, points: int, label: str, line: int
     return Curve("errors", label, line, tuple(far[shown].tolist()), tuple(frr[shown].tolist()))
 
 
-class ErrorRates(NamedTuple):
-    """Of each resample, (R,) float64: the equal error rate, and the true accept rate at the wanted FAR."""
-
-    eer: Tensor
-    tar: Tensor
-
-
-def resampled_errors(
-    distance: Tensor,
-    own: Tensor,
-    people: Tensor,
-    entries: Tensor,
-    weights: Tensor,
-    far: float,
-    levels: int = 48,
-) -> ErrorRates:
-    """EER and TAR at ``far`` of each resample.
+def _protection(context: MeasureContext, after: Tensor) -> dict[str, Estimate]:
+    """PSR and how many pairs it is of; who was accepted before is taken at the calibrated threshold itself.
 
     Args:
-        distance: (P, G) of probes to enrolled people, one entry each.
-        own: (P, G) bool, where the entry is the probe's own person.
-        people: (P,) columns of ``weights`` of the probes.
-        entries: (G,) columns of the enrolled, -1 for those who never probe.
-        weights: (R, I) how often each person counts.
-        far: the wanted false accept rate.
-        levels: thresholds evenly over all distances, and as many again by the ranks of impostors.
+        after: (P,) distances of what the adversary sees to the own people's averages.
     """
-    distance = distance.double()
-    grid = _grid(distance[own], distance[~own], far, levels)
-    others = torch.where(entries[None] < 0, 1.0, weights.T[entries.clamp_min(0)].T)  # (R, G)
-    totals = torch.zeros(weights.shape[1], distance.shape[1], dtype=torch.float64)
-    totals.index_add_(0, people, (~own).double())
-    rejected, accepted = [], []
-    for limit in grid.tolist():
-        below = distance < limit
-        right = torch.zeros(weights.shape[1], dtype=torch.float64).index_add_(0, people, (below & own).sum(1).double())
-        wrong = torch.zeros_like(totals).index_add_(0, people, (below & ~own).double())
-        rejected.append(right @ weights.T)
-        accepted.append(((weights @ wrong) * others).sum(1))
-    mine = torch.zeros(weights.shape[1], dtype=torch.float64).index_add_(0, people, own.sum(1).double())
-    frr = 1.0 - torch.stack(rejected) / (weights @ mine)
-    rate = torch.stack(accepted) / ((weights @ totals) * others).sum(1)  # (T, R)
-    return ErrorRates(_where(rate - frr, 0.0, rate), 1.0 - _where(rate, far, frr))
-
-
-def _grid(genuine: Tensor, impostor: Tensor, far: float, levels: int) -> Tensor:
-    """(T,) rising: nothing lies below the first, everything below the last."""
-    bottom, top = min(genuine.min(), impostor.min()), max(genuine.max(), impostor.max())
-    even = torch.linspace(float(bottom), float(top), levels, dtype=torch.float64)
-    least = max(far / 16, 1.0 / len(impostor))
-    shares = torch.logspace(math.log10(least), 0.0, levels, dtype=torch.float64)
-    fine = impostor.sort().values[(shares * (len(impostor) - 1)).round().long()]
-    return torch.cat([even, fine, torch.nextafter(top, top + 1)[None]]).unique()
-
-
-def _where(rising: Tensor, level: float, values: Tensor) -> Tensor:
-    """``values`` (T, R) where ``rising`` (T, R) passes ``level``, on straight lines between the rows -> (R,)."""
-    after = (rising <= level).sum(0).clamp(1, len(rising) - 1)[None]
-    (low, high), (start, end) = ([part.gather(0, at) for at in (after - 1, after)] for part in (rising, values))
-    share = ((level - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
-    return torch.lerp(start, end, share)[0]
+    if context.rethresholded:  # an unchanged face has no place in a gallery of the adversary's making
+        absent = Estimate.absent("n/a (an adversary who enrols for himself)")
+        return {"PSR": absent, "TAR_unchanged": absent}
+    gallery, bootstrap = context.gallery, context.bootstrap
+    distance, own = _pairs(context, TARGET)
+    before, labels = distance[own], context.labels[own.nonzero()[:, 0]]
+    accepted = ~protected(before, after, gallery.threshold).isnan()
+    figures = {"TAR_unchanged": bootstrap.below(before, gallery.threshold, gallery.levels, labels)}
+    if not bool(accepted.any()):
+        return figures | {"PSR": Estimate.absent("n/a (no unchanged face is accepted)")}
+    still = bootstrap.below(after[accepted], gallery.threshold, gallery.levels, labels[accepted])
+    return figures | {"PSR": complement(still)}

@@ -22,6 +22,7 @@ from PIL import Image
 from anon.errors import UserError
 from anon.evaluation.document import Document, Table
 from anon.evaluation.report import curves
+from anon.evaluation.report.bygroup import by_group
 from anon.evaluation.report.drawing import Plot
 from anon.evaluation.report.privacy import keeps
 from anon.evaluation.report.sheet import Sheet, about_paper, datasets, measured, pieces, sheet, told_differences
@@ -144,7 +145,7 @@ def _section(document: Document, table: Table, number: int) -> Section:
     return Section(
         anchor=f"table-{number + 1}",
         sheet=sheet(document, table),
-        plots=[*tradeoffs(document, table), *sweeps(document, table)],
+        plots=[*tradeoffs(document, table), *sweeps(document, table), *by_group(document, table)],
         ranges=ranges,
         rule=rule(document, table) if ranges else "",
         differences=Grid(["", "figure", "minus", "difference [95 %]", "leaves 0 out"], told) if told else None,

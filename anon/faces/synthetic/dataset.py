@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +19,10 @@ from torch.utils.data import Dataset
 
 from anon.errors import UserError
 from anon.faces.cache import cache_folder
-from anon.faces.contract import Collated, Sample, float_batch
+from anon.faces.contract import Collated, Label, Sample, float_batch
 from anon.faces.splits import SPLITS, split_of
+from anon.faces.synthetic.annotations import known_labels
+from anon.faces.synthetic.parameters import people
 from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder, mend
 from anon.progress import track
 
@@ -87,6 +89,7 @@ class SyntheticFaces(Collated, Dataset):
         self._asked = {"split": split, "size": size, "identities": identities, "images": images, "clips": clips}
         self._asked |= {"clip_frames": clip_frames, "seed": seed, "cache": str(cache_folder(cache)), "first": first}
         numbers = people_of(split, identities, first)
+        self._numbers = numbers
         self.names = [identity_name(number) for number in numbers]
         where = folder(cache_folder(cache), size, seed, first)
         self.shards = _plan(where, split, numbers, images, clips, clip_frames, first)
@@ -137,6 +140,12 @@ class SyntheticFaces(Collated, Dataset):
             for name in ("pose", "expression", "gaze", "light", "landmarks")
         }
         return cast(Sample, self.sample(list(indices), out) | truth)
+
+    def annotations(self) -> Mapping[str, Label]:
+        """Skin tone, shape, beard and glasses (:mod:`anon.faces.synthetic.annotations`)."""
+        self._open()
+        worn = torch.stack([self._truth[shard]["occluder"][row] for shard, row in self._place.tolist()])
+        return known_labels(people(self._numbers, self.seed), self.labels, worn)
 
     def __getstate__(self) -> dict:
         """Workers open the shards themselves."""

@@ -37,6 +37,7 @@ class KnownContext(MeasureContext):
         encoder=None,
         method="known",
         reads=None,
+        annotations=None,
         **place,
     ) -> None:
         self.labels = torch.tensor(labels)
@@ -49,7 +50,10 @@ class KnownContext(MeasureContext):
         self.given_method = SimpleNamespace(encoder=encoder, source=False, sources=None, pristine=object())
         estimator = None if reads is None else SimpleNamespace(name="reader", reads=reads)
         self.people = SimpleNamespace(
-            clips=torch.zeros(len(clip_labels or [])), truth=self.given_truth, attacked=self.rows
+            clips=torch.zeros(len(clip_labels or [])),
+            truth=self.given_truth,
+            attacked=self.rows,
+            annotations=annotations or {},
         )
         self.stages = SimpleNamespace(
             suite=SimpleNamespace(far=0.25, attacked_probes=4, batch_size=8, resamples=200),

@@ -44,7 +44,7 @@ def contexts():
 def test_each_has_its_file(measures):
     identity = {"retrieval", "encoder", "attacked", "change_detection", "distance", "verification", "identities"}
     identity |= {"recovery", "swap", "pairs"}
-    rest = {"temporal", "attributes", "picture", "detection", "distribution", "quality"}
+    rest = {"temporal", "attributes", "picture", "detection", "distribution", "quality", "cost", "groups", "hifd"}
     assert set(measures) == identity | rest
 
 
@@ -73,10 +73,10 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
 
     compares = {"distance", "picture", "distribution", "identities", "recovery"}
     attacked = {"attacked", "change_detection"}
-    assert empty("real") == compares | attacked | {"encoder", "swap"}
+    assert empty("real") == compares | attacked | {"encoder", "swap", "cost", "hifd"}
     assert empty("filter") == attacked | {"encoder", "swap"}
     assert empty("generator with clips") == attacked | {"swap"}
-    assert empty("defended and attacked") == {"retrieval", "encoder", "swap", "recovery"}
+    assert empty("defended and attacked") == {"retrieval", "encoder", "swap", "recovery", "cost", "hifd"}
     assert empty("swap") == attacked
 
 
@@ -103,5 +103,5 @@ def test_intervals_hold_their_values(measures, contexts):
 
 def test_two_runs_give_the_same(measures, contexts):
     again = MeasureContext(stages(), Combination(data="default", **CELLS["swap"]))
-    for measure in measures.values():
-        assert measure(again) == measure(contexts["swap"])
+    for name, measure in measures.items():
+        assert name == "cost" or measure(again) == measure(contexts["swap"])  # a time is kept, not the same twice

@@ -18,8 +18,13 @@ from anon.evaluation.harness.context import MeasureContext
 from anon.evaluation.harness.documents import of_all
 from anon.evaluation.harness.run import descriptions
 from anon.evaluation.harness.suite import Combination, Plan
+from anon.evaluation.measures.cost import Cost
+from anon.evaluation.measures.groups import Groups
+from anon.evaluation.measures.hifd import Hifd
 from anon.evaluation.measures.pairs import Pairs
+from anon.faces.contract import Label
 from anon.faces.detection.contract import Detections
+from tests.evaluation import tiny_world
 from tests.evaluation.described import METRICS
 from tests.evaluation.harness.test_run import attacks, evaluate  # noqa: F401
 from tests.evaluation.harness.tiny_stages import settings, stages
@@ -50,6 +55,16 @@ class Swapped(torch.nn.Module):
         return images.flip(-1)
 
 
+class Labelled(tiny_world.Data):
+    """Every other picture is of one group; the least that a group needs is what tests of the measure look at."""
+
+    def __init__(self) -> None:
+        super().__init__(clips=2)
+        for faces in self.sets.values():
+            halves = Label(torch.arange(len(faces)) % 2, ("even", "odd"))
+            faces.annotations = lambda halves=halves: {"half": halves}
+
+
 SAMPLING = {"_target_": "anon.identity.policies.AnchorSampling", "_partial_": True, "m": 0.5, "mirrored": None}
 MORE = {
     "reversible": {"method": "reversible"},
@@ -76,6 +91,8 @@ def given():
         MeasureContext(one, Combination(data="default", **what)) for one in (made, seeing) for what in CELLS.values()
     ]
     contexts += [MeasureContext(made, Combination(data="default", **what)) for what in MORE.values()]
+    labelled, kinds = stages(data=Labelled()), ("generator with clips", "defended and attacked")
+    contexts += [MeasureContext(labelled, Combination(data="default", **CELLS[kind])) for kind in kinds]
     measures = {file.stem: instantiate(_of(file.stem)) for file in FILES}
     return {name: (measure.metrics, [measure(context) for context in contexts]) for name, measure in measures.items()}
 
@@ -102,20 +119,24 @@ def test_ranges_hold(given, name):
 
 
 def test_older_results_know_every_shipped_measure():
-    """All but that of pairs, which came with schema 3."""
-    assert {type(instantiate(_of(file.stem))) for file in FILES} == {*MEASURES, Pairs}
+    """All but those that came with schema 3."""
+    assert {type(instantiate(_of(file.stem))) for file in FILES} == {*MEASURES, Pairs, Cost, Groups, Hifd}
 
 
 LOWER = "ID negID RA ID_rank1 RA_rank5 ID_<encoder> MRR TAR ssim_recovered shared_identity several_identities"
+LOWER += " TAR_far0.01 TAR_far0.0001 AUC verification_accuracy best_accuracy"
 LOWER += " extreme_anchor TPR TPR_own ID_pairs accuracy VAL"
 LOWER += " M_tc_mu M_tc_sigma identity_invariance pose pose_error gaze_ratio landmarks_error shape_distance age_error"
+LOWER += " milliseconds parameters peak_memory"
 LOWER += " action_units_rmse difference lpips FID FID_judge KID_judge niqe confidence_drop box_distance_<detector>"
 LOWER += " swap_ID_target cosine_target C_swapped_swapped mean_l2_source_changed area_cosine_stranger_to_source"
 LOWER += " recovery_right_mae recovery_wrong_verified recovery_changed_match swap_expression_t2c"
-HIGHER = "EER deidentified target_distance l1 ssim psnr detected detected_<detector> age_agreement"
+HIGHER = "hifd_P hifd_U1 hifd_balanced PSR ssim:<group>"
+HIGHER += " EER deidentified target_distance l1 ssim psnr detected detected_<detector> age_agreement"
 HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_original mean_cosine_target_changed"
 HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
-NEITHER = "defense_ssim defense_feature_distance"
+LOWER += " ID:<group> RA:<group> ID_gap:<label> ssim_gap:<label> pose_error:<group>"
+NEITHER = "defense_ssim defense_feature_distance FPIR TAR_unchanged"
 NEITHER += " detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"
 NEITHER += " FPR VAL_FAR achieved_cosine C_original_original C_swapped_original_std area_l2_midway recovery_wrong_ssim"
 
@@ -131,7 +152,7 @@ def test_directions_are_the_anonymizers():
     }
     assert {METRICS[name].kind for name in ("pose_error", "detected", "M_tc_mu", "shape_distance")} == {"utility"}
     assert {METRICS[name].kind for name in ("ssim", "FID", "niqe")} == {"quality"}
-    assert {METRICS[name].kind for name in ("defense_ssim", "defense_feature_distance")} == {"cost"}
+    assert {METRICS[name].kind for name in ("defense_ssim", "milliseconds", "parameters", "peak_memory")} == {"cost"}
     assert [METRICS[name].unit for name in ("pose_error", "gaze", "gaze_ratio", "landmarks", "psnr", "ID")] == [
         *("°", "°", "", "px", "dB", "")
     ]

@@ -12,17 +12,15 @@ from torch.nn import functional as F
 from anon.evaluation.document import Curve
 from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import Combination
-from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.measures.attacked import Attacked
 from anon.evaluation.measures.distance import TargetDistance
 from anon.evaluation.measures.encoder import EncoderRetrieval
 from anon.evaluation.measures.identities import Identities
 from anon.evaluation.measures.retrieval import Retrieval
-from anon.evaluation.measures.verification import Verification, resampled_errors
+from anon.evaluation.measures.verification import Verification
 from anon.faces.contract import to_float
 from anon.identity.policies import AnchorSampling
 from anon.identity.tracking import IdentityTracker
-from anon.identity.verification import equal_error_rate, threshold_at_far
 from tests.evaluation import tiny_world
 from tests.evaluation.harness.tiny_stages import stages
 from tests.evaluation.measures.known_context import KnownContext, three_people
@@ -47,6 +45,7 @@ def test_retrieval():
         "ID_rank2": 0.75,
         "ID_rank3": None,
         "MRR": round((1 + 1 / 2 + 1 / 3 + 1) / 4, 4),
+        "FPIR": 0.25,  # the second is at .2 from 7, the others at .4, .4 and 1 from the nearest stranger
     }
     assert found["ID_rank3"].reason == "n/a (a gallery of 3)" and found["ID"].n == 4
     assert found["ID"].low < 0.5 < found["ID"].high
@@ -120,7 +119,7 @@ def test_verification_by_hand():
 def test_a_distance_at_the_limit_is_not_accepted():
     """Genuine .2, .4, .2, impostors .2, .4, .4 and three times 1: two of six may be accepted, so the limit is .4."""
     z = torch.tensor([[0.8, 0.6, 0.0], [0.6, 0.8, 0.0], [0.6, 0.8, 0.0]])
-    context = KnownContext([7, 7, 8], z={"changed": z}, gallery=three_people())
+    context = KnownContext([7, 7, 8], z={"target": z, "changed": z}, gallery=three_people())
     assert Verification(far=0.34)(context)["TAR"].value == pytest.approx(2 / 3)
 
 
@@ -158,47 +157,42 @@ def test_unchanged_faces_are_no_changed_ones():
     assert list(histogram.densities) == ["same person, attacked", "other people"]
 
 
-def pairs(noise=0.35, people=12, strangers=3, seed=1):
-    rng = torch.Generator().manual_seed(seed)
-    gallery = F.normalize(torch.randn(people + strangers, 8, generator=rng), dim=1)
-    labels = torch.arange(people * 5) % people
-    z = F.normalize(gallery[labels] + noise * torch.randn(len(labels), 8, generator=rng), dim=1)
-    entries = torch.arange(people + strangers)
-    return 1.0 - z @ gallery.T, labels[:, None] == entries[None], labels, entries.where(entries < people, -1)
+def test_rates_and_accuracies_by_hand():
+    """Genuine .2, .2, .5, .9; impostors .4, .4, .13, .005 and four times 1 (see above)."""
+    found = Verification(far=0.25, fars=(0.5, 0.1))(verified(DISTANCES, threshold=0.3))
+    # four of the eight may be accepted at .5, so the limit is the fifth smallest, 1: all four lie below
+    assert found["TAR_far0.5"].value == 1.0
+    assert found["TAR_far0.1"].reason == "n/a (8 impostor pairs cannot tell FAR 0.1)"
+    # .2 and .2 come before .4, .4 and the four of 1 (6 of 8), .5 and .9 before the four of 1 (4 of 8)
+    assert found["AUC"].value == (6 + 6 + 4 + 4) / 32
+    # below .3 lie two of four genuine ones, and .13 and .005 of the eight impostors
+    assert found["verification_accuracy"].value == (2 / 4 + 6 / 8) / 2
+    # below 1 lie all four genuine ones and four of the eight impostors
+    assert found["best_accuracy"].value == (1 + 4 / 8) / 2
+    for name in ("AUC", "verification_accuracy", "best_accuracy", "TAR_far0.5"):
+        assert found[name].low <= found[name].value <= found[name].high and found[name].low < found[name].high
 
 
-def test_resampled_errors_without_resampling_are_the_errors():
-    distance, own, people, entries = pairs()
-    found = resampled_errors(distance, own, people, entries, torch.ones(1, 12, dtype=torch.float64), 0.05, levels=400)
-    genuine, impostor = distance[own], distance[~own]
-    tar = (genuine < threshold_at_far(impostor, 0.05)[0]).double().mean()
-    assert float(found.eer) == pytest.approx(equal_error_rate(genuine, impostor)[0], abs=0.01)
-    assert float(found.tar) == pytest.approx(float(tar), abs=0.02)
-    assert 0.01 < float(found.eer) < 0.3 and 0.1 < float(found.tar) < 1.0
+def protection(before, after, **place):
+    """PSR of probes of 7 and 8 at known distances to their own axis, below .3 accepted."""
+    given = {state: verified(part).given_z["changed"] for state, part in (("target", before), ("changed", after))}
+    context = KnownContext([7, 8] * (len(before) // 2), z=given, gallery=three_people(0.3), **place)
+    return Verification(far=0.25, fars=())(context)
 
 
-def test_a_resample_is_pairs_written_several_times():
-    """Person i's pairs with himself w_i times, with j w_i w_j times, with a stranger who never probes w_i times."""
-    distance, own, people, entries = pairs()
-    weights = torch.tensor([[2, 0, 1, 3, 1, 1, 0, 1, 2, 1, 0, 0]], dtype=torch.float64)
-    found = resampled_errors(distance, own, people, entries, weights, 0.05, levels=400)
-    mine, other = weights[0][people], torch.where(entries < 0, 1.0, weights[0][entries.clamp_min(0)])
-    genuine = distance[own].repeat_interleave(mine.long())
-    times = (mine[:, None] * other[None]).long()
-    impostor = distance[~own].repeat_interleave(times[~own])
-    tar = (genuine < threshold_at_far(impostor, 0.05)[0]).double().mean()
-    assert float(found.eer) == pytest.approx(equal_error_rate(genuine, impostor)[0], abs=0.01)
-    assert float(found.tar) == pytest.approx(float(tar), abs=0.03)
+def test_protection_is_of_those_who_were_accepted():
+    """Three of four are accepted unchanged; of these .5 and .9 are rejected now, and .1 is not."""
+    found = protection([0.1, 0.2, 0.2, 0.8], [0.5, 0.9, 0.1, 0.9])
+    assert found["PSR"].value == pytest.approx(2 / 3) and found["PSR"].n == 3
+    assert found["TAR_unchanged"].value == 0.75 and found["TAR_unchanged"].n == 4
+    assert found["PSR"].low < 2 / 3 < found["PSR"].high
 
 
-def test_intervals_of_errors_hold_the_errors():
-    distance, own, people, entries = pairs(people=40)
-    draws = resampled_errors(distance, own, people, entries, Bootstrap(people, 300).weights, 0.01)
-    genuine, impostor = distance[own], distance[~own]
-    tar = float((genuine < threshold_at_far(impostor, 0.01)[0]).double().mean())
-    for value, found in ((equal_error_rate(genuine, impostor)[0], draws.eer), (tar, draws.tar)):
-        low, high = Bootstrap.interval(found)
-        assert low < value < high and 0.0 < high - low < 0.4
+def test_protection_where_nobody_was_accepted():
+    """A judge that knows nobody protects nobody."""
+    found = protection([0.5, 0.6], [0.9, 0.9])
+    assert found["PSR"].reason == "n/a (no unchanged face is accepted)" and found["TAR_unchanged"].value == 0.0
+    assert "PSR" not in protection([0.1, 0.2], [0.1, 0.2], method="real")
 
 
 def test_shared_identities_and_alike_recognizers():
