@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import anon
+from anon.apps.door.words import with_panel
 from anon.apps.offered import offer
 from anon.errors import UserError
 
@@ -38,9 +39,10 @@ def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         HydraException: an override that fits nothing.
     """
-    offer(overrides, config_dir())
+    words = with_panel(overrides) if name == "evaluate" else list(overrides)
+    offer(words, config_dir())
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra.compose(name, list(overrides))
+        return hydra.compose(name, words)
 
 
 def plain_yaml(config: DictConfig) -> str:

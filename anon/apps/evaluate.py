@@ -3,9 +3,9 @@
 Every evaluation is a suite of tables (:mod:`anon.evaluation.harness`). That of an experiment is table 1 and the
 robustness of its newest run; ``suite=swap`` has its swaps, ``suite=lfw`` pairs of Labeled Faces in the Wild.
 ``suite=table1``, ``suite=attackers``, ... and ``suite=all`` name their methods, whose checkpoints ship or are given;
-with ``method=blur`` they are of that one, and ``method=blur`` alone is table 1 of it. ``checkpoint=last`` takes the
-newest run of the same experiment, scale and data; ``checkpoint=<file or run folder>`` any other, and
-``checkpoint=shipped:facedancer`` the one that comes along.
+with ``method=blur`` they are of that one, and ``method=blur`` alone is table 1 of it. ``judge=[a,b]`` is a panel of
+judges, whose worst case the figures are. ``checkpoint=last`` takes the newest run of the same experiment, scale and
+data; ``checkpoint=<file or run folder>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes along.
 The path of ``results.json`` is the last line.
 """
 
@@ -50,7 +50,8 @@ from anon.weights.files import SHIPPED, fingerprint
 
 # What an evaluation is configured by; the rest of an experiment is in the checkpoint.
 SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "checkpoints", "trust", "cache", "output", "run"]
-SECTIONS += ["paths", "data", "judge", "method", "attack", "suite", "attributes", "lpips", "detectors", "logger"]
+SECTIONS += ["paths", "data", "judge", "panel", "method", "attack", "suite", "attributes", "lpips", "detectors"]
+SECTIONS += ["logger"]
 
 
 def main() -> None:
@@ -94,8 +95,9 @@ def _evaluate(config: DictConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
             print(f"checkpoint {config.checkpoint}", flush=True)
-        data, judge = instantiate(config.data), instantiate(config.judge)
-        harness.run(judge, data, config, folder, device=device, commit=commit())
+        data, further = instantiate(config.data), OmegaConf.select(config, "panel") or {}
+        judges = [instantiate(given) for given in (config.judge, *further.values()) if given is not None]
+        harness.run(judges, data, config, folder, device=device, commit=commit())
         _log(config, folder)
     reasons = [line.needs for line in read(folder).lines]
     if all(reasons):

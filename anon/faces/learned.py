@@ -22,6 +22,8 @@ from anon.faces.splits import person
 #: Of a hash: ten thousand people and ten thousand others have one in common by chance once in ten thousand times.
 BYTES = 5
 DOMAINS = ("synthetic", "photographs")
+#: The people whom weights that ship have learned from, where the index does not say ``people``.
+RENDERED = "the training split of the rendered faces"
 _MOST = 50_000_000  # people
 
 
@@ -34,12 +36,14 @@ class Learned:
         salt: of the hashes.
         people: hashes of the names.
         complete: nobody else; False for checkpoints that were written before they kept this.
+        group: of weights that ship, which keep no hashes: the name of the set of all people that they learned from.
     """
 
     domains: frozenset[str]
     salt: bytes = b""
     people: frozenset[int] = frozenset()
     complete: bool = True
+    group: str | None = None
 
     @classmethod
     def of(cls, names: Iterable[str], synthetic: bool, before: Learned | None = None) -> Learned:
@@ -54,6 +58,19 @@ class Learned:
     def known(self, names: Iterable[str]) -> list[str]:
         """Those of ``names`` who are, in any spelling, among the people."""
         return [name for name in names if _hashed(self.salt, name) in self.people] if self.people else []
+
+    def shares(self, other: Learned, names: Iterable[str], rendered: bool) -> bool:
+        """Whether both are known to have learned from one person or more.
+
+        Args:
+            names: people who may be among them, the training split of a data set.
+            rendered: whether they are :data:`RENDERED`.
+        """
+        if self.group is not None and other.group is not None:
+            return self.group == other.group
+        names = list(names)
+        one, two = (names if each.group == RENDERED and rendered else each.known(names) for each in (self, other))
+        return not set(one).isdisjoint(two)
 
     def plain(self) -> dict[str, Any]:
         """As a checkpoint holds it: strings, a bool and int64 (N,) in rising order."""
@@ -103,8 +120,11 @@ def learned_of(network: object, index: Mapping[str, Mapping[str, Any]]) -> Learn
     noted = network.__dict__.get("learned")
     if isinstance(noted, Learned):
         return noted
-    domain = index.get(str(network.__dict__.get("shipped")), {}).get("domain")
-    return Learned(frozenset([domain])) if domain in DOMAINS else None
+    entry = index.get(str(network.__dict__.get("shipped")), {})
+    if entry.get("domain") not in DOMAINS:
+        return None
+    group = entry.get("people", RENDERED if entry["domain"] == DOMAINS[0] else None)
+    return Learned(frozenset([entry["domain"]]), group=group)
 
 
 def _hashed(salt: bytes, name: str) -> int:

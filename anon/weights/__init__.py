@@ -1,7 +1,8 @@
 """The weights that ship with the package: safetensors in half precision, <= 4 MB each, with a model card and a hash.
 
 ``index.json`` lists them: ``{name: {"file", "sha256", "bytes", "card", "domain"}}``; the card beside each says how it
-was made, ``domain`` what it learned from: ``synthetic`` (rendered faces) or ``photographs``.
+was made, ``domain`` what it learned from: ``synthetic`` (rendered faces) or ``photographs``, and ``people``, where
+it is there, the name of the set of people, if they are not the training split of the rendered faces.
 A generator's entry also has ``config``, what it and its encoder are built from.
 """
 

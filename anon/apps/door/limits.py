@@ -54,7 +54,7 @@ RANGES = {
     "*.views attack.pairs attack.runs *.loss.last *.patch *.window",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.counts *.resumed_at",
     "(0, inf)": "trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale "
-    "*.threshold",
+    "*.threshold suite.threshold.*",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "(0, 1]": "model.decay *.view.scale *.defense.scale suite.defenses.*.scale",
@@ -88,6 +88,7 @@ TYPES: dict[str, Any] = {
     "cache": str | bool | None,
     "logger.images": bool,
     "detectors": Mapping[str, Detector | None] | None,
+    "panel": Mapping[str, JudgeLike | None] | None,
     "attributes": Estimator | None,
     "lacks": list[dict],
     **dict.fromkeys(("run", "paths", "logger", "callbacks"), dict),
@@ -99,7 +100,7 @@ BUILT: dict[str, Any] = {
     "judge": JudgeLike | None,
 }
 
-_OR_FILE = ("suite.threshold",)  # a number, or a file that has it
+_OR_FILE = re.compile(r"suite\.threshold(\..*)?")  # a number, or a file that has it
 
 
 class Limit(NamedTuple):
@@ -173,7 +174,8 @@ def settings(node: Any, path: str = "", foreign: bool = False) -> Iterator[tuple
 def out_of_range(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys of a resolved configuration whose value is no such number, with the sentence."""
     for key, value, foreign in settings(content):
-        file = isinstance(value, str) and (key in _OR_FILE or ".trained." in key)  # by names of defenses, jpeg too
+        named = _OR_FILE.fullmatch(key) or ".trained." in key  # by names of defenses, jpeg too
+        file = named and isinstance(value, str)
         limit = None if value is None or file else limit_of(key, foreign)
         each = value if isinstance(value, list) else [value]
         if limit is not None and (not each or not all(map(limit.holds, each))):

@@ -100,6 +100,44 @@ def _reads(word: str) -> bool:
     return True
 
 
+def with_panel(words: Sequence[str]) -> list[str]:
+    """``judge=[a,b]`` in words that Hydra composes a panel of: a list of one group would be merged into one judge.
+
+    The first stays the judge, every further one is ``panel.<choice>``.
+
+    >>> with_panel(["judge=[edgeface,facenet]", "seed=1"])
+    ['judge=edgeface', '+judge@panel.facenet=facenet', 'seed=1']
+
+    Raises:
+        UserError: the list holds what is no choice, one choice twice, or there are several lists.
+    """
+    found: list[str] = []
+    for word in words:
+        if not word.startswith("judge=") or "[" not in word or not _reads(word):
+            found.append(word)
+            continue
+        override = OverridesParser.create().parse_override(word)
+        if override.is_sweep_override():
+            raise UserError(f"{word} is several panels of judges; evaluate one of them at a time: judge=[<a>,<b>].")
+        chosen = override.value()
+        if not isinstance(chosen, list) or not chosen or not all(isinstance(name, str) and name for name in chosen):
+            raise UserError(f"{word} is no list of judges; name choices of conf/judge: judge=[edgeface,facenet].")
+        twice = next((name for name in chosen if chosen.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(
+                f"{word} names {twice} twice; two judges of one choice are written judge={twice} "
+                f"+judge@panel.<name>={twice}, and differ by panel.<name>.<setting>=<value>."
+            )
+        first, *others = chosen
+        found += [f"judge={first}", *(f"+judge@panel.{_place(name)}={name}" for name in others)]
+    return found
+
+
+def _place(choice: str) -> str:
+    """The name of a setting for a choice that may lie in a folder of its group, or have other characters."""
+    return re.sub(r"\W", "_", choice.rpartition("/")[2])
+
+
 def in_quotes(word: str) -> str:
     """``key=value`` with the value as a text in Hydra's double quotes."""
     key, _, value = word.partition("=")

@@ -53,7 +53,7 @@ def evaluations(runs: Sequence[Run]) -> list[Grid]:
 def _grid(runs: Sequence[_Run], places: Sequence[Place], metric: str, info: MetricInfo, folded: bool) -> Grid | None:
     """The best by the first run first; as they came where neither way is better. Unchanged faces come last."""
     lines = {key: [run.lines.get(key) for run in runs] for key in places}
-    figures = {key: [line.metrics.get(metric) if line else None for line in own] for key, own in lines.items()}
+    figures = {key: [line.told.get(metric) if line else None for line in own] for key, own in lines.items()}
     if not any(known(figure) for own in figures.values() for figure in own):
         return None
 
@@ -111,10 +111,11 @@ def place(line: Line) -> Place:
 
 def unlike(document: Document, first: Document, data: str) -> str:
     """Why two documents' figures of a data set are not of the same faces by the same measure; empty: they are."""
+    panels = [[each.fingerprint for each in one.panel.get(data, ())] for one in (document, first)]
     reasons = {
         "seed": document.seed == first.seed,
         "people": document.people.get(data) == first.people.get(data),
-        "judge": _is_one(document.judges.get(data), first.judges.get(data)),
+        "judge": _is_one(document.judges.get(data), first.judges.get(data)) and panels[0] == panels[1],
     }
     return ", ".join(f"other {name}" for name, same in reasons.items() if not same)
 
@@ -129,17 +130,26 @@ def _is_one(judge: Recognizer | None, other: Recognizer | None) -> bool:
     return one == two
 
 
+def _judges(document: Document, data: str) -> Sequence[Recognizer]:
+    judge = document.judges.get(data)
+    return document.panel.get(data) or ([judge] if judge else [])
+
+
+def _told(judge: Recognizer) -> str:
+    return f"{judge.name}, threshold {judge.threshold:.4g}"
+
+
 def _conditions(runs: Sequence[_Run], datasets: Sequence[str]) -> Grid:
     rows = [("seed", tuple(Cell(str(run.document.seed)) for run in runs))]
     for data in datasets:
-        judges = [run.document.judges.get(data) for run in runs]
+        judges = [_judges(run.document, data) for run in runs]
         people = [run.document.people.get(data) for run in runs]
         against = [
             run.strange[data] or "same faces" if who and people[0] else ABSENT
             for run, who in zip(runs, people, strict=True)
         ]
         facts = {
-            "judge": [f"{judge.name}, threshold {judge.threshold:.4g}" if judge else ABSENT for judge in judges],
+            "judge": ["; ".join(map(_told, some)) or ABSENT for some in judges],
             "people": [f"{who.identities:,}, {who.probes:,} probes" if who else ABSENT for who in people],
             "against the first": [ABSENT, *against[1:]],
         }
@@ -153,8 +163,8 @@ def _described(documents: Sequence[Document]) -> tuple[dict[str, MetricInfo], se
     Further: those that are columns.
     """
     columns = [column.metric for document in documents for table in document.tables for column in table.columns]
-    every = [metric for document in documents for line in document.lines for metric in line.metrics]
+    every = [metric for document in documents for line in document.lines for metric in line.told]
     infos: dict[str, MetricInfo] = {}
     for document in reversed(documents):
-        infos |= document.metrics
+        infos |= document.told
     return {metric: infos[metric] for metric in [*columns, *every]}, set(columns)

@@ -124,7 +124,7 @@ def _values(run: Run, better: Better) -> Iterator[tuple[object, ...]]:
                 step, best = extreme(known, highest)
                 yield kind, name, best, None, None, step, None
     for line in run.document.lines if run.document is not None else ():
-        for metric, figure in line.metrics.items():
+        for metric, figure in line.told.items():
             name = "/".join([*(part for part in place(line) if part), metric])
             yield "figure", name, figure.value, figure.low, figure.high, None, figure.n
 

@@ -18,12 +18,18 @@ from typing import Any
 from anon.errors import UserError
 from anon.evaluation.document.estimates import Estimate, finite
 from anon.evaluation.document.metric_info import MetricInfo
+from anon.evaluation.document.recognizer import Correlation, Recognizer
 from anon.evaluation.document.typed import typed
 from anon.plain import MAX_JSON, parse_json, read_text
 
 SCHEMA = 3
 PLACE = ("data", "split", "method", "policy", "defense", "attack", "input", "dial")  # of a line among the others
 _HALVES = re.compile("[\ud800-\udfff]")  # of letters, which no file in UTF-8 holds: their numbers stand there
+
+
+def by(name: str, judge: str) -> str:
+    """A figure's name or title, of one judge of a panel."""
+    return f"{name} by {judge}"
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,11 @@ class Line:
     ``input``: what was done to the pictures before they were anonymized (``clean``: nothing). ``dial``: the setting of
     the method's dial, where it was swept. ``needs``: why it could not be evaluated, with the command that changes that;
     then there are no figures. ``learned``: whom the attack learned, where it was not just this.
+
+    Of a panel of judges ``by_judge`` has the own figures of each by the judge's name, and ``metrics`` the worst of them
+    where they can be compared (:attr:`anon.evaluation.document.metric_info.MetricInfo.has_worst`), else the first
+    judge's. ``worst``: whose figure that is, by metric. ``lost``: why a judge has none here, so that the worst is over
+    the others.
     """
 
     data: str
@@ -46,6 +57,15 @@ class Line:
     metrics: dict[str, Estimate] = field(default_factory=dict)
     needs: str | None = None
     learned: str | None = None
+    by_judge: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    worst: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, Estimate]:
+        """The figures, and each judge's own under ``ID by edgeface``."""
+        own = {by(name, judge): figure for judge, each in self.by_judge.items() for name, figure in each.items()}
+        return {**self.metrics, **own}
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -69,17 +89,20 @@ class Column:
     """A column of a table: a metric of :attr:`Document.metrics`.
 
     ``title``: its heading here; None: the metric's own title and unit. ``attack``: the figure is that of the line with
-    this attack and otherwise the same; None: the line's own.
+    this attack and otherwise the same; None: the line's own. ``judge``: it is this judge's, of a panel's; None: the
+    worst of them.
     """
 
     metric: str
     title: str | None = None
     attack: str | None = None
+    judge: str | None = None
 
     @property
     def name(self) -> str:
-        """``ID``, ``RA (reconstruction)``: what tells it from the table's other columns."""
-        return self.metric if self.attack is None else f"{self.metric} ({self.attack})"
+        """``ID``, ``RA (reconstruction)``, ``ID by edgeface``: what tells it from the table's other columns."""
+        name = self.metric if self.attack is None else f"{self.metric} ({self.attack})"
+        return name if self.judge is None else by(name, self.judge)
 
 
 @dataclass(frozen=True)
@@ -151,37 +174,6 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Recognizer:
-    """A judge with its calibrated thresholds and their 95 % intervals, and on what they were calibrated.
-
-    ``threshold``: of probes against enrolled averages, as ID and RA compare; ``impostor_pairs``, ``far_achieved`` and
-    ``eer`` are of such pairs. ``picture_threshold``: of two pictures, as ``ID_per_image`` and ``deidentified`` have
-    it; None in results of versions that had one threshold, of pictures, for both. ``..._levels`` are quantiles of each
-    over resampled people. ``source``: where a threshold that was given came from; then FAR and EER are those on the
-    ``split`` that is evaluated, the EER None where a picture is compared with itself. ``fingerprint``: of the judge's
-    weights and settings.
-    """
-
-    name: str
-    metric: str
-    threshold: float
-    far: float  # wanted
-    far_achieved: float
-    impostor_pairs: int
-    eer: float | None
-    split: str = "background"
-    threshold_low: float | None = None
-    threshold_high: float | None = None
-    picture_threshold: float | None = None
-    picture_threshold_low: float | None = None
-    picture_threshold_high: float | None = None
-    threshold_levels: tuple[float, ...] = ()
-    picture_threshold_levels: tuple[float, ...] = ()
-    source: str | None = None
-    fingerprint: str | None = None
-
-
-@dataclass(frozen=True)
 class People:
     """Who was evaluated: how many, and what chance would give.
 
@@ -212,7 +204,8 @@ class Document:
     """All of an evaluation.
 
     ``metrics``: descriptions of all metrics that lines and columns have, by name. ``judges`` and ``people`` are by the
-    data set's name. ``pictures``: file names of the picture grids beside
+    data set's name; of a panel ``judges`` has the first, ``panel`` all of them in order, ``correlations`` each two.
+    ``pictures``: file names of the picture grids beside
     results.json, with what they show; empty where the faces belong to somebody and were not asked for.
     ``made``: date, duration and machine, the only part that differs between two runs of one evaluation.
     """
@@ -233,14 +226,27 @@ class Document:
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
+    panel: dict[str, tuple[Recognizer, ...]] = field(default_factory=dict)
+    correlations: tuple[Correlation, ...] = ()
 
     def info(self, column: Column) -> MetricInfo:
         """What the column's metric says of itself."""
         return self.metrics[column.metric]
 
+    @property
+    def told(self) -> dict[str, MetricInfo]:
+        """The descriptions of what lines tell (:attr:`Line.told`)."""
+        pairs = dict.fromkeys(
+            (name, judge) for line in self.lines for judge, figures in line.by_judge.items() for name in figures
+        )
+        infos = {by(name, judge): (self.metrics[name], judge) for name, judge in pairs}
+        own = {name: replace(info, title=by(info.title, judge)) for name, (info, judge) in infos.items()}
+        return {**self.metrics, **own}
+
     def title_of(self, column: Column) -> str:
         """How the column is named: its own title, or the metric's with its unit."""
-        return self.info(column).heading if column.title is None else column.title
+        title = self.info(column).heading if column.title is None else column.title
+        return title if column.judge is None else by(title, column.judge)
 
     def heading(self, column: Column) -> str:
         """The same with the arrow that says which way is better."""
@@ -248,14 +254,23 @@ class Document:
 
     def figure(self, line: int, column: Column) -> Estimate | None:
         """What stands in a cell of a table; None where nobody measured it."""
+        shown = self.line_of(line, column)
+        if shown is None:
+            return None
+        if shown.needs and shown is not self.lines[line]:
+            return Estimate.absent(shown.needs)
+        if column.judge is None:
+            return shown.metrics.get(column.metric)
+        lost = shown.lost.get(column.judge)
+        return Estimate.absent(lost) if lost else shown.by_judge.get(column.judge, {}).get(column.metric)
+
+    def line_of(self, line: int, column: Column) -> Line | None:
+        """The line whose figure a column shows: the own one, or the same with the column's attack; None: no such."""
         own = self.lines[line]
         if column.attack is None or column.attack == own.attack:
-            return own.metrics.get(column.metric)
+            return own
         place = replace(own, attack=column.attack).place
-        other = next((line for line in self.lines if line.place == place), None)
-        if other is None:
-            return None
-        return Estimate.absent(other.needs) if other.needs else other.metrics.get(column.metric)
+        return next((line for line in self.lines if line.place == place), None)
 
 
 def as_json(document: Document) -> str:
@@ -268,7 +283,8 @@ def as_json(document: Document) -> str:
     """
     content = asdict(document)
     for line in content["lines"]:
-        line["metrics"] = {name: finite(figure) for name, figure in line["metrics"].items()}
+        for figures in (line["metrics"], *line["by_judge"].values()):
+            figures |= {name: finite(figure) for name, figure in figures.items()}
     for difference in content["differences"]:
         difference["figure"] = finite(difference["figure"])
     text = json.dumps({"schema": SCHEMA, **content}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -312,7 +328,9 @@ def _check_places(document: Document) -> None:
         if not 0 <= line < len(document.lines):
             raise ValueError(f"{what[:60]} shows line {line}, which there is none of")
     shown = {column.metric: f"table {table.name}" for table in document.tables for column in table.columns}
-    shown |= {metric: f"line {at}" for at, line in enumerate(document.lines) for metric in line.metrics}
+    for at, one in enumerate(document.lines):
+        for figures in (one.metrics, *one.by_judge.values()):
+            shown |= dict.fromkeys(figures, f"line {at}")
     for metric, what in shown.items():
         if metric not in document.metrics:
             raise ValueError(f"{what[:60]} has '{metric[:60]}', which no description is of")

@@ -33,6 +33,7 @@ class MetricInfo:
         low, high: the values lie between them; None: open.
         identifies: a share of the probes that somebody names rightly at a threshold of his own (open-set
             identification): the privacy of the trade-off plots is the largest of these.
+        judged: the judge measures it, so each of a panel's judges has its own; None: what is ``privacy`` is.
     """
 
     title: str
@@ -42,6 +43,21 @@ class MetricInfo:
     low: float | None = None
     high: float | None = None
     identifies: bool = False
+    judged: bool | None = None
+
+    @property
+    def by_judge(self) -> bool:
+        """Whether each judge has a figure of its own."""
+        return self.kind == "privacy" if self.judged is None else self.judged
+
+    @property
+    def has_worst(self) -> bool:
+        """Whether one of several judges' figures is the worst: shares, but no distances, for each has its own scale.
+
+        >>> share("ID", "privacy", False).has_worst, MetricInfo("distance", "privacy", True, low=0.0).has_worst
+        (True, False)
+        """
+        return self.by_judge and self.higher_is_better is not None and (self.low, self.high) == (0.0, 1.0)
 
     @property
     def heading(self) -> str:
@@ -58,9 +74,11 @@ class MetricInfo:
         return ARROWS[self.higher_is_better]
 
 
-def share(title: str, kind: Kind, higher_is_better: bool | None, identifies: bool = False) -> MetricInfo:
+def share(
+    title: str, kind: Kind, higher_is_better: bool | None, identifies: bool = False, judged: bool | None = None
+) -> MetricInfo:
     """Of a share of faces, people or pairs, in [0, 1]."""
-    return MetricInfo(title, kind, higher_is_better, low=0.0, high=1.0, identifies=identifies)
+    return MetricInfo(title, kind, higher_is_better, low=0.0, high=1.0, identifies=identifies, judged=judged)
 
 
 def info_of(metrics: Mapping[str, MetricInfo], name: str) -> MetricInfo | None:

@@ -25,16 +25,14 @@ from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
-from anon.evaluation.embeddings import embedded
 from anon.evaluation.harness.pictures import (
+    IMAGES,
     READING,
     Originals,
     Pictures,
     View,
-    adversary_recognizer,
     drawn,
     failing,
-    folded,
     keyed_recognizer,
 )
 from anon.evaluation.harness.store import Tensors, key_of
@@ -44,10 +42,8 @@ from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.judges.judging import check_adversary, check_cosine
 from anon.evaluation.judges.thresholds import Calibrated
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
-from anon.faces.contract import to_float
 from anon.faces.folder import EmptySplit
 from anon.identity.encoder import Encoder
-from anon.parallel import in_parts
 from anon.provenance import code, made_of
 from anon.weights.files import SHIPPED
 
@@ -107,6 +103,10 @@ class Attackers:
         self.suite, self.device = factory.suite, factory.device
         self._attacks: dict[str, AttackLike] = {}
         self._people: dict[str, Group] = {}
+
+    def share(self, other: Attackers) -> None:
+        """Take over the attackers' people. Attacks are built anew: every judge is compared with what they learned."""
+        self._people = other._people
 
     def attack(self, one: Combination) -> Attacker:
         """The combination's attack.
@@ -345,23 +345,26 @@ def adversary_of(stages: Stages, one: Combination, attacker: Attacker | None) ->
 
 
 def _enrolled(stages: Stages, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:
+    """(N, D) of a group's pictures as the adversary enrols them; the pictures are drawn once for all judges."""
+    attack, originals = attacker.make(seed), Originals(group)
+    if not overrides(attack, "gallery"):
+        return stages.z(originals, stages.judge, attack)
+
     @torch.no_grad()
     def make() -> Tensors:
-        attack = attacker.make(seed)
-        fast, parts = folded(*adversary_recognizer(attack, stages.judge)), []
-        for faces in Originals(group).batches(stages.suite.batch_size, what):
+        parts = []
+        for faces in originals.batches(stages.suite.batch_size, what):
             known = faces.to(stages.device)
             with failing(f"the adversary, {what}"):
-                seen = to_float(drawn(attack.gallery(known), known, f"The adversary, {what},")).to(stages.device)
-                parts.append(in_parts(functools.partial(embedded, fast), seen, by=fast).cpu())
-        return {"z": torch.cat(parts)}
+                parts.append(drawn(attack.gallery(known), known, f"The adversary, {what},"))
+        return {IMAGES: torch.cat(parts)}
 
     key = key_of(
         of=group.key,
         attack=attacker.key,
-        judge=stages.judge.key,
         seed=seed,
         batch=stages.suite.batch_size,
+        device=stages.device.type,
         code=code(_enrolled, *READING),
     )
-    return stages.store.get("enrolled", key, make)["z"]
+    return stages.z(Pictures(stages.store, "enrolled", key, make, len(group)), stages.judge, attack)

@@ -5,6 +5,7 @@ Sets that are too small for splits of their own are evaluated whole, and what ca
     data.everyone=true           all people are evaluated, none of them calibrates or is an anchor
     suite.threshold=0.62         a distance of the judge, taken as exact
     suite.threshold=<folder>     what another evaluation (its results.json) calibrated for this judge, with its spread
+    suite.threshold={a: .62, b: <folder>}   one or the other of each judge of a panel, by their names
     suite.reference=<name>       other data, whose background people calibrate and whose training people are anchors
     suite.enrolment=same         one picture a person is enrolled, and searched for with what becomes of it
 
@@ -16,7 +17,7 @@ changed faces. Tables tell each of these.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -139,7 +140,7 @@ def given_threshold(suite: Suite, judge: JudgeLike) -> GivenThreshold | None:
     Raises:
         UserError: no distance, no results of an evaluation, or those of another judge or false accept rate.
     """
-    value = suite.threshold
+    value = suite.threshold.get(judge.name) if isinstance(suite.threshold, Mapping) else suite.threshold
     if value is None:
         return None
     if isinstance(value, str) and not _is_number(value):
@@ -256,6 +257,7 @@ def _from_results(path: str, suite: Suite, judge: JudgeLike) -> GivenThreshold:
             f"({', '.join(document.judges)}); give that of one of them as a number."
         )
     ((data, known),) = document.judges.items()
+    known = next((each for each in document.panel.get(data, ()) if each.fingerprint == settings_of(judge)), known)
     if known.fingerprint is None or known.source is not None:
         why = "was itself given" if known.source else "is of a version that did not keep which judge it is of"
         raise UserError(f"suite.threshold='{path}': the threshold there {why}; evaluate again, or give the number.")

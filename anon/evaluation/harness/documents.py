@@ -29,10 +29,11 @@ from anon.evaluation.document import (
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, info_of
 from anon.evaluation.harness.calibrations import set_notes, split_of
+from anon.evaluation.harness.panel import Kin, correlations, panel_notes
 from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.suite import Combination, Plan, Suite
 from anon.evaluation.intervals.bootstrap import apart
-from anon.evaluation.judges.judging import settings_of
+from anon.evaluation.judges.judging import architecture, settings_of
 from anon.evaluation.judges.pairs import pair_notes
 from anon.machine import computes
 
@@ -44,16 +45,26 @@ Found = dict[Combination, tuple[Line, list[Curve | Histogram]]]
 def document_of(
     suite: Suite,
     tables: list[Plan],
-    stages: Stages,
+    panel: Sequence[Stages],
+    kin: Kin,
     known: Mapping[str, MetricInfo],
     found: Found,
     cfg: DictConfig,
     commit: str | None,
 ) -> Document:
+    """
+    Args:
+        panel: the stages of every judge, the first one's first.
+        kin: what they have in common with the encoders of the methods.
+        known: what the measures say of their figures.
+    """
+    stages = panel[0]
     places = {one: place for place, one in enumerate(found)}
     datasets = dict.fromkeys(one.data for one in found)
     plots = [plot for _, own in found.values() for plot in own]
     shown = [column.metric for plan in tables for column in plan.columns]
+    alike = correlations(panel, list(datasets))
+    noted = [note for name in datasets for each in panel for note in _set_notes(each, name, each is stages)]
     return Document(
         title=suite.title,
         seed=int(cfg.seed),
@@ -66,9 +77,11 @@ def document_of(
         curves=tuple(plot for plot in plots if isinstance(plot, Curve)),
         histograms=tuple(plot for plot in plots if isinstance(plot, Histogram)),
         notes=(
-            *(note for name in datasets for note in _set_notes(stages, name)),
+            *dict.fromkeys(noted),
             *stages.factory.notes,
             *stages.factory.notes_of_methods(),
+            *kin.notes(),
+            *panel_notes(panel, list(datasets), alike),
             *stages.provenance.notes(),
         ),
         config=_kept_config(cfg),
@@ -78,6 +91,8 @@ def document_of(
             "python": platform.python_version(),
             **stages.factory.versions(),
         },
+        panel={stages.subjects(name).name: _panel(panel, kin, name) for name in datasets if len(panel) > 1},
+        correlations=alike,
     )
 
 
@@ -90,6 +105,8 @@ def _kept_config(cfg: DictConfig) -> dict[str, Any]:
     """What the figures depend on: not where the files lie."""
     kept = ("data", "judge", "suite", "attributes", "lpips", "detectors", "seed")
     found = {name: files.plain(cfg[name]) for name in kept if name in cfg}
+    if cfg.get("panel"):
+        found["panel"] = files.plain(cfg.panel)
     for data in (found.get("data"), *(found["suite"].get("datasets") or {}).values()):
         if isinstance(data, dict):
             data.pop("cache", None)
@@ -139,6 +156,13 @@ def _judge(stages: Stages, data: str) -> Recognizer:
     )
 
 
+def _panel(panel: Sequence[Stages], kin: Kin, data: str) -> tuple[Recognizer, ...]:
+    return tuple(
+        replace(_judge(each, data), architecture=architecture(each.judge.recognizer), kin=kin.of(number))
+        for number, each in enumerate(panel)
+    )
+
+
 def _people(stages: Stages, data: str) -> People:
     people = stages.subjects(data)
     labels = people.items.labels[people.probes]
@@ -158,11 +182,15 @@ def _people(stages: Stages, data: str) -> People:
     )
 
 
-def _set_notes(stages: Stages, data: str) -> list[str]:
+def _set_notes(stages: Stages, data: str, pairs: bool) -> list[str]:
+    """
+    Args:
+        pairs: with what is to be known of the pairs that the data set brings.
+    """
     judge, people = stages.judge, stages.subjects(data)
     known = stages.calibrations.of_probes(data, judge).found
     notes = set_notes(people, stages.suite, judge.recognizer, stages.given, known)
-    if people.pairs is not None:
+    if people.pairs is not None and pairs:
         placed = getattr(people.items.faces, "placed", {})
         notes += pair_notes(stages.calibrations.of_pairs(data), known, len(people.items.faces), placed)
     return [*notes, *people.notes]
@@ -195,7 +223,16 @@ def finished(document: Document, pictures: dict[str, str], seconds: float, devic
     made = {"date": now, "seconds": round(seconds, 1), "device": str(device), "cores": os.cpu_count() or 0}
     made["computed by"] = computes(device)  # costs are of this machine
     lines = tuple(
-        replace(line, metrics={name: replace(figure, draws=None, each=None) for name, figure in line.metrics.items()})
+        replace(
+            line,
+            metrics=_alone(line.metrics),
+            by_judge={judge: _alone(figures) for judge, figures in line.by_judge.items()},
+        )
         for line in document.lines
     )
     return replace(document, lines=lines, pictures=pictures, made=made)
+
+
+def _alone(figures: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Without what they are compared with each other by."""
+    return {name: replace(figure, draws=None, each=None) for name, figure in figures.items()}

@@ -52,6 +52,12 @@ class Factory:
         self.attackers = Attackers(self, stages)
         self.notes: list[str] = []
 
+    def share(self, other: Factory) -> None:
+        """Take over what is built for another judge, and what is built later; this judge is looked at for itself."""
+        self._bases, self._methods, self.notes = other._bases, other._methods, other.notes
+        self._met, self._titles = other._met, other._titles
+        self.attackers.share(other.attackers)
+
     def method(self, one: Combination) -> Method:
         """The combination's anonymizer with its policy.
 
@@ -62,7 +68,10 @@ class Factory:
         key = _key(one)
         if key not in self._methods:
             self._methods[key] = self._method(one)
-        return self._methods[key]
+        method = self._methods[key]
+        if method.encoder is not None:  # it may have been built for another judge
+            self._check_judge(method.encoder, method.title)
+        return method
 
     def versions(self) -> dict[str, str]:
         """A short key of each method's weights, settings and code: what tells two runs' methods of one name apart."""

@@ -13,14 +13,16 @@ key may be too careful, never wrong.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +43,7 @@ from anon.evaluation.harness.calibrations import Calibrations, split_of
 from anon.evaluation.harness.context import Measure, MeasureContext
 from anon.evaluation.harness.documents import Found, document_of, finished
 from anon.evaluation.harness.grids import write_grids
+from anon.evaluation.harness.panel import Kin, check_panel, judged, with_others
 from anon.evaluation.harness.pictures import failing, readers_of
 from anon.evaluation.harness.stages import Stages
 from anon.evaluation.harness.store import Store, Tensors, cache_of, key_of
@@ -59,7 +62,7 @@ _CODE = (MeasureContext, adversary_of, Stages.rows, Stages.gallery, Calibrations
 
 
 def run(
-    judge: JudgeLike,
+    judge: JudgeLike | Sequence[JudgeLike],
     data: Data,
     cfg: DictConfig,
     output: Path,
@@ -71,7 +74,8 @@ def run(
     """Evaluate a suite; prints the tables, and the paths of the files with results.json last.
 
     Args:
-        judge: no recognizer that trained a method or an attack.
+        judge: no recognizer that trained a method or an attack; or several, a panel, whose worst case the figures are
+            (:mod:`anon.evaluation.harness.panel`).
         data: gives the splits train, background and evaluation.
         cfg: ``suite`` (a :class:`Suite`), ``attributes``, ``detectors``, ``seed``, ``logger.images``, ``paths.cache``.
         output: folder for results.json, report.html, the tables and the picture grids.
@@ -81,16 +85,19 @@ def run(
         Path of results.json.
 
     Raises:
-        UserError: a name that means nothing, an unfit checkpoint, a network that was trained with the judge, nobody to
-            enrol and probe, or too little data for the FAR.
+        UserError: a name that means nothing, an unfit checkpoint, a network that was trained with a judge, two judges
+            that are one, nobody to enrol and probe, or too little data for the FAR.
     """
     began = time.monotonic()
     suite = cast(Suite, instantiate(cfg.suite))
     suite = replace(suite, methods={**suite.methods, **(methods or {})})
     tables = plans(suite)
     check_attacks(suite)
-    if isinstance(judge, nn.Module):
-        judge.to(device)
+    judges = list(judge) if isinstance(judge, Sequence) else [judge]
+    for each in judges:
+        if isinstance(each, nn.Module):
+            each.to(device)
+    check_panel(judges, suite)
     readers = readers_of(cfg, torch.device(device))
     store = Store(cache_of(OmegaConf.select(cfg, "paths.cache")))
 
@@ -98,7 +105,8 @@ def run(
     def datasets(name: str) -> Data:
         return data if name == PLAIN else cast(Data, instantiate(suite.datasets[name]))
 
-    stages = Stages(suite, datasets, judge, readers, store, int(cfg.seed), torch.device(device))
+    first = Stages(suite, datasets, judges[0], readers, store, int(cfg.seed), torch.device(device))
+    panel = [first, *map(first.beside, judges[1:])]
     measures = {name: instantiate(suite.measures[name]) for plan in tables for name in plan.measures}
     for name, measure in measures.items():
         check_call(measure, f"suite.measures.{name}", "measure(context)", "context")
@@ -108,31 +116,38 @@ def run(
         for one in plan.combinations:
             asked.setdefault(one, {}).update(dict.fromkeys(plan.measures))
     # All mistakes of the configuration before any work; what is wrong with a checkpoint before any picture is read.
+    names = list(dict.fromkeys(one.data for one in asked))
     donors = [] if suite.sources is None else [suite.sources]
-    for method, name in dict.fromkeys((one.method, one.data) for one in asked):
-        stages.factory.check(method, name, donors)
-    for name in dict.fromkeys([*(one.data for one in asked), *donors]):
-        stages.known(judge, f"the judge {judge.name}", name)
-        stages.known(readers.attributes, "the estimator of attributes", name)
-    contexts = {one: MeasureContext(stages, one) for one in asked}
-    for name in dict.fromkeys(one.data for one in asked):
+    for stages in panel:
+        for method, name in dict.fromkeys((one.method, one.data) for one in asked):
+            stages.factory.check(method, name, donors)
+    for name in dict.fromkeys([*names, *donors]):
+        for each in judges:
+            first.known(each, f"the judge {each.name}", name)
+        first.known(readers.attributes, "the estimator of attributes", name)
+    contexts = {one: [MeasureContext(stages, one) for stages in panel] for one in asked}
+    for stages, name in itertools.product(panel, names):
         stages.calibrations.of_probes(name, stages.judge)
-    needs = {one: context.needs() for one, context in contexts.items()}
+    needs = {}
+    for one, own in contexts.items():  # all are asked, for an attack may have learned from any of the judges
+        needs[one], *_ = [context.needs() for context in own]
+    kin = Kin(panel)
     for one in (one for one, why in needs.items() if why is None):
-        stages.compare_judge(one)
+        kin.meet(one)
     settings = {name: as_plain(suite.measures[name]) for name in measures}
-    found = _evaluate(asked, contexts, needs, measures, settings, output)
-    document = document_of(suite, tables, stages, known, found, cfg, commit)
+    found = _evaluate(asked, contexts, needs, measures, settings, known, output)
+    document = document_of(suite, tables, panel, kin, known, found, cfg, commit)
     images = bool(OmegaConf.select(cfg, "logger.images"))
     absent = {one: line.needs for one, (line, _) in found.items()}  # what failed cannot be shown either
-    pictures = write_grids(output, tables, contexts, absent, document, suite.grid_faces, images)
+    shown = {one: own[0] for one, own in contexts.items()}
+    pictures = write_grids(output, tables, shown, absent, document, suite.grid_faces, images)
     document = finished(document, pictures, time.monotonic() - began, device)
     print("writing the report", file=sys.stderr, flush=True)
     written = report.write(document, output)
     path = output / "results.json"
     files.write(path, as_json(document))
     print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}")
-    if suite.grid_faces > 0 and not (images or all(context.people.synthetic for context in contexts.values())):
+    if suite.grid_faces > 0 and not (images or all(context.people.synthetic for context in shown.values())):
         print("no grid of faces that belong to somebody (logger.images=true draws it)")
     print(f"made {sum(store.made.values())} intermediate results, found {sum(store.found.values())} kept ones")
     for file in written:
@@ -143,43 +158,64 @@ def run(
 
 def _evaluate(
     asked: Mapping[Combination, Mapping[str, None]],
-    contexts: Mapping[Combination, MeasureContext],
+    contexts: Mapping[Combination, Sequence[MeasureContext]],
     needs: Mapping[Combination, str | None],
     measures: Mapping[str, Measure],
     settings: Mapping[str, Mapping[str, Any]],
+    known: Mapping[str, MetricInfo],
     output: Path,
 ) -> Found:
-    """The lines, in the order in which they were asked for; how one failed is in ``failed.txt`` of the folder."""
+    """The lines, in the order in which they were asked for; how one failed is in ``failed.txt`` of the folder.
+
+    Args:
+        contexts: of every judge; what fails with the first fails altogether.
+        known: what the measures say of their figures.
+    """
     found: Found = {}
     failed: list[str] = []
+
+    def told(label: str, error: Failed) -> str:
+        if error.__cause__ is None:
+            return f"failed: {error}"
+        failed.append(f"{label}\n{''.join(traceback.format_exception(error.__cause__))}")
+        _write(output / FAILED, "\n".join(failed))
+        return f"failed: {error} [traceback: {FAILED}]"
+
+    def take(names: Iterable[str], context: MeasureContext) -> dict[str, Estimate]:
+        figures: dict[str, Estimate] = {}
+        for name in names:
+            with failing(f"the measure '{name}'"):
+                own = figures_of(measures[name], settings[name], context)
+            check_described(own, measures[name].metrics, f"suite.measures.{name}")
+            twice = sorted(figures.keys() & own.keys())
+            if twice:
+                raise UserError(f"suite.measures.{name} gives '{twice[0]}', which another measure gives, too.")
+            figures |= own
+        return figures
+
     for number, (one, names) in enumerate(asked.items()):
-        context, why = contexts[one], needs[one]
+        context, why = contexts[one][0], needs[one]
         label = _line(context, one, {}, None).label
         if why is None:
             print(f"{number + 1} of {len(asked)}: {label}", file=sys.stderr, flush=True)
         figures: dict[str, Estimate] = {}
         plots: list[Curve | Histogram] = []
         try:
+            figures = take(names if why is None else (), context)
             for name in names if why is None else ():
                 with failing(f"the measure '{name}'"):
-                    own = figures_of(measures[name], settings[name], context)
                     draw = getattr(measures[name], "plots", None)
                     plots += [] if draw is None else draw(context, label, number)
                 files_of = getattr(measures[name], "files", None)
                 for path, text in {} if files_of is None else files_of(context, label).items():
                     _write(output / name / path, text)
-                check_described(own, measures[name].metrics, f"suite.measures.{name}")
-                twice = sorted(figures.keys() & own.keys())
-                if twice:
-                    raise UserError(f"suite.measures.{name} gives '{twice[0]}', which another measure gives, too.")
-                figures |= own
         except Failed as error:
-            figures, plots, why = {}, [], f"failed: {error}"
-            if error.__cause__ is not None:
-                failed.append(f"{label}\n{''.join(traceback.format_exception(error.__cause__))}")
-                _write(output / FAILED, "\n".join(failed))
-                why += f" [traceback: {FAILED}]"
-        found[one] = _line(context, one, figures, why), plots
+            figures, plots, why = {}, [], told(label, error)
+        line = _line(context, one, figures, why)
+        if why is None and len(contexts[one]) > 1:
+            own = [name for name in names if judged(measures[name])]
+            line = with_others(line, contexts[one], partial(take, own), partial(told, label), known)
+        found[one] = line, plots
     return found
 
 

@@ -49,7 +49,7 @@ from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, donated, images_at, in_both, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, SAME, Combination, Suite
 from anon.evaluation.judges.gallery import Gallery
-from anon.evaluation.judges.judging import check_cosine, kinship_notes
+from anon.evaluation.judges.judging import check_cosine
 from anon.evaluation.judges.provenance import Provenance
 from anon.evaluation.modes import Basis
 from anon.faces.contract import to_float
@@ -94,9 +94,16 @@ class Stages:
         self.factory = Factory(self)
         self._subjects: dict[str, Subjects] = {}
         self.calibrations = Calibrations(self)
-        self._compared: set[tuple[str, str]] = set()
         self._conditioning: dict[int, KeyedRecognizer] = {}  # they hold their encoders, so that no id is used twice
         self._hashes: dict[int, tuple[object, str]] = {}
+
+    def beside(self, judge: JudgeLike) -> Stages:
+        """The same for a further judge: people, networks, their keys and what readers are told are shared."""
+        other = Stages(self.suite, self.datasets, judge, self.readers, self.store, self.seed, self.device)
+        other.provenance, other._subjects = self.provenance, self._subjects
+        other._conditioning, other._hashes = self._conditioning, self._hashes
+        other.factory.share(self.factory)
+        return other
 
     def made_of(self, part: object) -> str:
         """:func:`anon.provenance.made_of`, once for each part of an evaluation."""
@@ -127,16 +134,6 @@ class Stages:
         if id(encoder) not in self._conditioning:
             self._conditioning[id(encoder)] = keyed_recognizer(as_it_conditions(encoder))
         return self._conditioning[id(encoder)]
-
-    def compare_judge(self, one: Combination) -> None:
-        """Note where the judge takes the same strangers for alike as the encoder of the combination's method."""
-        method = self.factory.method(one)
-        if method.encoder is not None and (one.data, one.method) not in self._compared:
-            self._compared.add((one.data, one.method))
-            group = self.subjects(one.data).background
-            z = [self.z(Originals(group), by) for by in (self.judge, self.conditioning(method.encoder))]
-            for note in kinship_notes(self.judge.recognizer, z[0], z[1], group.labels, method.title):
-                self.factory.tell(note)
 
     def gallery(self, data: str, by: KeyedRecognizer) -> Gallery:
         """The enrolled people as a recognizer sees them, with its threshold."""

@@ -59,8 +59,8 @@ class Suite(rules.Protocol):
         datasets: further data modules by name; ``default`` is the evaluation's ``data``.
         attacked_probes: probes of a person, at most, that are defended, attacked, degraded or swept.
         folder: of +sweep=methods, which attacks may refer to.
-        threshold: of the judge, from elsewhere (:mod:`anon.evaluation.harness.calibrations`); None: from background
-            people.
+        threshold: of the judge, from elsewhere (:mod:`anon.evaluation.harness.calibrations`), of several judges by
+            their names; None: from background people.
         reference: name of the data set whose background people calibrate and whose training people are anchors,
             ``default`` for the evaluation's ``data``; None: the evaluated one, or ``synthetic`` where
             ``data.everyone`` leaves nobody.
@@ -81,7 +81,7 @@ class Suite(rules.Protocol):
     datasets: Mapping[str, Any] = field(default_factory=dict)
     attacked_probes: int = 4
     folder: str | None = None
-    threshold: float | str | None = None
+    threshold: float | str | Mapping[str, float | str] | None = None
     reference: str | None = None
     sources: str | None = None
     enrolment: str = APART

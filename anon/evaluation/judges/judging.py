@@ -168,6 +168,15 @@ def is_one(judge: JudgeLike, encoder: Encoder) -> bool:
     return any(likeness(judge, cast(JudgeLike, Judge(encoder, flip=flip))) >= ONE for flip in (False, True))
 
 
+def are_one(first: JudgeLike, second: JudgeLike) -> bool:
+    """Whether two judges are one network, by weights or embeddings."""
+    return (
+        first.fingerprint == second.fingerprint
+        or share_of_weights(first, second) > SAME
+        or likeness(first, second) >= ONE
+    )
+
+
 def _told(judge: JudgeLike, encoder: Encoder) -> str:
     """What its settings and name may hide."""
     share = share_of_weights(judge, encoder)

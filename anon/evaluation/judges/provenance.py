@@ -58,7 +58,7 @@ class Provenance:
     def notes(self) -> list[str]:
         """Sentences that a reader of the table must know."""
         apart = [
-            f"{_listed(list(titles))} learned from {_KINDS[own]} and never saw {_OTHER[own]}; the faces of {data} are "
+            f"{listed(list(titles))} learned from {_KINDS[own]} and never saw {_OTHER[own]}; the faces of {data} are "
             f"{_KINDS['photographs' if own == 'synthetic' else 'synthetic']}."
             for (data, own), titles in self._strangers.items()
         ]
@@ -97,6 +97,21 @@ def _found(part: object, title: str) -> Iterator[tuple[str, Learned]]:
     yield from dict.fromkeys((who, learned) for who, learned in found if learned is not None)
 
 
-def _listed(titles: Iterable[str]) -> str:
+def same_people(first: object, second: object, names: Sequence[str], rendered: bool) -> bool:
+    """Whether two recognizers are known to have learned from the same people.
+
+    Each checkpoint salts its hashes for itself, so they are not compared with each other: both are asked for people
+    who may have trained them. What a network does not tell is not known, so it is no kin.
+
+    Args:
+        names: those people, the training split of a data set.
+        rendered: whether it is that of the rendered faces, from which all that ships has learned.
+    """
+    one, two = ([learned for _, learned in _found(part, "")] for part in (first, second))
+    return any(own.shares(other, names, rendered) for own in one for other in two)
+
+
+def listed(titles: Iterable[str]) -> str:
+    """``a, b and c``."""
     *first, last = titles
     return f"{', '.join(first)} and {last}" if first else last

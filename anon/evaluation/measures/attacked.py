@@ -39,7 +39,7 @@ class Attacked:
             "recalibrated": share("recalibrated", "privacy", None),
             "threshold_adversary": MetricInfo("adversary's threshold", "privacy", low=0.0),
             "EER_adversary": share("adversary's EER", "privacy", None),
-            "ssim_recovered": MetricInfo("SSIM recovered", "privacy", False, low=-1.0, high=1.0),
+            "ssim_recovered": MetricInfo("SSIM recovered", "privacy", False, low=-1.0, high=1.0, judged=False),
             "cosine_recovered": MetricInfo("cosine recovered", "privacy", False, low=-1.0, high=1.0),
         }
 

@@ -17,7 +17,7 @@ class EncoderRetrieval:
 
     # It flatters, so it is none of those who identify.
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "ID_<encoder>": share("ID by <encoder>", "privacy", RetrievalRate.higher_is_better)
+        "ID_<encoder>": share("ID by <encoder>", "privacy", RetrievalRate.higher_is_better, judged=False)
     }
 
     def __call__(self, context: MeasureContext) -> dict[str, Estimate]:

@@ -36,12 +36,12 @@ class Identities:
     """The measure."""
 
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "shared_identity": share("shared", "privacy", False),
-        "several_identities": share("several", "privacy", False),
-        "wanted_cosine": MetricInfo("wanted", "privacy", low=-1.0, high=1.0),
-        "achieved_cosine": MetricInfo("achieved", "privacy", low=-1.0, high=1.0),
-        "achieved_cosine_sd": MetricInfo("deviation", "privacy", low=0.0, high=1.0),
-        "extreme_anchor": share("extreme", "privacy", False),
+        "shared_identity": share("shared", "privacy", False, judged=False),  # of the encoder's space, as those below
+        "several_identities": share("several", "privacy", False, judged=False),
+        "wanted_cosine": MetricInfo("wanted", "privacy", low=-1.0, high=1.0, judged=False),
+        "achieved_cosine": MetricInfo("achieved", "privacy", low=-1.0, high=1.0, judged=False),
+        "achieved_cosine_sd": MetricInfo("deviation", "privacy", low=0.0, high=1.0, judged=False),
+        "extreme_anchor": share("extreme", "privacy", False, judged=False),
         "impostor_correlation": MetricInfo(
             "impostor correlation", "privacy", ImpostorCorrelation.higher_is_better, low=-1.0, high=1.0
         ),

@@ -33,14 +33,15 @@ _RECOVERED: dict[str, tuple[bool | None, str, float | None, float | None]] = {
 }
 # A wrong key shall give neither the person nor the published face; what its picture looks like says nothing.
 _WRONG = {"wrong_distance": True, "wrong_verified": False, "changed_distance": True, "changed_match": False}
+_LOOKS = ("psnr", "ssim", "mae")  # of the picture; the others are the judge's
 
 
 def _described(name: str) -> MetricInfo:
     which, _, figure = name.partition("_")
     better, unit, low, high = _RECOVERED["verified" if figure == "match" else figure]
     kind: Kind = "utility" if which == "right" else "privacy"
-    title = f"recovered, {name.replace('_', ' ')}"
-    return MetricInfo(title, kind, better if which == "right" else _WRONG.get(name), unit, low, high)
+    title, judged = f"recovered, {name.replace('_', ' ')}", figure not in _LOOKS
+    return MetricInfo(title, kind, better if which == "right" else _WRONG.get(name), unit, low, high, judged=judged)
 
 
 class Recovery:

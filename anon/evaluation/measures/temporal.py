@@ -25,10 +25,14 @@ class Temporal:
     """The measure."""
 
     metrics: ClassVar[Mapping[str, MetricInfo]] = {  # the changed face is one person, whoever that is
-        "M_tc_mu": MetricInfo("M_tc mu", "utility", TemporalConsistency.higher_is_better, low=0.0, high=2.0),
-        "M_tc_sigma": MetricInfo("M_tc sigma", "utility", TemporalConsistency.higher_is_better, low=0.0, high=2.0),
+        "M_tc_mu": MetricInfo(
+            "M_tc mu", "utility", TemporalConsistency.higher_is_better, low=0.0, high=2.0, judged=True
+        ),
+        "M_tc_sigma": MetricInfo(
+            "M_tc sigma", "utility", TemporalConsistency.higher_is_better, low=0.0, high=2.0, judged=True
+        ),
         "identity_invariance": MetricInfo(
-            "identity invariance", "utility", IdentityInvariance.higher_is_better, low=0.0, high=2.0
+            "identity invariance", "utility", IdentityInvariance.higher_is_better, low=0.0, high=2.0, judged=True
         ),
     }
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from anon.errors import UserError
 from anon.evaluation.document import Column, Document, Table
+from anon.evaluation.report.panel import with_own
 from anon.evaluation.report.sheet import Cell, Row, Sheet, about_paper, pieces, sheet
 from anon.printable import flat
 
@@ -28,7 +29,7 @@ _PLACES = re.compile("|".join(map(re.escape, _ESCAPES)))
 
 
 def latex(document: Document, intervals: bool = True, columns: Sequence[str] = ()) -> str:
-    """All tables. Names in letters beyond Latin need XeLaTeX or LuaLaTeX.
+    """All tables, of a panel each judge's own behind. Names in letters beyond Latin need XeLaTeX or LuaLaTeX.
 
     Args:
         intervals: print the 95 % intervals.
@@ -37,7 +38,8 @@ def latex(document: Document, intervals: bool = True, columns: Sequence[str] = (
     Raises:
         UserError: no table has such a column.
     """
-    names = {name for table in document.tables for each in table.columns for name in _names(document, each)}
+    every = with_own(document)
+    names = {name for table in every for each in table.columns for name in _names(document, each)}
     for name in columns:
         if name not in names:
             raise UserError(f"no table has a column '{name}'; there are: {', '.join(sorted(names))}.")
@@ -46,7 +48,7 @@ def latex(document: Document, intervals: bool = True, columns: Sequence[str] = (
         replace(table, columns=tuple(each for each in table.columns if wanted & _names(document, each)))
         if wanted
         else table
-        for table in document.tables
+        for table in every
     ]
     lines = [
         f"% {_escaped(document.title)}",

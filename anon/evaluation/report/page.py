@@ -24,6 +24,7 @@ from anon.evaluation.document import Document, Table
 from anon.evaluation.report import curves
 from anon.evaluation.report.bygroup import by_group
 from anon.evaluation.report.drawing import Plot
+from anon.evaluation.report.panel import by_judge, facts, worst_of
 from anon.evaluation.report.privacy import keeps
 from anon.evaluation.report.sheet import Sheet, about_paper, datasets, measured, pieces, sheet, told_differences
 from anon.evaluation.report.summary import summary
@@ -57,6 +58,7 @@ class Section:
     rule: str
     differences: Grid | None
     others: Grid | None
+    by_judge: Sheet | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def page(document: Document, folder: Path) -> tuple[str, dict[str, Plot]]:
         document=document,
         datasets=datasets(document),
         measured=measured(document),
+        judges=facts(document),
+        worst=worst_of(document),
         summary=found,
         sections=sections,
         shown=SHOWN,
@@ -141,7 +145,7 @@ def main_grids(document: Document, table: Table | None) -> list[str]:
 
 def _section(document: Document, table: Table, number: int) -> Section:
     ranges = _ranges(document, table) if table.dial is not None else None
-    told = told_differences(document, table)
+    told, own = told_differences(document, table), by_judge(document, table)
     return Section(
         anchor=f"table-{number + 1}",
         sheet=sheet(document, table),
@@ -150,6 +154,7 @@ def _section(document: Document, table: Table, number: int) -> Section:
         rule=rule(document, table) if ranges else "",
         differences=Grid(["", "figure", "minus", "difference [95 %]", "leaves 0 out"], told) if told else None,
         others=_others(document, table),
+        by_judge=None if own is None else sheet(document, own),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from anon.evaluation.document import PLACE, Document, Table
+from anon.evaluation.document import PLACE, Column, Document, Table
 from anon.evaluation.document.estimates import Estimate
+from anon.evaluation.report.panel import by_judge, facts, worst_of
 from anon.evaluation.report.sheet import Cell, Row, about_paper, datasets, measured, pieces, sheet, told_differences
 from anon.evaluation.results import markdown_table
 from anon.printable import as_csv, flat
@@ -17,8 +18,12 @@ _SPECIAL = re.compile(r"([\\`*<>|\[\]~]|(?<!\w)_|_(?!\w))")
 def markdown(document: Document) -> str:
     """All tables as GitHub Markdown, with the paper's rows and how it was measured."""
     lines = [f"# {_escaped(document.title)}", "", *(f"**{_escaped(note)}**\n" for note in document.notes)]
+    lines += [_escaped(worst_of(document)), ""] if document.panel else []
     for table in document.tables:
         lines += _table(document, table)
+    for each in facts(document):
+        lines += [f"## {_escaped(each.title)}", ""]
+        lines += [*markdown_table([*map(_escaped, each.head)], [[*map(_escaped, row)] for row in each.rows]), ""]
     names = datasets(document)
     lines += ["## How it was measured", ""]
     lines += markdown_table(
@@ -30,16 +35,17 @@ def markdown(document: Document) -> str:
 
 
 def comma_separated(document: Document) -> str:
-    """One line a figure, with what its metric says of itself.
+    """One line a figure, with what its metric says of itself; each judge's own of a panel as ``ID by edgeface``.
 
     A combination that could not be evaluated is a line without a metric, with the reason.
     """
+    infos = document.told
     rows: list[list[object]] = [[*PLACE, "metric", "value", "low", "high", "n", "reason", *INFO]]
     for line in document.lines:
         if line.needs:
             rows.append([*line.place, "", "", "", "", "", line.needs, *[""] * len(INFO)])
-        for metric, figure in line.metrics.items():
-            info = [getattr(document.metrics[metric], name) for name in INFO]
+        for metric, figure in line.told.items():
+            info = [getattr(infos[metric], name) for name in INFO]
             rows.append([*line.place, metric, figure.value, figure.low, figure.high, figure.n, figure.reason, *info])
     return as_csv(rows)
 
@@ -51,13 +57,13 @@ def wandb_tables(document: Document) -> dict[str, tuple[list[str], list[list[obj
     """
     tables = {}
     for table in document.tables:
-        columns = [*PLACE]
-        for head in map(document.title_of, table.columns):
+        every, columns = _columns(document, table), [*PLACE]
+        for head in map(document.title_of, every):
             columns += [head, f"{head} low", f"{head} high"]
         rows: list[list[object]] = []
         for number in table.lines:
             line = document.lines[number]
-            figures = [document.figure(number, column) or Estimate(None) for column in table.columns]
+            figures = [document.figure(number, column) or Estimate(None) for column in every]
             ends = [end for figure in figures for end in (figure.value, figure.low, figure.high)]
             rows.append([*line.place, *ends, line.needs])
         tables[table.name] = ([*columns, "needs"], rows)
@@ -67,23 +73,43 @@ def wandb_tables(document: Document) -> dict[str, tuple[list[str], list[list[obj
 def headlines(document: Document) -> dict[str, float]:
     """The figures of the tables' columns as numbers by name: ``table1/FIVA + ITM/ID``, its interval's ends ``_low`` and
     ``_high`` (as far as there are any). After an attack that the column names: ``RA (reconstruction)``; of several data
-    sets: ``table1/synthetic/FIVA + ITM/ID``.
+    sets: ``table1/synthetic/FIVA + ITM/ID``. Of a panel that is the worst case, and each judge's own is
+    ``table1/FIVA + ITM/ID by edgeface``.
     """
     found: dict[str, float | None] = {}
     for table in document.tables:
         for number in table.lines:
             line = document.lines[number]
             place = [table.name, *([line.data] if len(document.people) > 1 else []), line.label]
-            for column in table.columns:
+            for column in _columns(document, table):
                 name, figure = "/".join([*place, column.name]), document.figure(number, column) or Estimate(None)
                 found |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _columns(document: Document, table: Table) -> tuple[Column, ...]:
+    """The table's, and each judge's own."""
+    own = by_judge(document, table)
+    return table.columns if own is None else (*table.columns, *own.columns)
+
+
 def _table(document: Document, table: Table) -> list[str]:
+    lines = _rows(document, table)
+    told = told_differences(document, table)
+    if told:
+        head = ["", "figure", "minus", "difference", "leaves 0 out"]
+        # the difference is this package's own text, whose brackets are none of Markdown's
+        rows = [[*map(_escaped, row[:3]), *row[3:]] for row in told]
+        lines += ["### Paired differences", "", *markdown_table(head, rows), ""]
+    own = by_judge(document, table)
+    return lines if own is None else [*lines, *_rows(document, own, "### By judge")]
+
+
+def _rows(document: Document, table: Table, heading: str = "") -> list[str]:
+    """The table's rows, and what stands below them."""
     shown = sheet(document, table)
     body = [_row(row, len(shown.head)) for row in shown.rows]
-    lines = [f"## {_escaped(table.title)}", ""]
+    lines = [heading or f"## {_escaped(table.title)}", ""]
     lines += [_sentence(table.about), ""] if table.about else []
     lines += [*markdown_table(["", *map(_escaped, shown.head)], body), ""]
     below = [f"- {letter}: {_sentence(reason)}" for letter, reason in shown.footnotes.items()]
@@ -92,12 +118,6 @@ def _table(document: Document, table: Table) -> list[str]:
     lines += [*below, ""] if below else []
     lines += [f"{_escaped(shown.marked)}\n"] if shown.marked else []
     lines += [f"*Paper:* {shown.paper.source}. {_escaped(about_paper(shown.paper))}\n"] if shown.paper else []
-    told = told_differences(document, table)
-    if told:
-        head = ["", "figure", "minus", "difference", "leaves 0 out"]
-        # the difference is this package's own text, whose brackets are none of Markdown's
-        rows = [[*map(_escaped, row[:3]), *row[3:]] for row in told]
-        lines += ["### Paired differences", "", *markdown_table(head, rows), ""]
     return lines
 
 

@@ -18,7 +18,7 @@ class Point:
 
     ``bound``: the highest upper end over the adversaries. ``worst``: who identifies most. ``known``: all who were
     measured. ``unknown``: titles of the adversaries that were measured on another treatment of the same data but not on
-    this one, so the worst may be worse.
+    this one, and judges of a panel who failed on this one, so the worst may be worse.
     """
 
     line: int
@@ -88,7 +88,16 @@ def points(document: Document, table: Table, adversaries: Sequence[Column]) -> l
             worst = max(values, key=lambda column: values[column].number)
             bound = max(figure.span[1] for figure in values.values())
             found.append(Point(first, values[worst], bound, worst, tuple(values)))
-    return [replace(point, unknown=_missed(document, adversaries, point, found)) for point in found]
+    return [
+        replace(point, unknown=(*_missed(document, adversaries, point, found), *_lost(document, point)))
+        for point in found
+    ]
+
+
+def _lost(document: Document, point: Point) -> tuple[str, ...]:
+    """The judges who failed under one of the adversaries."""
+    lines = (document.line_of(point.line, column) for column in point.known)
+    return tuple(dict.fromkeys(f"the judge {judge}" for line in lines if line is not None for judge in line.lost))
 
 
 def _missed(document: Document, adversaries: Sequence[Column], own: Point, found: Sequence[Point]) -> tuple[str, ...]:

@@ -192,13 +192,16 @@ def pieces(text: str) -> list[tuple[bool, str]]:
 
 def measured(document: Document) -> list[tuple[str, list[str]]]:
     """How it was measured: a fact a line, a value for each data set in the order of :func:`datasets`."""
-    judges = [document.judges.get(name) for name in datasets(document)]
-    people = [document.people.get(name) for name in datasets(document)]
+    names = datasets(document)
+    judges = [document.judges.get(name) for name in names]
+    people = [document.people.get(name) for name in names]
     facts: dict[str, list[str]] = {
-        "judge": [judge.name if judge else "" for judge in judges],
+        "judge": [
+            judge.name + _others(document, name) if judge else "" for name, judge in zip(names, judges, strict=True)
+        ],
         "distance": [judge.metric if judge else "" for judge in judges],
-        "threshold": [_limit(judge, "threshold") for judge in judges],
-        "threshold of two pictures": [_limit(judge, "picture_threshold") for judge in judges],
+        "threshold": [limit(judge, "threshold") for judge in judges],
+        "threshold of two pictures": [limit(judge, "picture_threshold") for judge in judges],
         "threshold from": [(judge.source or f"{judge.split} people") if judge else "" for judge in judges],
         "FAR wanted": [f"{judge.far:g}" if judge and not judge.source else "" for judge in judges],
         "FAR achieved": [f"{judge.far_achieved:.2g}" if judge else "" for judge in judges],
@@ -218,8 +221,14 @@ def measured(document: Document) -> list[tuple[str, list[str]]]:
     return [(name, values) for name, values in facts.items() if any(values)]
 
 
-def _limit(judge: Recognizer | None, name: str) -> str:
-    """A threshold with its interval."""
+def _others(document: Document, data: str) -> str:
+    """That the judge is the first of several."""
+    count = len(document.panel.get(data, ()))
+    return f", the first of {count}" if count > 1 else ""
+
+
+def limit(judge: Recognizer | None, name: str) -> str:
+    """A threshold (``threshold``, ``picture_threshold``) with its interval."""
     value, low, high = (getattr(judge, f"{name}{end}", None) for end in ("", "_low", "_high"))
     return "" if value is None else f"{value:.4g}" if low is None else f"{value:.4g} [{low:.4g}, {high:.4g}]"
 

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from anon.evaluation.document import Column, Document, Line, Table
+from anon.evaluation.document import Column, Document, Line, Table, by
 from anon.evaluation.document.estimates import Estimate, known, short, significant
+from anon.evaluation.report.panel import worst_of
 from anon.evaluation.report.privacy import Point, leaks, met_by_all, points
 from anon.evaluation.report.sheet import UNCHANGED, Cell, Row, best_printed, datasets, differences
 from anon.evaluation.report.tradeoff import chosen
@@ -91,7 +92,7 @@ def _judged(document: Document, point: Point) -> _Ranked:
     """With the worst of the judges: the evaluation's own, and the training encoder, which a stranger may have too."""
     line = document.lines[point.line]
     judge = document.judges.get(line.data)
-    judges = {judge.name if judge else "the judge": "ID"}
+    judges = {line.worst.get("ID") or (judge.name if judge else "the judge"): "ID"}
     for name in line.metrics:
         who = name.removeprefix("ID_")
         if document.metrics[name].title == f"ID by {who}":
@@ -103,15 +104,22 @@ def _judged(document: Document, point: Point) -> _Ranked:
         replace(line, attack="none", needs=None).label,
         point.identified,
         point.worst.metric if point.worst.attack == "none" else point.worst.name,
-        document.title_of(point.worst),
+        _who(document, point),
         unknown=point.unknown,
     )
-    if len(found) < 2:
+    if not found or (len(found) < 2 and not line.by_judge):
         return one
-    by = max(found, key=lambda who: found[who].number)
-    if found[by].number > point.value:
-        one = replace(one, figure=found[by], name=judges[by], who=f"ID by {by}")
-    return replace(one, judge=found[by], judged_by=by)
+    worst = max(found, key=lambda who: found[who].number)
+    if found[worst].number > point.value:
+        one = replace(one, figure=found[worst], name=judges[worst], who=by("ID", worst))
+    return replace(one, judge=found[worst], judged_by=worst)
+
+
+def _who(document: Document, point: Point) -> str:
+    """The adversary who finds most, with the judge by whom that is, of several."""
+    title, line = document.title_of(point.worst), document.line_of(point.line, point.worst)
+    judge = None if line is None else line.worst.get(point.worst.metric)
+    return title if judge is None else by(title, judge)
 
 
 def _privacy(document: Document, table: Table, found: Sequence[_Ranked]) -> Summary:
@@ -128,6 +136,7 @@ def _privacy(document: Document, table: Table, found: Sequence[_Ranked]) -> Summ
         rows += [Row("heading", data)] if len(several) > 1 else []
         rows += _rows(columns, [one for one in found if document.lines[one.line].data == data])
     about = f"{table.title}, the most private first. Found again: the largest share over the adversaries, who is named."
+    about = f"{about} {worst_of(document)}".rstrip()
     first = document.lines[next(one.line for one in found if one.changes)].data
     own = [one for one in found if one.changes and document.lines[one.line].data == first]
     return _summary(document, table, _found(document, table, own), columns, rows, about)
@@ -248,7 +257,10 @@ def _lost(lines: Sequence[Line]) -> str:
     failed = [line.label for line in lines if (line.needs or "").startswith("failed")]
     needs = [line for line in lines if line.needs and not line.needs.startswith("failed")]
     text = f"; {len(failed)} of {len(lines)} lines failed ({_some(failed)})" if failed else ""
-    return text + (f"; {len(needs)} of {len(lines)} lines were not measured" if needs else "")
+    text += f"; {len(needs)} of {len(lines)} lines were not measured" if needs else ""
+    for judge in dict.fromkeys(judge for line in lines for judge in line.lost):
+        text += f"; the judge {judge} failed on {_some([line.label for line in lines if judge in line.lost])}"
+    return text
 
 
 def _some(names: Sequence[str]) -> str:

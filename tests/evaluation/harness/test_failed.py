@@ -242,7 +242,8 @@ def evaluated(made: Any, output: Path, places: list[dict[str, Any]], measures: A
     contexts = {one.one: one for one in (context(made, **place) for place in places)}
     asked = {one: dict.fromkeys(own) for one in contexts}
     needs = {one: each.needs() for one, each in contexts.items()}
-    return [line for line, _ in _evaluate(asked, contexts, needs, own, {name: {} for name in own}, output).values()]
+    every, settings = {one: [each] for one, each in contexts.items()}, {name: {} for name in own}
+    return [line for line, _ in _evaluate(asked, every, needs, own, settings, {}, output).values()]
 
 
 @pytest.mark.parametrize("what", ["value", "memory", "ends"])

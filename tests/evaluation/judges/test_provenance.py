@@ -23,7 +23,7 @@ from anon.attacks.contract import Attack
 from anon.attacks.parrot import Parrot
 from anon.errors import UserError
 from anon.evaluation.harness.suite import Combination
-from anon.evaluation.judges.provenance import Provenance
+from anon.evaluation.judges.provenance import Provenance, same_people
 from anon.evaluation.protocol import Protocol
 from anon.faces.learned import DOMAINS, Learned, remember
 from anon.identity.encoder import Encoder
@@ -145,3 +145,33 @@ def test_a_judge_is_looked_at_too() -> None:
     found = Provenance(Protocol())
     found.check(judge, "the judge", NAMES, False, "faces")
     assert found.notes()[0].startswith("projection-0 learned from rendered faces and never saw a photograph")
+
+
+def shipped(name: str) -> torch.nn.Module:
+    network = torch.nn.Sequential(torch.nn.Identity())
+    network[0].__dict__["shipped"] = name
+    return network
+
+
+def test_who_learned_from_the_same_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By salted hashes of the people at hand, or by what the index of shipped weights calls the set of people."""
+    entry = {"domain": "synthetic"}
+    index = {"a": entry, "b": entry, "c": {**entry, "people": "the judges' own"}, "d": {**entry, "people": "others"}}
+    monkeypatch.setattr(weights, "index", lambda: index)
+    names = ["anna b", "Bob"]
+    cases = [
+        (shipped("a"), shipped("b"), True),
+        (shipped("a"), shipped("c"), False),
+        (shipped("c"), shipped("c"), True),
+        (shipped("c"), shipped("d"), False),
+        (taught(["Anna_B"]), taught(["ANNA B", "Eve"]), True),
+        (taught(["Anna_B"]), taught(["Bob"]), False),
+        (taught(["Eve"]), taught(["Eve"]), False),  # nobody at hand tells
+        (taught(["Bob"], synthetic=True), shipped("a"), True),
+        (taught(["Bob"], synthetic=True), shipped("c"), False),
+        (torch.nn.Identity(), shipped("a"), False),
+        (object(), shipped("a"), False),
+    ]
+    for first, second, same in cases:
+        assert same_people(first, second, names, rendered=True) is same_people(second, first, names, True) is same
+    assert not same_people(taught(["Bob"]), shipped("a"), names, rendered=False)
