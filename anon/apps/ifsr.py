@@ -175,7 +175,7 @@ def main(
             raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no generator.")
         if rendered:
             known = rendered_of(config, checkpoint, split)
-            numbers = people_of(split, known.people)
+            numbers = people_of(split, known.people, known.first)
             figures = measure_rendered(module.encoder, numbers, known.size, known.seed, layers, pairs)
         else:
             faces = faces_of(config, checkpoint, split, {"root": root, "points": points})

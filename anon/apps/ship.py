@@ -112,7 +112,9 @@ def ship(run: Path, name: str) -> Path:
             what = f"anonymizer, {type(network).__name__}, conditioned on {module.encoder.name}"
         notes.append("Figures with [low, high] are bootstrap intervals of 95 %, over people.")
     facts = {"what": what, "parameters": f"{sum(value.numel() for value in network.parameters()):,}", **facts}
-    path = weights.ship(network.state_dict(), name, card(name, facts, figures, notes), config=built, domain=domain)
+    people = f"rendered from {measured.first}" if measured.first else None
+    written = card(name, facts, figures, notes)
+    path = weights.ship(network.state_dict(), name, written, config=built, domain=domain, people=people)
     print("\n".join(f"{key} {value:.4g}" for key, value in figures.items()))
     return path
 
@@ -213,7 +215,7 @@ def swap_figures(embedder: ExpressionEmbedder, data: Rendered, stills: int = 2) 
     Of swaps between different classes and within one, and between different ones where only the expression is the
     target's; the shares of the shipped attribute regressor beside them.
     """
-    numbers = people_of("evaluation", data.people)
+    numbers = people_of("evaluation", data.people, data.first)
     regressor = AttributeRegressor(weights="shipped:attributes")
     each = [synthetic_swaps(numbers, data.size, data.seed, still) for still in range(stills)]
     swaps = {role: {key: torch.cat([part[role][key] for part in each]) for key in each[0][role]} for role in each[0]}
@@ -261,10 +263,11 @@ def _facts(run: Path, config: DictConfig, split: str) -> dict[str, Any]:
     data = rendered_of(config, run / LAST, split)
     lines = read_text(run / "command.txt", MAX_YAML).splitlines()  # the last start, without where its folders were
     words = [word for word in " ".join(lines[-1:]).split()[2:] if not word.startswith(("paths.", "run.", "ckpt_path="))]
+    first = f", from person {data.first:,} on, who is in no split of data=synthetic" if data.first else ""
     return {
         "input": f"{data.size} x {data.size}",
         "command": f"`{' '.join(words)}`",
-        "data": f"synthetic, split {split}: {data.people:,} people, {data.images} pictures each, seed {data.seed}",
+        "data": f"synthetic, split {split}: {data.people:,} people, {data.images} pictures each, seed {data.seed}{first}",
         "seed": config.get("seed"),
         "made with": f"torch {versions['torch']}, commit {versions['commit']}",
     }

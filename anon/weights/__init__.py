@@ -69,10 +69,12 @@ def ship(
     folder: Path = FOLDER,
     config: Mapping[str, Any] | None = None,
     domain: str = "synthetic",
+    people: str | None = None,
 ) -> Path:
     """Write ``state`` as half-precision safetensors with its model card (Markdown), and enter it in the index.
 
-    ``config`` is plain: dicts, lists, strings, numbers. Every file is replaced atomically, the index last. Integer
+    ``config`` is plain: dicts, lists, strings, numbers. ``people`` names those that it learned from, where they are not
+    the training split of the rendered faces. Every file is replaced atomically, the index last. Integer
     tensors keep their type.
 
     Raises:
@@ -99,6 +101,7 @@ def ship(
         "card": f"{name}.md",
         "domain": domain,
     } | ({} if config is None else {"config": dict(config)})
+    entries[name] |= {} if people is None else {"people": people}
     _replace(folder / "index.json", (json.dumps(entries, indent=2, sort_keys=True) + "\n").encode())
     return file
 

@@ -12,16 +12,19 @@ from anon.errors import UserError
 from anon.faces.contract import FaceSet
 from anon.faces.datamodule import FaceData
 
-_MOST = {"identities": 2**20, "images": 2**16, "size": 4096, "render_seed": 2**63}
+_MOST = {"identities": 2**20, "images": 2**16, "size": 4096, "render_seed": 2**63, "first": 10**9}
 
 
 class Rendered(NamedTuple):
-    """People of a split of the synthetic faces, stills of each, the side in pixels, and the seed they are drawn by."""
+    """People of a split of the synthetic faces, stills of each, the side in pixels, the seed they are drawn by, and the
+    number of the first who may be one of them.
+    """
 
     people: int
     images: int
     size: int
     seed: int
+    first: int
 
 
 def rendered_of(config: DictConfig, where: object, split: str) -> Rendered:
@@ -35,7 +38,7 @@ def rendered_of(config: DictConfig, where: object, split: str) -> Rendered:
         raise UserError(f"{where} was trained on other data than data=synthetic, which this is for.")
     numbers = []
     for name, most in _MOST.items():
-        value = data.get(name)
+        value = data.get(name, 0 if name == "first" else None)  # older ones do not say it
         number = value.get(split) if isinstance(value, Mapping) else value
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= most:
             raise UserError(f"{where} says data.{name}={value}, which no synthetic data has.")
