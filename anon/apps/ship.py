@@ -267,7 +267,8 @@ def _facts(run: Path, config: DictConfig, split: str) -> dict[str, Any]:
     return {
         "input": f"{data.size} x {data.size}",
         "command": f"`{' '.join(words)}`",
-        "data": f"synthetic, split {split}: {data.people:,} people, {data.images} pictures each, seed {data.seed}{first}",
+        "data": f"synthetic, split {split}: {data.people:,} people, {data.images} pictures each, seed {data.seed}"
+        + first,
         "seed": config.get("seed"),
         "made with": f"torch {versions['torch']}, commit {versions['commit']}",
     }

@@ -74,7 +74,7 @@ class MeasureContext:
     @functools.cached_property
     def sources(self) -> Tensor:
         """(R,) index of a picture of whoever is swapped in, among the :attr:`donors`; -1 where it is none of them."""
-        return self.stages.sources(self.one)[self.rows]
+        return self.stages.donors.sources(self.one)[self.rows]
 
     @functools.cached_property
     def source_labels(self) -> Tensor:
@@ -84,12 +84,12 @@ class MeasureContext:
     @property
     def donors(self) -> Subjects:
         """Who is swapped in: the evaluated people, or those of ``suite.sources``."""
-        return self.stages.donors(self.one)
+        return self.stages.donors.of(self.one)
 
     @property
     def source_gallery(self) -> Gallery:
         """The donors as they are enrolled."""
-        return self.stages.gallery(self.stages.donor_data(self.one), self.stages.judge)
+        return self.stages.gallery(self.stages.donors.data(self.one), self.stages.judge)
 
     @functools.cached_property
     def keys(self) -> dict[str, object]:
@@ -227,7 +227,7 @@ class MeasureContext:
     def z_of_sources(self) -> Tensor:
         """(R, D) embeddings by the judge of the people who were swapped in."""
         sources = self.sources.unique()
-        group = Originals(self.stages.group(self.stages.donor_data(self.one), sources))
+        group = Originals(self.stages.group(self.stages.donors.data(self.one), sources))
         return self.stages.z(group, self.stages.judge)[torch.searchsorted(sources, self.sources)]
 
     def by_encoder(self, of: str) -> tuple[Tensor, Gallery] | None:

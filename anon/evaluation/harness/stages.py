@@ -22,10 +22,11 @@ from anon.attributes.contract import check_readings
 from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended
 from anon.defenses.parameters import ParameterNoise
-from anon.errors import Failed, UserError
+from anon.errors import Failed
 from anon.evaluation import protocol as rules
 from anon.evaluation.harness.attackers import Attacker, KeyedDefense, Method, Unavailable
 from anon.evaluation.harness.calibrations import Calibrations, given_threshold, reference_of
+from anon.evaluation.harness.donors import Donors
 from anon.evaluation.harness.factory import Factory
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import (
@@ -46,7 +47,7 @@ from anon.evaluation.harness.pictures import (
     keyed_recognizer,
 )
 from anon.evaluation.harness.store import Store, Tensors, key_of
-from anon.evaluation.harness.subjects import Group, Subjects, donated, images_at, in_both, subjects
+from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, SAME, Combination, Suite
 from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.judges.judging import check_cosine
@@ -94,6 +95,7 @@ class Stages:
         self.factory = Factory(self)
         self._subjects: dict[str, Subjects] = {}
         self.calibrations = Calibrations(self)
+        self.donors = Donors(self)
         self._conditioning: dict[int, KeyedRecognizer] = {}  # they hold their encoders, so that no id is used twice
         self._hashes: dict[int, tuple[object, str]] = {}
 
@@ -181,40 +183,6 @@ class Stages:
             return chosen[rules.first_of_each(people.items.labels[chosen], self.suite.attacked_probes)]
         return people.attacked if self.is_swept(one) or one.defense != NONE or one.attack != NONE else people.probes
 
-    def sources(self, one: Combination) -> Tensor:
-        """(N,) index among the :meth:`donors`' faces of whoever is swapped in, for each item; -1: none of them."""
-        method, people = self.factory.method(one), self.subjects(one.data)
-        if method.sources is not None:
-            return method.sources(people.items.indices)
-        donors = self.donors(one)
-        return people.sources if donors is people else donated(people, donors, self.seed)
-
-    def donor_data(self, one: Combination) -> str:
-        """Of which data set those are who are swapped in: what a method says itself is among its own originals."""
-        named = self.suite.sources
-        return one.data if named is None or self.factory.method(one).sources is not None else named
-
-    def donors(self, one: Combination) -> Subjects:
-        """Who is swapped in.
-
-        Raises:
-            UserError: their faces are of another size.
-        """
-        people, donors = self.subjects(one.data), self.subjects(self.donor_data(one))
-        sides = [images_at(each.items.faces, each.items.indices[:1]).shape[-1] for each in (people, donors)]
-        if sides[0] != sides[1]:
-            raise UserError(
-                f"suite.sources={self.suite.sources} has faces of {sides[1]} pixels and {people.name} of {sides[0]}: "
-                "set the size of one of them, as in suite.datasets.<name>.size."
-            )
-        both = 0 if donors is people else in_both(people.items.faces, donors.items.faces)
-        if both:
-            raise UserError(
-                f"{both:,} of the {len(people.items.faces.names):,} evaluated people of {people.name} are in "
-                f"suite.sources, {donors.name}, too, and might be swapped with themselves; name other data."
-            )
-        return donors
-
     def _pose(self, people: Subjects) -> Tensor | None:
         """(N, 3) of the items; None where neither the data nor an estimator tells it."""
         known = people.truth.get("pose")
@@ -276,10 +244,10 @@ class Stages:
             raise Unavailable("n/a (no such face)" if self._pose(people) is not None else NO_POSE)
         if isinstance(method.pristine, Unchanged):
             return target
-        if not method.source or method.sources is not None:  # nobody is, or who was is known
+        if not method.source or method.sources is not None:  # nobody is swapped in, or who was is known
             return self.changed_by(method, target, people, people.sources[:0])
-        sources = self.sources(one)
-        return self.changed_by(method, target, self.donors(one), sources[rows] if self.is_swept(one) else sources)
+        sources = self.donors.sources(one)
+        return self.changed_by(method, target, self.donors.of(one), sources[rows] if self.is_swept(one) else sources)
 
     def changed_by(self, method: Method, target: Pictures, donors: Subjects, sources: Tensor) -> Pictures:
         """Pictures as a method draws them; ``sources`` (N,) are the donors' faces that a swap puts on."""

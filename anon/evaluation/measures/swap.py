@@ -194,7 +194,7 @@ def _read_sources(context: MeasureContext) -> Tensors:
     """Of the pictures that were swapped in, row by row."""
     every = context.sources.unique()
     place = torch.searchsorted(every, context.sources)
-    found = context.stages.read(Originals(context.stages.group(context.stages.donor_data(context.one), every)))
+    found = context.stages.read(Originals(context.stages.group(context.stages.donors.data(context.one), every)))
     return {name: value[place] for name, value in found.items()}
 
 

@@ -60,8 +60,7 @@ class KnownContext(MeasureContext):
             judge=SimpleNamespace(recognizer=SimpleNamespace(name="judge")),
             readers=SimpleNamespace(attributes=estimator, detectors={}),
             is_swept=lambda one: False,
-            donors=lambda one: self.people,
-            donor_data=lambda one: one.data,
+            donors=SimpleNamespace(of=lambda one: self.people, data=lambda one: one.data),
         )
 
     @property
