@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -250,3 +251,26 @@ def test_what_is_no_description():
         with pytest.raises(UserError, match="the measure does not describe its figures"):
             metrics_of(type("Odd", (), {"metrics": odd})(), "the measure")
     check_described(["a", "b_1"], {"a": MetricInfo("a", None), "b_<n>": MetricInfo("b", None)}, "the measure")
+
+
+class Written:
+    """Gives a figure, and a file even where the figure is read from the store."""
+
+    metrics: ClassVar = {"written": MetricInfo("written", "quality")}
+
+    def __call__(self, context):
+        return {"written": Estimate(1.0, n=1)}
+
+    def files(self, context, label):
+        return {f"{label.lower()}/rows.txt": f"{len(context.rows)} rows"}
+
+
+def test_a_measure_gives_files(tmp_path):
+    off = tuple(
+        f"suite.tables.table1.columns.{name}=null"
+        for name in ("negID", "M_tc_mu", "M_tc_sigma", "ssim", "RA", "pose_error")
+    )
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        small(folder, f"+suite.measures.mine={{_target_: {HERE}.Written}}", *off)
+        file = folder / "mine" / "real" / "rows.txt"
+        assert file.read_text() == "35 rows" and file.stat().st_mode & 0o077 == 0  # 7 people, 2 stills and a clip of 3
