@@ -221,7 +221,7 @@ def _evaluate(
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as beside:
+    with written_whole(path, 0o600) as beside:  # what is told of faces is their owner's
         beside.write(text.encode("utf-8", "replace"))
 
 

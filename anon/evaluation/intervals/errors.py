@@ -41,7 +41,7 @@ def resampled_errors(
     weights: Tensor,
     fars: Sequence[float],
     limits: Tensor,
-    levels: int = 48,
+    levels: int = 64,
 ) -> ErrorRates:
     """The rates of each resample.
 

@@ -191,7 +191,7 @@ def gap_of(figures: Sequence[tuple[Estimate, int]], least: int) -> Estimate:
     known = [(figure, people) for figure, people in figures if figure.value is not None]
     if len(known) < 2:
         return Estimate.absent(f"n/a (fewer than two groups of {least} people)")
-    (high, of_high), (low, of_low) = (choose(known, key=lambda each: each[0].number) for choose in (max, min))
+    (low, of_low), *_, (high, of_high) = sorted(known, key=lambda each: each[0].number)
     tail = TAIL / math.comb(len(known), 2)
     value, n = high.number - low.number, high.n + low.n
     if high.each is not None and low.each is not None:

@@ -2,7 +2,7 @@
 
     EER                    equal error rate
     TAR                    true accept rate at the suite's FAR; TAR_far<rate> at others
-    AUC                    area under the ROC curve
+    AUC                    area under the ROC curve; .5 is blind, and below it whoever negates the embedding is not
     verification_accuracy  (TAR + 1 - FAR) / 2 at the calibrated threshold; best_accuracy at the best of all thresholds
     PSR                    protection success: of the pairs whose unchanged face is accepted at the calibrated
                            threshold, the share whose changed (or, with an attack, recovered) face is rejected
@@ -69,7 +69,7 @@ class Verification:
             "EER": share("EER", "privacy", True),
             "TAR": share("TAR", "privacy", False),
             **{f"TAR_far{far:g}": share(f"TAR at FAR {far:g}", "privacy", False) for far in self.fars},
-            "AUC": share("AUC", "privacy", False),
+            "AUC": share("AUC", "privacy", None),  # .5 hides best
             "verification_accuracy": share("verification accuracy", "privacy", False),
             "best_accuracy": share("best accuracy", "privacy", False),
             "PSR": share("PSR", "privacy", ProtectionSuccess.higher_is_better),

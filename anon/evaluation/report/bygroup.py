@@ -17,7 +17,7 @@ from anon.evaluation.document.estimates import Estimate, known
 from anon.evaluation.report.drawing import GREY, Entry, Plot, draw, mark, plainly, styles
 
 GAP = re.compile(r"(?P<figure>.+)_gap:(?P<label>.+)")
-ROW = 22  # points for a group
+NAME, MARK = 14, 7  # points of a group's name, and of each method below it
 MOST = 7  # methods in a plot; more are further plots
 
 
@@ -77,6 +77,7 @@ def _plot(
     info = document.metrics[f"{figure}:{rows[0].name.replace(': ', '=', 1)}"]
     title = info.title.removesuffix(f" of {rows[0].name.replace(': ', '=', 1)}")
     unit, behind = f" {info.unit}".rstrip(), f", after {attack}" if attack else ""
+    tall = NAME + MARK * len(methods)  # points of a row
 
     def paint(axes: Axes) -> None:
         for place, row in enumerate(rows):
@@ -84,12 +85,12 @@ def _plot(
                 each = row.figures.get(method)
                 if each is None:
                     continue
-                y = place + (turn + 1) / (len(methods) + 1) - 0.5
+                y = place - 0.5 + (NAME + MARK * (turn + 0.25)) / tall
                 axes.plot(each.span, (y, y), color=looks[method].colour, linewidth=1.2)
                 mark(axes, [each.number], [y], looks[method], filled=True)
         for place in range(1, len(rows)):
             axes.axhline(place - 0.5, color=GREY, linewidth=0.5)
-        axes.set_yticks(range(len(rows)), [])
+        axes.set_yticks([])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         for place, row in enumerate(rows):
             axes.annotate(row.name, (0.01, place - 0.48), xycoords=("axes fraction", "data"), va="top", color=GREY)
@@ -97,7 +98,6 @@ def _plot(
     name = f"{table.name}-groups-{figure}-{attack}-{where}-{methods[0]}"
     caption = f"{title} of the probes of each group{behind}. Whiskers: 95 %. Small groups are left out."
     legend = [Entry(method, looks[method]) for method in methods]
-    height = 60 + len(rows) * max(ROW, 6 * len(methods) + 12)
     heading = f"{title}{unit}{info.arrow}"
     whole = f"{title} by group{behind}" + (f", {where}" if where else "")
-    return draw(name, whole, caption, paint, legend, heading, "", height)
+    return draw(name, whole, caption, paint, legend, heading, "", 60 + len(rows) * tall)

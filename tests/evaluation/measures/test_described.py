@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -124,7 +125,7 @@ def test_older_results_know_every_shipped_measure():
 
 
 LOWER = "ID negID RA ID_rank1 RA_rank5 ID_<encoder> MRR TAR ssim_recovered shared_identity several_identities"
-LOWER += " TAR_far0.01 TAR_far0.0001 AUC verification_accuracy best_accuracy"
+LOWER += " TAR_far0.01 TAR_far0.0001 verification_accuracy best_accuracy"
 LOWER += " extreme_anchor TPR TPR_own ID_pairs accuracy VAL"
 LOWER += " M_tc_mu M_tc_sigma identity_invariance pose pose_error gaze_ratio landmarks_error shape_distance age_error"
 LOWER += " milliseconds parameters peak_memory"
@@ -136,7 +137,7 @@ HIGHER += " EER deidentified target_distance l1 ssim psnr detected detected_<det
 HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_original mean_cosine_target_changed"
 HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
 LOWER += " ID:<group> RA:<group> ID_gap:<label> ssim_gap:<label> pose_error:<group>"
-NEITHER = "defense_ssim defense_feature_distance FPIR TAR_unchanged"
+NEITHER = "defense_ssim defense_feature_distance AUC FPIR TAR_unchanged"
 NEITHER += " detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"
 NEITHER += " FPR VAL_FAR achieved_cosine C_original_original C_swapped_original_std area_l2_midway recovery_wrong_ssim"
 
@@ -250,3 +251,26 @@ def test_what_is_no_description():
         with pytest.raises(UserError, match="the measure does not describe its figures"):
             metrics_of(type("Odd", (), {"metrics": odd})(), "the measure")
     check_described(["a", "b_1"], {"a": MetricInfo("a", None), "b_<n>": MetricInfo("b", None)}, "the measure")
+
+
+class Written:
+    """Gives a figure, and a file even where the figure is read from the store."""
+
+    metrics: ClassVar = {"written": MetricInfo("written", "quality")}
+
+    def __call__(self, context):
+        return {"written": Estimate(1.0, n=1)}
+
+    def files(self, context, label):
+        return {f"{label.lower()}/rows.txt": f"{len(context.rows)} rows"}
+
+
+def test_a_measure_gives_files(tmp_path):
+    off = tuple(
+        f"suite.tables.table1.columns.{name}=null"
+        for name in ("negID", "M_tc_mu", "M_tc_sigma", "ssim", "RA", "pose_error")
+    )
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        small(folder, f"+suite.measures.mine={{_target_: {HERE}.Written}}", *off)
+        file = folder / "mine" / "real" / "rows.txt"
+        assert file.read_text() == "35 rows" and file.stat().st_mode & 0o077 == 0  # 7 people, 2 stills and a clip of 3

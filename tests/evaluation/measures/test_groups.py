@@ -66,12 +66,12 @@ def test_numbers_are_cut_at_stated_quantiles():
 
 
 def test_a_gap_of_nobody_found_is_no_certainty():
-    """Nobody of twelve and twelve is found: the gap is 0, and its interval is as wide as the groups' own allow."""
-    halves = Label(torch.tensor([1] * 12 + [0] * 12), ("a", "b"))
-    gap = Groups(figures=("ID",))(found_of([False] * PEOPLE, annotations={"half": halves}))["ID_gap:half"]
-    assert gap.value == 0.0
-    bound = 1 - 0.025 ** (1 / 12)  # Clopper and Pearson: .265
-    assert gap.low == pytest.approx(-bound, abs=5e-3) and gap.high == pytest.approx(bound, abs=5e-3)
+    """Nobody of eleven and of thirteen is found: the gap is 0, and its interval is as wide as the groups' own allow."""
+    parts = Label(torch.tensor([1] * 13 + [0] * 11), ("a", "b"))
+    gap = Groups(figures=("ID",))(found_of([False] * PEOPLE, annotations={"part": parts}))["ID_gap:part"]
+    assert gap.value == 0.0 and gap.n == 24  # of two groups, not of one twice
+    bounds = [1 - 0.025 ** (1 / people) for people in (11, 13)]  # Clopper and Pearson: .285 and .247
+    assert sorted((-gap.low, gap.high)) == pytest.approx(sorted(bounds), abs=5e-3)
 
 
 def test_small_groups_and_no_labels():
