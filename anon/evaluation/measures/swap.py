@@ -63,7 +63,7 @@ class Swap:
         "cosine_target": MetricInfo("cosine to the target", "privacy", False, low=-1.0, high=1.0),
         **{
             f"C_{name}{end}": MetricInfo(
-                f"C {name}{end}".replace("_", " "), "privacy", None if end else _BETTER.get(name), low=0.0, high=2.0
+                f"C {name}{end}".replace("_", " "), "privacy", None if end else _BETTER.get(name), low=0.0
             )
             for name in PAIRS
             for end in ("", "_std")
@@ -104,8 +104,8 @@ class Swap:
         changed, target, source = context.z(PUBLISHED), context.z(TARGET), context.z_of_sources()
         return {
             **_whose(context, gallery, changed),
-            "cosine_source": context.mean((changed * source).sum(1)),
-            "cosine_target": context.mean((changed * target).sum(1)),
+            "cosine_source": context.cosine(changed, source),
+            "cosine_target": context.cosine(changed, target),
             **_comparisons(context, gallery, target, changed),
             **pairing_figures(context, target, source, changed, self.bins),
             **_kept(context),
@@ -119,7 +119,9 @@ def _whose(context: MeasureContext, gallery: Gallery, z: Tensor) -> dict[str, Es
         "swap_ID_target": (context.labels, float("inf"), None),
     }
     return {
-        name: context.below(retrieval_distances(z, who, gallery.averages, gallery.people), limit, levels)
+        name: context.below(
+            retrieval_distances(z, who, gallery.averages, gallery.people, metric=gallery.metric), limit, levels
+        )
         for name, (who, limit, levels) in asked.items()
     }
 
@@ -131,7 +133,7 @@ def _comparisons(context: MeasureContext, gallery: Gallery, original: Tensor, sw
     references = [  # of every row's own person and of the one that was put on, (R, D)
         gallery.averages[order[torch.searchsorted(ordered, who)]] for who in (context.labels, context.source_labels)
     ]
-    apart = [distance(video, who).double() for video in (original, swapped) for who in references]
+    apart = [distance(video, who, gallery.metric).double() for video in (original, swapped) for who in references]
     figures: dict[str, Estimate] = {}
     for name, values in zip(PAIRS, apart, strict=True):
         figures[f"C_{name}"] = context.mean(values)
