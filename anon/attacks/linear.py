@@ -6,8 +6,8 @@ the published software made of them. Where a trained network has to be believed 
 
     W, b = argmin sum_i |W c_i + b - z_i|² + λ |W|²        c_i, z_i: the judge's embeddings of changed and original
 
-λ is the one whose predictions are nearest, by cosine, for people left out of the fit (five folds of people). Negation
-is one such matrix, W = -1: this adversary finds it, or any other rotation or scaling of identities, by itself.
+λ is the one whose predictions are nearest, as the judge compares, for people left out of the fit (five folds of them).
+Negation is one such matrix, W = -1: this adversary finds it, or any other rotation or scaling of identities, by itself.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from torch import Tensor
 
 from anon.attacks.contract import Attack
 from anon.errors import UserError
+from anon.identity.verification import distance
 
 FOLDS = 5
 RIDGES = tuple(10.0**power for power in range(-6, 3))  # shares of the mean squared singular value
 
 
 class Pairs(NamedTuple):
-    """Embeddings (N, D) by the judge of changed and of original faces, and whose they are (N,)."""
+    """Embeddings (N, D) by the judge of changed and of original faces, whose they are (N,), and the judge's metric."""
 
     changed: Tensor
     original: Tensor
     people: Tensor
+    metric: str = "cosine"
 
 
 class Linear(Attack):
-    """``probe(z) = W z + b``, to unit length.
+    """``probe(z) = W z + b``, to unit length where the judge compares directions.
 
     Args:
         pairs: gives what the adversary learns from; asked once, when the first probe is looked at.
@@ -48,15 +50,17 @@ class Linear(Attack):
             raise UserError(f"The ridge of a linear attack is a number from 0 on, not {ridge}.")
         self.pairs, self.ridge = pairs, ridge
         self._map: tuple[Tensor, Tensor] | None = None
+        self._metric = "cosine"
 
     def probe(self, z: Tensor) -> Tensor:
         """z (B, D) of changed faces -> (B, D), where the originals are expected."""
         if self._map is None:
             pairs = self.pairs()
             ridge = best_ridge(pairs) if self.ridge is None else self.ridge
-            self._map = fit(pairs.changed, pairs.original, (ridge,))[0]
+            self._map, self._metric = fit(pairs.changed, pairs.original, (ridge,))[0], pairs.metric
         weight, bias = (part.to(z) for part in self._map)
-        return F.normalize(z @ weight + bias)
+        found = z @ weight + bias
+        return F.normalize(found) if self._metric == "cosine" else found
 
 
 def fit(changed: Tensor, original: Tensor, ridges: tuple[float, ...]) -> list[tuple[Tensor, Tensor]]:
@@ -98,5 +102,7 @@ def best_ridge(pairs: Pairs) -> float:
         out = fold == number
         x, y = pairs.changed[out].double(), pairs.original[out].double()
         for at, (weight, bias) in enumerate(fit(pairs.changed[~out], pairs.original[~out], RIDGES)):
-            score[at] += F.cosine_similarity(x @ weight + bias, y).sum()
+            found = x @ weight + bias
+            near = F.cosine_similarity(found, y) if pairs.metric == "cosine" else -distance(found, y, pairs.metric)
+            score[at] += near.sum()
     return RIDGES[int(score.argmax())]

@@ -220,13 +220,13 @@ def calibrating(faces: FaceSet, count: int, one: bool = False) -> Calibrating:
     return Calibrating(pictures, half.enrol, probe)
 
 
-def calibrate(z: Tensor, labels: Tensor, far: float, who: str) -> Calibration:
+def calibrate(z: Tensor, labels: Tensor, far: float, who: str, metric: str = "cosine") -> Calibration:
     """The threshold of *pictures against each other*, from embeddings (N, D) of people (N,) evaluated nowhere.
 
     Raises:
         UserError: too few pairs for the wanted FAR, or nobody with two pictures.
     """
-    return calibration(*pair_distances(z, labels), far, who)
+    return calibration(*pair_distances(z, labels, metric=metric), far, who)
 
 
 def calibration(genuine: Tensor, impostor: Tensor, far: float, who: str) -> Calibration:

@@ -21,6 +21,8 @@ Given = Tensor | None
 Draws = torch.Generator | None
 #: How a judge's embeddings are compared: :func:`anon.identity.verification.distance`.
 METRICS = ("cosine", "euclidean")
+#: How plots and sentences name them.
+DISTANCES = {"cosine": "cosine distance", "euclidean": "Euclidean distance"}
 
 
 class Embedded(NamedTuple):

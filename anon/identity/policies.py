@@ -226,13 +226,14 @@ class AtDistance(nn.Module):
         return F.normalize(cosine * z + math.sqrt(max(0.0, 1.0 - cosine**2)) * F.normalize(side))
 
 
-def average(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def average(z: Tensor, labels: Tensor, metric: str = "cosine") -> tuple[Tensor, Tensor]:
     """One embedding per identity: the normalized mean of its unit vectors, and its label, in order of the labels.
 
     Args:
         z: (N, D).
         labels: (N,) int64.
+        metric: of raw vectors, which "euclidean" compares, it is the mean as it is.
     """
-    names, place = labels.unique(return_inverse=True)
+    names, place, counts = labels.unique(return_inverse=True, return_counts=True)
     sums = z.new_zeros(len(names), z.shape[1]).index_add_(0, place, z)
-    return F.normalize(sums), names
+    return (F.normalize(sums) if metric == "cosine" else sums / counts[:, None]), names

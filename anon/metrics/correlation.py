@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from anon.identity.verification import distances
 from anon.metrics.states import Kept
 
 
@@ -25,13 +26,14 @@ class PairSums(NamedTuple):
     ab: Tensor
 
 
-def pair_sums(first: Tensor, second: Tensor, labels: Tensor, block: int = 1024) -> PairSums:
-    """Sums of the cosines of two recognizers over all pairs of images, by pair of identities (diagonal: zero).
+def pair_sums(first: Tensor, second: Tensor, labels: Tensor, block: int = 1024, metric: str = "cosine") -> PairSums:
+    """Sums of the scores of two recognizers over all pairs of images, by pair of identities (diagonal: zero).
 
     Args:
-        first, second: (N, D) and (N, E) unit embeddings of the same images.
+        first, second: (N, D) and (N, E) embeddings of the same images, unit vectors for "cosine".
         labels: (N,) identities in 0 .. I-1.
         block: rows of the pair matrix at a time.
+        metric: of the first; its scores are cosines, or distances with a minus. Those of the second are cosines.
     """
     people = int(labels.max()) + 1
     group = torch.zeros(len(labels), people, dtype=torch.float32, device=first.device)
@@ -39,7 +41,9 @@ def pair_sums(first: Tensor, second: Tensor, labels: Tensor, block: int = 1024) 
     sums = [torch.zeros(people, people, dtype=torch.float64, device=first.device) for _ in PairSums._fields]
     for start in range(0, len(labels), block):
         rows = slice(start, start + block)
-        a, b = first[rows] @ first.T, second[rows] @ second.T  # (block, N)
+        cosine = metric == "cosine"
+        a = first[rows] @ first.T if cosine else -distances(first[rows], first, metric)  # (block, N)
+        b = second[rows] @ second.T
         for total, value in zip(sums, (torch.ones_like(a), a, b, a * a, b * b, a * b), strict=True):
             total += (group[rows].T @ (value @ group)).double()
     for total in sums:

@@ -59,27 +59,33 @@ def closeness_blocks(
             yield block, torch.matmul(part, gallery.T, out=scores[: len(part)])
 
 
-def nearest(probes: Tensor, gallery: Tensor, block: int = 2048) -> tuple[Tensor, Tensor]:
-    """Cosine distance (P,) to the nearest entry and its index (P,); of equals the first.
+def nearest(probes: Tensor, gallery: Tensor, block: int = 2048, metric: str = "cosine") -> tuple[Tensor, Tensor]:
+    """Distance (P,) to the nearest entry and its index (P,); of equals the first.
 
     Args:
-        probes: (P, D) unit vectors.
-        gallery: (G, D) unit vectors.
+        probes: (P, D) embeddings, unit vectors for "cosine".
+        gallery: (G, D) such embeddings.
         block: probes compared at a time, at most (:data:`BUDGET` bounds them too).
+        metric: see :func:`anon.identity.verification.distance`.
 
     Raises:
         Failed: an embedding is not finite, and would be found nowhere.
     """
     values, places = [], []
-    for _, cosine in closeness_blocks(probes, gallery, rows=block):
-        value, place = cosine.max(1)
-        values.append(1.0 - value)
+    for _, closeness in closeness_blocks(probes, gallery, metric, rows=block):
+        value, place = closeness.max(1)
+        values.append(1.0 - value if metric == "cosine" else -value)
         places.append(place)
     return finite_distances(torch.cat(values)), torch.cat(places)
 
 
 def retrieval_distances(
-    probes: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor, negate: bool = False
+    probes: Tensor,
+    labels: Tensor,
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    negate: bool = False,
+    metric: str = "cosine",
 ) -> Tensor:
     """How near the probes come to their own person where that is the nearest, else infinity, (P,).
 
@@ -91,7 +97,7 @@ def retrieval_distances(
     """
     if len(probes) == 0:
         return probes.new_zeros(0)
-    distance, place = nearest(-probes if negate else probes, gallery)
+    distance, place = nearest(-probes if negate else probes, gallery, metric=metric)
     return torch.where(gallery_labels[place] == labels, distance, math.inf)
 
 
@@ -102,14 +108,16 @@ def retrieval_hits(
     gallery_labels: Tensor,
     threshold: float = math.inf,
     negate: bool = False,
+    metric: str = "cosine",
 ) -> Tensor:
     """Which probes are recognized, (P,) bool.
 
     Args:
-        probes: (P, D) unit embeddings of changed faces, with the identities (P,) they had.
-        gallery: (G, D) unit embeddings of enrolled faces, with their identities (G,).
-        threshold: cosine distance that a hit must stay below; infinite: rank-1.
-        negate: look for ``-z`` (¬ID).
+        probes: (P, D) embeddings of changed faces, unit vectors for "cosine", with the identities (P,) they had.
+        gallery: (G, D) such embeddings of enrolled faces, with their identities (G,).
+        threshold: distance that a hit must stay below; infinite: rank-1.
+        negate: look for ``-z`` (¬ID), which says something of directions alone.
+        metric: the judge's; see :func:`anon.identity.verification.distance`.
 
     >>> gallery, people = torch.eye(2), torch.tensor([7, 8])
     >>> probes, labels = torch.tensor([[0.8, 0.6], [-1.0, 0.0]]), torch.tensor([7, 7])
@@ -118,10 +126,12 @@ def retrieval_hits(
     >>> retrieval_hits(probes, labels, gallery, people, threshold=0.3, negate=True)
     tensor([False,  True])
     """
-    return retrieval_distances(probes, labels, gallery, gallery_labels, negate) < threshold
+    return retrieval_distances(probes, labels, gallery, gallery_labels, negate, metric) < threshold
 
 
-def nearest_stranger(probes: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
+def nearest_stranger(
+    probes: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor, metric: str = "cosine"
+) -> Tensor:
     """How near the probes come to the nearest entry of *another* person, (P,); infinity where there is none.
 
     What is below a threshold is taken for somebody when its own person is not enrolled: the false positive
@@ -135,9 +145,10 @@ def nearest_stranger(probes: Tensor, labels: Tensor, gallery: Tensor, gallery_la
         Failed: an embedding is not finite.
     """
     found = probes.new_full((len(probes),), math.inf)
-    for block, cosine in closeness_blocks(probes, gallery):
-        finite_distances(cosine)
-        found[block] = 1.0 - cosine.masked_fill_(labels[block, None] == gallery_labels[None], -math.inf).amax(1)
+    for block, closeness in closeness_blocks(probes, gallery, metric):
+        finite_distances(closeness)
+        value = closeness.masked_fill_(labels[block, None] == gallery_labels[None], -math.inf).amax(1)
+        found[block] = 1.0 - value if metric == "cosine" else -value
     return found
 
 

@@ -22,17 +22,19 @@ from anon.identity.verification import distance as identity_distance
 from anon.metrics.states import FaceMean, FaceMeans
 
 
-def temporal_consistency(z: Tensor) -> tuple[Tensor, Tensor]:
+def temporal_consistency(z: Tensor, metric: str = "cosine") -> tuple[Tensor, Tensor]:
     """Mean and deviation of the distances within each clip, (M,) each.
 
     Args:
-        z: (M, N, D) unit embeddings of N frames of M clips.
+        z: (M, N, D) embeddings of N frames of M clips; unit vectors for "cosine".
+        metric: the judge's; see :func:`anon.identity.verification.distance`. The paper's is cosine.
 
     >>> mu, sigma = temporal_consistency(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))  # distance 1
     >>> mu, sigma
     (tensor([0.5000]), tensor([0.5000]))
     """
-    distance = 1.0 - z @ z.mT  # (M, N, N)
+    # (M, N, N)
+    distance = 1.0 - z @ z.mT if metric == "cosine" else identity_distance(z[:, :, None], z[:, None], metric)
     distance = distance * (1.0 - torch.eye(z.shape[1], device=z.device))
     flat = distance.flatten(1)
     return flat.mean(1), flat.std(1, correction=0)

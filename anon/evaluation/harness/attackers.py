@@ -20,6 +20,7 @@ from anon.anonymizers.composed import Unchanged
 from anon.anonymizers.contract import AnonymizerLike
 from anon.attacks.contract import Attack, AttackLike, overrides
 from anon.attacks.linear import Pairs
+from anon.attacks.negation import Negation
 from anon.attacks.victim import describe, title_of
 from anon.defenses.contract import DefenseLike
 from anon.defenses.defended import Defended
@@ -39,10 +40,11 @@ from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.subjects import Group, keyed
 from anon.evaluation.harness.suite import NONE, Combination, as_plain
 from anon.evaluation.judges.gallery import Gallery
-from anon.evaluation.judges.judging import check_adversary, check_cosine
+from anon.evaluation.judges.judging import check_adversary
 from anon.evaluation.judges.thresholds import Calibrated
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
 from anon.faces.folder import EmptySplit
+from anon.identity.contract import check_judge
 from anon.identity.encoder import Encoder
 from anon.provenance import code, made_of
 from anon.weights.files import SHIPPED
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from anon.evaluation.harness.factory import Factory
     from anon.evaluation.harness.stages import Stages
 
+NO_DIRECTION = "n/a (no direction)"  # of raw vectors, whose opposite is nobody's
 TRAIN = "python train.py experiment=reconstruction {victim}"
 
 
@@ -132,6 +135,8 @@ class Attackers:
             command = settings.get("train", TRAIN).replace("{victim}", self._victim(one))
             raise Unavailable(f"needs {command}, then suite.attacks.{one.attack}.{where}=<its checkpoint>")
         made = adversary(given, self.factory.judge, self.device)
+        if isinstance(made, Negation) and self.factory.judge.metric != "cosine":
+            raise Unavailable(NO_DIRECTION)
         self.factory.known(made, one.attack, one.data)
         note = self.met(made, one, one.attack)
         if isinstance(made, functools.partial):
@@ -185,7 +190,8 @@ class Attackers:
             published = stages.defended(one, keyed_defense, View.whole(original), View.whole(published))
 
         def pairs() -> Pairs:
-            return Pairs(stages.z(published, stages.judge), stages.z(original, stages.judge), group.labels)
+            changed, unchanged = (stages.z(pictures, stages.judge) for pictures in (published, original))
+            return Pairs(changed, unchanged, group.labels, stages.judge.recognizer.metric)
 
         return LearningPairs(pairs, key_of(changed=published.key, original=original.key, by=stages.judge.key))
 
@@ -331,16 +337,16 @@ def adversary_of(stages: Stages, one: Combination, attacker: Attacker | None) ->
     recognizer = attack.judge(judge.recognizer)
     if attacker is None or (recognizer is judge.recognizer and not overrides(attack, "gallery")):
         return Adversary(stages.gallery(data, judge), stages.calibrations.of_probes(data, judge), anew=False)
-    check_cosine(recognizer, f"The recognizer of '{one.attack}'")
+    check_judge(recognizer)
     people, suite = stages.subjects(data), stages.suite
     z = _enrolled(stages, people.background, attacker, stages.seed + 2, f"calibrating {one.attack}")
-    accepts = stages.calibrations.anew(data, z, f"the adversary '{one.attack}'")
+    accepts = stages.calibrations.anew(data, z, f"the adversary '{one.attack}'", recognizer.metric)
     if recognizer is not judge.recognizer:
         encoder, own = stages.factory.method(one).encoder, keyed_recognizer(recognizer)
         clear = functools.partial(stages.calibrations.of_probes, data, own)
         check_adversary(recognizer, encoder, suite, one.attack, accepts.found, lambda: clear().found)
     z = _enrolled(stages, people.enrolled, attacker, stages.seed + 1, f"enrolling for {one.attack}")
-    gallery = Gallery.of(z, people.enrolled.labels, people.enrolled.videos, accepts.found)
+    gallery = Gallery.of(z, people.enrolled.labels, people.enrolled.videos, accepts.found, recognizer.metric)
     return Adversary(gallery, accepts, anew=True)
 
 

@@ -34,12 +34,13 @@ from anon.evaluation.judges.pairs import Scale, calibrated_pairs, scale_of
 from anon.evaluation.judges.thresholds import Calibrated, as_given, calibrated, calibrated_probes
 from anon.evaluation.protocol import Calibration, Data
 from anon.faces.splits import EVERYONE
-from anon.identity.contract import JudgeLike
+from anon.identity.contract import DISTANCES, JudgeLike
 from anon.identity.verification import distances, equal_error_rate
 
 if TYPE_CHECKING:
     from anon.evaluation.harness.stages import Stages
 
+FARTHEST = {"cosine": 2.0, "euclidean": math.inf}  # beyond any distance
 FOUND = 0.5  # least share of unchanged faces that a judge may find
 
 
@@ -80,7 +81,8 @@ class Calibrations:
         elif by is self.judge and self.given is not None:
             return as_given(self._looked_at(data, self.given))  # looked at in a way of its own
         else:
-            made = self.anew(data, self.z(Originals(self.subjects(data).background), by), by.recognizer.name)
+            z, judge = self.z(Originals(self.subjects(data).background), by), by.recognizer
+            made = self.anew(data, z, judge.name, judge.metric)
         if by is self.judge:
             check_recognizes(made.found, by.recognizer, self.suite)
         return made
@@ -100,7 +102,8 @@ class Calibrations:
             people, suite = self.subjects(data), self.suite
             which = people.calibrating.pictures
             z, labels = self.z(Originals(people.background), by)[which], people.background.labels[which]
-            self._made[name] = calibrated(z, labels, suite.far, by.recognizer.name, suite.resamples, self.seed)
+            judge = by.recognizer
+            self._made[name] = calibrated(z, labels, suite.far, judge.name, suite.resamples, self.seed, judge.metric)
         return self._made[name].found
 
     def by_pairs(self, data: str) -> bool:
@@ -116,22 +119,25 @@ class Calibrations:
             found = torch.cat([self.z(Originals(group), self.judge) for group in groups])
             real = torch.full((len(people.items.faces), found.shape[1]), torch.nan)
             real[torch.cat([group.indices for group in groups])] = found
-            self._pairs[data] = scale_of(people.pairs, real, self.suite.far, people.bootstrap)
+            metric = self.judge.recognizer.metric
+            self._pairs[data] = scale_of(people.pairs, real, self.suite.far, people.bootstrap, metric)
         return self._pairs[data]
 
-    def anew(self, data: str, z: Tensor, who: str) -> Calibrated:
+    def anew(self, data: str, z: Tensor, who: str, metric: str) -> Calibrated:
         """The threshold of probes against the enrolled from embeddings (N, D) of the background pictures."""
         people, suite = self.subjects(data), self.suite
         group, roles = people.background, people.calibrating
-        return calibrated_probes(z, group.labels, group.videos, roles, suite.far, who, suite.resamples, self.seed)
+        how = (suite.far, who, suite.resamples, self.seed, metric)
+        return calibrated_probes(z, group.labels, group.videos, roles, *how)
 
     def _looked_at(self, data: str, given: GivenThreshold) -> Calibration:
         people = self.subjects(data)
         probes = self.z(Originals(people.items), self.judge)[people.probes]
         z = self.z(Originals(people.enrolled), self.judge)
-        entries, owners = templates(z, people.enrolled.labels, people.enrolled.videos)
+        metric = self.judge.recognizer.metric
+        entries, owners = templates(z, people.enrolled.labels, people.enrolled.videos, metric)
         own = people.items.labels[people.probes][:, None] == owners[None]
-        return looked_at(given, distances(probes, entries), own, self.judge.recognizer, self.suite, people.name)
+        return looked_at(given, distances(probes, entries, metric), own, self.judge.recognizer, self.suite, people.name)
 
 
 def given_threshold(suite: Suite, judge: JudgeLike) -> GivenThreshold | None:
@@ -145,9 +151,10 @@ def given_threshold(suite: Suite, judge: JudgeLike) -> GivenThreshold | None:
         return None
     if isinstance(value, str) and not _is_number(value):
         return _from_results(value, suite, judge)
-    if isinstance(value, bool) or not 0 < float(value) < 2:
+    if isinstance(value, bool) or not 0 < float(value) < FARTHEST[judge.metric]:
+        kind = f"{DISTANCES[judge.metric]} {'between 0 and 2' if judge.metric == 'cosine' else 'above 0'}"
         raise UserError(
-            f"suite.threshold={value} is no cosine distance between 0 and 2, below which the judge takes two faces "
+            f"suite.threshold={value} is no {kind}, below which the judge takes two faces "
             "for one person, and no results.json of another evaluation."
         )
     exact = Calibration(float(value), math.nan, math.nan, 0)
@@ -271,9 +278,11 @@ def _from_results(path: str, suite: Suite, judge: JudgeLike) -> GivenThreshold:
             f"suite.threshold='{path}' was taken at FAR {known.far:g}, and suite.far is {suite.far:g}; say "
             f"suite.far={known.far:g}."
         )
-    probes = _calibration(path, known.threshold, known.threshold_low, known.threshold_high, known.threshold_levels)
-    picture = (known.picture_threshold, known.picture_threshold_low, known.picture_threshold_high)
-    pictures = _calibration(path, *picture, known.picture_threshold_levels)
+    most = FARTHEST[judge.metric]
+    limits = (known.threshold, known.threshold_low, known.threshold_high)
+    probes = _calibration(path, most, *limits, known.threshold_levels)
+    limits_of_pictures = (known.picture_threshold, known.picture_threshold_low, known.picture_threshold_high)
+    pictures = _calibration(path, most, *limits_of_pictures, known.picture_threshold_levels)
     who = document.people.get(data)
     return GivenThreshold(probes, pictures, _told(known, data if who is None else who.reference or data))
 
@@ -283,10 +292,14 @@ def _told(known: Recognizer, data: str) -> str:
 
 
 def _calibration(
-    path: str, threshold: float | None, low: float | None, high: float | None, levels: Sequence[float]
+    path: str, most: float, threshold: float | None, low: float | None, high: float | None, levels: Sequence[float]
 ) -> Calibration:
-    """A threshold of a file, whose numbers are finite (:mod:`anon.evaluation.document.typed`) and may be any."""
+    """A threshold of a file, whose numbers are finite (:mod:`anon.evaluation.document.typed`) and may be any.
+
+    Args:
+        most: the largest distance that there is.
+    """
     ends = [end for end in (threshold, low, high, *levels) if end is not None]
-    if not threshold or not all(0 <= end <= 2 for end in ends) or len(levels) > 1000:
-        raise UserError(f"suite.threshold='{path}' holds thresholds that are no cosine distances; it is damaged.")
+    if not threshold or not all(0 <= end <= most for end in ends) or len(levels) > 1000:
+        raise UserError(f"suite.threshold='{path}' holds thresholds that are no distances of the judge; it is damaged.")
     return Calibration(threshold, math.nan, math.nan, 0, low, high, tuple(levels))

@@ -13,7 +13,7 @@ from torch import Tensor
 from anon.errors import Failed
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo
-from anon.evaluation.harness.attackers import Adversary, Attacker, Method, Unavailable, adversary_of
+from anon.evaluation.harness.attackers import NO_DIRECTION, Adversary, Attacker, Method, Unavailable, adversary_of
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.pictures import READING, Originals, View, failing
 from anon.evaluation.harness.stages import Stages
@@ -200,8 +200,13 @@ class MeasureContext:
         return self.adversary.anew
 
     @property
+    def metric(self) -> str:
+        """How the judge compares: ``cosine`` of unit vectors, or ``euclidean`` of raw ones."""
+        return self.stages.judge.recognizer.metric
+
+    @property
     def threshold(self) -> float:
-        """Cosine distance below which the judge takes two *pictures* for one person; averages have the gallery's."""
+        """Distance below which the judge takes two *pictures* for one person; averages have the gallery's."""
         return self.stages.calibrations.of_pictures(self.one.data, self.stages.judge).threshold
 
     @property
@@ -210,7 +215,7 @@ class MeasureContext:
         return torch.tensor(self.stages.calibrations.of_pictures(self.one.data, self.stages.judge).levels)
 
     def z(self, of: str) -> Tensor:
-        """(R, D) unit embeddings by the judge; ``ATTACKED``: what the adversary compares with :attr:`gallery`."""
+        """(R, D) embeddings by the judge; ``ATTACKED``: what the adversary compares with :attr:`gallery`."""
         view = self.view(of)
         if of == ATTACKED and self._attacker is not None:
             return self._probes
@@ -334,6 +339,12 @@ class MeasureContext:
     def mean(self, values: Tensor, share: bool = False) -> Estimate:
         """The mean of the rows' values (R,) with its interval over identities."""
         return self.bootstrap.mean(values, self.labels, share)
+
+    def cosine(self, z: Tensor, other: Tensor) -> Estimate:
+        """The mean cosine of the judge's embeddings (R, D); absent of a Euclidean judge, who compares no directions."""
+        if self.metric != "cosine":
+            return Estimate.absent(NO_DIRECTION)
+        return self.mean((z * other).sum(1))
 
     def below(self, distance: Tensor, threshold: float, levels: Tensor | None = None) -> Estimate:
         """The share of the rows' distances (R,) below a threshold, with its spread where that has quantiles (K,)."""

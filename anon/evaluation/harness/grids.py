@@ -22,6 +22,8 @@ from anon.evaluation.document import Document
 from anon.evaluation.harness.context import ATTACKED, PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, Plan
 from anon.faces.contract import to_float, to_uint8
+from anon.identity.contract import DISTANCES
+from anon.identity.verification import distance
 
 COLUMNS = 7  # of a grid besides the target; more make another grid
 CELL = 176  # least side of a cell in pixels
@@ -83,7 +85,8 @@ def _caption(plan: Plan, part: Sequence[Combination], contexts: Mapping[Combinat
         what = f"the target ({part[0].input}) and {what}"
     if part[0].dial is not None:
         what += f"; the dial of {contexts[part[0]].title}"
-    return f"{plan.title}: {what}; below each picture the judge's cosine distance to the target."
+    apart = DISTANCES[contexts[part[0]].metric]
+    return f"{plan.title}: {what}; below each picture the judge's {apart} to the target."
 
 
 def _columns(contexts: Sequence[MeasureContext], document: Document, count: int) -> list[tuple[str, Tensor, list[str]]]:
@@ -98,7 +101,7 @@ def _columns(contexts: Sequence[MeasureContext], document: Document, count: int)
     for context in contexts:
         attacked = context.one.attack != NONE
         of = ATTACKED if attacked else PUBLISHED
-        apart = (1.0 - (_at(context, firsts, context.z(of)) * z).sum(1)).clamp_min(0.0).tolist()
+        apart = distance(_at(context, firsts, context.z(of)), z, context.metric).clamp_min(0.0).tolist()
         found.append((_title(context), _pictures(context, firsts, of), [f"distance {value:.2f}" for value in apart]))
     return found
 

@@ -90,10 +90,13 @@ def with_others(
         told: what a line says of a failure.
         described: what the measures say of their figures.
     """
-    own = {contexts[0].stages.judge.recognizer.name: _by_judge(line.metrics, described)}
-    lost: dict[str, str] = {}
+    first = _by_judge(line.metrics, described)
+    own, lost = {contexts[0].stages.judge.recognizer.name: first}, {}
     for context in contexts[1:]:
-        name = context.stages.judge.recognizer.name
+        name, needs = context.stages.judge.recognizer.name, context.needs()
+        if needs is not None:  # what this judge cannot be asked, such as for the opposite of a raw vector
+            own[name] = dict.fromkeys(first, Estimate.absent(needs))
+            continue
         try:
             own[name] = _by_judge(take(context), described)
         except Failed as error:
@@ -137,10 +140,11 @@ def correlations(panel: Sequence[Stages], datasets: Sequence[str]) -> tuple[Corr
     found = []
     for data in datasets if len(panel) > 1 else ():
         group = panel[0].subjects(data).background
-        z = {each.judge.recognizer.name: each.z(Originals(group), each.judge) for each in panel}
-        for first, second in itertools.combinations(z, 2):
-            value = impostor_correlation(z[first], z[second], group.labels)
-            found.append(Correlation(panel[0].subjects(data).name, first, second, value))
+        z = [each.z(Originals(group), each.judge) for each in panel]
+        for one, other in itertools.combinations(range(len(panel)), 2):
+            first, second = (panel[place].judge.recognizer for place in (one, other))
+            value = impostor_correlation(z[one], z[other], group.labels, (first.metric, second.metric))
+            found.append(Correlation(panel[0].subjects(data).name, first.name, second.name, value))
     return tuple(found)
 
 

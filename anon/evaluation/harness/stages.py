@@ -50,11 +50,10 @@ from anon.evaluation.harness.store import Store, Tensors, key_of
 from anon.evaluation.harness.subjects import Group, Subjects, images_at, subjects
 from anon.evaluation.harness.suite import CLEAN, NONE, SAME, Combination, Suite
 from anon.evaluation.judges.gallery import Gallery
-from anon.evaluation.judges.judging import check_cosine
 from anon.evaluation.judges.provenance import Provenance
 from anon.evaluation.modes import Basis
 from anon.faces.contract import to_float
-from anon.identity.contract import JudgeLike
+from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
 from anon.metrics.detection_confidence import best_detections
 from anon.parallel import in_parts
@@ -86,7 +85,7 @@ class Stages:
         seed: int,
         device: torch.device,
     ) -> None:
-        check_cosine(judge, "The judge")
+        check_judge(judge)
         self.suite, self.datasets, self.readers = suite, datasets, readers
         self.store, self.seed, self.device = store, seed, device
         self.judge = keyed_recognizer(judge)
@@ -140,7 +139,7 @@ class Stages:
     def gallery(self, data: str, by: KeyedRecognizer) -> Gallery:
         """The enrolled people as a recognizer sees them, with its threshold."""
         group, found = self.subjects(data).enrolled, self.calibrations.of_probes(data, by).found
-        return Gallery.of(self.z(Originals(group), by), group.labels, group.videos, found)
+        return Gallery.of(self.z(Originals(group), by), group.labels, group.videos, found, by.recognizer.metric)
 
     def basis(self, data: str, encoder: Encoder) -> Basis:
         """What policies of an encoder's generators are made of."""

@@ -1,4 +1,4 @@
-"""Which recognizers may judge: they compare by cosine, they recognize, and are no network that trained a generator.
+"""Which recognizers may judge: they recognize, and are no network that trained a generator.
 
 Whether two recognizers are one network is asked of their weights, whatever is done to pictures before them or to
 embeddings behind them, and of their embeddings: the distances between pairs of fixed pictures are alike for a copy in
@@ -28,7 +28,7 @@ from anon.evaluation.protocol import Calibration, Protocol
 from anon.faces.contract import to_float
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.render import render
-from anon.identity.contract import JudgeLike, check_judge
+from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.onnx import OnnxBackbone
@@ -43,20 +43,6 @@ _TURNED = 0.9  # mean |cosine| of the rows of two tensors from which on they are
 _LEAST = 256  # numbers of a tensor that tells something
 _SOME = 2000  # pictures whose impostor scores are compared, at most
 _KNOWN: dict[str, Tensor] = {}  # the distances of this process's recognizers
-
-
-def check_cosine(recognizer: JudgeLike, who: str) -> None:
-    """Refuse what has another distance.
-
-    Args:
-        who: "The judge", in the error.
-
-    Raises:
-        UserError: the recognizer is none, or does not compare by cosine.
-    """
-    check_judge(recognizer)
-    if recognizer.metric != "cosine":
-        raise UserError(f"{who} must compare by cosine distance; '{recognizer.name}' has {recognizer.metric}.")
 
 
 def recognizes(found: Calibration, rule: Protocol) -> bool:
@@ -143,9 +129,9 @@ def kinship_notes(
     """What a reader must know where judge and training encoder take the same strangers for alike.
 
     Args:
-        z_judge, z_encoder: (N, D) and (N, E) unit embeddings of the same background pictures of people (N,).
+        z_judge, z_encoder: (N, D) and (N, E) embeddings of the same background pictures of people (N,).
     """
-    found = impostor_correlation(z_judge, z_encoder, labels)
+    found = impostor_correlation(z_judge, z_encoder, labels, (judge.metric, "cosine"))
     if not found > ALIKE:
         return []
     return [
@@ -154,11 +140,23 @@ def kinship_notes(
     ]
 
 
-def impostor_correlation(first: Tensor, second: Tensor, labels: Tensor) -> float:
-    """Correlation of two recognizers' similarities over pairs of different people, of at most 2,000 pictures evenly."""
+def impostor_correlation(
+    first: Tensor, second: Tensor, labels: Tensor, metrics: tuple[str, str] = ("cosine", "cosine")
+) -> float:
+    """Correlation of two recognizers' scores over pairs of different people, of at most 2,000 pictures evenly.
+
+    Args:
+        first, second: (N, D) and (N, E) embeddings of pictures of people (N,).
+        metrics: the recognizers'. Scores are cosines, or distances with a minus.
+    """
     rows = torch.linspace(0, len(labels) - 1, min(_SOME, len(labels))).round().long()
     pairs = torch.ones(len(rows), len(rows)).triu(1).bool() & (labels[rows][:, None] != labels[rows][None])
-    return _correlation(*((z[rows] @ z[rows].T)[pairs].double() for z in (first, second)))
+
+    def scores(z: Tensor, metric: str) -> Tensor:
+        return z @ z.T if metric == "cosine" else -distances(z, z, metric)
+
+    both = zip((first, second), metrics, strict=True)
+    return _correlation(*(scores(z[rows], metric)[pairs].double() for z, metric in both))
 
 
 def is_one(judge: JudgeLike, encoder: Encoder) -> bool:

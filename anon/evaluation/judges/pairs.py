@@ -19,7 +19,7 @@ from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.judges.thresholds import Calibrated, levels_of
 from anon.evaluation.protocol import Calibration
 from anon.faces.collections.pairs import Pairs
-from anon.identity.verification import equal_error_rate
+from anon.identity.verification import distance, equal_error_rate
 
 RESAMPLED = 64  # thresholds of resampled people, over which the figures' intervals are taken
 
@@ -40,6 +40,11 @@ class Scale(NamedTuple):
     thresholds: Tensor  # (K + 1, folds) of the unchanged photographs, see :func:`fold_thresholds`
     far: float
     bootstrap: Bootstrap
+    metric: str = "cosine"  # the judge's
+
+    def apart(self, z: Tensor) -> Tensor:
+        """Distances (P,) of the unchanged first photographs to the second ones, which have embeddings (F, D)."""
+        return distances(self.real, z, self.pairs, self.metric)
 
 
 def check_pairs(pairs: Pairs, far: float) -> None:
@@ -59,13 +64,14 @@ def check_pairs(pairs: Pairs, far: float) -> None:
         )
 
 
-def distances(real: Tensor, z: Tensor, pairs: Pairs) -> Tensor:
-    """Cosine distances (P,) float64 between the unchanged first and the second photograph of each pair.
+def distances(real: Tensor, z: Tensor, pairs: Pairs, metric: str = "cosine") -> Tensor:
+    """Distances (P,) float64 between the unchanged first and the second photograph of each pair.
 
     Args:
         real, z: (F, D) embeddings of the set's photographs, unchanged and changed.
+        metric: the judge's.
     """
-    return 1.0 - (real[pairs.first].double() * z[pairs.second].double()).sum(1)
+    return distance(real[pairs.first].double(), z[pairs.second].double(), metric)
 
 
 def fold_thresholds(distance: Tensor, pairs: Pairs, far: float, bootstrap: Bootstrap) -> Tensor:
@@ -90,15 +96,16 @@ def fold_thresholds(distance: Tensor, pairs: Pairs, far: float, bootstrap: Boots
     return torch.stack(found, 1)
 
 
-def scale_of(pairs: Pairs, real: Tensor, far: float, bootstrap: Bootstrap) -> Scale:
-    """The scale of unchanged photographs with embeddings (F, D)."""
-    return Scale(pairs, real, fold_thresholds(distances(real, real, pairs), pairs, far, bootstrap), far, bootstrap)
+def scale_of(pairs: Pairs, real: Tensor, far: float, bootstrap: Bootstrap, metric: str = "cosine") -> Scale:
+    """The scale of unchanged photographs with embeddings (F, D) by a judge with this metric."""
+    thresholds = fold_thresholds(distances(real, real, pairs, metric), pairs, far, bootstrap)
+    return Scale(pairs, real, thresholds, far, bootstrap, metric)
 
 
 def calibrated_pairs(scale: Scale) -> Calibrated:
     """The judge on the unchanged pairs: mean threshold of the folds, equal error rate, FAR that the folds achieved."""
     pairs, thresholds = scale.pairs, scale.thresholds
-    unchanged = distances(scale.real, scale.real, pairs)
+    unchanged = scale.apart(scale.real)
     eer, _ = equal_error_rate(unchanged[pairs.same], unchanged[~pairs.same])
     accepted = unchanged < thresholds[0][pairs.fold]
     means = thresholds.mean(1)  # (K + 1,)

@@ -43,23 +43,26 @@ def as_given(found: Calibration) -> Calibrated:
     return Calibrated(Estimate(found.threshold, found.low, found.high), eer, found)
 
 
-def calibrated(z: Tensor, labels: Tensor, far: float, who: str, resamples: int = 1000, seed: int = 0) -> Calibrated:
+def calibrated(
+    z: Tensor, labels: Tensor, far: float, who: str, resamples: int = 1000, seed: int = 0, metric: str = "cosine"
+) -> Calibrated:
     """:func:`anon.evaluation.protocol.calibrate` with intervals: pictures against each other.
 
     Args:
-        z: (N, D) unit embeddings of people (N,) who are evaluated nowhere.
+        z: (N, D) embeddings of people (N,) who are evaluated nowhere, unit vectors for "cosine".
         far: at which the threshold is taken.
         who: the recognizer, in errors.
         resamples, seed: of the bootstrap.
+        metric: the recognizer's.
 
     Raises:
         UserError: see :func:`anon.evaluation.protocol.calibrate`.
     """
-    found = calibrate(z, labels, far, who)
+    found = calibrate(z, labels, far, who, metric)
     people = labels.unique(return_inverse=True)[1]
-    grid = _grid(*pair_distances(z, labels), far, found.threshold)
+    grid = _grid(*pair_distances(z, labels, metric=metric), far, found.threshold)
     bootstrap = Bootstrap(labels, resamples, seed)
-    below = _below(z, people, z, people, grid, len(bootstrap.people), once=True)
+    below = _below(z, people, z, people, grid, len(bootstrap.people), once=True, metric=metric)
     return _resampled(found, below, grid, far, bootstrap, len(labels))
 
 
@@ -72,25 +75,26 @@ def calibrated_probes(
     who: str,
     resamples: int = 1000,
     seed: int = 0,
+    metric: str = "cosine",
 ) -> Calibrated:
     """The threshold of *probes against enrolled averages*, as an evaluation compares them.
 
     Args:
-        z: (N, D) unit embeddings of people (N,) who are evaluated nowhere, in clips (N,), -1 for stills.
+        z: (N, D) embeddings of people (N,) who are evaluated nowhere, in clips (N,), -1 for stills.
         roles: places among these: who is enrolled and who probes.
-        far, who, resamples, seed: see :func:`calibrated`.
+        far, who, resamples, seed, metric: see :func:`calibrated`.
 
     Raises:
         UserError: fewer probes against averages of other people than the FAR needs, or nobody who probes.
     """
-    entries, owners = templates(z[roles.enrol], labels[roles.enrol], videos[roles.enrol])
+    entries, owners = templates(z[roles.enrol], labels[roles.enrol], videos[roles.enrol], metric)
     probes, whose = z[roles.probe], labels[roles.probe]
-    apart, own = distances(probes, entries), whose[:, None] == owners[None]
+    apart, own = distances(probes, entries, metric), whose[:, None] == owners[None]
     found = calibration(apart[own], apart[~own], far, who)
     grid = _grid(apart[own], apart[~own], far, found.threshold)
     bootstrap = Bootstrap(labels, resamples, seed)
     rows, columns = (torch.searchsorted(bootstrap.people, part) for part in (whose, owners))
-    below = _below(probes, rows, entries, columns, grid, len(bootstrap.people))
+    below = _below(probes, rows, entries, columns, grid, len(bootstrap.people), metric=metric)
     return _resampled(found, below, grid, far, bootstrap, len(whose))
 
 
@@ -136,6 +140,7 @@ def _below(
     grid: Tensor,
     count: int,
     once: bool = False,
+    metric: str = "cosine",
 ) -> Tensor:
     """B (T, I, I): pairs of rows of persons i and of others of persons j below each threshold.
 
@@ -148,7 +153,9 @@ def _below(
     found = torch.zeros((levels + 1) * count * count)
     places = torch.arange(len(others))
     for rows in torch.arange(len(z)).split(BLOCK):
-        level = torch.searchsorted(grid, distances(z[rows], others).double(), right=True)  # the first grid value above
+        level = torch.searchsorted(
+            grid, distances(z[rows], others, metric).double(), right=True
+        )  # the first grid value above
         cell = (level * count + people[rows][:, None]) * count + owners[None, :]
         chosen = cell[places[None, :] > rows[:, None]] if once else cell.flatten()
         found += torch.bincount(chosen, minlength=len(found))

@@ -2,9 +2,9 @@
 
 RA, RA_rank<k>      ID and ID_rank<k> of what the adversary sees, in the gallery that he enrolled
 recalibrated        1 where he enrols or recognizes for himself, so that the threshold is his own at the same FAR
-threshold_adversary cosine distance below which he accepts
+threshold_adversary distance below which he accepts
 EER_adversary       equal error rate of what he compares, on background people
-ssim_recovered, cosine_recovered   of his picture to the original one, the cosine by the judge
+ssim_recovered, cosine_recovered   of his picture to the original one, the cosine by a judge who compares directions
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Attacked:
         if context.one.attack == NONE:
             return {}
         gallery = context.gallery
-        found = retrieval_distances(context.z(ATTACKED), context.labels, gallery.averages, gallery.people)
+        entries, metric = (gallery.averages, gallery.people), gallery.metric
+        found = retrieval_distances(context.z(ATTACKED), context.labels, *entries, metric=metric)
         figures = {"RA": context.below(found, gallery.threshold, gallery.levels)} | by_rank(context, "RA", self.ks)
         figures["recalibrated"] = Estimate(float(context.rethresholded), n=len(gallery.people))
         figures["threshold_adversary"] = context.adversary.accepts.threshold
@@ -59,5 +60,5 @@ class Attacked:
             return figures | {"ssim_recovered": same, "cosine_recovered": same}
         recovered = context.stages.z(view.pictures, context.stages.judge)[view.places]  # not the adversary's embedding
         figures["ssim_recovered"] = context.mean(context.compared("ssim", ssim, ATTACKED, TARGET))
-        figures["cosine_recovered"] = context.mean((recovered * context.z(TARGET)).sum(1))
+        figures["cosine_recovered"] = context.cosine(recovered, context.z(TARGET))
         return figures

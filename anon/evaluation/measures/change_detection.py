@@ -26,6 +26,7 @@ from anon.evaluation.harness.attackers import Unavailable
 from anon.evaluation.harness.context import ATTACKED, PUBLISHED, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.intervals import columns, densities, resampled
+from anon.identity.contract import DISTANCES
 from anon.identity.verification import distance
 from anon.metrics.detection import THRESHOLD, equal_error, flagged, resampled_detection, resampled_median, roc_auc
 
@@ -34,7 +35,7 @@ class ChangeDetection:
     """The measure.
 
     Args:
-        threshold: of the detector, cosine distance; the paper's is 0.6.
+        threshold: of the detector, a distance of the judge; the paper's is the cosine distance 0.6.
         bins: of the histogram.
     """
 
@@ -44,8 +45,8 @@ class ChangeDetection:
         "detection_EER": share("EER of the detector", "privacy", None),
         "flagged_genuine": share("genuine faces called changed", "privacy", None),
         "flagged_changed": share("changed faces called changed", "privacy", None),
-        "moved_genuine": MetricInfo("median distance of genuine faces", "privacy", low=0.0, high=2.0),
-        "moved_changed": MetricInfo("median distance of changed faces", "privacy", low=0.0, high=2.0),
+        "moved_genuine": MetricInfo("median distance of genuine faces", "privacy", low=0.0),
+        "moved_changed": MetricInfo("median distance of changed faces", "privacy", low=0.0),
     }
 
     def __init__(self, threshold: float = THRESHOLD, bins: int = 40) -> None:
@@ -82,12 +83,12 @@ class ChangeDetection:
             )
         except Unavailable:
             return []
-        what = "cosine distance between a face and its reconstruction"
+        what = f"{DISTANCES[context.metric]} between a face and its reconstruction"
         return [Histogram(label, line, edges, shares, self.threshold, what, "genuine")]
 
 
 def _moved(context: MeasureContext) -> Tensor:
-    """Cosine distance (R,) between the published faces and their reconstructions, exactly 0 where these are equal.
+    """The judge's distance (R,) between the published faces and their reconstructions, exactly 0 where these are equal.
 
     Of unit vectors 1 - a·b = |a - b|² / 2, and rounding would otherwise decide between faces that R leaves alone.
 
@@ -98,4 +99,5 @@ def _moved(context: MeasureContext) -> Tensor:
     if view.pictures.kind != "attacked":
         raise Unavailable("n/a (the attack recovers no picture)")
     recovered = context.stages.z(view.pictures, judge)[view.places]  # not the adversary's embedding
-    return distance(context.z(PUBLISHED), recovered, "euclidean").square() / 2
+    apart = distance(context.z(PUBLISHED), recovered, "euclidean")
+    return apart.square() / 2 if context.metric == "cosine" else apart

@@ -1,7 +1,8 @@
 """How far the identity has moved from the target's, by the judge: four distances, and the share that is de-identified.
 
-``target_distance`` is the cosine distance; of unit embeddings squared_l2 is twice that. ``deidentified``: the share
-above the judge's threshold (Wen et al., Face De-identification, Springer 2024, eq. 6.23).
+``target_distance`` is the judge's own: the cosine distance, of which squared_l2 is twice of unit embeddings, or the
+Euclidean one of raw vectors. ``deidentified``: the share above the judge's threshold (Wen et al., Face
+De-identification, Springer 2024, eq. 6.23).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class TargetDistance:
     """The measure."""
 
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "target_distance": MetricInfo("distance", "privacy", IdentityDistances.higher_is_better, low=0.0, high=2.0),
+        "target_distance": MetricInfo("distance", "privacy", IdentityDistances.higher_is_better, low=0.0),
         "l2": MetricInfo("L2", "privacy", IdentityDistances.higher_is_better, low=0.0),
         "squared_l2": MetricInfo("squared L2", "privacy", IdentityDistances.higher_is_better, low=0.0),
         "l1": MetricInfo("L1", "privacy", IdentityDistances.higher_is_better, low=0.0),
@@ -31,8 +32,8 @@ class TargetDistance:
         if context.unchanged:
             return {}
         apart = identity_distances(context.z(PUBLISHED), context.z(TARGET))
-        far = context.below(-apart["cosine"], -context.threshold, -context.levels)  # above it, as `deidentified` has it
-        figures = {
-            "target_distance" if name == "cosine" else name: context.mean(value) for name, value in apart.items()
-        }
+        own = apart["cosine" if context.metric == "cosine" else "l2"]
+        far = context.below(-own, -context.threshold, -context.levels)  # above it, as `deidentified` has it
+        figures = {"target_distance": context.mean(own)}
+        figures |= {name: context.mean(value) for name, value in apart.items() if name != "cosine"}
         return figures | {"deidentified": far}

@@ -41,7 +41,7 @@ from anon.evaluation.measures.distance import TargetDistance
 from anon.evaluation.measures.picture import Picture
 from anon.evaluation.measures.retrieval import Retrieval
 from anon.faces.labels import groups
-from anon.metrics.distances import identity_distances
+from anon.identity.verification import distance
 from anon.metrics.preservation import ssim
 from anon.metrics.retrieval import retrieval_distances
 
@@ -61,7 +61,9 @@ class Figure(NamedTuple):
 def _identified(context: MeasureContext) -> OfRows:
     """The share of rows that are found, as :mod:`anon.evaluation.measures.retrieval` has it."""
     gallery = context.gallery
-    found = retrieval_distances(context.z(ATTACKED), context.labels, gallery.averages, gallery.people)
+    found = retrieval_distances(
+        context.z(ATTACKED), context.labels, gallery.averages, gallery.people, metric=gallery.metric
+    )
 
     def of(rows: Tensor) -> Estimate:
         return context.bootstrap.below(found[rows], gallery.threshold, gallery.levels, context.labels[rows])
@@ -76,7 +78,7 @@ def _mean(context: MeasureContext, values: Tensor) -> OfRows:
 def _distance(context: MeasureContext) -> OfRows | None:
     if context.unchanged:
         return None
-    return _mean(context, identity_distances(context.z(PUBLISHED), context.z(TARGET))["cosine"])
+    return _mean(context, distance(context.z(PUBLISHED), context.z(TARGET), context.metric))
 
 
 def _ssim(context: MeasureContext) -> OfRows | None:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
+from anon.evaluation.harness.attackers import NO_DIRECTION
 from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.store import Tensors
 from anon.evaluation.harness.suite import NONE
@@ -76,8 +77,10 @@ class Hifd:
         if context.unchanged or context.one.attack != NONE:
             return {}
         before, after = read(context, TARGET), read(context, PUBLISHED)
-        cosine = (context.z(TARGET) * context.z(PUBLISHED)).sum(1)
-        found = {"P": context.mean(privacy_score(cosine)), "Q": self._quality(context)}
+        found = {"P": Estimate.absent(NO_DIRECTION), "Q": self._quality(context)}
+        if context.metric == "cosine":
+            cosine = (context.z(TARGET) * context.z(PUBLISHED)).sum(1)
+            found["P"] = context.mean(privacy_score(cosine))
         found |= {name: _of_task(context, name, before, after) for name in TASKS}
         known = [found[name] for name in TASKS if found[name].value is not None]
         found["U1"] = _joined(context, known, lambda *each: torch.stack(each).mean(0)) if known else found["age"]

@@ -99,6 +99,6 @@ def _correlation(context: MeasureContext) -> Estimate:
     people, place = columns(context.bootstrap, context.labels).unique(return_inverse=True)
     if found is None or len(people) < 2:
         return Estimate.absent("n/a (one person)")
-    sums = pair_sums(context.z(TARGET), found[0], place)
+    sums = pair_sums(context.z(TARGET), found[0], place, metric=context.metric)
     draws = correlation(sums, context.bootstrap.weights[:, people])
     return resampled(float(correlation(sums)), draws, context.labels)

@@ -23,7 +23,7 @@ from torch import Tensor
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import ATTACKED, MeasureContext
-from anon.evaluation.judges.pairs import Scale, distances, fold_thresholds, val_at_far
+from anon.evaluation.judges.pairs import Scale, fold_thresholds, val_at_far
 from anon.identity.verification import kfold_accuracy
 from anon.metrics.retrieval import RetrievalRate, retrieval_distances
 
@@ -65,11 +65,12 @@ def score_pairs(z: Tensor, scale: Scale) -> dict[str, Estimate]:
         z: (F, D) embeddings of the changed photographs.
     """
     pairs = scale.pairs
-    distance = distances(scale.real, z, pairs)
+    distance, cosine = scale.apart(z), scale.metric == "cosine"
     same, person = pairs.same, pairs.people[:, 0]
     own = fold_thresholds(distance, pairs, scale.far, scale.bootstrap)
-    folds = kfold_accuracy(2.0 * distance, same, pairs.folds)  # squared L2 of unit vectors: 2 (1 - cos)
-    val = val_at_far(2.0 * distance, same, scale.far, pairs.folds)
+    squared = 2.0 * distance if cosine else distance.square()  # L2, of unit vectors: 2 (1 - cos)
+    folds = kfold_accuracy(squared, same, pairs.folds)
+    val = val_at_far(squared, same, scale.far, pairs.folds)
 
     def below(apart: Tensor, thresholds: Tensor, where: Tensor, who: Tensor) -> Estimate:
         levels = thresholds[:, where]  # (K + 1, N)
@@ -80,7 +81,8 @@ def score_pairs(z: Tensor, scale: Scale) -> dict[str, Estimate]:
     owner[pairs.first], owner[pairs.second] = pairs.people[:, 0], pairs.people[:, 1]
     fold[pairs.second[same]] = pairs.fold[same]
     owners, people = owner[roles.probe], owner[roles.enrol]
-    nearest = retrieval_distances(z[roles.probe], owners, scale.real[roles.enrol], people).double()
+    enrolled = scale.real[roles.enrol]
+    nearest = retrieval_distances(z[roles.probe], owners, enrolled, people, metric=scale.metric).double()
     return {
         "TPR": below(distance[same], scale.thresholds, pairs.fold[same], person[same]),
         "FPR": below(distance[~same], scale.thresholds, pairs.fold[~same], person[~same]),

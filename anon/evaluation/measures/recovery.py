@@ -92,5 +92,5 @@ class Recovery:
                 pictures[which] = published(anonymizer.recover(changed, key), target, method.title)
             for which, images in (pictures | {"changed": changed}).items():
                 pictures[f"z_{which}"] = embedded(stages.judge.recognizer, images)
-            parts.append(key_recovery(**pictures, threshold=context.threshold))
+            parts.append(key_recovery(**pictures, threshold=context.threshold, metric=context.metric))
         return {name: torch.cat([part[name].cpu() for part in parts]) for name in NAMES}

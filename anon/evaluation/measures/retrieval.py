@@ -4,7 +4,8 @@
     ID_rank<k>   the own person is among the k nearest, without a threshold (closed set)   MRR   mean of 1 / rank
     FPIR         share of the probes that are taken for another person, below it, while their own is not enrolled: an
                  open set's false alarms, to be read beside ID, with as many people as the gallery holds less one
-    negID        ID of -z, by which an anonymizer that only maximizes the distance is found again
+    negID        ID of -z, by which an anonymizer that only maximizes the distance is found again; the raw vectors of a
+                 Euclidean judge have no direction to turn round
     ID_per_image every enrolled picture is an entry of its own, instead of each person's average; the threshold is that
                  of pictures against each other
 
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
+from anon.evaluation.harness.attackers import NO_DIRECTION
 from anon.evaluation.harness.context import ATTACKED, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.metrics.retrieval import (
@@ -60,25 +62,29 @@ class Retrieval:
             return {}
         z, gallery, labels = context.z(ATTACKED), context.gallery, context.labels
         one, each = (gallery.averages, gallery.people), (gallery.pictures, gallery.owners)
-        found, negated = (retrieval_distances(z, labels, *one, negate) for negate in (False, True))
+        found = retrieval_distances(z, labels, *one, metric=gallery.metric)
+        by_picture = retrieval_distances(z, labels, *each, metric=gallery.metric)
         figures = {
             "ID": context.below(found, gallery.threshold, gallery.levels),
-            "negID": context.below(negated, gallery.threshold, gallery.levels),
-            "negID_rank1": context.below(negated, math.inf),
-            "ID_per_image": context.below(retrieval_distances(z, labels, *each), context.threshold, context.levels),
+            **dict.fromkeys(("negID", "negID_rank1"), Estimate.absent(NO_DIRECTION)),
+            "ID_per_image": context.below(by_picture, context.threshold, context.levels),
         }
-        others = nearest_stranger(z, labels, *one)
+        others = nearest_stranger(z, labels, *one, metric=gallery.metric)
         figures["FPIR"] = Estimate.absent("n/a (a gallery of 1)")
         if len(gallery.people) > 1:
             figures["FPIR"] = context.below(others, gallery.threshold, gallery.levels)
-        reciprocal = 1.0 / ranks(z, labels, *one).double()
+        if gallery.metric == "cosine":
+            negated = retrieval_distances(z, labels, *one, negate=True)
+            figures["negID"] = context.below(negated, gallery.threshold, gallery.levels)
+            figures["negID_rank1"] = context.below(negated, math.inf)
+        reciprocal = 1.0 / ranks(z, labels, *one, metric=gallery.metric).double()
         return figures | by_rank(context, "ID", self.ks) | {"MRR": context.mean(reciprocal, share=True)}
 
 
 def by_rank(context: MeasureContext, name: str, ks: Sequence[int]) -> dict[str, Estimate]:
     """``<name>_rank<k>`` of the seen faces in the combination's gallery."""
     gallery = context.gallery
-    places = ranks(context.z(ATTACKED), context.labels, gallery.averages, gallery.people)
+    places = ranks(context.z(ATTACKED), context.labels, gallery.averages, gallery.people, gallery.metric)
     people = len(gallery.people)
     return {
         f"{name}_rank{k}": context.mean((places <= k).double(), share=True)

@@ -64,7 +64,7 @@ class Swap:
         "cosine_target": MetricInfo("cosine to the target", "privacy", False, low=-1.0, high=1.0),
         **{
             f"C_{name}{end}": MetricInfo(
-                f"C {name}{end}".replace("_", " "), "privacy", None if end else _BETTER.get(name), low=0.0, high=2.0
+                f"C {name}{end}".replace("_", " "), "privacy", None if end else _BETTER.get(name), low=0.0
             )
             for name in PAIRS
             for end in ("", "_std")
@@ -110,8 +110,8 @@ class Swap:
         changed, target, source = context.z(PUBLISHED), context.z(TARGET), context.z_of_sources()
         return {
             **_whose(context, gallery, changed),
-            "cosine_source": context.mean((changed * source).sum(1)),
-            "cosine_target": context.mean((changed * target).sum(1)),
+            "cosine_source": context.cosine(changed, source),
+            "cosine_target": context.cosine(changed, target),
             **_comparisons(context, gallery, target, changed),
             **pairing_figures(context, target, source, changed, self.bins),
             **_kept(context),
@@ -126,7 +126,9 @@ def _whose(context: MeasureContext, gallery: Gallery, z: Tensor) -> dict[str, Es
         "swap_ID_target": (context.labels, gallery, float("inf"), None),
     }
     return {
-        name: context.below(retrieval_distances(z, who, among.averages, among.people), limit, levels)
+        name: context.below(
+            retrieval_distances(z, who, among.averages, among.people, metric=among.metric), limit, levels
+        )
         for name, (who, among, limit, levels) in asked.items()
     }
 
@@ -137,7 +139,7 @@ def _comparisons(context: MeasureContext, gallery: Gallery, original: Tensor, sw
     for among, who in ((gallery, context.labels), (context.source_gallery, context.source_labels)):
         order = among.people.argsort()
         references.append(among.averages[order[torch.searchsorted(among.people[order], who)]])
-    apart = [distance(video, who).double() for video in (original, swapped) for who in references]
+    apart = [distance(video, who, gallery.metric).double() for video in (original, swapped) for who in references]
     figures: dict[str, Estimate] = {}
     for name, values in zip(PAIRS, apart, strict=True):
         figures[f"C_{name}"] = context.mean(values)

@@ -32,6 +32,7 @@ from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.intervals.errors import resampled_errors
 from anon.evaluation.measures.intervals import columns, complement, densities, resampled
+from anon.identity.contract import DISTANCES
 from anon.identity.verification import distances, equal_error_rate, tar_at_far
 from anon.metrics.detection import roc_auc
 from anon.metrics.verification import (
@@ -135,13 +136,13 @@ class Verification:
                 parts = {"same person, unchanged": distance[own]} | parts
             parts = {"same person, changed": genuine} | parts
         edges, shares = densities(parts, self.bins)
-        return Histogram(label, line, edges, shares, context.gallery.threshold)
+        return Histogram(label, line, edges, shares, context.gallery.threshold, DISTANCES[context.gallery.metric])
 
 
 def _pairs(context: MeasureContext, of: str) -> tuple[Tensor, Tensor]:
     """Distances (P, G) of the probes to everybody's average, and where the average is the probe's own person's."""
     gallery = context.gallery
-    return distances(context.z(of), gallery.averages), context.labels[:, None] == gallery.people[None]
+    return distances(context.z(of), gallery.averages, gallery.metric), context.labels[:, None] == gallery.people[None]
 
 
 def _curve(genuine: Tensor, impostor: Tensor, points: int, label: str, line: int) -> Curve:

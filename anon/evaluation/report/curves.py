@@ -15,6 +15,7 @@ from anon.evaluation.document.estimates import short
 from anon.evaluation.report import drawing
 from anon.evaluation.report.drawing import DASHES, GREY, Entry, Plot, Style, banded, draw, plainly
 from anon.evaluation.report.sheet import UNCHANGED, datasets
+from anon.identity.contract import DISTANCES
 
 MOST = 7  # curves in a plot besides that of the unchanged faces
 TALL = 320  # points: both axes of a DET have the same scale
@@ -35,7 +36,11 @@ def errors(document: Document) -> list[Plot]:
 
 def temporal(document: Document) -> list[Plot]:
     """Distance of each frame to the clip's first."""
-    return [_over_time(*plot) for plot in _plots(document, "temporal")]
+    return [
+        _over_time(*plot, DISTANCES[judge.metric] if judge and judge.metric in DISTANCES else "distance")
+        for plot in _plots(document, "temporal")
+        for judge in [document.judges.get(document.lines[plot[2][0].line].data)]
+    ]
 
 
 def distributions(document: Document) -> list[Plot]:
@@ -125,14 +130,14 @@ def _mark(axes: Axes, place: float | None) -> None:
         axes.axvline(place, color=GREY, linestyle=":", linewidth=1.2)
 
 
-def _over_time(name: str, where: str, curves: Sequence[Curve], legend: Sequence[Entry]) -> Plot:
+def _over_time(name: str, where: str, curves: Sequence[Curve], legend: Sequence[Entry], apart: str) -> Plot:
     def paint(axes: Axes) -> None:
         for curve, entry in zip(curves, legend, strict=True):
             banded(axes, entry.style, curve.x, curve.y, (curve.low, curve.high))
         axes.set_ylim(bottom=0.0)
 
-    caption = "Mean cosine distance of the judge between a frame and the first of its clip. Bands: 95 %."
-    up = "cosine distance to the first frame"
+    caption = f"Mean {apart} of the judge between a frame and the first of its clip. Bands: 95 %."
+    up = f"{apart} to the first frame"
     return draw(name, f"Identity over time{where}", caption, paint, legend, "frame", up)
 
 

@@ -17,7 +17,6 @@ from torch import nn
 from anon.errors import UserError
 from anon.evaluation.judges.judging import (
     architecture,
-    check_cosine,
     check_recognizes,
     fixed_pictures,
     impostor_correlation,
@@ -217,11 +216,13 @@ def test_the_training_encoder_judges_only_where_that_is_allowed() -> None:
     assert "the figures flatter it" in note
 
 
-def test_a_judge_compares_by_cosine() -> None:
-    other = tiny_world.judge(1)
-    other.metric = "euclidean"  # type: ignore[misc]
-    with pytest.raises(UserError, match="The judge must compare by cosine"):
-        check_cosine(other, "The judge")
+def test_scores_of_a_euclidean_judge_are_distances_with_a_minus() -> None:
+    """Of three strangers at 0, 3 and 4 on a line, distances 3, 4, 1; cosines of the other are 0, .8, .6."""
+    raw = torch.tensor([[0.0], [3.0], [4.0]])
+    z = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])
+    found = impostor_correlation(raw, z, torch.arange(3), ("euclidean", "cosine"))
+    by_hand = torch.corrcoef(torch.tensor([[-3.0, -4.0, -1.0], [0.0, 0.8, 0.6]]))[0, 1]
+    assert found == pytest.approx(float(by_hand), abs=1e-6)
 
 
 def test_a_shared_architecture_is_said() -> None:

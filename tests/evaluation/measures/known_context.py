@@ -57,7 +57,7 @@ class KnownContext(MeasureContext):
         )
         self.stages = SimpleNamespace(
             suite=SimpleNamespace(far=0.25, attacked_probes=4, batch_size=8, resamples=200),
-            judge=SimpleNamespace(recognizer=SimpleNamespace(name="judge")),
+            judge=SimpleNamespace(recognizer=SimpleNamespace(name="judge", metric="cosine")),
             readers=SimpleNamespace(attributes=estimator, detectors={}),
             is_swept=lambda one: False,
             donors=SimpleNamespace(of=lambda one: self.people, data=lambda one: one.data),
