@@ -16,12 +16,14 @@ from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import Kind, MetricInfo
 from anon.evaluation.embeddings import embedded
 from anon.evaluation.harness.context import CHANGED, TARGET, MeasureContext
-from anon.evaluation.harness.store import Tensors
+from anon.evaluation.harness.pictures import READING, drawn
+from anon.evaluation.harness.store import Tensors, key_of
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.protocol import first_of_each
 from anon.faces.contract import published, to_float
 from anon.metrics.preservation import MeanDifference, Psnr, Ssim
 from anon.metrics.recovery import NAMES, key_recovery
+from anon.provenance import code
 
 # Of a recovered face: torchmetrics' direction, unit, least and most. The right key shall give back picture and person.
 _RECOVERED: dict[str, tuple[bool | None, str, float | None, float | None]] = {
@@ -75,22 +77,47 @@ class Recovery:
             figures[f"recovery_{name}"] = figure
         return figures
 
-    @torch.no_grad()
     def _recover(self, context: MeasureContext, few: torch.Tensor) -> Tensors:
-        stages, method = context.stages, context.method
-        anonymizer = cast(Any, method.fresh())
-        rng = torch.Generator(stages.device).manual_seed(stages.seed)
+        """The figures of :data:`anon.metrics.recovery.NAMES`, (F,) each, by the judge."""
+        stages, device = context.stages, context.stages.device
+        kept = self._pictures(context, few)
         parts = []
-        for rows in context.view(TARGET).eight_bits()[few].split(stages.suite.batch_size):
-            target = to_float(rows).to(stages.device)
-            right = torch.randint(self.keys, (len(rows),), generator=rng, device=stages.device)
-            other = torch.randint(1, self.keys, (len(rows),), generator=rng, device=stages.device)
-            wrong = (right + other) % self.keys  # never the right one
-            changed = published(anonymizer(target, key=right, rng=rng), target, method.title)
-            pictures: dict[str, Any] = {"target": target}  # and their embeddings
-            for which, key in (("right", right), ("wrong", wrong)):
-                pictures[which] = published(anonymizer.recover(changed, key), target, method.title)
-            for which, images in (pictures | {"changed": changed}).items():
-                pictures[f"z_{which}"] = embedded(stages.judge.recognizer, images)
+        for rows in torch.arange(int(few.sum())).split(stages.suite.batch_size):
+            shown = {name: to_float(images[rows]).to(device) for name, images in kept.items()}
+            seen = {f"z_{name}": embedded(stages.judge.recognizer, images) for name, images in shown.items()}
+            pictures: dict[str, Any] = {name: shown[name] for name in ("target", "right", "wrong")} | seen
             parts.append(key_recovery(**pictures, threshold=context.threshold, metric=context.metric))
         return {name: torch.cat([part[name].cpu() for part in parts]) for name in NAMES}
+
+    def _pictures(self, context: MeasureContext, few: torch.Tensor) -> Tensors:
+        """``target``, ``changed``, ``right`` and ``wrong``, uint8 (F, H, W, 3) each; drawn once for all judges."""
+        stages, method, target = context.stages, context.method, context.view(TARGET)
+
+        @torch.no_grad()
+        def make() -> Tensors:
+            anonymizer = cast(Any, method.fresh())
+            rng = torch.Generator(stages.device).manual_seed(stages.seed)
+            parts: list[Tensors] = []
+            for rows in target.eight_bits()[few].split(stages.suite.batch_size):
+                faces = to_float(rows).to(stages.device)
+                right = torch.randint(self.keys, (len(rows),), generator=rng, device=stages.device)
+                other = torch.randint(1, self.keys, (len(rows),), generator=rng, device=stages.device)
+                wrong = (right + other) % self.keys  # never the right one
+                changed = published(anonymizer(faces, key=right, rng=rng), faces, method.title)
+                part = {"target": rows, "changed": drawn(changed, faces, method.title)}
+                for which, key in (("right", right), ("wrong", wrong)):
+                    part[which] = drawn(anonymizer.recover(changed, key), faces, method.title)
+                parts.append(part)
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+        key = key_of(
+            of=target.key,
+            rows=few.tolist(),
+            method=method.key,
+            keys=self.keys,
+            seed=stages.seed,
+            batch=stages.suite.batch_size,
+            device=stages.device.type,
+            code=code(Recovery._pictures, *READING),
+        )
+        return stages.store.get("recovered", key, make)

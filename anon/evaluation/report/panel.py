@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from anon.evaluation.document import Document, Table, by
 from anon.evaluation.document.estimates import short
 from anon.evaluation.document.recognizer import Recognizer
+from anon.evaluation.judges.provenance import listed
 from anon.evaluation.report.sheet import datasets, limit
-
-WORST = "Of several judges the one who finds most, whose own interval stands beside it"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,9 @@ def with_own(document: Document) -> list[Table]:
 def worst_of(document: Document) -> str:
     """What the figures of a panel are, in a sentence; nothing of one judge."""
     names = judges(document)
-    return f"{WORST}: {', '.join(names)}." if names else ""
+    if not names:
+        return ""
+    return f"Shares are those of the judge who finds most, of {listed(names)}, with that judge's own interval."
 
 
 def facts(document: Document) -> list[Facts]:

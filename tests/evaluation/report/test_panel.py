@@ -71,7 +71,7 @@ def test_each_table_has_the_worst_case_and_its_own_by_judge() -> None:
     assert [document.title_of(column) for column in own.columns][1::2] == ["ID by two", "RA by two"]
     text = markdown(document)
     assert text.index("### By judge") > text.index("## T") and "| .300 [.200, .400]" in text
-    assert worst_of(document) in text and worst_of(document).endswith(": one, two.")
+    assert "Shares are those of the judge who finds most, of one and two, with that judge's own interval." in text
 
 
 def test_the_sentence_names_adversary_and_judge() -> None:
@@ -82,7 +82,7 @@ def test_the_sentence_names_adversary_and_judge() -> None:
         "RA by two .700 [.600, .800], seven of ten faces are still found again."
     )
     assert [row.cells[1].interval.split()[-1] for row in found.rows] == ["two", "one"]  # of ID alone
-    assert "Of several judges the one who finds most" in found.about
+    assert found.about.endswith("of one and two, with that judge's own interval.")
 
 
 def test_where_a_judge_failed_there_is_no_rank() -> None:
