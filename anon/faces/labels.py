@@ -26,7 +26,7 @@ from anon import plain
 from anon.errors import UserError
 from anon.faces.contract import FaceSet, Label
 from anon.faces.points import file_key
-from anon.faces.splits import person, tell_once
+from anon.faces.splits import EVERYONE, person, tell_once
 
 CLASSES = 10  # different numbers, at most, that are classes
 MOST = 24  # classes of a label
@@ -40,12 +40,14 @@ def annotations_of(faces: FaceSet) -> Mapping[str, Label]:
 
 
 def annotated(sets: Callable[..., Any], path: str | Path, split: str) -> Any:
-    """One split of a data set, a :class:`anon.faces.contract.Collated`, with the labels of a CSV.
+    """One split of a data set, a :class:`anon.faces.contract.Collated`; who is evaluated has the labels of a CSV.
 
     Raises:
         UserError: see :func:`read_labels` and :func:`labels_for`.
     """
     faces = sets(split=split)
+    if split not in ("evaluation", EVERYONE):  # nobody else is told by group, and the table may have nobody else
+        return faces
     files = getattr(faces, "files", None)
     place = Path(path).expanduser()
     faces.given = labels_for(read_labels(place), faces.names, faces.labels, files, place)
@@ -109,8 +111,8 @@ def labels_for(
     rows = [table.cells.get(_spelled(name, table.key)) for name in names]
     if not any(row is not None for row in rows):
         raise UserError(
-            f"None of the {len(table.cells):,} rows of data.labels='{path}' names a {table.key} of this split of the "
-            "data; 'file' is <identity>/<image> relative to data.root, 'identity' the name of its folder."
+            f"None of the {len(table.cells):,} rows of data.labels='{path}' names a {table.key} of the evaluated "
+            "people; 'file' is <identity>/<image> relative to data.root, 'identity' the name of its folder."
         )
     found = {}
     for column, name in enumerate(table.names):

@@ -12,7 +12,7 @@ from anon.faces.labels import annotations_of, groups, label_of, label_of_numbers
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.annotations import known_labels
 from anon.faces.synthetic.dataset import SyntheticFaces
-from tests.faces.test_folder import save
+from tests.faces.test_folder import people, save
 
 
 def table(tmp_path, text):
@@ -105,3 +105,14 @@ def test_rendered_faces_have_them(tmp_path):
     own = parameters.people(faces._numbers, 0)["melanin"]
     assert found["skin"].values.tolist() == own[[0, 0, 1, 1]].tolist()
     assert annotations_of(object()) == {}  # type: ignore[arg-type]
+
+
+def test_only_who_is_evaluated_needs_a_row(tmp_path):
+    """Training and background people are told by no group, so a table without them is whole."""
+    (evaluated,), (trained,) = people("evaluation", 1), people("train", 1)
+    for name in (evaluated, trained):
+        save(tmp_path / "faces" / name / "1.png", (10, 90, 120))
+    path = table(tmp_path, f"identity,tone\n{evaluated},dark\n")
+    data = folder_data(str(tmp_path / "faces"), 16, 1, cache=str(tmp_path / "cache"), labels=str(path))
+    assert annotations_of(data.faces("train")) == {}
+    assert annotations_of(data.faces("evaluation"))["tone"].classes == ("dark",)
