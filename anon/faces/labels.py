@@ -4,8 +4,9 @@
 
 The column ``file`` names photographs by their path relative to ``data.root``, or ``identity`` names people; where both
 are there, ``file`` does. Every further column is a label. Its cells are classes, or numbers where all of them are and
-more than :data:`CLASSES` differ; an empty cell is unknown. A column of more than :data:`MOST` classes is no grouping
-and is left out. Rows of other pictures or people are ignored; of several rows for one the first counts.
+more than :data:`CLASSES` differ; what is empty or one of :data:`UNKNOWN` is unknown. A column of more than
+:data:`MOST` classes is no grouping and is left out. Rows of other pictures or people are ignored; of several rows for
+one the first counts.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from anon.faces.splits import EVERYONE, person, tell_once
 
 CLASSES = 10  # different numbers, at most, that are classes
 MOST = 24  # classes of a label
+UNKNOWN = ("na", "n/a", "nan", "null", "unknown", "?")  # in any case; "none" is a class: of glasses, of beards
 _MOST_BYTES = 1 << 30
 
 
@@ -132,6 +134,7 @@ def label_of(cells: Sequence[str]) -> Label | None:
     >>> label_of([str(year) for year in range(20, 31)]).values[:2]  # eleven numbers
     tensor([20., 21.])
     """
+    cells = ["" if cell.lower() in UNKNOWN else cell for cell in cells]
     known = sorted({cell for cell in cells if cell})
     numbers = [_number(cell) for cell in known]
     if len(known) > CLASSES and None not in numbers:
