@@ -4,8 +4,9 @@
 
 The column ``file`` names photographs by their path relative to ``data.root``, or ``identity`` names people; where both
 are there, ``file`` does. Every further column is a label. Its cells are classes, or numbers where all of them are and
-more than :data:`CLASSES` differ; an empty cell is unknown. A column of more than :data:`MOST` classes is no grouping
-and is left out. Rows of other pictures or people are ignored; of several rows for one the first counts.
+more than :data:`CLASSES` differ; what is empty or one of :data:`UNKNOWN` is unknown. A column of more than
+:data:`MOST` classes is no grouping and is left out. Rows of other pictures or people are ignored; of several rows for
+one the first counts.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from anon import plain
 from anon.errors import UserError
 from anon.faces.contract import FaceSet, Label
 from anon.faces.points import file_key
-from anon.faces.splits import person, tell_once
+from anon.faces.splits import EVERYONE, person, tell_once
 
 CLASSES = 10  # different numbers, at most, that are classes
 MOST = 24  # classes of a label
+UNKNOWN = ("na", "n/a", "nan", "null", "unknown", "?")  # in any case; "none" is a class: of glasses, of beards
 _MOST_BYTES = 1 << 30
 
 
@@ -40,12 +42,14 @@ def annotations_of(faces: FaceSet) -> Mapping[str, Label]:
 
 
 def annotated(sets: Callable[..., Any], path: str | Path, split: str) -> Any:
-    """One split of a data set, a :class:`anon.faces.contract.Collated`, with the labels of a CSV.
+    """One split of a data set, a :class:`anon.faces.contract.Collated`; who is evaluated has the labels of a CSV.
 
     Raises:
         UserError: see :func:`read_labels` and :func:`labels_for`.
     """
     faces = sets(split=split)
+    if split not in ("evaluation", EVERYONE):  # nobody else is told by group, and the table may have nobody else
+        return faces
     files = getattr(faces, "files", None)
     place = Path(path).expanduser()
     faces.given = labels_for(read_labels(place), faces.names, faces.labels, files, place)
@@ -109,8 +113,8 @@ def labels_for(
     rows = [table.cells.get(_spelled(name, table.key)) for name in names]
     if not any(row is not None for row in rows):
         raise UserError(
-            f"None of the {len(table.cells):,} rows of data.labels='{path}' names a {table.key} of this split of the "
-            "data; 'file' is <identity>/<image> relative to data.root, 'identity' the name of its folder."
+            f"None of the {len(table.cells):,} rows of data.labels='{path}' names a {table.key} of the evaluated "
+            "people; 'file' is <identity>/<image> relative to data.root, 'identity' the name of its folder."
         )
     found = {}
     for column, name in enumerate(table.names):
@@ -130,6 +134,7 @@ def label_of(cells: Sequence[str]) -> Label | None:
     >>> label_of([str(year) for year in range(20, 31)]).values[:2]  # eleven numbers
     tensor([20., 21.])
     """
+    cells = ["" if cell.lower() in UNKNOWN else cell for cell in cells]
     known = sorted({cell for cell in cells if cell})
     numbers = [_number(cell) for cell in known]
     if len(known) > CLASSES and None not in numbers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from anon.faces.labels import annotations_of, groups, label_of, label_of_numbers
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.annotations import known_labels
 from anon.faces.synthetic.dataset import SyntheticFaces
-from tests.faces.test_folder import save
+from tests.faces.test_folder import people, save
 
 
 def table(tmp_path, text):
@@ -53,6 +55,8 @@ def test_classes_and_numbers():
     missing = label_of(["1", "", *map(str, range(2, 12))])
     assert missing is not None and bool(missing.values[1].isnan())
     assert label_of_numbers(torch.zeros(3, 2)) is None
+    word = label_of(["NA", "none", "unknown", "dark"])
+    assert word is not None and word.classes == ("dark", "none") and word.values.tolist() == [-1, 1, -1, 0]
     packed = label_of_numbers(torch.tensor([0.5, float("nan"), 0.25]))
     assert packed is not None and packed.classes == ("0.25", "0.5") and packed.values.tolist() == [1, -1, 0]
     assert label_of_numbers(torch.arange(20)).values.dtype == torch.float32
@@ -105,3 +109,27 @@ def test_rendered_faces_have_them(tmp_path):
     own = parameters.people(faces._numbers, 0)["melanin"]
     assert found["skin"].values.tolist() == own[[0, 0, 1, 1]].tolist()
     assert annotations_of(object()) == {}  # type: ignore[arg-type]
+
+
+def test_only_who_is_evaluated_needs_a_row(tmp_path):
+    """Training and background people are told by no group, so a table without them is whole."""
+    (evaluated,), (trained,) = people("evaluation", 1), people("train", 1)
+    for name in (evaluated, trained):
+        save(tmp_path / "faces" / name / "1.png", (10, 90, 120))
+    path = table(tmp_path, f"identity,tone\n{evaluated},dark\n")
+    data = folder_data(str(tmp_path / "faces"), 16, 1, cache=str(tmp_path / "cache"), labels=str(path))
+    assert annotations_of(data.faces("train")) == {}
+    assert annotations_of(data.faces("evaluation"))["tone"].classes == ("dark",)
+
+
+def test_a_published_set_and_its_ages(real, tmp_path):
+    """34 people, 17 women and 17 men in two photographs each; two of them did not tell their age ("NA")."""
+    rows = json.loads((real / "faces/_meta/london_index.json").read_text())
+    lines = [f"{row['identity']},{row['gender']},{row['age']}" for row in rows]
+    path = table(tmp_path, "\n".join(["identity,gender,age", *lines]))
+    root, cache = str(real / "faces/london"), str(tmp_path / "cache")
+    data = folder_data(root, 32, 2, everyone=True, cache=cache, labels=str(path))
+    found = annotations_of(data.faces("evaluation"))
+    assert found["gender"].classes == ("female", "male")
+    assert found["gender"].values.bincount().tolist() == [34, 34]
+    assert found["age"].classes == () and int(found["age"].values.isnan().sum()) == 4
