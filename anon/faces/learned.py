@@ -116,10 +116,17 @@ def remember(network: object, learned: Learned) -> None:
 
 
 def learned_of(network: object, index: Mapping[str, Mapping[str, Any]]) -> Learned | None:
-    """What is noted at a network: by :func:`remember`, or what the index of shipped weights says of it."""
+    """What is noted at a network: by :func:`remember`, by the checkpoint of this project that its weights are read
+    from (:func:`anon.weights.files.load_into`), or what the index of shipped weights says of it.
+
+    Raises:
+        UserError: a checkpoint says what cannot be.
+    """
     noted = network.__dict__.get("learned")
     if isinstance(noted, Learned):
         return noted
+    if noted is not None:  # as the file of its weights told it
+        return Learned.from_plain(noted, f"the weight file of a {type(network).__name__}")
     entry = index.get(str(network.__dict__.get("shipped")), {})
     if entry.get("domain") not in DOMAINS:
         return None

@@ -32,6 +32,8 @@ MAX_BYTES = 2 * 1024**3
 _AVERAGES = ("state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "params_ema", "g_ema")
 _NAMES = ("state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone", "net", "params", "g")
 _WRAPPERS = (*_NAMES, *_AVERAGES)
+TOLD = "learned"  # of a checkpoint of this project: whom it learned from
+_TELLS = {"domains", "salt", "people", "complete"}
 _DEEP = 3  # wrappers around wrappers
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _INTEGERS = (*_WHOLE, torch.bool)
@@ -56,6 +58,11 @@ def read(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, Tensor]:
         UserError: missing, empty, larger than ``max_bytes``, truncated, holding code, or without tensors; or with an
             average, or another copy, of the weights beside them.
     """
+    return _read(path, max_bytes)[0]
+
+
+def _read(path: str | Path, max_bytes: int = MAX_BYTES) -> tuple[dict[str, Tensor], object]:
+    """The same, and what a checkpoint of this project says of whom it learned from; None of other files."""
     file = resolve(path)
     if not file.is_file():
         raise UserError(f"No weight file at '{file}'.")
@@ -64,11 +71,13 @@ def read(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, Tensor]:
         raise UserError(f"The weight file '{file}' has {size} bytes; expected 1 to {max_bytes}.")
     if _is_safetensors(file):
         try:
-            return load_file(file)
+            return load_file(file), None
         except (SafetensorError, *archives.DAMAGED) as error:
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
             raise UserError(f"'{file}' is not a readable safetensors file ({reason}); fetch it again.") from error
-    return _tensors(archives.read(file, max_bytes, quantized=True), file)
+    content = archives.read(file, max_bytes, quantized=True)
+    told = content.get(TOLD) if isinstance(content, dict) else None
+    return _tensors(content, file), told if isinstance(told, dict) and told.keys() == _TELLS else None
 
 
 def _is_safetensors(file: Path) -> bool:
@@ -102,7 +111,8 @@ def load_into(module: nn.Module, path: str | Path) -> None:
             holds integers where the network has fractions.
     """
     wanted = module.state_dict()
-    state = _within(read(path), wanted, resolve(path))
+    found, told = _read(path)
+    state = _within(found, wanted, resolve(path))
     unused = getattr(module, "unused", ())  # a class attribute: what its published files hold beyond the network
     state = {key: value for key, value in state.items() if not key.startswith(tuple(unused))}
     for key, value in wanted.items():  # files written before PyTorch 0.4.1 lack this counter, which nothing here uses
@@ -129,6 +139,8 @@ def load_into(module: nn.Module, path: str | Path) -> None:
     module.load_state_dict(state)
     if str(path).startswith(SHIPPED):
         module.__dict__["shipped"] = str(path).removeprefix(SHIPPED)  # tells what it learned from, see the index
+    elif told is not None:
+        module.__dict__[TOLD] = told  # the same, read by anon.faces.learned
 
 
 def check_types(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:

@@ -175,3 +175,20 @@ def test_who_learned_from_the_same_people(monkeypatch: pytest.MonkeyPatch) -> No
     for first, second, same in cases:
         assert same_people(first, second, names, rendered=True) is same_people(second, first, names, True) is same
     assert not same_people(taught(["Bob"]), shipped("a"), names, rendered=False)
+
+
+def test_a_recognizer_of_ones_own_tells_by_its_weight_file(tmp_path: Path) -> None:
+    """``judge.encoder.weights=<checkpoint>``; a file of somebody else's that says something else is no witness."""
+    state = {f"backbone.{name}": value for name, value in tiny_world.Projection(3).state_dict().items()}
+    told = {"own": Learned.of(["Bob"], synthetic=False).plain(), "odd": {"learned": "much"}, "wrong": None}
+    told["wrong"] = {**told["own"], "domains": ["the moon"]}
+    read = {}
+    for name, learned in told.items():
+        torch.save({"state_dict": state, "learned": learned}, tmp_path / f"{name}.ckpt")
+        read[name] = Encoder(tiny_world.Projection(4), 16, weights=str(tmp_path / f"{name}.ckpt"), name=name)
+    with pytest.raises(UserError, match=r"^own learned from 1 of the 3 people of faces"):
+        Provenance(Protocol()).check(read["own"], "the judge", NAMES, False, "faces")
+    assert same_people(read["own"], taught(["bob"]), NAMES, rendered=False)
+    Provenance(Protocol()).check(read["odd"], "the judge", NAMES, False, "faces")
+    with pytest.raises(UserError, match="the weight file of a Projection says of whom it learned what cannot be"):
+        Provenance(Protocol()).check(read["wrong"], "the judge", NAMES, False, "faces")
