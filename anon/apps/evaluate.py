@@ -28,6 +28,7 @@ from torch import nn
 from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
 from anon.apps.config import CONFIG
 from anon.apps.door.config import check_config, check_places
+from anon.apps.judges import judges_of
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config, log_results
@@ -95,8 +96,7 @@ def _evaluate(config: DictConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
             print(f"checkpoint {config.checkpoint}", flush=True)
-        data, further = instantiate(config.data), OmegaConf.select(config, "panel") or {}
-        judges = [instantiate(given) for given in (config.judge, *further.values()) if given is not None]
+        data, judges = instantiate(config.data), judges_of(config)
         harness.run(judges, data, config, folder, device=device, commit=commit())
         _log(config, folder)
     reasons = [line.needs for line in read(folder).lines]

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from anon import weights
 from anon.apps.checkpoints import Trained, read_checkpoint, restore_generator, restore_module
 from anon.apps.config import choices, composed
+from anon.apps.judges import judges_of
 from anon.apps.launch.failures import guarded
 from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import Rendered, faces_of, rendered_of, trusting
@@ -160,17 +161,18 @@ def _trained(module: TargetOriented) -> Trained:
 def _evaluated(trained: Trained, overrides: list[str]) -> Document:
     """An evaluation of ``checkpoint``, which is what was trained, on its default data and judge."""
     config = composed("evaluate", [*overrides, "logger=csv"])
-    data, judge = instantiate(config.data), instantiate(config.judge)
+    data, judges = instantiate(config.data), judges_of(config)
     method = {"title": trained.name, "policies": True, "anonymizer": trained}
     with tempfile.TemporaryDirectory() as folder:
-        return read(harness.run(judge, data, config, Path(folder), methods={"checkpoint": method}))
+        return read(harness.run(judges, data, config, Path(folder), methods={"checkpoint": method}))
 
 
 def _counted(found: Document) -> dict[str, float]:
     """How many probed and were enrolled, and what chance gives."""
     ((name, people),) = found.people.items()
     counts = {"probes": people.probes, "gallery": people.gallery, "chance": people.chance}
-    return {f"{key} (judge {found.judges[name].name})": value for key, value in counts.items()}
+    judges = " and ".join(judge.name for judge in found.panel.get(name) or [found.judges[name]])
+    return {f"{key} (judge {judges})": value for key, value in counts.items()}
 
 
 def _bounded(line: Line, only: tuple[str, ...]) -> dict[str, float]:
