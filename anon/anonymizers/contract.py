@@ -15,6 +15,8 @@ class AnonymizerLike(Protocol):
 
     ``source`` is a batch of *images* of other people (for swap policies); ``key``, ``track`` and ``rng`` go to the
     policy.
+
+    One that gives pictures which another program made has ``made_elsewhere = True``: what drawing costs is not known.
     """
 
     def __call__(

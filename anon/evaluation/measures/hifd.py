@@ -5,9 +5,9 @@
     hifd_<task>                         the parts of U1: age, gender, expression, landmarks
     hifd_<profile>                      composites; hifd_<profile>_covered: the share of its weights that is measured
 
-With ``export`` the run folder has ``hifd/<method>/``: ``original/`` and ``deid/`` with a JSON file for each task that
-was read, methods.yaml and estimators.yaml. Faces go by numbers, no names. The package's own pipeline writes NIQE as it
-is in the place of Q, so compare P, U1 and U2 with it and take Q and the composites from here.
+With ``export`` the run folder has ``hifd/<method>-<policy>/``: ``original/`` and ``deid/`` with a JSON file for each
+task that was read, methods.yaml and estimators.yaml. Faces go by numbers, no names. The package's own pipeline writes
+NIQE as it is in the place of Q, so compare P, U1 and U2 with it and take Q and the composites from here.
 
     python evaluate.py suite=hifd suite.measures.hifd.export=true
     hifd run-all --methods methods.yaml --estimators estimators.yaml --data-dir . --out scores      # in that folder
@@ -29,7 +29,7 @@ from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.attackers import NO_DIRECTION
 from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.store import Tensors
-from anon.evaluation.harness.suite import NONE
+from anon.evaluation.harness.suite import CLEAN, NONE, PLAIN
 from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.measures.attributes import read, unread
 from anon.evaluation.measures.picture import Picture
@@ -105,28 +105,27 @@ class Hifd:
         """The predictions by path, where they are asked for."""
         if not self.export or context.unchanged or context.one.attack != NONE:
             return {}
-        folder = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+        before, after = (_predictions(context, state) for state in (TARGET, PUBLISHED))
         natural = naturalness(context)
-        own = {state: _predictions(context, state) for state in (TARGET, PUBLISHED)}
         if not isinstance(natural, Estimate):
-            own[PUBLISHED]["niqe"] = {"predictions": _rows(natural, lambda value: {"niqe": float(value)})}
+            after["niqe"] = {"predictions": _rows(natural, lambda value: {"niqe": float(value)})}
         reader, judge = context.stages.readers.attributes, context.stages.judge.recognizer.name
-        found, tasks = {}, {}
-        for task, content in own[PUBLISHED].items():
-            who = {"face_embedding": judge, "niqe": "niqe"}.get(task, "" if reader is None else reader.name)
-            tasks[task] = {"estimators": [{"name": who, "deid_json": f"{task}.json"}]}
-            for state, place, source in ((TARGET, "original", "original"), (PUBLISHED, "deid", "deid")):
-                if state is TARGET and task == "niqe":
-                    continue
+        own = {"face_embedding": judge, "niqe": "niqe"}
+        found: dict[str, str] = {}
+        tasks: dict[str, dict[str, list[dict[str, str]]]] = {}
+        for source, contents in (("original", before), ("deid", after)):
+            for task, content in contents.items():
+                who = own.get(task) or str(getattr(reader, "name", ""))
                 envelope = {"task": task, "source": source, "estimator": who, "schema_version": SCHEMA}
-                content = own[state][task]
-                found[f"{folder}/{place}/{task}.json"] = json.dumps(envelope | content)
-                if state is TARGET:
-                    tasks[task]["estimators"][0]["orig_json"] = f"{task}.json"
+                found[f"{source}/{task}.json"] = json.dumps(envelope | content)
+                (estimator,) = tasks.setdefault(task, {"estimators": [{"name": who}]})["estimators"]
+                estimator["orig_json" if source == "original" else "deid_json"] = f"{task}.json"
         methods = {"original": {"base_path": "original"}, "methods": [{"name": label, "base_path": "deid"}]}
-        found[f"{folder}/methods.yaml"] = OmegaConf.to_yaml(methods)
-        found[f"{folder}/estimators.yaml"] = OmegaConf.to_yaml({"tasks": tasks})
-        return found
+        found["methods.yaml"] = OmegaConf.to_yaml(methods)
+        found["estimators.yaml"] = OmegaConf.to_yaml({"tasks": tasks})
+        named = [str(part) for part in vars(context.one).values() if part not in (None, NONE, CLEAN, PLAIN)]
+        folder = re.sub(r"[^\w.]+", "-", "-".join(named))
+        return {f"{folder}/{path}": text for path, text in found.items()}
 
 
 def _of_task(context: MeasureContext, name: str, before: Tensors, after: Tensors) -> Estimate:

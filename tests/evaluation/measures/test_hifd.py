@@ -69,9 +69,9 @@ def test_what_is_missing_is_said():
 
 
 def written(folder):
-    for path, text in Hifd(export=True).files(known(), "A Method + ITM").items():
-        assert path.startswith("a-method-itm/")
-        file = folder / path.removeprefix("a-method-itm/")
+    for path, text in Hifd(export=True).files(known(policy="itm"), "A Method + ITM").items():
+        assert path.startswith("known-known-itm/")  # data, method and policy
+        file = folder / path.removeprefix("known-known-itm/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     return folder
