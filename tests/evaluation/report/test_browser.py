@@ -11,6 +11,7 @@ import pytest
 
 from anon.evaluation import report
 from tests.evaluation.report.made_up import document, png
+from tests.evaluation.report.test_panel import panel
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 pytestmark = pytest.mark.slow
@@ -116,4 +117,21 @@ def test_the_page_prints(browser: Any, address: str, tmp_path: Path) -> None:
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_panel_of_judges_has_its_tables(browser: Any, tmp_path: Path, width: int) -> None:
+    report.write(panel(), tmp_path)
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto((tmp_path / "report.html").as_uri())
+    for folded in page.locator("summary").all():
+        folded.click()
+    assert complaints == [] and page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#judges tbody tr").count() == 8  # six facts, and the correlation with each
+    assert page.locator("#table-1 th", has_text="ID by two").is_visible()
+    assert page.locator("nav a[href='#judges']").inner_text() == "The judges"
     context.close()

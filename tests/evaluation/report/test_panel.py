@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from anon.errors import UserError
-from anon.evaluation.compare.evaluations import unlike
+from anon.evaluation.compare.evaluations import evaluations, unlike
+from anon.evaluation.compare.runs import Run
 from anon.evaluation.document import Column, Correlation, Document, Line, Recognizer, Table, as_json, from_json
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.report.latex import latex
@@ -138,6 +140,15 @@ def test_runs_with_other_panels_are_not_compared() -> None:
     assert unlike(document, document, "d") == ""
     assert unlike(document, replace(document, panel={}), "d") == "other judge"
     assert unlike(document, replace(document, panel={"d": (ONE, other)}), "d") == "other judge"
+
+
+def test_compared_runs_show_the_worst_case_and_each_judge() -> None:
+    runs = [Run(Path(f"/r/{name}"), name, task="evaluate", document=panel()) for name in ("x", "y")]
+    conditions, *grids = evaluations(runs)
+    shown = {grid.title: grid for grid in grids}
+    assert shown["ID ↓"].rows[0][1][0].value == ".250" and shown["ID ↓"].rows[1][1][1].value == ".300"
+    assert shown["ID by one ↓"].rows[0][1][0].value == ".100" and shown["ID by one ↓"].folded
+    assert [cell.value for cell in conditions.rows[1][1]] == ["one, threshold 0.4; two, threshold 0.55"] * 2
 
 
 def test_the_document_is_read_again_and_a_wrong_one_refused() -> None:
