@@ -64,6 +64,8 @@ class ResultsFolder:
         UserError: no such folder, nothing in it, other data, too many pictures without a result, or no such CSV.
     """
 
+    made_elsewhere = True  # what drawing costs is not known
+
     _handles = ("_results", "_data", "_known", "_parts", "_waiting", "_pairs")  # of the files, which ``contents`` tells
 
     def __init__(

@@ -52,10 +52,15 @@ def psnr(changed: Tensor, target: Tensor) -> Tensor:
 def ssim(changed: Tensor, target: Tensor) -> Tensor:
     """Structural similarity of each pair, (B,), 1 for equal images (Wang 2004; 11 x 11 Gaussian window, torchmetrics).
 
+    Of the pictures in [0, 1], as everybody's: its luminance term compares the local means with their squares, so black
+    must be 0. In [-1, 1] middle grey would be, and two greys of nearly one brightness would have nothing in common.
+
     >>> ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
     tensor([1.])
     """
-    values = structural_similarity_index_measure(changed, target, data_range=2.0, reduction="none")
+    values = structural_similarity_index_measure(
+        (changed + 1.0) / 2.0, (target + 1.0) / 2.0, data_range=1.0, reduction="none"
+    )
     return torch.as_tensor(values).reshape(len(changed))
 
 

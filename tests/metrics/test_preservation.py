@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from anon.errors import UserError
 from anon.evaluation.harness.inputs import degrade, jpeg, resized
@@ -43,10 +44,28 @@ def test_difference_and_mask_area():
 
 
 def test_ssim_of_constant_images_is_its_luminance_term():
-    """Without variance SSIM = (2ab + C1) / (a² + b² + C1), C1 = (0.01 * 2)²."""
-    value = ssim(torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), 0.25))
-    c1 = 0.02**2
-    assert float(value) == pytest.approx((2 * 0.125 + c1) / (0.25 + 0.0625 + c1), abs=1e-4)
+    """Without variance SSIM = (2ab + C1) / (a² + b² + C1), C1 = 0.01², a and b in [0, 1] as everybody has them.
+
+    In [-1, 1] two greys around the middle, -.2 and 0, had .005 instead of .976.
+    """
+    value = ssim(torch.full((1, 3, 16, 16), -0.2), torch.full((1, 3, 16, 16), 0.0))
+    assert float(value) == pytest.approx((2 * 0.4 * 0.5 + 1e-4) / (0.16 + 0.25 + 1e-4), abs=1e-4)
+
+
+def test_ssim_by_its_formula():
+    """Wang's formula with scipy's Gaussian window of 11 over the whole picture, mirrored at its borders."""
+    rng = np.random.default_rng(0)
+    x = rng.random((3, 40, 40))
+    y = np.clip(x + 0.2 * rng.standard_normal(x.shape), 0, 1)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return gaussian_filter(values, (0, 1.5, 1.5), truncate=3.5, mode="mirror")
+
+    mx, my = mean(x), mean(y)
+    vx, vy, both = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    known = (2 * mx * my + 1e-4) * (2 * both + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))
+    own = ssim(*(torch.from_numpy(each)[None] * 2 - 1 for each in (y, x)))
+    assert float(own) == pytest.approx(float(known.mean()), abs=1e-6)
 
 
 def test_ssim_keeps_faces_apart():
