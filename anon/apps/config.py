@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import anon
-from anon.apps.door.words import with_panel
+from anon.apps.door.words import spelled_out, with_panel
 from anon.apps.offered import offer
 from anon.errors import UserError
 
@@ -39,7 +39,8 @@ def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         HydraException: an override that fits nothing.
     """
-    words = with_panel(overrides) if name == "evaluate" else list(overrides)
+    words = spelled_out(overrides)
+    words = with_panel(words) if name == "evaluate" else words
     offer(words, config_dir())
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
         return hydra.compose(name, words)

@@ -35,6 +35,7 @@ from anon.errors import UserError
 from anon.evaluation.document import Document, Line, read
 from anon.evaluation.embeddings import batches
 from anon.evaluation.harness import run as harness
+from anon.evaluation.judges.provenance import listed
 from anon.faces.contract import FaceSet
 from anon.faces.learned import DOMAINS
 from anon.faces.synthetic.dataset import people_of
@@ -171,8 +172,9 @@ def _counted(found: Document) -> dict[str, float]:
     """How many probed and were enrolled, and what chance gives."""
     ((name, people),) = found.people.items()
     counts = {"probes": people.probes, "gallery": people.gallery, "chance": people.chance}
-    judges = " and ".join(judge.name for judge in found.panel.get(name) or [found.judges[name]])
-    return {f"{key} (judge {judges})": value for key, value in counts.items()}
+    names = [judge.name for judge in found.panel.get(name) or [found.judges[name]]]
+    who = f"judge {names[0]}" if len(names) == 1 else f"the worst of {listed(names)}"
+    return {f"{key} ({who})": value for key, value in counts.items()}
 
 
 def _bounded(line: Line, only: tuple[str, ...]) -> dict[str, float]:

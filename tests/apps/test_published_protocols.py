@@ -27,7 +27,7 @@ CANVAS, SIDE, CORNER = 128, 64, (40.0, 30.0)
 FIRST = 3_000_000
 SYNTHETIC = "suite.datasets.synthetic.identities={train: 12, background: 24, attacker: 4, evaluation: 6}"
 WORDS = (SYNTHETIC, "suite.datasets.synthetic.images=4", "suite.resamples=50", "suite.far=0.01", "logger=csv")
-WHOLE = ("data.everyone=true", "suite.threshold=0.45", "suite.max_eer=0.5")
+WHOLE = ("judge=synthetic_b", "data.everyone=true", "suite.threshold=0.45", "suite.max_eer=0.5")
 
 
 def faces(people: range, pictures: int) -> list[list[Image.Image]]:

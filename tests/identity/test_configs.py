@@ -44,7 +44,8 @@ def test_weights_that_do_not_ship_are_asked_for(name):
 @pytest.mark.parametrize("name", [name for name in JUDGES if name not in FROM_FILES])
 def test_judge_builds(name):
     judge = _build("judge", name, "judge.encoder.weights=random")
-    assert isinstance(judge, Judge) and judge.name == name and judge.flip
+    # a panel's first judge is the judge
+    assert isinstance(judge, Judge) and judge.name == {"synthetic": "synthetic_b"}.get(name, name) and judge.flip
     assert judge.embed(torch.zeros(2, 3, 64, 64)).shape == (2, judge.dim)
 
 

@@ -26,6 +26,7 @@ from anon.evaluation.compare.__main__ import main as compare
 from anon.evaluation.harness.suite import plans
 from anon.evaluation.report.__main__ import main as report
 from anon.faces.prepare.__main__ import _parser
+from anon.faces.prepare.points import main as points
 from anon.identity.onnx import main as onnx
 from tests.conftest import ROOT
 
@@ -144,10 +145,10 @@ def test_modules_take_the_words(
         if len(rest) > 4:  # else the program's name, or a part of a command
             _parser().parse_args(rest)
         return
-    if module == "anon.faces.synthetic":
-        return  # a picture, which takes a while; tests/apps/door/test_odd_inputs.py runs it
+    if module in ("anon.faces.synthetic", "anon.faces.synthetic.export"):
+        return  # pictures, which take a while; test_odd_inputs.py and tests/apps/test_folder_method.py run them
     entry = {"apps.ifsr": ifsr.command, "apps.ship": ship.command, "evaluation.compare": compare}
-    entry |= {"evaluation.report": report, "identity.onnx": onnx}
+    entry |= {"evaluation.report": report, "identity.onnx": onnx, "faces.prepare.points": points}
     if rest:
         assert entry[module.removeprefix("anon.")](rest) == 2  # there is nothing of that name here
         assert "--help" not in capsys.readouterr().err
