@@ -14,6 +14,7 @@ import csv
 import hashlib
 import io
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -87,13 +88,13 @@ class ResultsFolder:
         self.max_missing, self.framing = max_missing, framing
         self.name = _named(place)
         self._pairs = {} if pairs is None else _sources(Path(pairs).expanduser())
-        self.swaps = bool(self._pairs or self._results.swapped)
         self._data = cast(Originals, data)
         self._known: dict[int, tuple[str, int]] = {}
         self._parts: dict[str, Counterparts] = {}
         alone = getattr(data, "everyone", False) or hasattr(data, "pairs")
         self._waiting = list(_ORDER[:1] if alone else _ORDER)
         self._look_into_next()
+        self.swaps = bool(self._pairs or self._results.swapped)  # the names tell it when originals were looked for
         rows = [f"{name} {content}" for name, content in self._results.hashes.items()]
         rows += [f"{target} {source}" for target, source in sorted(self._pairs.items())]
         self.contents = hashlib.sha256("\n".join(rows).encode("utf-8", "backslashreplace")).hexdigest()
@@ -110,8 +111,8 @@ class ResultsFolder:
                 reasons = ", ".join(f"{count:,} {reason}" for reason, count in failed.most_common())
                 yield (
                     f"{self.name}: {failed.total():,} of {len(part):,} pictures of the split {split} have no usable "
-                    f"result ({reasons}; listed in {part.listing}); the original stands in their place, for a tool "
-                    "that gives nothing for a picture has not anonymized it."
+                    f"result ({reasons}); the original stands in their place, for a tool that gives nothing for a "
+                    "picture has not anonymized it."
                 )
             if part.resized:
                 yield f"{self.name}: {part.resized:,} of {len(part):,} results ({split}) are of another size."
@@ -162,7 +163,10 @@ class ResultsFolder:
         while mark not in self._known:
             if not self._waiting:
                 raise Failed(f"{self.name} has results for the originals alone, not for pictures that were changed.")
-            self._look_into_next()
+            try:
+                self._look_into_next()
+            except UserError as error:  # a split that only this picture asks for; results of it may not be there
+                raise Failed(f"{self.name} knows no such picture: {error}") from error
         return self._known[mark]
 
     def _look_into_next(self) -> None:
@@ -178,6 +182,8 @@ class ResultsFolder:
             )
         part = faces.counterparts(self._results, self.framing)
         self._check(split, part)
+        if part.failed:
+            print(f"{self.name} ({split}): {part.listing} lists the pictures without a usable result", file=sys.stderr)
         self._parts[split] = part
         for row, mark in enumerate(part.digests.tolist()):
             self._known.setdefault(mark, (split, row))

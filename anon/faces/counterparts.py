@@ -111,12 +111,14 @@ class Results:
         self.root, self.where = root, where
         self.pictures: dict[str, list[str]] = collections.defaultdict(list)  # by name without ending
         self.videos: dict[str, str] = {}
+        self.twice: set[str] = set()  # names that several videos have
         self.swapped: dict[str, str] = {}  # whose face a person's results show, by FaceForensics++'s names
         for entry in files_below(root, where):
             if entry.aside is not None:
                 continue
             stem, name = _stem(file_key(entry.file)), entry.name
             if is_video(name) and not is_still(entry.path):
+                self.twice |= {stem} & self.videos.keys()
                 self.videos[stem] = name
             elif is_photograph(name):
                 self.pictures[stem].append(name)
@@ -158,6 +160,7 @@ class Results:
             video = self.videos.get(os.path.dirname(name)) or self.videos.get(os.path.dirname(swapped))
             if each == MISSING and video is not None and name in places:
                 each = Result(video, places[name], len(frames[os.path.dirname(name)]))
+                each = SEVERAL if _stem(video) in self.twice else each
             found.append(each)
         return found
 

@@ -32,7 +32,6 @@ from anon.faces.splits import EVERYONE, person, tell_once
 CLASSES = 10  # different numbers, at most, that are classes
 MOST = 24  # classes of a label
 UNKNOWN = ("na", "n/a", "nan", "null", "unknown", "?")  # in any case; "none" is a class: of glasses, of beards
-_MOST_BYTES = 1 << 30
 
 
 def annotations_of(faces: FaceSet) -> Mapping[str, Label]:
@@ -81,6 +80,10 @@ def read_labels(path: Path) -> Table:
                 raise UserError(
                     f"{where} needs a column 'file' (<identity>/<image>, relative to data.root) or 'identity', and "
                     "beside it one column for each label, each under a name of its own."
+                )
+            if odd := next((name for name in names if set(name) & set("=:")), None):
+                raise UserError(
+                    f"{where} has a column '{odd}'; figures are named by it, so it may hold no = and no ':'."
                 )
             places = [head.index(name) for name in names]
             for row in reader:
@@ -160,13 +163,13 @@ def label_of_numbers(values: Tensor) -> Label | None:
         return Label(values.float())
     place = torch.searchsorted(known, values.nan_to_num() if values.is_floating_point() else values)
     unknown = values.isnan() if values.is_floating_point() else torch.zeros_like(values, dtype=torch.bool)
-    return Label(place.masked_fill(unknown, -1), tuple(f"{value:g}" for value in known.tolist()))
+    return Label(place.masked_fill(unknown, -1), tuple(f"{value:.17g}" for value in known.tolist()))
 
 
 def groups(label: Label, quantiles: Sequence[float]) -> dict[str, Tensor]:
     """Which pictures (N,) bool are in each group: of each class, or between quantiles of the known numbers.
 
-    The names of the latter state where the cuts are.
+    The names of the latter state where the cuts are, rounded to four digits.
 
     >>> found = groups(Label(torch.tensor([1.0, 2.0, 3.0, 9.0])), [0.5])
     >>> {name: chosen.tolist() for name, chosen in found.items()}
@@ -177,11 +180,11 @@ def groups(label: Label, quantiles: Sequence[float]) -> dict[str, Tensor]:
     known = label.values[~label.values.isnan()].double()
     if len(known) == 0:
         return {}
-    cuts = [float(f"{cut:.3g}") for cut in np.quantile(known.numpy(), sorted(quantiles))]
+    cuts = [float(f"{cut:.4g}") for cut in np.quantile(known.numpy(), sorted(quantiles))]
     found = {}
     for low, high in itertools.pairwise([-math.inf, *dict.fromkeys(cuts), math.inf]):
-        name = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
-        name = f"below {high:g}" if low == -math.inf else name
+        name = f"{low:.4g} or more" if high == math.inf else f"{low:.4g} to {high:.4g}"
+        name = f"below {high:.4g}" if low == -math.inf else name
         found[name] = (label.values >= low) & (label.values < high)
     return {name: chosen for name, chosen in found.items() if bool(chosen.any())}
 

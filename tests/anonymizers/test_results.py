@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,12 @@ def test_few_missing_are_told_many_are_refused(place: Path) -> None:
     tool = ResultsFolder(str(place / "results"), data, max_missing=0.5)
     assert tool.incomplete == f"1 of {count} missing"
     (note,) = tool.notes()
-    assert f"1 of {count} pictures" in note and "the original stands in" in note and name not in note
+    assert (
+        f"1 of {count} pictures" in note
+        and str(place) not in note
+        and "the original stands in" in note
+        and name not in note
+    )
     first = data.faces("evaluation")[0]["image"][None]
     assert torch.equal(tool(first), first)
 
@@ -104,6 +110,29 @@ def test_everyone(place: Path) -> None:
     tool = ResultsFolder(str(place / "results"), data)
     images = torch.stack([data.faces("evaluation")[i]["image"] for i in range(40)])
     assert float((tool(images) + images).abs().max()) < 0.01
+
+
+def test_swaps_by_published_names_need_no_table(tmp_path: Path) -> None:
+    """FaceForensics++'s ``000_003`` says it; whether there are swaps was asked before anybody had looked."""
+    for number, folder in enumerate(("originals/000", "originals/003", "results/000_003", "results/003_000")):
+        (tmp_path / folder).mkdir(parents=True)
+        picture(number).save(tmp_path / folder / "0.png")
+    data = data_of(tmp_path, everyone=True)
+    tool = ResultsFolder(str(tmp_path / "results"), data)
+    assert tool.swaps and tool.sources(torch.tensor([0, 1])).tolist() == [1, 0]
+
+
+def test_results_of_the_evaluated_people_alone(place: Path) -> None:
+    """Another picture is none of its: a split that lacks results ends no evaluation."""
+    for name in NAMES:
+        if split_of(name) != "evaluation":
+            shutil.rmtree(place / "results" / name)
+    data = data_of(place)
+    tool = ResultsFolder(str(place / "results"), data)
+    first = data.faces("evaluation")[0]["image"][None]
+    assert float((tool(first) + first).abs().max()) < 0.01
+    with pytest.raises(Failed, match="knows no such picture"):
+        tool(first.flip(-1))
 
 
 def test_who_was_swapped_in(place: Path) -> None:

@@ -37,7 +37,7 @@ _EVALUATED |= {
 _LOOSE = ("lacks", "margins")  # values for others to read
 #: Keys of what is read.
 _PLACES = re.compile(
-    r"(^|\.)(root|points|weights|(judge|panel\.\w+)\.path|anonymizer\.file|checkpoint|ckpt_path|lpips|inception|celeba|trained(\.\w+)+)$|^suite\.threshold(\.[^.]+)?$"
+    r"(^|\.)(root|points|labels|pairs|weights|(judge|panel\.\w+)\.path|anonymizer\.file|checkpoint|ckpt_path|lpips|inception|celeba|trained(\.\w+)+)$|^suite\.threshold(\.[^.]+)?$"
 )
 _WORDS = ("", "last", "auto", "random", MISSING)
 

@@ -151,7 +151,7 @@ class Groups:
                 info,
                 title=f"gap of {info.title} over <label>",
                 higher_is_better=False,
-                low=-1.0 if share else None,
+                low=0.0 if share else None,  # of the gap, which is no difference's sign; its interval may hold 0
                 high=1.0 if share else None,
             )
         return found

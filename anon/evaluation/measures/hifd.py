@@ -90,7 +90,9 @@ class Hifd:
         found["U3"] = Estimate.absent("n/a (nothing here reads a pulse)")
         parts = {name: found[name] for name in PARTS if found[name].value is not None}
         for profile in PROFILES:
-            found[profile] = _joined(context, list(parts.values()), _harmonic(list(parts), profile))
+            found[profile] = Estimate.absent("n/a (no part of it is measured)")
+            if parts:
+                found[profile] = _joined(context, list(parts.values()), _harmonic(list(parts), profile))
             found[f"{profile}_covered"] = Estimate(covered(parts, profile), n=len(context.labels))
         return {f"hifd_{name}": figure for name, figure in found.items()}
 

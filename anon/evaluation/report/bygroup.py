@@ -23,8 +23,9 @@ MOST = 7  # methods in a plot; more are further plots
 
 @dataclass(frozen=True)
 class _Row:
-    """A group with the figure of each method, by its label."""
+    """A group with the figure of each method, by its label; ``metric`` is that of the figures."""
 
+    metric: str
     name: str
     figures: dict[str, Estimate]
 
@@ -50,7 +51,7 @@ def _rows(
     document: Document, lines: Sequence[int], figure: str, attack: str | None, labels: Sequence[str]
 ) -> list[_Row]:
     """The groups of each label, without those that nobody has a figure of."""
-    found: dict[str, dict[str, Estimate]] = {}
+    found: list[_Row] = []
     for label in labels:
         start = f"{figure}:{label}="
         for metric in (metric for metric in document.metrics if metric.startswith(start)):
@@ -60,8 +61,8 @@ def _rows(
                 if known(each := document.figure(number, Column(metric, attack=attack)))
             }
             if own:
-                found[f"{label}: {metric.removeprefix(start)}"] = own
-    return [_Row(name, figures) for name, figures in found.items()]
+                found.append(_Row(metric, f"{label}: {metric.removeprefix(start)}", own))
+    return found
 
 
 def _plot(
@@ -74,8 +75,8 @@ def _plot(
     where: str,
 ) -> Plot:
     looks = {method: look for method, look in styles(document).items() if method in methods}
-    info = document.metrics[f"{figure}:{rows[0].name.replace(': ', '=', 1)}"]
-    title = info.title.removesuffix(f" of {rows[0].name.replace(': ', '=', 1)}")
+    info = document.metrics[rows[0].metric]
+    title = info.title.removesuffix(f" of {rows[0].metric.removeprefix(f'{figure}:')}")
     unit, behind = f" {info.unit}".rstrip(), f", after {attack}" if attack else ""
     tall = NAME + MARK * len(methods)  # points of a row
 

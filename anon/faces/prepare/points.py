@@ -9,6 +9,8 @@ that cannot be read, has no row and is counted.
 from __future__ import annotations
 
 import collections
+import csv
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,6 @@ from anon.faces.points import OURS, fault_in
 from anon.faces.prepare.extract import chosen
 from anon.faces.prepare.options import FACES, build_detector, detector_conf
 from anon.faces.tree import files_below
-from anon.printable import as_csv
 from anon.progress import track
 
 _BATCH = 16
@@ -67,7 +68,9 @@ def write_points(
     head = ("file", *(f"{point}_{axis}" for point in OURS for axis in "xy"))
     try:
         with checksums.written_whole(table) as stream:
-            stream.write(as_csv([head, *rows]).encode("utf-8", "backslashreplace"))
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([head, *rows])  # for a program: names stay as they are
+            stream.write(text.getvalue().encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise UserError(f"'{table}' cannot be written ({error.strerror or type(error).__name__}).") from error
     return len(rows), without

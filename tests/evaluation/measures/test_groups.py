@@ -55,12 +55,12 @@ def test_numbers_are_cut_at_stated_quantiles():
     found = Groups(figures=("ID",), quantiles=(1 / 3, 2 / 3), least=2)(
         found_of([True] * 12 + [False] * 12, annotations={"age": Label(numbers)})
     )
-    # the known are 1 to 23, cut at 1 + 22 / 3 = 8.33 and 15.7
+    # the known are 1 to 23, cut at 1 + 22 / 3 = 8.333 and 15.7
     values = {name: (figure.value, figure.n) for name, figure in found.items()}
     assert values == {
-        "ID:age=below 8.33": (1.0, 8),
-        "ID:age=8.33 to 15.7": (3 / 7, 7),
-        "ID:age=15.7 or more": (0.0, 8),
+        "ID:age=below 8.333": (1.0, 8),
+        "ID:age=8.333 to 15.67": (3 / 7, 7),
+        "ID:age=15.67 or more": (0.0, 8),
         "ID_gap:age": (1.0, 16),
     }
 
@@ -112,3 +112,9 @@ def test_more_pairs_make_a_wider_interval():
     three = [*two, (Estimate(0.5, n=1, draws=spread), many)]
     assert gap_of(three, 10).low == pytest.approx(1 + 0.025 / 3, abs=2e-3)
     assert gap_of(three, 10).high == pytest.approx(2 - 0.025 / 3, abs=2e-3)
+
+
+def test_a_gap_of_shares_has_a_worst_judge():
+    """Of a panel the line's gap is that of the judge who shows the largest."""
+    metrics = Groups().metrics
+    assert metrics["ID_gap:<label>"].has_worst and metrics["ID:<group>"].has_worst

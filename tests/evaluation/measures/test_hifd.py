@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.measures.hifd import Hifd
 from tests.evaluation.measures.known_context import KnownContext, three_people
 
@@ -56,6 +57,18 @@ def test_by_hand():
     expected = whole / (0.2 / 0.325 + 0.2 / (1.9 / 3) + 0.2 / 0.9)
     assert found["hifd_balanced"] == pytest.approx(expected, abs=1e-4)
     assert found["hifd_balanced_covered"] == pytest.approx(0.6) and found["hifd_clinical_covered"] == 0.45
+
+
+def test_nothing_is_measured():
+    """A judge without directions and no reader: every composite says so, and the line's other figures stay."""
+    context = KnownContext([7, 8, 9, 7], z={"target": TARGET, "changed": CHANGED}, gallery=three_people(), reads=())
+    context.given_read = {"target": {}, "changed": {}}
+    context.stages.judge.recognizer.metric = "euclidean"
+    measure = Hifd()
+    measure._quality = lambda context: Estimate.absent("n/a (no picture)")
+    found = measure(context)
+    assert found["hifd_balanced"].reason == "n/a (no part of it is measured)"
+    assert found["hifd_balanced_covered"].value == 0.0
 
 
 def test_what_is_missing_is_said():

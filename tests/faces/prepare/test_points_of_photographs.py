@@ -32,15 +32,15 @@ class Fixed:
 
 
 def test_each_photograph_has_its_row(tmp_path: Path) -> None:
-    for name, colour in (("ann/1.png", 200), ("ann/2.png", 10), ("bob/ü.png", 200)):
+    for name, colour in (("ann/1.png", 200), ("ann/2.png", 10), ("@bob/ü.png", 200)):
         (tmp_path / "faces" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (120, 100), colour).save(tmp_path / "faces" / name)
-    (tmp_path / "faces" / "bob" / "3.png").write_bytes(b"no picture")
+    (tmp_path / "faces" / "@bob" / "3.png").write_bytes(b"no picture")
     (tmp_path / "faces" / "notes.txt").write_text("x")
     count, without = write_points(tmp_path / "faces", tmp_path / "points.csv", Fixed())
     assert count == 2 and without == {"without a face": 1, "not an image": 1}
     table = read_points(tmp_path / "points.csv")
-    assert sorted(table) == ["ann/1.png", "bob/ü.png"]
+    assert sorted(table) == ["@bob/ü.png", "ann/1.png"]
     assert torch.allclose(torch.from_numpy(table["ann/1.png"]), template(64) + torch.tensor([28.0, 18.0]), atol=1e-3)
 
 
