@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import hydra.utils
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +16,7 @@ import anon
 from anon.apps.door.words import spelled_out, with_panel
 from anon.apps.offered import offer
 from anon.errors import UserError
+from anon.identity.contract import JudgeLike
 
 CONFIG = "config.yaml"  # in a run folder: the resolved configuration
 GONE = object()  # what stands at a key where nothing does
@@ -44,6 +46,12 @@ def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     offer(words, config_dir())
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
         return hydra.compose(name, words)
+
+
+def judges_of(config: DictConfig) -> list[JudgeLike]:
+    """The judges of an evaluation, built: ``judge``, which gives what only one is asked for, and those of ``panel``."""
+    further = OmegaConf.select(config, "panel") or {}
+    return [hydra.utils.instantiate(given) for given in (config.judge, *further.values()) if given is not None]
 
 
 def plain_yaml(config: DictConfig) -> str:

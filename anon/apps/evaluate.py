@@ -26,9 +26,8 @@ from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
-from anon.apps.config import CONFIG
+from anon.apps.config import CONFIG, judges_of
 from anon.apps.door.config import check_config, check_places
-from anon.apps.judges import judges_of
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.loggers import built, finish, log_config, log_results

@@ -19,8 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from anon import weights
 from anon.apps.checkpoints import Trained, read_checkpoint, restore_generator, restore_module
-from anon.apps.config import choices, composed
-from anon.apps.judges import judges_of
+from anon.apps.config import choices, composed, judges_of
 from anon.apps.launch.failures import guarded
 from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import Rendered, faces_of, rendered_of, trusting

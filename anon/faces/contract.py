@@ -100,6 +100,12 @@ class Collated(ABC):
         )
 
 
+def annotations_of(faces: FaceSet) -> Mapping[str, Label]:
+    """The named labels of a set's pictures; none where it brings none."""
+    found = getattr(faces, "annotations", None)
+    return found() if callable(found) else {}
+
+
 class RawFaces(FaceSet, Protocol):
     """A face set that keeps square frames and gives them as they are, a quarter of the bytes of an image batch."""
 

@@ -145,8 +145,10 @@ class Results:
         """
         exact = {file_key(file.name) for file in files}
         people = {name.partition("/")[0] for name in exact}
-        swaps = filter(None, (_SWAP.fullmatch(stem.partition("/")[0]) for stem in (*self.pictures, *self.videos)))
-        aside = {swap["target"]: swap for swap in swaps if swap[0] not in people and swap["target"] in people}
+        tops = {stem.partition("/")[0] for stem in (*self.pictures, *self.videos)} - people
+        swaps = [swap for swap in map(_SWAP.fullmatch, sorted(tops)) if swap is not None and swap["target"] in people]
+        aside = {swap["target"]: swap for swap in swaps}
+        several = {swap["target"] for swap in swaps if aside[swap["target"]] is not swap}
         self.swapped |= {target: swap["source"] for target, swap in aside.items()}
         frames: dict[str, list[str]] = collections.defaultdict(list)  # by the folder that a video may stand for
         for name in sorted(filter(is_photograph, exact), key=lambda name: natural(os.path.basename(name))):
@@ -161,6 +163,8 @@ class Results:
             if each == MISSING and video is not None and name in places:
                 each = Result(video, places[name], len(frames[os.path.dirname(name)]))
                 each = SEVERAL if _stem(video) in self.twice else each
+            if target in several and each != MISSING and _stem(name) not in self.pictures:
+                each = SEVERAL  # two swaps of one target: nobody knows which
             found.append(each)
         return found
 

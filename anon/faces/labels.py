@@ -25,19 +25,13 @@ from torch import Tensor
 
 from anon import plain
 from anon.errors import UserError
-from anon.faces.contract import FaceSet, Label
+from anon.faces.contract import Label
 from anon.faces.points import file_key
 from anon.faces.splits import EVERYONE, person, tell_once
 
 CLASSES = 10  # different numbers, at most, that are classes
 MOST = 24  # classes of a label
 UNKNOWN = ("na", "n/a", "nan", "null", "unknown", "?")  # in any case; "none" is a class: of glasses, of beards
-
-
-def annotations_of(faces: FaceSet) -> Mapping[str, Label]:
-    """The named labels of a set's pictures; none where it brings none."""
-    found = getattr(faces, "annotations", None)
-    return found() if callable(found) else {}
 
 
 def annotated(sets: Callable[..., Any], path: str | Path, split: str) -> Any:

@@ -159,3 +159,6 @@ def test_swaps_are_found_by_their_published_names(tmp_path: Path) -> None:
     found = faces(tmp_path / "originals").counterparts(results)
     assert results.swapped == {"000": "003"} and found.reasons == ["", MISSING, ""]
     assert found.images([0, 2])[:, 0, 0].tolist() == [[0, 9, 9], [50, 9, 9]]
+    shutil.copytree(tmp_path / "results" / "000_003", tmp_path / "results" / "000_12")  # a second swap of 000
+    again = faces(tmp_path / "originals").counterparts(Results(tmp_path / "results", "here"))
+    assert again.reasons == [SEVERAL, MISSING, ""]

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from anon.errors import UserError
-from anon.faces.contract import Label
+from anon.faces.contract import Label, annotations_of
 from anon.faces.datamodule import folder_data
-from anon.faces.labels import annotations_of, groups, label_of, label_of_numbers, labels_for, read_labels
+from anon.faces.labels import groups, label_of, label_of_numbers, labels_for, read_labels
 from anon.faces.synthetic import parameters
-from anon.faces.synthetic.annotations import known_labels
 from anon.faces.synthetic.dataset import SyntheticFaces
+from anon.faces.synthetic.parameters import known_labels
 from tests.faces.test_folder import people, save
 
 

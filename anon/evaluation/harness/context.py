@@ -107,10 +107,18 @@ class MeasureContext:
             if self.people.pairs is None
             else key_of(of=[part.tolist() for part in self.people.pairs[:4]]),
             "labels": self.people.labels_key,
-            "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips, self.sources)]),
+            "places": key_of(of=[part.tolist() for part in (self.rows, self.people.clips)]),
+            "swapped": self._swapped(),
             "readers": [stages.judge.key, stages.readers.attributes_key, dict(stages.readers.detector_keys)],
             "rule": [suite.far, suite.resamples, suite.batch_size, stages.seed, suite.enrolment, stages.given],
         }
+
+    def _swapped(self) -> list[object] | None:
+        """Of who is swapped in: the places of their pictures, and where they are looked for."""
+        if not self.method.source:
+            return None
+        donors = self.donors
+        return [self.sources.tolist(), *(group.key for group in (donors.items, donors.enrolled, donors.background))]
 
     @property
     def unchanged(self) -> bool:

@@ -16,8 +16,7 @@ from anon.evaluation.embeddings import batches, read_batch
 from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.judges.pairs import check_pairs
 from anon.faces.collections.pairs import Pairs, Roles
-from anon.faces.contract import FaceSet, Label, in_eight_bits, is_raw, to_uint8
-from anon.faces.labels import annotations_of
+from anon.faces.contract import FaceSet, Label, annotations_of, in_eight_bits, is_raw, to_uint8
 from anon.faces.splits import person
 
 KNOWN = ("pose", "expression", "gaze", "landmarks")  # truths that a data set may have

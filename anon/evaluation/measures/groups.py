@@ -4,9 +4,9 @@
     <figure>_gap:<label>       the largest difference between two groups of the label
 
 Labels are what the data says of its pictures: of rendered faces skin tone, shape, beard and glasses
-(:mod:`anon.faces.synthetic.annotations`), of photographs the columns of data.labels=<csv> or of the packed set. Numbers
-are cut at quantiles of all pictures of the evaluation; the groups' names state where. A group of fewer people than
-``least`` has no figure, and no part in a gap.
+(:func:`anon.faces.synthetic.parameters.known_labels`), of photographs the columns of data.labels=<csv> or of the packed
+set. Numbers are cut at quantiles of all pictures of the evaluation; the groups' names state where. A group of fewer
+people than ``least`` has no figure, and no part in a gap.
 
 The two groups of a gap are chosen because they differ most, so its interval is corrected for the m pairs that they were
 chosen from (Bonferroni): it is a 100 - 5 / m % interval of one pair. Of shares it is made of the groups' own intervals
@@ -31,7 +31,7 @@ from anon.attributes.distances import distances
 from anon.errors import UserError
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo
-from anon.evaluation.harness.context import ATTACKED, PUBLISHED, TARGET, MeasureContext
+from anon.evaluation.harness.context import ATTACKED, PUBLISHED, TARGET, Measure, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.intervals.shares import TAIL, share_ends
@@ -49,12 +49,12 @@ OfRows = Callable[[Tensor], Estimate]  # the figure of some rows, chosen by a ma
 
 
 class Figure(NamedTuple):
-    """A figure that can be told by group: its description, and what gives it of some rows.
+    """A figure that can be told by group: the measure that describes it, and what gives it of some rows.
 
     ``of`` gives the reason where it cannot be taken at all, and None where it does not apply.
     """
 
-    info: MetricInfo
+    measure: Callable[[], Measure]
     of: Callable[[MeasureContext], OfRows | Estimate | None]
 
 
@@ -106,11 +106,11 @@ def _attacked(context: MeasureContext) -> OfRows | None:
 
 
 FIGURES: Mapping[str, Figure] = {
-    "ID": Figure(Retrieval().metrics["ID"], _published),
-    "RA": Figure(Attacked().metrics["RA"], _attacked),
-    "target_distance": Figure(TargetDistance.metrics["target_distance"], _distance),
-    "ssim": Figure(Picture.metrics["ssim"], _ssim),
-    "pose_error": Figure(Attributes.metrics["pose_error"], _pose),
+    "ID": Figure(Retrieval, _published),
+    "RA": Figure(Attacked, _attacked),
+    "target_distance": Figure(TargetDistance, _distance),
+    "ssim": Figure(Picture, _ssim),
+    "pose_error": Figure(Attributes, _pose),
 }
 
 
@@ -144,7 +144,7 @@ class Groups:
         """What it gives."""
         found = {"groups": MetricInfo("groups", "privacy")}  # only ever absent: the data says nothing of its pictures
         for name in self.figures:
-            info = replace(FIGURES[name].info, identifies=False)
+            info = replace(FIGURES[name].measure().metrics[name], identifies=False)
             found[f"{name}:<group>"] = replace(info, title=f"{info.title} of <group>")
             share = (info.low, info.high) == (0.0, 1.0)
             found[f"{name}_gap:<label>"] = replace(

@@ -65,7 +65,7 @@ class Hifd:
         "hifd_P": share("HiFD's P", "privacy", True),
         "hifd_Q": share("HiFD's Q", "quality", True),
         **{f"hifd_{name}": share(f"HiFD's {name}", "utility", True) for name in ("U1", "U2", "U3", *TASKS)},
-        **{f"hifd_{name}": share(f"HiFD, {name.replace('_', ' ')}", "quality", True) for name in PROFILES},
+        **{f"hifd_{name}": share(f"HiFD, {name.replace('_', ' ')}", "quality", True, judged=True) for name in PROFILES},
         **{f"hifd_{name}_covered": share(f"weights of HiFD, {name}", "quality", None) for name in PROFILES},
     }
 

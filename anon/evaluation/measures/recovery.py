@@ -8,7 +8,7 @@ another one; the figures are those of :mod:`anon.metrics.recovery`, named ``reco
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 
@@ -53,13 +53,14 @@ class Recovery:
         keys: how many there are; the book's chapter 6 has six digits.
     """
 
-    metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "recovery": MetricInfo("recovery", "utility"),  # only ever absent: there is no key
-        **{f"recovery_{name}": _described(name) for name in NAMES},
-    }
-
     def __init__(self, keys: int = 10**6) -> None:
         self.keys = keys
+
+    @property
+    def metrics(self) -> Mapping[str, MetricInfo]:
+        """What it gives."""
+        absent = MetricInfo("recovery", "utility")  # only ever absent: there is no key
+        return {"recovery": absent, **{f"recovery_{name}": _described(name) for name in NAMES}}
 
     def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; none of unchanged faces, and none with a defense or an attack, which keys do not meet."""

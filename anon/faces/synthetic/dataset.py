@@ -21,8 +21,7 @@ from anon.errors import UserError
 from anon.faces.cache import cache_folder
 from anon.faces.contract import Collated, Label, Sample, float_batch
 from anon.faces.splits import SPLITS, split_of
-from anon.faces.synthetic.annotations import known_labels
-from anon.faces.synthetic.parameters import people
+from anon.faces.synthetic.parameters import known_labels, people
 from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder, mend
 from anon.progress import track
 
@@ -142,7 +141,7 @@ class SyntheticFaces(Collated, Dataset):
         return cast(Sample, self.sample(list(indices), out) | truth)
 
     def annotations(self) -> Mapping[str, Label]:
-        """Skin tone, shape, beard and glasses (:mod:`anon.faces.synthetic.annotations`)."""
+        """Skin tone, shape, beard and glasses (:func:`anon.faces.synthetic.parameters.known_labels`)."""
         self._open()
         worn = torch.stack([self._truth[shard]["occluder"][row] for shard, row in self._place.tolist()])
         return known_labels(people(self._numbers, self.seed), self.labels, worn)

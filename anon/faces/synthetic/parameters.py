@@ -13,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anon.faces.contract import Label
+
 Columns = dict[str, Tensor]  # name -> (B,) or (B, k) float32
+BEARD = 0.33  # anon.faces.synthetic.paint: the density of a beard is 0 at masculine x beard = .33
 
 #: name -> (mean, spread): identity parameters, normal draws clipped at 2.2 spreads. Lengths in head units (eye distance
 #: is about 0.62), angles in radians.
@@ -199,3 +202,25 @@ def clip(identity: int, number: int, frames: int, seed: int = 0, occluders: floa
         row["noise_seed"] = world["noise_seed"] + frame + 1
         rows.append(row)
     return _stack(rows)
+
+
+def known_labels(person: Columns, owners: Tensor, occluder: Tensor) -> dict[str, Label]:
+    """What is known of N pictures beside their truth, read from the parameters: nothing is drawn for it.
+
+    ``skin``: ``melanin``, 0 the lightest colour of the painter's ramp, 1 the darkest. ``shape``: ``masculine``, 0 to 1;
+    brows, lashes, neck and hair follow it, the bones do not. ``beard``: whether the painter draws one. ``glasses``: or
+    sunglasses, worn in this picture; a mask or a hand before the face is no glasses.
+
+    Args:
+        person: identity columns (P,) of :func:`people`.
+        owners: (N,) who of them each picture shows.
+        occluder: (N,) what covers the face, indices into :data:`OCCLUDERS`.
+    """
+    grows = person["masculine"] * person["beard"] > BEARD
+    worn = torch.tensor([name in ("glasses", "sunglasses") for name in OCCLUDERS])
+    return {
+        "skin": Label(person["melanin"][owners]),
+        "shape": Label(person["masculine"][owners]),
+        "beard": Label(grows[owners].long(), ("no beard", "beard")),
+        "glasses": Label(worn[occluder].long(), ("no glasses", "glasses")),
+    }

@@ -137,6 +137,16 @@ def test_a_swap_wears_the_next_persons_face():
     torch.testing.assert_close(wanted, context.method.encoder(in_eight_bits(sources)).z)
 
 
+def test_a_figure_of_a_swap_is_kept_under_whoever_is_swapped_in():
+    """The places of the sources alone said nothing of whose gallery they are looked for in."""
+    context = MeasureContext(stages(), one(policy="source"))
+    people = context.people
+    sources, *groups = context.keys["swapped"]
+    assert sources == people.sources[context.rows].tolist()
+    assert groups == [group.key for group in (people.items, people.enrolled, people.background)]
+    assert MeasureContext(stages(), one()).keys["swapped"] is None
+
+
 def test_the_dial_turns_the_policy_and_the_filter():
     made = stages()
     for distance in (0.0, 1.0):
