@@ -146,12 +146,16 @@ def restore_module(path: Path) -> tuple[pl.LightningModule, DictConfig]:
 
 
 class Trained(NamedTuple):
-    """A generator to evaluate, the encoder that conditions it, its class's name, and what it was trained by."""
+    """A generator to evaluate, the encoder that conditions it, its class's name, and what it was trained by.
+
+    ``others``: further recognizers that gave its losses (``model.others``); like the encoder they judge it no more.
+    """
 
     generator: GeneratorLike
     encoder: Encoder
     name: str
     config: DictConfig
+    others: tuple[Encoder, ...] = ()
 
 
 def restore_generator(checkpoint: str | Path) -> Trained:
@@ -165,9 +169,11 @@ def restore_generator(checkpoint: str | Path) -> Trained:
         if not isinstance(module, TargetOriented) or not isinstance(module.averaged, GeneratorLike):  # R is none
             raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no generator.")
         generator = module.averaged.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Trained(generator, module.encoder, type(module.generator).__name__, config)
+        others = cast("tuple[Encoder, ...]", tuple(module.others))
+        return Trained(generator, module.encoder, type(module.generator).__name__, config, others)
     generator, encoder, config = shipped_part(str(checkpoint), "generator")
-    return Trained(cast(GeneratorLike, generator), encoder, type(generator).__name__, config)
+    others = tuple(build(other, str(checkpoint), "model", Encoder) for other in config.get("others", ()))
+    return Trained(cast(GeneratorLike, generator), encoder, type(generator).__name__, config, others)
 
 
 def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:

@@ -47,6 +47,7 @@ from anon.training.attributes import AttributeTraining
 from anon.training.expression import ExpressionTraining
 from anon.training.recognizer import RecognizerTraining
 from anon.training.reconstruction import ReconstructionTraining
+from anon.training.robustness import WorstPicture, robust_figures
 from anon.training.target_oriented import TargetOriented
 from anon.weights.files import SHIPPED
 
@@ -85,7 +86,10 @@ def ship(run: Path, name: str) -> Path:
     ]
     built: dict[str, Any] | None = None
     if isinstance(module, RecognizerTraining):
-        figures = evaluate_recognizer(Judge(Encoder(network, measured.size, name=name)).embed, faces)
+        encoder = Encoder(network, measured.size, name=name)
+        figures = evaluate_recognizer(Judge(encoder).embed, faces)
+        if isinstance(module.adversarial, WorstPicture):
+            figures |= robust_figures(encoder, faces, module.adversarial.stronger())
         what = f"face recognizer, {type(network).__name__}, {type(module.head).__name__} head"
     elif isinstance(module, AttributeTraining):
         figures = regressor_errors(network, faces)
@@ -98,6 +102,8 @@ def ship(run: Path, name: str) -> Path:
     elif isinstance(module, TargetOriented):
         built = {"encoder": OmegaConf.to_container(config["encoder"])}
         built["generator"] = OmegaConf.to_container(config["generator"])
+        if len(module.others):
+            built["others"] = OmegaConf.to_container(OmegaConf.select(config, "model.others"), resolve=True)
         if isinstance(module, ReconstructionTraining):
             victim = str(OmegaConf.select(config, "method.anonymizer.checkpoint"))
             if not victim.startswith(SHIPPED):  # a filter, or a generator that its users cannot get
@@ -155,7 +161,8 @@ def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str
 def _trained(module: TargetOriented) -> Trained:
     """What a checkpoint of the module would give."""
     generator = cast(GeneratorLike, module.averaged)
-    return Trained(generator, module.encoder, type(module.generator).__name__, OmegaConf.create())
+    others = cast("tuple[Encoder, ...]", tuple(module.others))
+    return Trained(generator, module.encoder, type(module.generator).__name__, OmegaConf.create(), others)
 
 
 def _evaluated(trained: Trained, overrides: list[str]) -> Document:

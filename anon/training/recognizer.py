@@ -4,9 +4,10 @@
 
 ``python train.py experiment=recognizer`` trains the first shipped recognizer (small IResNet, ArcFace) and
 ``experiment=recognizer_b`` the second (CompactNet, CosFace); ``experiment=parrot`` goes on from the second, on
-anonymized faces. The background split, of other people, is validated on after every epoch, by each process on all of it
-(``trainer.use_distributed_sampler=false``), for its error rate is one of pairs; the evaluation split is left to
-:func:`anon.identity.verification.evaluate_recognizer`.
+anonymized faces; ``experiment=recognizer_robust`` goes on from the first, on the worst pictures of a ball
+(:mod:`anon.training.robustness`). The background split, of other people, is validated on after every epoch, by each
+process on all of it (``trainer.use_distributed_sampler=false``), for its error rate is one of pairs; the evaluation
+split is left to :func:`anon.identity.verification.evaluate_recognizer`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from anon.errors import UserError
 from anon.faces.alignment import Framing, reframe
 from anon.identity.verification import equal_error_rate, pair_distances, summarize
 from anon.training.gradients import mean_over_processes
+from anon.training.robustness import Losses
 from anon.training.schedule import warm_cosine
 from anon.weights.files import load_into
 
@@ -40,6 +42,8 @@ class RecognizerTraining(pl.LightningModule):
         start: weights of the backbone to begin from, a file or ``shipped:<name>``; None: random ones. They are read
             when training begins; a checkpoint does not need them.
         size: side S of the backbone's input in pixels, to whose framing images are brought; None: they have it.
+        adversarial: makes of each picture the one that is learned from, see :mod:`anon.training.robustness`; None: the
+            picture itself.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class RecognizerTraining(pl.LightningModule):
         seed: int = 0,
         start: str | None = None,
         size: int | None = None,
+        adversarial: Callable[[Losses, Tensor, torch.Generator], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -61,7 +66,7 @@ class RecognizerTraining(pl.LightningModule):
         self.head: nn.Module | None = None
         self.steps, self.lr, self.weight_decay, self.warmup = steps, lr, weight_decay, warmup
         self.strength, self.seed = strength, seed
-        self.start, self.size = start, size
+        self.start, self.size, self.adversarial = start, size, adversarial
         self._held: list[tuple[Tensor, Tensor]] = []
 
     def setup(self, stage: str) -> None:
@@ -90,11 +95,26 @@ class RecognizerTraining(pl.LightningModule):
         rng = torch.Generator(images.device).manual_seed(seed)
         images = self._sized(augment(images, rng, self.strength))
         assert self.head is not None
+        if self.adversarial is not None:
+            images = self._worst(images, labels, rng)
         logits = self.head(self.backbone(images), labels)
         loss = F.cross_entropy(logits, labels)
         figures = {"train/loss": loss, "train/accuracy": (logits.argmax(1) == labels).float().mean()}
         self.log_dict(mean_over_processes(figures), prog_bar=True)
         return loss
+
+    def _worst(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """What is learned from, of one form with ``images``; the search uses and moves no statistics of the batch."""
+        assert self.adversarial is not None and self.head is not None
+        head = self.head
+
+        def losses(at: Tensor) -> Tensor:
+            return F.cross_entropy(head(self.backbone(at), labels), labels, reduction="none")
+
+        self.backbone.eval()
+        worst = self.adversarial(losses, images, rng)
+        self.backbone.train()
+        return worst.contiguous(memory_format=torch.channels_last)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._held.append((self(batch["image"]), batch["identity"]))

@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -36,19 +37,21 @@ from anon.training.gradients import average_gradients, frozen, gradient_norm, lo
 from anon.training.objective import Objective
 from anon.training.pairing import AlternatingPairs, MixedPairs
 
-_ENCODER = "encoder."
+_RECOGNIZERS = ("encoder.", "others.")
 
 
 class TargetOriented(pl.LightningModule):
     """Two Adams over one generator pass a step; ``averaged`` is the generator to evaluate.
 
-    Checkpoints hold the generator, its average, the discriminator, both optimizers and schedules; not the encoder,
-    which is frozen and built from its own weights.
+    Checkpoints hold the generator, its average, the discriminator, both optimizers and schedules; not the recognizers,
+    which are frozen and built from their own weights.
 
     Args:
         generator: what is trained, see :class:`anon.generators.contract.GeneratorLike`.
         discriminator: images (B, 3, H, W) -> logits (B,).
         encoder: I(.), frozen; conditions the generator and gives identity and IFSR losses.
+        others: further recognizers; in every step one of all, drawn at random, gives the losses (Liu et al., ICLR 2017:
+            what fools several transfers better), while ``encoder`` alone conditions.
         objective: the generator's terms and the discriminator's R1.
         colours: of every face, before all else; None: as they are.
         distortion: of the generator's input; None: the paper's.
@@ -92,10 +95,12 @@ class TargetOriented(pl.LightningModule):
         seed: int = 0,
         colours: Colours | None = None,
         staircase: bool = True,
+        others: Sequence[Encoder] = (),
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.generator, self.discriminator, self.encoder, self.objective = generator, discriminator, encoder, objective
+        self.others = nn.ModuleList(others)
         self.distortion, self.view, self.pairing = distortion or Distortion(), view, pairing
         self.colours, self.staircase = colours, staircase
         paired = sorted(objective.wanted & {"z_source", "same", "same_index"})
@@ -117,7 +122,7 @@ class TargetOriented(pl.LightningModule):
         self._of_same: dict[str, Tensor] = {}
         self._collected: dict[str, Tensor] = {}
         self._clock = (0, 0.0)
-        self.register_load_state_dict_post_hook(_encoder_is_not_missing)
+        self.register_load_state_dict_post_hook(_recognizers_are_not_missing)
 
     @property
     def averaged(self) -> nn.Module:
@@ -169,19 +174,30 @@ class TargetOriented(pl.LightningModule):
         distorted = self.distortion(target, self._rng(0)).contiguous(memory_format=self.layout)
         known: dict[str, Any] = {"target": target, "distorted": distorted}
         seen = self._view(distorted, 1) if maps else target
-        layers = self.encoder.layers if maps else ()
-        known["z_target"], known["maps_target"] = self.encoder(target, layers if seen is target else ())
+        eye = self.eye
+        layers = eye.layers if maps else ()
+        known["z_target"], known["maps_target"] = eye(target, layers if seen is target else ())
+        known["z_own"] = known["z_target"] if eye is self.encoder else self.encoder(target).z
         if seen is not target:  # of the distorted crop nothing but the maps is needed
-            known["maps_target"] = self.encoder.maps(seen, layers)
+            known["maps_target"] = eye.maps(seen, layers)
         if self.pairing is not None:
             pairs = self._pairs(self.pairing, len(images))
             index, known["same"], known["same_index"] = (drawn.to(self.device, non_blocking=True) for drawn in pairs)
             known["z_source"] = known["z_target"][index]
+            known["z_condition"] = known["z_own"][index]
         return known
 
     def condition(self, known: Mapping[str, Any]) -> Tensor:
         """What the generator is conditioned on in training: the source's embedding, or the target's own."""
-        return known["z_source" if self.pairing is not None else "z_target"]
+        return known["z_condition" if self.pairing is not None else "z_own"]
+
+    @property
+    def eye(self) -> Encoder:
+        """The recognizer of this step's losses, the same one in all processes."""
+        if not len(self.others):
+            return self.encoder
+        drawn = int(np.random.SeedSequence((self.seed, self.step, 4)).generate_state(1)[0]) % (1 + len(self.others))
+        return self.others[drawn - 1] if drawn else self.encoder  # type: ignore[return-value]
 
     def draw(self, known: dict[str, Any]) -> None:
         """Add what the generator draws of X~, and what encoder and discriminator make of it, where terms ask."""
@@ -191,7 +207,7 @@ class TargetOriented(pl.LightningModule):
         if "attributes_raw" in wanted:
             known["attributes_raw"] = self.generator.attributes(redrawn.image)  # type: ignore[operator]
         if "cycle" in wanted:
-            known["cycle"] = self.generator(redrawn.image, known["z_target"]).image
+            known["cycle"] = self.generator(redrawn.image, known["z_own"]).image
         whole = self.objective.drawn("z")
         shallow = [name for name in self.objective.drawn("maps") if name not in whole]
         judged = self.objective.drawn("logits", "features")
@@ -207,13 +223,13 @@ class TargetOriented(pl.LightningModule):
         return self.generator.fuse(known["attributes_target"], self.condition(known))  # type: ignore[operator]
 
     def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
-        layers = self.encoder.layers if self.objective.wants("maps") else ()
-        z, maps = self.encoder(self._view(images, len(names)), layers)
+        layers = self.eye.layers if self.objective.wants("maps") else ()
+        z, maps = self.eye(self._view(images, len(names)), layers)
         found: dict[str, Any] = {f"z_{name}": part for name, part in zip(names, z.chunk(len(names)), strict=True)}
         return found | _shares("maps", names, maps)
 
     def _map(self, names: list[str], images: Tensor) -> dict[str, Any]:
-        return _shares("maps", names, self.encoder.maps(self._view(images, len(names)), self.encoder.layers))
+        return _shares("maps", names, self.eye.maps(self._view(images, len(names)), self.eye.layers))
 
     def _judge(self, names: list[str], images: Tensor) -> dict[str, Any]:
         maps: list[Tensor] = []
@@ -293,9 +309,9 @@ class TargetOriented(pl.LightningModule):
         )
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Without the encoder."""
+        """Without the recognizers."""
         state = super().state_dict(*args, **kwargs)
-        return {name: value for name, value in state.items() if not name.startswith(_ENCODER)}
+        return {name: value for name, value in state.items() if not name.startswith(_RECOGNIZERS)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Between two optimizer steps (``accumulate`` > 1) the gradients collected so far are saved too."""
@@ -364,5 +380,5 @@ def _shares(kind: str, names: list[str], maps: Sequence[Tensor]) -> dict[str, li
     return {f"{kind}_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
 
 
-def _encoder_is_not_missing(module: nn.Module, keys: Any) -> None:
-    keys.missing_keys[:] = [key for key in keys.missing_keys if not key.startswith(_ENCODER)]
+def _recognizers_are_not_missing(module: nn.Module, keys: Any) -> None:
+    keys.missing_keys[:] = [key for key in keys.missing_keys if not key.startswith(_RECOGNIZERS)]

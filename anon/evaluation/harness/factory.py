@@ -95,7 +95,8 @@ class Factory:
         base, title = self._base(given, method), self.title(method)
         encoder = getattr(base, "encoder", None)
         if encoder is not None:
-            self._check_judge(encoder, title)
+            for recognizer in (encoder, *getattr(base, "others", ())):
+                self._check_judge(recognizer, title)
         elif isinstance(base, functools.partial):  # it asks for the data, which may not fit it
             base = self._plugged(base, method, data)
         for part, name in itertools.product((getattr(base, "generator", base), encoder), (data, *donors)):

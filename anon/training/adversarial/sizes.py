@@ -23,7 +23,7 @@ def check_size(module: TargetOriented, size: int) -> None:
         network.eval()  # no statistics of a batch norm move
     try:
         z = module.encoder(images).z
-        drawn = module.redraw({"distorted": images, "changed": images, "z_target": z, "z_source": z}).image
+        drawn = module.redraw({"distorted": images, "changed": images, "z_own": z, "z_condition": z}).image
         module.discriminator(drawn)
     except _MISFITS as error:
         told = (str(error).splitlines() or [""])[0].rstrip(".")
