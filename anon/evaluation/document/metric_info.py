@@ -34,6 +34,7 @@ class MetricInfo:
         identifies: a share of the probes that somebody names rightly at a threshold of his own (open-set
             identification): the privacy of the trade-off plots is the largest of these.
         judged: the judge measures it, so each of a panel's judges has its own; None: what is ``privacy`` is.
+        mean_of: the metric whose mean over the judges of a panel this is; one judge alone has none.
     """
 
     title: str
@@ -44,6 +45,7 @@ class MetricInfo:
     high: float | None = None
     identifies: bool = False
     judged: bool | None = None
+    mean_of: str | None = None
 
     @property
     def by_judge(self) -> bool:

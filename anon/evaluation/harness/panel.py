@@ -16,6 +16,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import torch
+
 from anon.errors import Failed, UserError
 from anon.evaluation.document import Correlation, Line
 from anon.evaluation.document.estimates import Estimate, known
@@ -102,6 +104,7 @@ def with_others(
         except Failed as error:
             lost[name] = told(error)
     figures, worst = worst_of(own, described)
+    figures |= means_of(own, described)
     return replace(line, metrics={**line.metrics, **figures}, by_judge=own, worst=worst, lost=lost)
 
 
@@ -128,6 +131,31 @@ def worst_of(
             judge = chosen(found, key=lambda judge: found[judge].number)
             figures[metric], worst[metric] = found[judge], judge
     return figures, worst
+
+
+def means_of(own: Mapping[str, Mapping[str, Estimate]], described: Mapping[str, MetricInfo]) -> Figures:
+    """The metrics that are means over judges (:attr:`MetricInfo.mean_of`).
+
+    Ends are the means of the judges' ends: as wide as if all judges erred together, who see the same faces.
+
+    >>> own = {"a": {"PSR": Estimate(0.5, 0.4, 0.6)}, "b": {"PSR": Estimate(1.0, 0.9, 1.0)}}
+    >>> psr = {"PSR_mean": MetricInfo("mean PSR", "privacy", True, mean_of="PSR")}
+    >>> means_of(own, psr)["PSR_mean"].text()
+    '.750 [.650, .800]'
+    """
+    found: Figures = {}
+    for name, info in described.items():
+        each = [figures.get(info.mean_of or "") for figures in own.values()]
+        told = [figure for figure in each if figure is not None]
+        measured = [figure for figure in told if known(figure)]
+        if not told:
+            continue
+        if len(measured) < len(each):  # a mean of fewer judges is another figure
+            found[name] = Estimate.absent(f"n/a (only {len(measured)} of {len(each)} judges have one)")
+            continue
+        ends = torch.tensor([(figure.number, *figure.span) for figure in measured], dtype=torch.float64).mean(0)
+        found[name] = Estimate(*ends.tolist(), n=min(figure.n for figure in measured))
+    return found
 
 
 def _by_judge(figures: Figures, described: Mapping[str, MetricInfo]) -> Figures:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -66,6 +67,7 @@ class Verification:
     @property
     def metrics(self) -> Mapping[str, MetricInfo]:
         """What it gives; the judge's errors are what an anonymizer wants."""
+        higher = ProtectionSuccess.higher_is_better
         return {
             "EER": share("EER", "privacy", True),
             "TAR": share("TAR", "privacy", False),
@@ -73,7 +75,8 @@ class Verification:
             "AUC": share("AUC", "privacy", None),  # .5 hides best
             "verification_accuracy": share("verification accuracy", "privacy", False),
             "best_accuracy": share("best accuracy", "privacy", False),
-            "PSR": share("PSR", "privacy", ProtectionSuccess.higher_is_better),
+            "PSR": share("PSR", "privacy", higher),
+            "PSR_mean": replace(share("PSR, mean of judges", "privacy", higher, judged=False), mean_of="PSR"),
             "TAR_unchanged": share("TAR of unchanged faces", "privacy", None),
         }
 

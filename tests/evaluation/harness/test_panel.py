@@ -19,7 +19,7 @@ from anon.errors import UserError
 from anon.evaluation.document import Document, as_json, from_json, read
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
-from anon.evaluation.harness.panel import worst_of
+from anon.evaluation.harness.panel import means_of, worst_of
 from anon.evaluation.harness.run import run
 from anon.evaluation.judges.judging import is_one
 from anon.faces.learned import Learned, remember
@@ -318,3 +318,17 @@ def test_who_learned_from_the_same_people_is_named(tmp_path) -> None:
     both = evaluate(tmp_path / "c", [kin, Judge(taught(7, own), flip=False)], *FEW, by=by)
     assert any(note.startswith("Each of the 2 judges learned from the same people") for note in both.notes)
     assert any("projection-24301 and projection-7 learned from the same people" in note for note in both.notes)
+
+
+def test_a_mean_over_judges_needs_all_of_them() -> None:
+    described = {"PSR_mean": replace(share("mean", "privacy", True, judged=False), mean_of="PSR")}
+    own: dict[str, dict[str, Estimate]] = {
+        "a": {"PSR": Estimate(0.5, 0.4, 0.6, n=8)},
+        "b": {"PSR": Estimate(0.9, 0.7, 1.0, n=6)},
+        "c": {},
+    }
+    assert means_of({}, described) == means_of({"c": {}}, described) == {}
+    assert means_of(own, described)["PSR_mean"].reason == "n/a (only 2 of 3 judges have one)"
+    del own["c"]
+    found = means_of(own, described)["PSR_mean"]
+    assert (found.value, found.low, found.high, found.n) == pytest.approx((0.7, 0.55, 0.8, 6))
