@@ -11,7 +11,46 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anon.errors import UserError
 from anon.generators.instance_norm import InstanceNorm
+
+#: No side above this is left at the bottom of a network, where weights may grow with its square.
+_BOTTOM = 15
+
+
+def halvings(size: int, least: int, fewest: int, most: int, who: str) -> tuple[int, int]:
+    """How often a network halves its pictures, and the side that is left: at 112 px and ``least`` of 4, 4 times to 7.
+
+    Args:
+        size: side of the pictures in pixels.
+        least: smallest side that may be left; 15 is the largest.
+        fewest, most: halvings that the network can have.
+        who: what the network does with pictures, for the sentence: "FaceDancer draws".
+
+    Raises:
+        UserError: no such number of halvings; it names the nearest sides that have one.
+
+    >>> halvings(256, 4, 2, 9, "it sees"), halvings(112, 4, 2, 9, "it sees"), halvings(96, 2, 4, 7, "it draws")
+    ((6, 4), (4, 7), (5, 3))
+    """
+
+    def of(side: int) -> tuple[int, int] | None:
+        times = 0
+        while side % 2 == 0 and side // 2 >= least:
+            side, times = side // 2, times + 1
+        return (times, side) if least <= side <= _BOTTOM and fewest <= times <= most else None
+
+    found = of(size)
+    if found is None:
+        low, high = least * 2**fewest, _BOTTOM * 2**most
+        below = next((side for side in range(min(size, high + 1) - 1, low - 1, -1) if of(side)), None)
+        above = next((side for side in range(max(size + 1, low), high + 1) if of(side)), None)
+        near = " or ".join(str(side) for side in (below, above) if side is not None)
+        raise UserError(
+            f"{who} images whose side, halved {fewest} to {most} times, is {least} to {_BOTTOM} pixels, not {size}; "
+            f"take {near}."
+        )
+    return found
 
 
 def icnr_(weight: Tensor, factor: int = 2) -> Tensor:

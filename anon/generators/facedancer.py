@@ -15,7 +15,6 @@ differ, so their skips are called what they are here, ``add`` and ``concat``.
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any
 
@@ -24,11 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anon.errors import UserError
+from anon.generators.blocks import halvings
 from anon.generators.contract import Redrawn
 from anon.generators.instance_norm import InstanceNorm
 
 #: How the decoder takes the encoder's map, per stage of the 256 x 256 network, deepest (8 x 8) first. Smaller images
-#: have fewer stages: the deepest are left out.
+#: have fewer stages: the deepest are left out, so that the outer ones stay what they were at their resolution.
 SKIPS: dict[str, tuple[str, ...]] = {
     "add": ("none", "none", "none", "add", "add", "add"),
     "concat": ("none", "none", "none", "concat", "concat", "concat"),
@@ -99,7 +99,8 @@ class FaceDancer(nn.Module):
     The published output is linear; in evaluation mode it is clamped to the [-1, 1] of the image contract.
 
     Args:
-        size: side of the images, 8 times a power of two.
+        size: side of the images; they are halved one to five times, down to 8 pixels where it is a power of two, else
+            to the 9 to 15 that are left, such as 14 of 112 px, 12 of 96 px and 10 of 160 px.
         config: a key of :data:`SKIPS`; E has no mapping network.
         base: width at full resolution; widths double down to ``8 * base``. 64 is the paper's.
         z_dim: size of the identity embedding, which enters with unit norm times sqrt(z_dim).
@@ -118,9 +119,7 @@ class FaceDancer(nn.Module):
         super().__init__()
         if config not in SKIPS:
             raise UserError(f"FaceDancer has no config '{config}'; choose one of {', '.join(SKIPS)}.")
-        levels = round(math.log2(size / 8)) if size >= 16 else 0
-        if not 1 <= levels <= 5 or size != 8 * 2**levels:
-            raise UserError(f"FaceDancer draws images of 16, 32, 64, 128 or 256 pixels, not {size}.")
+        levels, _ = halvings(size, 8, 1, 5, "FaceDancer draws")
         self.z_dim = z_dim
         self.skips = SKIPS[config][-(levels + 1) :]
         widths = [min(base * 2**step, 8 * base) for step in range(levels + 1)]
@@ -148,7 +147,7 @@ class FaceDancer(nn.Module):
         maps = [self.stem(target)]  # (B, base, size, size)
         for block in self.encoder:
             maps.append(block(maps[-1]))
-        x = self.bottom(self.middle(maps[-1]), w)  # (B, 8·base, 8, 8)
+        x = self.bottom(self.middle(maps[-1]), w)  # (B, widths[-1], 8 to 15, 8 to 15)
         for skip, gate, block in zip(self.skips, self.gates, self.decoder, strict=True):
             x_t = maps.pop()
             if skip == "affa":

@@ -1,7 +1,8 @@
 """The identity-disentanglement network of FaceShifter's kind (Li et al., CVPR 2020, AEI-Net, section 3.1).
 
 A U-Net reads n attribute maps off the target; AAD residual blocks (adaptive attentional denormalization) draw a face
-from them and z, from 2 x 2 up. At each position an AAD layer lets a mask choose between attributes and identity:
+from them and z, from 2 x 2 up (7 x 7 at 112 px). At each position an AAD layer lets a mask choose between attributes
+and identity:
 
     A = scale_att·norm(h) + shift_att,  I = scale_id·norm(h) + shift_id,  M = sigmoid(conv(norm(h)))
     out = (1 - M)·A + M·I
@@ -15,7 +16,6 @@ from itself, the attribute maps carry all. Widths are those of the public re-imp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anon.errors import UserError
+from anon.generators.blocks import halvings
 from anon.generators.contract import Redrawn
 from anon.generators.instance_norm import InstanceNorm
 
@@ -33,14 +33,15 @@ _DRAWN = (1024, 1024, 1024, 1024, 512, 256, 128, 64)  # what enters the blocks, 
 
 
 class AttributeEncoder(nn.Module):
-    """Target (B, 3, size, size) -> n = log2(size) attribute maps, (B, C_k, 2^k, 2^k) for k = 1 .. n.
+    """Target (B, 3, size, size) -> n attribute maps, (B, C_k, b·2^k, b·2^k) for k = 0 .. n - 1, the last of ``size``.
 
-    ``channels`` lists the C_k. All maps but the first and the last are a decoder map beside the encoder's.
+    ``side`` is b, what the halvings leave: 2 of a power of two. ``channels`` lists the C_k. All maps but the first and
+    the last are a decoder map beside the encoder's.
     """
 
     def __init__(self, size: int, width: float) -> None:
         super().__init__()
-        depth = _levels(size)
+        depth, self.side = halvings(size, 2, 4, len(_ENCODER), "FaceShifter draws")
         down = [3, *(_scaled(channels, width) for channels in _ENCODER[:depth])]
         # 256 x 256: 1024 -> 1024, 512, 256, 128, 64, 32, each beside the encoder map of its size.
         up = down[-2:0:-1]
@@ -57,7 +58,7 @@ class AttributeEncoder(nn.Module):
         for block in self.down:
             x = block(x)
             skips.append(x)
-        maps = [skips.pop()]  # (B, C_1, 2, 2)
+        maps = [skips.pop()]  # (B, C_0, b, b)
         for block in self.up:
             maps.append(torch.cat((block(maps[-1]), skips.pop()), 1))
         maps.append(F.interpolate(maps[-1], scale_factor=2, mode="bilinear", align_corners=False))
@@ -107,7 +108,9 @@ class FaceShifter(nn.Module):
     """``forward(target (B, 3, size, size), z (B, z_dim)) -> Redrawn`` without a mask; it becomes its condition.
 
     Args:
-        size: side of the images, a power of two from 32 to 256; 256 has the published eight attribute maps.
+        size: side of the images; they are halved four to seven times, down to 2 pixels where it is a power of two, else
+            to the 3 to 15 that are left, such as 7 of 112 px, 3 of 96 px and 5 of 160 px. 256 has the published eight
+            attribute maps.
         width: factor on all widths; 1 is 350 million parameters.
         z_dim: size of the identity embedding, which enters with unit norm times sqrt(z_dim).
     """
@@ -119,7 +122,7 @@ class FaceShifter(nn.Module):
         self.z_dim = z_dim
         self.attributes = AttributeEncoder(size, width)
         drawn = [*(_scaled(channels, width) for channels in _DRAWN[-len(self.attributes.channels) :]), 3]
-        self.start = nn.ConvTranspose2d(z_dim, drawn[0], 2)  # 1 x 1 -> 2 x 2
+        self.start = nn.ConvTranspose2d(z_dim, drawn[0], self.attributes.side)  # 1 x 1 -> b x b
         self.blocks = nn.ModuleList(
             AADBlock(cin, cout, channels, z_dim)
             for (cin, cout), channels in zip(pairwise(drawn), self.attributes.channels, strict=True)
@@ -136,7 +139,7 @@ class FaceShifter(nn.Module):
     def fuse(self, maps: Sequence[Tensor], z: Tensor) -> Redrawn:
         """Draw from attribute maps, as ``attributes(target)`` gives them, and an identity."""
         code = z.to(self.start.weight.dtype).mul(self.z_dim**0.5)
-        h = self.start(code[:, :, None, None])  # (B, C, 2, 2)
+        h = self.start(code[:, :, None, None])  # (B, C, b, b)
         for block, attributes in zip(self.blocks[:-1], maps[:-1], strict=True):
             h = F.interpolate(block(h, attributes, code), scale_factor=2, mode="bilinear", align_corners=False)
         return Redrawn(torch.tanh(self.blocks[-1](h, maps[-1], code).float()), None)
@@ -147,14 +150,6 @@ class _Unit(nn.Sequential):
 
     def __init__(self, conv: nn.Module, channels: int) -> None:
         super().__init__(conv, nn.BatchNorm2d(channels), nn.LeakyReLU(0.1))
-
-
-def _levels(size: int) -> int:
-    """Halvings from ``size`` to 2."""
-    levels = round(math.log2(size)) - 1 if size > 0 else 0
-    if not 4 <= levels <= len(_ENCODER) or size != 2 ** (levels + 1):
-        raise UserError(f"FaceShifter draws images of 32, 64, 128 or 256 pixels, not {size}.")
-    return levels
 
 
 def _scaled(channels: int, width: float) -> int:

@@ -95,26 +95,26 @@ class RecognizerTraining(pl.LightningModule):
         rng = torch.Generator(images.device).manual_seed(seed)
         images = self._sized(augment(images, rng, self.strength))
         assert self.head is not None
-        if self.adversarial is not None:
-            images = self._worst(images, labels, rng)
-        logits = self.head(self.backbone(images), labels)
-        loss = F.cross_entropy(logits, labels)
-        figures = {"train/loss": loss, "train/accuracy": (logits.argmax(1) == labels).float().mean()}
-        self.log_dict(mean_over_processes(figures), prog_bar=True)
-        return loss
-
-    def _worst(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-        """What is learned from, of one form with ``images``; the search uses and moves no statistics of the batch."""
-        assert self.adversarial is not None and self.head is not None
         head = self.head
 
         def losses(at: Tensor) -> Tensor:
             return F.cross_entropy(head(self.backbone(at), labels), labels, reduction="none")
 
+        images = self._perturbed(losses, images, rng)
+        logits = head(self.backbone(images), labels)
+        loss = F.cross_entropy(logits, labels)
+        figures = {"train/loss": loss, "train/accuracy": (logits.argmax(1) == labels).float().mean()}
+        self.log_dict(mean_over_processes(figures), prog_bar=True)
+        return loss
+
+    def _perturbed(self, losses: Losses, images: Tensor, rng: torch.Generator) -> Tensor:
+        """What is learned from, of one form with ``images``; the search uses and moves no statistics of the batch."""
+        if self.adversarial is None:
+            return images
         self.backbone.eval()
-        worst = self.adversarial(losses, images, rng)
+        found = self.adversarial(losses, images, rng)
         self.backbone.train()
-        return worst.contiguous(memory_format=torch.channels_last)
+        return found.contiguous(memory_format=torch.channels_last)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._held.append((self(batch["image"]), batch["identity"]))

@@ -136,9 +136,10 @@ def test_fuse_draws_from_given_maps() -> None:
 
 
 def test_unfit_sizes_are_refused() -> None:
-    for build in (lambda: FaceDancer(100), lambda: FaceShifter(96)):
-        with pytest.raises(UserError, match="pixels, not"):
-            build()
+    with pytest.raises(UserError, match=r"FaceDancer draws .* is 8 to 15 pixels, not 100; take 96 or 104\.$"):
+        FaceDancer(100)
+    with pytest.raises(UserError, match=r"FaceShifter draws .* is 2 to 15 pixels, not 100; take 96 or 112\.$"):
+        FaceShifter(100)
     with pytest.raises(UserError, match="no config 'F'"):
         FaceDancer(64, "F")
 

@@ -43,15 +43,15 @@ RANGES = {
     # networks
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
     "whole [1, 8192]": "*.widths *.base *.mapping *.z_dim *.dim *.projection *.classes *.neighbours",
-    "(0, 1000]": "*.adversarial.radius *.head.s *.tau",
     "(0, 8]": "generator.width model.generator.width",
+    "(0, 1000]": "*.adversarial.radius *.head.s *.tau",
     "[0, 2)": "*.head.m",
     "(0, 100]": "*.std *.strength",
     "[-100, 100]": "*.mean",
     # training
     "whole [1, 1000000000]": "steps model.steps callbacks.*.steps checkpoint_every callbacks.*every *.keys",
-    "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate *.decay_every "
-    "*.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window",
+    "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
+    "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.counts *.resumed_at",
     "(0, inf)": "trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale "
     "*.threshold suite.threshold.*",
