@@ -1,15 +1,16 @@
 """How well does a recognizer verify people whose pictures were changed to flee it? Prints Markdown.
 
-    python benchmarks/robustness.py data=synthetic_large --encoder encoder=synthetic_a --encoder encoder=synthetic_robust
+    python benchmarks/robustness.py data=synthetic_large --encoder encoder=synthetic_a \\
+        --encoder encoder=synthetic_robust
     python benchmarks/robustness.py data=packed data.root=<packed> data.size=112 --radius 3.5 \\
         --encoder encoder=mobilefacenet encoder.weights=<file> \\
         --encoder encoder=student encoder.weights=<run folder>/checkpoints/last.ckpt
 
-Background people. Each picture is moved away from its own embedding by projected gradient ascent within
-an L2 ball (Madry et al., ICLR 2018), against the recognizer that judges it: a white-box attack. EER is over all pairs
-of different pictures; attacked, one of the two is the changed one, so each pair counts twice. "own cosine" is the mean
-cosine of a changed picture to itself unchanged. What an attack of few steps does not find may still be there: it bounds
-the true robustness from above.
+Background people. Each picture is moved away from its own embedding by projected gradient ascent within an L2 ball
+(Madry et al., ICLR 2018), against the recognizer that judges it: a white-box attack. EER is over all pairs of different
+pictures; attacked, one of the two is the changed one, so each pair counts twice. "own cosine" is the mean cosine of a
+changed picture to itself unchanged. What an attack of few steps does not find may still be there: it bounds the true
+robustness from above.
 """
 
 from __future__ import annotations
