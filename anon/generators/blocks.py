@@ -1,8 +1,9 @@
 """Blocks of the generators: FIVA's encoder and decoder blocks (paper, section 3.1), made of small convolutions.
 
 Encoder blocks downsample with a stride-2 depthwise convolution, decoder blocks upsample with pixel shuffle. Shuffled
-pixels come from different filters, which leaves a checker pattern in flat skin; two things prevent it: the four filters
-of a 2 x 2 group start equal (ICNR; Aitken et al., arXiv:1707.02937), and 3 x 3 convolutions follow the shuffle.
+pixels come from different filters, which leaves a pattern of lines or checkers in flat skin. Two things prevent it: the
+four filters of a 2 x 2 group start equal (ICNR; Aitken et al., arXiv:1707.02937), and a binomial filter follows the
+shuffle (Zhang, ICML 2019; StyleGAN has it, too), which no pattern of that period passes, whatever the filters learned.
 """
 
 from __future__ import annotations
@@ -105,21 +106,39 @@ class DownBlock(nn.Module):
         return x + self.unit(x)
 
 
+class Binomial(nn.Module):
+    """The filter [1, 2, 1] / 4 along rows and columns: 0 at the highest frequency of either, 1 at the lowest."""
+
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        row = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("kernel", torch.outer(row, row)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same form; beyond the border is 0."""
+        with torch.autocast(x.device.type, enabled=False):  # as Depthwise, which says why
+            kernel = self.kernel.expand(x.shape[1], 1, 3, 3)
+            return F.conv2d(x.to(kernel.dtype), kernel, padding=1, groups=x.shape[1]).to(x.dtype)
+
+
 class UpBlock(nn.Module):
     """FIVA's decoder block: (B, cin, H, W) and skip (B, skip, 2H, 2W) -> (B, cout, 2H, 2W).
 
-    Pointwise 1x1 to four times the width, pixel shuffle, the encoder's map beside it, 3x3 unit.
+    Pointwise 1x1 to four times the width, pixel shuffle, binomial filter, the encoder's map beside it, 3x3 unit.
     """
 
     def __init__(self, cin: int, skip: int, cout: int) -> None:
         super().__init__()
         self.widen = nn.Conv2d(cin, 4 * cout, 1)
+        self.smooth = Binomial()
         self.unit = ConvUnit(cout + skip, cout)
         icnr_(self.widen.weight)
         nn.init.zeros_(self.widen.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = F.leaky_relu(F.pixel_shuffle(self.widen(x), 2), 0.2)  # (B, cout, 2H, 2W)
+        x = F.leaky_relu(self.smooth(F.pixel_shuffle(self.widen(x), 2)), 0.2)  # (B, cout, 2H, 2W)
         return self.unit(torch.cat((x, skip), 1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from anon.generators.blocks import DownBlock, PooledConv, ResidualDown, UpBlock, icnr_
+from anon.generators.blocks import Binomial, DownBlock, PooledConv, ResidualDown, UpBlock, icnr_
 
 
 def test_icnr_starts_as_nearest_upsampling() -> None:
@@ -16,10 +16,24 @@ def test_icnr_starts_as_nearest_upsampling() -> None:
 
 
 def test_up_block_draws_no_checkers_on_flat_ground() -> None:
+    """Also once training has made the four filters of a group different."""
     block = UpBlock(8, 4, 6)
+    torch.nn.init.normal_(block.widen.weight)
+    torch.nn.init.normal_(block.widen.bias)
+    shuffled = F.pixel_shuffle(block.widen(torch.ones(1, 8, 8, 8)), 2)
+    assert shuffled.var((2, 3)).min() > 0.1
     out = block(torch.ones(1, 8, 8, 8), torch.ones(1, 4, 16, 16))
-    inner = out[..., 2:-2, 2:-2]  # away from the border
+    inner = out[..., 3:-3, 3:-3]  # away from the border
     assert inner.amax((2, 3)).sub(inner.amin((2, 3))).max() < 1e-5
+
+
+def test_binomial_filter_by_hand() -> None:
+    x = torch.zeros(1, 2, 5, 5)
+    x[0, 0, 2, 2], x[0, 1, 1, 3] = 16.0, 32.0
+    out = Binomial()(x)
+    wanted = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
+    torch.testing.assert_close(out[0, 0, 1:4, 1:4], wanted)
+    torch.testing.assert_close(out[0, 1, 0:3, 2:5], 2 * wanted)
 
 
 def test_down_block_is_depthwise_of_stride_two() -> None:
