@@ -84,4 +84,5 @@ def test_patterns_are_fine_and_of_the_step(tmp_path: Path) -> None:
     assert float(left.max()) <= 0.3 and 0.2 < float((left == 0).float().mean()) < 0.45  # a third is left alone
     assert patterned(faces, torch.Generator(), 0.0) is faces
     shares = change_share(over[0], faces)
-    assert float(shares[~shares.isnan()].median()) > 0.5
+    known = shares[~shares.isnan()]  # half of them gratings, most of which are fine
+    assert 0.35 < float((known > 0.8).float().mean()) < 0.9
