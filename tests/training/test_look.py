@@ -85,4 +85,4 @@ def test_patterns_are_fine_and_of_the_step(tmp_path: Path) -> None:
     assert patterned(faces, torch.Generator(), 0.0) is faces
     shares = change_share(over[0], faces)
     known = shares[~shares.isnan()]  # half of them gratings, most of which are fine
-    assert 0.35 < float((known > 0.8).float().mean()) < 0.9
+    assert 0.2 < float((known > 0.8).float().mean()) < 0.9
