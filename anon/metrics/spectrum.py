@@ -78,6 +78,6 @@ class HighFrequencyShare(KnownMean):
 
     higher_is_better = False
 
-    def each(self, changed: Tensor, target: Tensor | None = None) -> Tensor:
-        """(B,) of pictures (B, 3, H, W), or of the change between two."""
-        return high_frequency_share(changed) if target is None else change_share(changed, target)
+    def each(self, *inputs: Tensor) -> Tensor:
+        """(B,) of pictures (B, 3, H, W), or of the change from the second batch to the first."""
+        return high_frequency_share(*inputs) if len(inputs) == 1 else change_share(*inputs)

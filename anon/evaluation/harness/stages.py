@@ -352,7 +352,7 @@ class Stages:
 
     def processed(self, view: View, act: Callable[[Tensor], Tensor], by: object, who: str) -> View:
         """What ``act`` of the part ``by`` makes of pictures, whatever they are; ``who``: its name, "the ..."."""
-        return View.whole(self._made("processed", view, act, by, who, by=self.made_of(by)))
+        return View.whole(self._made("processed", view, act, by, who, part=self.made_of(by)))
 
     # what is seen
 
