@@ -29,7 +29,7 @@ def grating(turns_x: float, turns_y: float, height: int = 64, width: int = 64) -
         ((0.5, 0.0), 1.0),  # lines
         ((0.0, 0.375), 1.0),
         # Below .25 each way, along the diagonal .265 and .243. Hann's window spreads a grating by one step, 1/64, with
-        # 2/3 of the power staying and 1/6 on either side, each way: (11, 11) of 64 is below, (11, 12) and (12, 12) above.
+        # 2/3 of the power staying and 1/6 on either side, each way: (11, 11) of 64 is below, (11, 12), (12, 12) above.
         ((0.1875, 0.1875), 1 - 1 / 36),
         ((0.171875, 0.171875), 2 * (2 / 3 * 1 / 6) + 1 / 36),
         ((0.0625, 0.03125), 0.0),
