@@ -57,14 +57,16 @@ def test_a_checker_is_blurred_away() -> None:
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     checker = 0.5 * (2 * ((x + y) % 2) - 1).expand(1, 3, 64, 64)
     seen = []
-    regressor = LookRegressor().eval()
+    regressor = LookRegressor(size=64, blur=1.0).eval()
     regressor.trunk.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         regressor(checker)
         regressor(torch.full_like(checker, 0.3))
-        LookRegressor(blur=0.0)
+        regressor.blur = 0.0
+        regressor(checker)
     assert float(seen[0].abs().max()) < 1e-3
     torch.testing.assert_close(seen[1], torch.full_like(checker, 0.3))
+    torch.testing.assert_close(seen[2], checker)
 
 
 def test_explained_is_one_less_what_is_left() -> None:
