@@ -26,12 +26,12 @@ def mean_distances(look: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     >>> mean_distances(look, torch.tensor([0, 0, 1]))
     (tensor([1., 1., nan]), tensor([4.0000, 3.0000, 3.5000]))
     """
-    apart = torch.cdist(look, look, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = torch.cdist(look.double(), look.double())  # by a matrix product, whose rounding single precision shows
     same = labels[:, None] == labels
     own = same & ~torch.eye(len(look), dtype=torch.bool, device=look.device)
 
     def mean(chosen: Tensor) -> Tensor:
-        return torch.where(chosen, apart, 0.0).sum(1) / chosen.sum(1)  # 0 / 0 is NaN
+        return (torch.where(chosen, apart, 0.0).sum(1) / chosen.sum(1)).float()  # 0 / 0 is NaN
 
     return mean(own), mean(~same)
 

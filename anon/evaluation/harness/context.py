@@ -135,10 +135,10 @@ class MeasureContext:
         """The same of everything that is changed, probes or not."""
         return MeasureContext(self.stages, self.one, torch.arange(len(self.people.items)))
 
-    @functools.cached_property
-    def first_rows(self) -> Tensor:
-        """(F,) places among the rows of the first of each person, as many as are attacked: for what takes long."""
-        return first_of_each(self.labels, self.stages.suite.attacked_probes).nonzero()[:, 0]
+    def of_first(self) -> MeasureContext:
+        """The same of the first rows of each person, as many as are attacked: for what takes long."""
+        first = first_of_each(self.labels, self.stages.suite.attacked_probes)
+        return self if bool(first.all()) else MeasureContext(self.stages, self.one, self.rows[first])
 
     @property
     def chosen(self) -> bool:

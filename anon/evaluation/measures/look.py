@@ -6,7 +6,8 @@
 
 The look is :class:`anon.attributes.look.LookRegressor`'s: skin, hair, head, nose, brows, mouth and whatever else can be
 told from a picture, each by how well it can. A network reads it, which patterns may deceive, as they do recognizers;
-it learned faces under patterns and looks through a blur. Of rendered faces only: of a photograph nobody knows these.
+it learned faces under patterns and looks through a blur. Of rendered faces only: of a photograph nobody knows these. Of
+the first probes of each person (``suite.attacked_probes``).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Look:
         """``look_moved``; of unchanged faces ``look_floor``; nothing with an attack."""
         if context.one.attack != NONE:
             return {}
+        context = context.of_first()
         name = "look_floor" if context.unchanged else "look_moved"
         if not context.people.synthetic:
             return {name: Estimate.absent(RENDERED)}

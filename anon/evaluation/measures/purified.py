@@ -20,7 +20,6 @@ from anon.errors import UserError
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import PUBLISHED, MeasureContext
-from anon.evaluation.harness.pictures import View
 from anon.evaluation.harness.suite import NONE
 from anon.metrics.retrieval import RetrievalRate, retrieval_distances
 from anon.plugs import check_call
@@ -56,15 +55,15 @@ class PurifiedRetrieval:
         """The figures; none with an attack."""
         if context.one.attack != NONE:
             return {}
-        found = {f"purified_ID_{name}": self._found(context, name) for name in self.purifiers}
+        first = context.of_first()
+        found = {f"purified_ID_{name}": _found(first, name, part) for name, part in self.purifiers.items()}
         return {"purified_ID": max(found.values(), key=lambda figure: figure.number)} | found
 
-    def _found(self, context: MeasureContext, name: str) -> Estimate:
-        chosen = context.first_rows
-        published, stages, gallery = context.view(PUBLISHED), context.stages, context.gallery
-        part = self.purifiers[name]
-        act = part.images if isinstance(part, Attack) else part
-        view = stages.processed(View(published.pictures, published.places[chosen]), act, part, f"the purifier '{name}'")
-        z, labels = stages.z(view.pictures, stages.judge)[view.places], context.labels[chosen]
-        apart = retrieval_distances(z, labels, gallery.averages, gallery.people, metric=gallery.metric)
-        return context.bootstrap.below(apart, gallery.threshold, gallery.levels, labels)
+
+def _found(context: MeasureContext, name: str, part: Any) -> Estimate:
+    act = part.images if isinstance(part, Attack) else part
+    stages, gallery = context.stages, context.gallery
+    view = stages.processed(context.view(PUBLISHED), act, part, f"the purifier '{name}'")
+    z = stages.z(view.pictures, stages.judge)[view.places]
+    apart = retrieval_distances(z, context.labels, gallery.averages, gallery.people, metric=gallery.metric)
+    return context.below(apart, gallery.threshold, gallery.levels)

@@ -163,7 +163,7 @@ def test_a_regressor_that_reads_nothing_says_nothing():
 
 
 def test_the_harness_gives_what_the_metric_gives():
-    context = MeasureContext(stages(), Combination("default", "pixelate"))
+    context = MeasureContext(stages(attacked_probes=2), Combination("default", "pixelate")).of_first()
     reader = LookRegressor(size=16)
     torch.nn.init.normal_(reader.head.weight, generator=torch.Generator().manual_seed(0))
     reader.readable.fill_(0.5)
@@ -172,6 +172,7 @@ def test_the_harness_gives_what_the_metric_gives():
         after, before = (reader(to_float(context.view(of).eight_bits())) for of in (PUBLISHED, TARGET))
     assert found == pytest.approx(float(look_moved(after, before, context.labels)), rel=1e-3)
     own, others = mean_distances(before, context.labels)
+    assert len(context.labels) == 2 * len(context.labels.unique())
     real = MeasureContext(context.stages, Combination("default", "real"))
     known = ~own.isnan()
     floor = float(own[known].sum() / others[known].sum())
