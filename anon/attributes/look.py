@@ -39,9 +39,9 @@ class LookRegressor(nn.Module):
 
     def __init__(
         self,
-        size: int = 48,
-        widths: tuple[int, ...] = (32, 64, 128),
-        blur: float = 0.7,
+        size: int = 32,
+        widths: tuple[int, ...] = (24, 48, 96),
+        blur: float = 0.5,
         weights: str | None = None,
     ) -> None:
         super().__init__()

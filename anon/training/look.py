@@ -20,6 +20,7 @@ from torch import Tensor
 
 from anon.attributes.look import LookRegressor, explained
 from anon.errors import UserError
+from anon.faces.alignment import Framing, reframe
 from anon.faces.contract import FaceSet
 from anon.training.attributes import photometric
 from anon.training.gradients import mean_over_processes
@@ -68,7 +69,8 @@ class LookTraining(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         seed = (self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank
         rng = torch.Generator(self.device).manual_seed(seed)
-        images = photometric(patterned(batch["image"], rng, self.pattern), rng, self.strength)
+        seen = reframe(batch["image"], Framing.of(self.regressor.size))  # no pattern is finer than what it sees
+        images = photometric(patterned(seen, rng, self.pattern), rng, self.strength)
         read = self.regressor.read(images.contiguous(memory_format=torch.channels_last))
         loss = F.mse_loss(read, self._truth("train", batch["identity"]))
         self.log("train/loss", mean_over_processes({"loss": loss})["loss"], prog_bar=True)

@@ -66,7 +66,7 @@ def test_what_it_is_taught_comes_back(tmp_path: Path) -> None:
 
 def test_the_experiment_composes() -> None:
     module = instantiate(composed("train", "experiment=look").model)
-    assert isinstance(module, LookTraining) and module.regressor.size == 48
+    assert isinstance(module, LookTraining) and module.regressor.size == 32
     half = sum(2 * value.numel() for value in module.regressor.state_dict().values())
     assert half < 2_000_000  # bytes that ship
 
