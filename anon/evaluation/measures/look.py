@@ -24,6 +24,7 @@ from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.metrics.look import LookMoved, mean_distances
 
+NEEDS = "needs python train.py experiment=look, then suite.measures.look.regressor.weights=<its checkpoints/last.ckpt>"
 RENDERED = "n/a (the look is read of rendered faces only)"
 BLIND = "n/a (the regressor reads the same of everybody)"
 NOBODY = "n/a (one person has nobody to look like)"
@@ -33,7 +34,7 @@ class Look:
     """The measure.
 
     Args:
-        regressor: reads the look.
+        regressor: reads the look; None: nobody does, and the figures say what is needed.
     """
 
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
@@ -41,7 +42,7 @@ class Look:
         "look_floor": MetricInfo("look floor", "privacy", None, low=0.0, judged=False),
     }
 
-    def __init__(self, regressor: LookRegressor) -> None:
+    def __init__(self, regressor: LookRegressor | None = None) -> None:
         self.regressor = regressor
 
     def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
@@ -52,12 +53,14 @@ class Look:
         name = "look_floor" if context.unchanged else "look_moved"
         if not context.people.synthetic:
             return {name: Estimate.absent(RENDERED)}
+        if self.regressor is None:
+            return {name: Estimate.absent(NEEDS)}
         context.stages.known(self.regressor, "the look regressor", context.one.data)
-        target = self._read(context, TARGET)
+        target = _read(context, self.regressor, TARGET)
         own, others = mean_distances(target, context.labels)
         if bool(others.isnan().all()):
             return {name: Estimate.absent(NOBODY)}
-        moved = own if context.unchanged else (self._read(context, PUBLISHED) - target).norm(dim=1)
+        moved = own if context.unchanged else (_read(context, self.regressor, PUBLISHED) - target).norm(dim=1)
         known = ~(moved.isnan() | others.isnan())
         if not bool(known.any()):
             return {name: Estimate.absent("n/a (one picture of each person)")}
@@ -65,5 +68,6 @@ class Look:
             return {name: Estimate.absent(BLIND)}
         return {name: context.bootstrap.ratio(moved[known], others[known], context.labels[known])}
 
-    def _read(self, context: MeasureContext, of: str) -> Tensor:
-        return context.applied("look", self.regressor.to(context.stages.device).eval(), of)
+
+def _read(context: MeasureContext, regressor: LookRegressor, of: str) -> Tensor:
+    return context.applied("look", regressor.to(context.stages.device).eval(), of)

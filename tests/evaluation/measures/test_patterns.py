@@ -155,6 +155,11 @@ def test_photographs_have_no_look():
     assert Look(regressor())(alone)["look_moved"].reason == "n/a (one person has nobody to look like)"
 
 
+def test_without_a_regressor_its_command_is_said():
+    context = known({"target": flat(-0.4, 0.4), "changed": flat(-0.1, 0.5)})
+    assert Look(None)(context)["look_moved"].reason.startswith("needs python train.py experiment=look, then ")
+
+
 def test_a_regressor_that_reads_nothing_says_nothing():
     blind = regressor()
     blind.readable.zero_()
