@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from anon.errors import UserError
 from anon.faces.learned import DOMAINS, Learned, remember
 from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
+from anon.training.callbacks.clock import TrainingClock
 from anon.training.target_oriented import TargetOriented
 from anon.weights import archives
 from anon.weights.files import SHIPPED, check_types, load_into
@@ -143,6 +145,19 @@ def restore_module(path: Path) -> tuple[pl.LightningModule, DictConfig]:
         if id(part) not in before:
             remember(part, cast(Learned, learned))
     return module.eval(), config
+
+
+def trained_minutes(path: Path) -> float | None:
+    """How long the training of a checkpoint took (:class:`anon.training.callbacks.clock.TrainingClock`); None: unknown.
+
+    Raises:
+        UserError: see :func:`read_checkpoint`.
+    """
+    callbacks = read_checkpoint(path)[0].get("callbacks")
+    kept = callbacks.get(TrainingClock.__qualname__) if isinstance(callbacks, Mapping) else None
+    seconds = kept.get("seconds") if isinstance(kept, Mapping) else None
+    known = isinstance(seconds, float) and math.isfinite(seconds) and seconds >= 0
+    return cast(float, seconds) / 60 if known else None
 
 
 class Trained(NamedTuple):

@@ -1,7 +1,7 @@
 """A recognizer that was trained on anonymized faces: its data, and what came of it.
 
     python train.py experiment=parrot method=fiva policy=itm
-    python evaluate.py suite=attackers \
+    python evaluate.py suite=attackers method=fiva \
         suite.attacks.parrot_tuned.attack.recognizer.checkpoint=<run folder>/checkpoints/last.ckpt
 
 (``tuned`` in the place of ``parrot_tuned``: the same recognizer, for whom people are enrolled as they are.)
@@ -18,7 +18,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from anon.anonymizers.contract import AnonymizerLike
-from anon.apps.checkpoints import restore_module
+from anon.apps.checkpoints import restore_module, trained_minutes
 from anon.apps.untrusted import MAX_SIDE
 from anon.apps.victims import SPLITS, AttackerData, defended, record_of, victim_of
 from anon.attacks.parrot import ParrotFaces
@@ -73,11 +73,14 @@ def parrot_data(
 
 
 class Tuned(Judge):
-    """The adversary's recognizer, with the record of whose faces it learned from (None: nobody wrote it down)."""
+    """The adversary's recognizer, with the record of whose faces it learned from (None: nobody wrote it down).
 
-    def __init__(self, encoder: Encoder, learned_on: Record | None) -> None:
+    ``minutes``: how long its training took; None: its checkpoint does not say.
+    """
+
+    def __init__(self, encoder: Encoder, learned_on: Record | None, minutes: float | None = None) -> None:
         super().__init__(encoder)
-        self.learned_on = learned_on
+        self.learned_on, self.minutes = learned_on, minutes
 
 
 def tuned_recognizer(checkpoint: str) -> Tuned:
@@ -92,4 +95,5 @@ def tuned_recognizer(checkpoint: str) -> Tuned:
     side = module.size or OmegaConf.select(config, "data.size")
     if not isinstance(side, int) or not 0 < side <= MAX_SIDE:
         raise UserError(f"{checkpoint} does not say how large its recognizer's pictures are (data.size={side}).")
-    return Tuned(Encoder(module.backbone, side, name=str(config.get("experiment"))), record_of(config))
+    encoder = Encoder(module.backbone, side, name=str(config.get("experiment")))
+    return Tuned(encoder, record_of(config), trained_minutes(Path(checkpoint)))

@@ -28,6 +28,7 @@ from anon.attacks.victim import title_of
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import CLASSES
 from anon.attributes.expression_figures import measure, swap_check, synthetic_swaps
+from anon.attributes.look import LookRegressor, explained
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
 from anon.commands import Parser, in_utf8, path
 from anon.errors import UserError
@@ -38,13 +39,16 @@ from anon.evaluation.judges.provenance import listed
 from anon.faces.contract import FaceSet
 from anon.faces.learned import DOMAINS
 from anon.faces.synthetic.dataset import people_of
+from anon.faces.synthetic.look import LOOK
 from anon.generators.contract import GeneratorLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
+from anon.metrics.look import mean_distances
 from anon.plain import MAX_YAML, read_json, read_text
 from anon.training.attributes import AttributeTraining
 from anon.training.expression import ExpressionTraining
+from anon.training.look import LookTraining, look_of_people
 from anon.training.recognizer import RecognizerTraining
 from anon.training.reconstruction import ReconstructionTraining
 from anon.training.robustness import WorstPicture, robust_figures
@@ -59,7 +63,7 @@ BRIEF = ["data.clips.evaluation=0", "suite.grid_faces=0"]  # table 1 alone
 BRIEF += ["suite.tables.robustness=null", "suite.tables.identities=null"]
 #: What of a training ships.
 _PARTS = {RecognizerTraining: "backbone", AttributeTraining: "regressor"}
-_PARTS |= {ExpressionTraining: "embedder", TargetOriented: "averaged"}
+_PARTS |= {ExpressionTraining: "embedder", LookTraining: "regressor", TargetOriented: "averaged"}
 
 
 def ship(run: Path, name: str) -> Path:
@@ -94,6 +98,10 @@ def ship(run: Path, name: str) -> Path:
     elif isinstance(module, AttributeTraining):
         figures = regressor_errors(network, faces)
         what = "regressor of pose, expression, gaze and five points"
+    elif isinstance(module, LookTraining):
+        figures = look_figures(network, faces)
+        what = "regressor of what a rendered person looks like: the renderer's identity parameters"
+        notes.append("R2 is of single pictures; a parameter's weight is its R2 on the background people.")
     elif isinstance(module, ExpressionTraining):
         figures, table = measure(network, faces, module.labels)
         figures |= swap_figures(network, measured)
@@ -217,6 +225,24 @@ def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: 
             for key, error in attribute_errors(regressor(batch["image"]), truth).items():
                 found.setdefault(key, []).append(error)
     return {key: float(torch.cat(parts).mean()) for key, parts in found.items()}
+
+
+def look_figures(regressor: LookRegressor, faces: FaceSet, batch_size: int = 128) -> dict[str, float]:
+    """How well the look is read and tells people: R² of each parameter, EER of its distances, and the floor.
+
+    ``floor``: mean distance of two pictures of one person over that of two people's
+    (:mod:`anon.evaluation.measures.look`).
+    """
+    truth = regressor.standardized(look_of_people(faces))[faces.labels]
+    images = (batch["image"] for batch in batches(faces, torch.arange(len(faces)), batch_size, "measuring"))
+    with torch.no_grad():
+        read = torch.cat([regressor.read(part) for part in images])
+    look, found = read * regressor.readable.sqrt(), explained(read, truth)
+    known = evaluate_recognizer(regressor, faces, metric="euclidean")
+    own, others = mean_distances(look, faces.labels)
+    figures = {"R2, mean": float(found.mean()), "EER": known["eer"], "top1": known["top1"]}
+    figures["floor"] = float(own.nanmean() / others.nanmean())
+    return figures | {f"R2 of {name}": float(value) for name, value in zip(LOOK, found, strict=True)}
 
 
 def swap_figures(embedder: ExpressionEmbedder, data: Rendered, stills: int = 2) -> dict[str, float]:

@@ -14,9 +14,11 @@ from anon.metrics.comparisons import FourComparisons
 from anon.metrics.detection_confidence import ConfidenceDrop
 from anon.metrics.distances import DistanceDistributions, IdentityDistances
 from anon.metrics.frechet import FrechetDistance, KernelDistance
+from anon.metrics.look import LookMoved
 from anon.metrics.quality import Niqe, Pristine
 from anon.metrics.recovery import KeyRecovery
 from anon.metrics.retrieval import RankRates
+from anon.metrics.spectrum import HighFrequencyShare
 from anon.metrics.verification import VerificationRates
 
 #: Batches of each process: two and one, of different sizes.
@@ -43,6 +45,8 @@ def measured(batches: tuple[slice, ...]) -> dict[str, Any]:
         "comparisons": (FourComparisons(), (target, changed, target, source)),
         "confidence": (ConfidenceDrop(), (*scores,)),
         "shape": (ShapeDistance(), (points, points.roll(1, 0))),
+        "look": (LookMoved(), (changed, target, labels)),
+        "spectrum": (HighFrequencyShare(), (images[0], images[1])),
         "niqe": (Niqe(Pristine(torch.zeros(36), torch.eye(36))), (images[0],)),
     }
     found: dict[str, Any] = {}

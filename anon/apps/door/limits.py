@@ -59,9 +59,9 @@ RANGES = {
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "(0, 1]": "model.decay *.view.scale *.defense.scale suite.defenses.*.scale",
     "[0, 1]": "*.max_damaged *.max_missing *.share *.shares *.shift *.clear *.labels.margin *.max_eer",
-    "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance",
+    "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance *.pattern",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
-    "*.limit_val_batches",
+    "*.regressor.blur *.limit_val_batches",
     "[0, 180]": "*.rotation *.yaw",
     "[1, 100]": "*.jpeg *.quality",
     "[-1, 1]": "*.m *.colour",

@@ -44,7 +44,7 @@ from anon.evaluation.judges.judging import check_adversary
 from anon.evaluation.judges.thresholds import Calibrated
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
 from anon.faces.folder import EmptySplit
-from anon.identity.contract import check_judge
+from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
 from anon.provenance import code, made_of
 from anon.weights.files import SHIPPED
@@ -321,6 +321,7 @@ class Adversary(NamedTuple):
     gallery: Gallery
     accepts: Calibrated
     anew: bool  # the threshold is the adversary's own
+    recognizer: JudgeLike  # the judge, or the adversary's own
 
 
 def adversary_of(stages: Stages, one: Combination, attacker: Attacker | None) -> Adversary:
@@ -336,7 +337,7 @@ def adversary_of(stages: Stages, one: Combination, attacker: Attacker | None) ->
     attack = Attack() if attacker is None else attacker.make(stages.seed + 1)
     recognizer = attack.judge(judge.recognizer)
     if attacker is None or (recognizer is judge.recognizer and not overrides(attack, "gallery")):
-        return Adversary(stages.gallery(data, judge), stages.calibrations.of_probes(data, judge), anew=False)
+        return Adversary(stages.gallery(data, judge), stages.calibrations.of_probes(data, judge), False, recognizer)
     check_judge(recognizer)
     people, suite = stages.subjects(data), stages.suite
     z = _enrolled(stages, people.background, attacker, stages.seed + 2, f"calibrating {one.attack}")
@@ -347,7 +348,7 @@ def adversary_of(stages: Stages, one: Combination, attacker: Attacker | None) ->
         check_adversary(recognizer, encoder, suite, one.attack, accepts.found, lambda: clear().found)
     z = _enrolled(stages, people.enrolled, attacker, stages.seed + 1, f"enrolling for {one.attack}")
     gallery = Gallery.of(z, people.enrolled.labels, people.enrolled.videos, accepts.found, recognizer.metric)
-    return Adversary(gallery, accepts, anew=True)
+    return Adversary(gallery, accepts, True, recognizer)
 
 
 def _enrolled(stages: Stages, group: Group, attacker: Attacker, seed: int, what: str) -> Tensor:

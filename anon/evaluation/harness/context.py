@@ -23,6 +23,7 @@ from anon.evaluation.harness.suite import CLEAN, NONE, Combination
 from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.judges.pairs import Scale
+from anon.evaluation.protocol import first_of_each
 from anon.faces.contract import Label, to_float
 from anon.identity.contract import check_embeddings
 from anon.parallel import in_parts
@@ -133,6 +134,11 @@ class MeasureContext:
     def of_items(self) -> MeasureContext:
         """The same of everything that is changed, probes or not."""
         return MeasureContext(self.stages, self.one, torch.arange(len(self.people.items)))
+
+    def of_first(self) -> MeasureContext:
+        """The same of the first rows of each person, as many as are attacked: for what takes long."""
+        first = first_of_each(self.labels, self.stages.suite.attacked_probes)
+        return self if bool(first.all()) else MeasureContext(self.stages, self.one, self.rows[first])
 
     @property
     def chosen(self) -> bool:

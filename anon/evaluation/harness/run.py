@@ -275,7 +275,8 @@ def _encoded(figures: Mapping[str, Estimate]) -> Tensors:
         "numbers": torch.tensor(numbers, dtype=torch.float64).view(-1, 3),
     }
     beside = ((f"{kind} {name}", getattr(figure, kind)) for kind in BESIDE for name, figure in figures.items())
-    return found | {name: tensor for name, tensor in beside if tensor is not None}
+    # Copies, for a figure may stand under two names and a file holds no tensor twice.
+    return found | {name: tensor.clone() for name, tensor in beside if tensor is not None}
 
 
 def _decoded(kept: Tensors) -> dict[str, Estimate]:

@@ -350,6 +350,10 @@ class Stages:
         who = f"the attack '{one.attack}'"
         return View.whole(self._made("attacked", published, attack.images, attack, who, attack=attacker.key))
 
+    def processed(self, view: View, act: Callable[[Tensor], Tensor], by: object, who: str) -> View:
+        """What ``act`` of the part ``by`` makes of pictures, whatever they are; ``who``: its name, "the ..."."""
+        return View.whole(self._made("processed", view, act, by, who, part=self.made_of(by)))
+
     # what is seen
 
     def z(self, pictures: Pictures, by: KeyedRecognizer, attack: AttackLike | None = None) -> Tensor:

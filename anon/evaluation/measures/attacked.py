@@ -4,6 +4,7 @@ RA, RA_rank<k>      ID and ID_rank<k> of what the adversary sees, in the gallery
 recalibrated        1 where he enrols or recognizes for himself, so that the threshold is his own at the same FAR
 threshold_adversary distance below which he accepts
 EER_adversary       equal error rate of what he compares, on background people
+attack_minutes      how long his own recognizer was trained, on the machine that trained it
 ssim_recovered, cosine_recovered   of his picture to the original one, the cosine by a judge who compares directions
 """
 
@@ -39,6 +40,7 @@ class Attacked:
             "recalibrated": share("recalibrated", "privacy", None),
             "threshold_adversary": MetricInfo("adversary's threshold", "privacy", low=0.0),
             "EER_adversary": share("adversary's EER", "privacy", None),
+            "attack_minutes": MetricInfo("training", "cost", None, "min", low=0.0),
             "ssim_recovered": MetricInfo("SSIM recovered", "privacy", False, low=-1.0, high=1.0, judged=False),
             "cosine_recovered": MetricInfo("cosine recovered", "privacy", False, low=-1.0, high=1.0),
         }
@@ -54,6 +56,10 @@ class Attacked:
         figures["recalibrated"] = Estimate(float(context.rethresholded), n=len(gallery.people))
         figures["threshold_adversary"] = context.adversary.accepts.threshold
         figures["EER_adversary"] = context.adversary.accepts.eer
+        recognizer = context.adversary.recognizer
+        if hasattr(recognizer, "minutes"):
+            unknown = Estimate.absent("n/a (its checkpoint does not say)")
+            figures["attack_minutes"] = unknown if recognizer.minutes is None else Estimate(recognizer.minutes, n=1)
         view = context.view(ATTACKED)
         if view.pictures.kind != "attacked":  # he looks at the published faces themselves
             same = Estimate.absent("n/a (the attack recovers no picture)")

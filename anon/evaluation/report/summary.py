@@ -122,6 +122,17 @@ def _who(document: Document, point: Point) -> str:
     return title if judge is None else by(title, judge)
 
 
+def _by_nobody(document: Document, table: Table, found: Sequence[_Ranked]) -> list[Column]:
+    """The columns of privacy that need no judge, such as by how much the look moved."""
+    infos = {column: document.info(column) for column in table.columns if column.attack is None}
+    wanted = [column for column, info in infos.items() if info.kind == "privacy" and not info.by_judge]
+    return [
+        column
+        for column in wanted
+        if infos[column].higher_is_better and any(known(document.figure(one.line, column)) for one in found)
+    ]
+
+
 def _privacy(document: Document, table: Table, found: Sequence[_Ranked]) -> Summary:
     kept = [
         column for column in chosen(document, table) if any(known(document.figure(one.line, column)) for one in found)
@@ -129,7 +140,7 @@ def _privacy(document: Document, table: Table, found: Sequence[_Ranked]) -> Summ
     columns = [_Shown("found again, worst adversary ↓", lambda one: one.figure, False, _found_by)]
     if any(one.judge for one in found):
         columns.append(_Shown("ID, worst judge ↓", lambda one: one.judge, False, lambda one: one.judged_by))
-    columns += [_shown(document, column) for column in kept]
+    columns += [_shown(document, column) for column in (*_by_nobody(document, table, found), *kept)]
     rows: list[Row] = []
     several = list(dict.fromkeys(document.lines[one.line].data for one in found))
     for data in several:

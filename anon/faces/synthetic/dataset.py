@@ -21,6 +21,7 @@ from anon.errors import UserError
 from anon.faces.cache import cache_folder
 from anon.faces.contract import Collated, Label, Sample, float_batch
 from anon.faces.splits import SPLITS, split_of
+from anon.faces.synthetic.look import look_of
 from anon.faces.synthetic.parameters import known_labels, people
 from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder, mend
 from anon.progress import track
@@ -145,6 +146,10 @@ class SyntheticFaces(Collated, Dataset):
         self._open()
         worn = torch.stack([self._truth[shard]["occluder"][row] for shard, row in self._place.tolist()])
         return known_labels(people(self._numbers, self.seed), self.labels, worn)
+
+    def look(self) -> Tensor:
+        """(P, K) identity parameters of the people ``names``, see :func:`anon.faces.synthetic.look.look_of`."""
+        return look_of(people(self._numbers, self.seed))
 
     def __getstate__(self) -> dict:
         """Workers open the shards themselves."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -281,7 +282,7 @@ def test_a_run_whose_parts_have_moved_goes_on(train: Command) -> None:
     file = folder / "config.yaml"
     text = file.read_text()
     assert "anon.training.callbacks.steps.LastCheckpoint" in text
-    file.write_text(text.replace("anon.training.callbacks.", "anon.training."))
+    file.write_text(re.sub(r"anon\.training\.callbacks\.(?=guards|progress|steps)", "anon.training.", text))
     assert folder_of(train("experiment=tiny", "ckpt_path=last", "steps=9")) == folder
     assert file.read_text() == text.replace("steps: 6", "steps: 9").replace("ckpt_path: null", "ckpt_path: last")
 

@@ -57,6 +57,18 @@ def test_what_is_no_number_stays_none(tmp_path):
         assert figures_of(measure, {}, MeasureContext(stages(tmp_path), ONE))["nothing"] == Estimate(None)
 
 
+def test_a_figure_under_two_names_is_kept(tmp_path):
+    """It ended in "Some tensors share memory" where a store has a folder."""
+
+    def measure(context):
+        one = Estimate(0.25, 0.125, 0.5, n=7, draws=torch.tensor([0.25, 0.5], dtype=torch.float64))
+        return {"worst": one, "of one": one}
+
+    for _ in range(2):
+        found = figures_of(measure, {}, MeasureContext(stages(tmp_path), ONE))
+        assert torch.equal(found["worst"].draws, found["of one"].draws) and len(found["worst"].draws) == 2
+
+
 def test_functions_are_told_apart(tmp_path):
     def one(context):
         return {"one": Estimate(1.0)}

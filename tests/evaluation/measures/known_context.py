@@ -54,6 +54,7 @@ class KnownContext(MeasureContext):
             truth=self.given_truth,
             attacked=self.rows,
             annotations=annotations or {},
+            synthetic=True,
         )
         self.stages = SimpleNamespace(
             suite=SimpleNamespace(far=0.25, attacked_probes=4, batch_size=8, resamples=200),
@@ -70,7 +71,8 @@ class KnownContext(MeasureContext):
     @functools.cached_property
     def adversary(self) -> Adversary:
         gallery = self.given_gallery
-        return Adversary(gallery, as_given(Calibration(gallery.threshold, 0.25, 0.1, 12)), anew=False)
+        accepts = as_given(Calibration(gallery.threshold, 0.25, 0.1, 12))
+        return Adversary(gallery, accepts, False, self.stages.judge.recognizer)
 
     @property
     def threshold(self) -> float:
@@ -107,6 +109,9 @@ class KnownContext(MeasureContext):
 
     def compared(self, name, function, of=PUBLISHED, against=TARGET, **settings):
         return function(_state(self.given_images, of), _state(self.given_images, against))
+
+    def applied(self, name, function, of=PUBLISHED, **settings):
+        return function(_state(self.given_images, of))
 
     def kept(self, name, make, of, **settings):
         return make()

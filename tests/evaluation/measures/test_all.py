@@ -43,8 +43,19 @@ def contexts():
 
 def test_each_has_its_file(measures):
     identity = {"retrieval", "encoder", "attacked", "change_detection", "distance", "verification", "identities"}
-    identity |= {"recovery", "swap", "pairs"}
-    rest = {"temporal", "attributes", "picture", "detection", "distribution", "quality", "cost", "groups", "hifd"}
+    identity |= {"recovery", "swap", "pairs", "purified", "look"}
+    rest = {
+        "temporal",
+        "attributes",
+        "picture",
+        "detection",
+        "distribution",
+        "quality",
+        "cost",
+        "groups",
+        "hifd",
+        "spectrum",
+    }
     assert set(measures) == identity | rest
 
 
@@ -76,7 +87,17 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
     assert empty("real") == compares | attacked | {"encoder", "swap", "cost", "hifd"}
     assert empty("filter") == attacked | {"encoder", "swap"}
     assert empty("generator with clips") == attacked | {"swap"}
-    assert empty("defended and attacked") == {"retrieval", "encoder", "swap", "recovery", "cost", "hifd"}
+    assert empty("defended and attacked") == {
+        "retrieval",
+        "encoder",
+        "swap",
+        "recovery",
+        "cost",
+        "hifd",
+        "purified",
+        "look",
+        "spectrum",
+    }
     assert empty("swap") == attacked
 
 

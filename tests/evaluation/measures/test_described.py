@@ -22,7 +22,10 @@ from anon.evaluation.harness.suite import Combination, Plan
 from anon.evaluation.measures.cost import Cost
 from anon.evaluation.measures.groups import Groups
 from anon.evaluation.measures.hifd import Hifd
+from anon.evaluation.measures.look import Look
 from anon.evaluation.measures.pairs import Pairs
+from anon.evaluation.measures.purified import PurifiedRetrieval
+from anon.evaluation.measures.spectrum import Spectrum
 from anon.faces.contract import Label
 from anon.faces.detection.contract import Detections
 from tests.evaluation import tiny_world
@@ -119,9 +122,12 @@ def test_ranges_hold(given, name):
                 assert value is None or info.high is None or value <= info.high + 1e-5, (metric, value)
 
 
+LATER = (Pairs, Cost, Groups, Hifd, PurifiedRetrieval, Look, Spectrum)
+
+
 def test_older_results_know_every_shipped_measure():
     """All but those that came with schema 3."""
-    assert {type(instantiate(_of(file.stem))) for file in FILES} == {*MEASURES, Pairs, Cost, Groups, Hifd}
+    assert {type(instantiate(_of(file.stem))) for file in FILES} == {*MEASURES, *LATER}
 
 
 LOWER = "ID negID RA ID_rank1 RA_rank5 ID_<encoder> MRR TAR ssim_recovered shared_identity several_identities"
@@ -132,13 +138,15 @@ LOWER += " milliseconds parameters peak_memory"
 LOWER += " action_units_rmse difference lpips FID FID_judge KID_judge niqe confidence_drop box_distance_<detector>"
 LOWER += " swap_ID_target cosine_target C_swapped_swapped mean_l2_source_changed area_cosine_stranger_to_source"
 LOWER += " recovery_right_mae recovery_wrong_verified recovery_changed_match swap_expression_t2c"
-HIGHER = "hifd_P hifd_U1 hifd_balanced PSR PSR_mean ssim:<group>"
+HIGHER = "look_moved hifd_P hifd_U1 hifd_balanced PSR PSR_mean ssim:<group>"
 HIGHER += " EER deidentified target_distance l1 ssim psnr detected detected_<detector> age_agreement"
 HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_original mean_cosine_target_changed"
 HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
+LOWER += " purified_ID purified_ID_<name> change_hf hf_ratio"
 LOWER += " ID:<group> RA:<group> ID_gap:<label> ssim_gap:<label> pose_error:<group>"
 NEITHER = "defense_ssim defense_feature_distance AUC FPIR TAR_unchanged"
 NEITHER += " detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"
+NEITHER += " look_floor faces_hf attack_minutes"
 NEITHER += " FPR VAL_FAR achieved_cosine C_original_original C_swapped_original_std area_l2_midway recovery_wrong_ssim"
 
 
@@ -147,7 +155,7 @@ def test_directions_are_the_anonymizers():
     for names, way in ((LOWER, False), (HIGHER, True), (NEITHER, None)):
         assert {name: ways[name] for name in names.split()} == dict.fromkeys(names.split(), way)
     identifies = {name for name, info in METRICS.items() if info.identifies}
-    assert identifies == {"ID", "negID", "RA", "ID_per_image", "ID_pairs"}
+    assert identifies == {"ID", "negID", "RA", "ID_per_image", "ID_pairs", "purified_ID"}
     assert {METRICS[name].kind for name in ("TAR", "deidentified", "swap_ID", "MRR", "C_swapped_original")} == {
         "privacy"
     }

@@ -132,3 +132,14 @@ def test_pairs_and_robustness() -> None:
     found = summary(made(*lines, columns=(Column("ID"), Column("defense_ssim", "SSIM of the processing"))))
     assert "worst of all 2, A, jpeg: ID .600" in found.sentence
     assert len(found.head) == 1  # what only describes a processing step is nothing that is kept
+
+
+def test_the_look_stands_beside_who_is_found_again() -> None:
+    """A figure of privacy that no judge gives; where it is not known it has no place."""
+    metrics = {"ID": Estimate(0.1, 0.0, 0.2), "look_moved": Estimate(0.25, 0.2, 0.3), "ssim": Estimate(0.8, 0.7, 0.9)}
+    columns = (Column("ID"), Column("ssim"), Column("look_moved"))
+    found = summary(made(Line("d", "A", metrics=metrics), columns=columns))
+    assert [part.split()[0] for part in found.head] == ["found", "look", "SSIM"]
+    assert found.rows[0].cells[1].value == ".250"
+    without = made(Line("d", "A", metrics=metrics | {"look_moved": Estimate.absent("n/a")}), columns=columns)
+    assert len(summary(without).head) == 2
