@@ -53,7 +53,7 @@ def test_a_training_remembers_its_people(train: Command, evaluate: Command, tmp_
     marked = evaluate(*given, f"data.root={second}", "suite.allow_training_people=true")
     notes = read(folder_of(marked)).notes
     assert any("FIVA learned from 1 of the 7 evaluated people" in note for note in notes)
-    assert any("synthetic_a" in note and "never saw a photograph" in note for note in notes)
+    assert any("synthetic_robust" in note and "never saw a photograph" in note for note in notes)
     assert "never saw a photograph" in (folder_of(marked).parent / "report.html").read_text()
 
     again = folder_of(train("experiment=fiva", "steps=3", f"ckpt_path={run / LAST}", f"data.root={second}", *SMALL))

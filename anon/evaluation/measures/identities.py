@@ -8,6 +8,9 @@ probes were given more than one (Sampling, which remembers nobody, gives nearly 
 that each probe got, ``achieved_cosine_sd`` its standard deviation over the probes, and ``extreme_anchor`` the share of
 the probes for whom no anchor has m, so that Sampling gives the most extreme one.
 
+``diversity`` is how different the published faces of different people are, over how different these people are: mean
+distance by the judge, of everybody's first probe. Near 0 all get one face, which is no identity; 1 is as among people.
+
 ``impostor_correlation`` is Pearson's correlation of both recognizers' scores between unchanged faces of different
 people; a judge near 1 tells little that the encoder does not.
 """
@@ -22,11 +25,12 @@ from torch import Tensor
 
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
-from anon.evaluation.harness.context import TARGET, MeasureContext
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.measures.intervals import columns, resampled
 from anon.evaluation.protocol import first_of_each
 from anon.identity.policies import sampling_of
+from anon.identity.verification import distances
 from anon.metrics.correlation import ImpostorCorrelation, correlation, pair_sums
 
 PLACES = 1e4  # fakes that agree to four decimals are one: the same mix may be summed in another order
@@ -42,6 +46,7 @@ class Identities:
         "achieved_cosine": MetricInfo("achieved", "privacy", low=-1.0, high=1.0, judged=False),
         "achieved_cosine_sd": MetricInfo("deviation", "privacy", low=0.0, high=1.0, judged=False),
         "extreme_anchor": share("extreme", "privacy", False, judged=False),
+        "diversity": MetricInfo("diversity", "privacy", True, low=0.0),
         "impostor_correlation": MetricInfo(
             "impostor correlation", "privacy", ImpostorCorrelation.higher_is_better, low=-1.0, high=1.0
         ),
@@ -59,6 +64,8 @@ class Identities:
             _, which = (wanted * PLACES).round().unique(dim=0, return_inverse=True)
             figures = {"shared_identity": _shared(context, which), "several_identities": _several(context, which)}
             figures |= _cosines(context, wanted)
+        if one.attack == NONE:
+            figures["diversity"] = _diversity(context)
         whole = not context.stages.is_swept(one) and one.defense == NONE and one.attack == NONE
         return figures | ({"impostor_correlation": _correlation(context)} if whole and context.method.encoder else {})
 
@@ -76,6 +83,23 @@ def _several(context: MeasureContext, which: Tensor) -> Estimate:
     if not bool(often.any()):
         return Estimate.absent("n/a (one probe of each person)")
     return context.bootstrap.mean((fakes[often] > 1).double(), people[often], share=True)
+
+
+def _diversity(context: MeasureContext) -> Estimate:
+    first = first_of_each(context.labels, 1)
+    labels = context.labels[first]
+    if len(labels) < 2:
+        return Estimate.absent("n/a (one person)")
+    fakes, people = (_to_others(context.z(of)[first], context.metric) for of in (PUBLISHED, TARGET))
+    if not bool((people > 0).any()):
+        return Estimate.absent("n/a (the judge finds all people alike)")
+    return context.bootstrap.ratio(fakes, people, labels)
+
+
+def _to_others(z: Tensor, metric: str) -> Tensor:
+    """Mean distance of each of N embeddings to the N - 1 others, (N,)."""
+    apart = distances(z, z, metric)
+    return (apart.sum(1) - apart.diagonal()) / (len(z) - 1)
 
 
 def _cosines(context: MeasureContext, wanted: Tensor) -> dict[str, Estimate]:

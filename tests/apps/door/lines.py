@@ -67,7 +67,7 @@ TRAIN = {
     "generator.widths=32": "a list",
     "generator.widths=[32,a]": "each a whole number",
     "generator.widths=[8,8,8,8,8,8,8,8]": "cannot be trained on pictures of data.size=32",
-    "generator.z_dim=17": "with the encoder 'synthetic_a'",
+    "generator.z_dim=17": "with the encoder 'synthetic_robust'",
     "generator=null": "'~generator' leaves the group out",
     "encoder=facenit": "did you mean 'facenet'",
     "encoder.weights=/nonexistent": "encoder.weights=/nonexistent: there is no such file or folder",

@@ -215,11 +215,11 @@ def test_shared_identities_and_alike_recognizers():
 def test_a_tracker_that_gives_one_person_several_identities_is_told():
     """Kind: a fault that no figure counts. ``shared_identity`` is the other one: two people with one fake."""
     wanted = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
-    context = KnownContext([7, 7, 8, 8, 9], beside={"wanted": wanted}, z={"target": torch.eye(5)[:, :2]})
+    context = KnownContext([7, 7, 8, 8, 9], beside={"wanted": wanted}, z=_unchanged(torch.eye(5)[:, :2]))
     found = Identities()(context)
     assert found["several_identities"].value == 0.5 and found["several_identities"].n == 2
     assert found["shared_identity"].value == 0.0
-    alone = Identities()(KnownContext([7, 8], beside={"wanted": wanted[:2]}, z={"target": torch.eye(2)}))
+    alone = Identities()(KnownContext([7, 8], beside={"wanted": wanted[:2]}, z=_unchanged(torch.eye(2))))
     assert alone["several_identities"].reason == "n/a (one probe of each person)"
 
 
@@ -228,9 +228,30 @@ def test_wanted_and_achieved_cosines():
     sampling = AnchorSampling(torch.tensor([[0.7660, 0.6428], [0.1736, 0.9848]]), m=0.5)
     z = torch.tensor([[1.0, 0.0], [0.8660, 0.5]])
     fake = torch.tensor([[0.5, 0.8660], [0.5, 0.8660]])
-    context = KnownContext([1, 2], beside={"wanted": fake}, z={"target": z}, encoder=None)
+    context = KnownContext([1, 2], beside={"wanted": fake}, z=_unchanged(z), encoder=None)
     context.given_method.pristine = SimpleNamespace(policy=IdentityTracker(sampling, 0.3))
     found = Identities()(context)
     assert found["wanted_cosine"].value == 0.5 and found["extreme_anchor"].value == 0.5
     assert found["achieved_cosine"].value == pytest.approx((0.5 + math.cos(math.radians(30))) / 2, abs=1e-3)
     assert found["achieved_cosine_sd"].value == pytest.approx((math.cos(math.radians(30)) - 0.5) / 2, abs=1e-3)
+
+
+def _unchanged(z):
+    return {"target": z, "changed": z}
+
+
+def test_diversity_is_the_distance_of_strangers_fakes_over_that_of_strangers():
+    """Three people, perpendicular, so 1 apart; the first has a second probe, which does not count."""
+    labels, target = [7, 7, 8, 9], torch.eye(4)[[0, 3, 1, 2]]
+
+    def found(changed):
+        return Identities()(KnownContext(labels, z={"target": target, "changed": changed}))["diversity"]
+
+    assert found(target).value == pytest.approx(1.0) and found(target).n == 3
+    assert found(target[[1, 0, 1, 1]]).value == pytest.approx(0.0)  # one face for all
+    two_alike = found(target[[0, 0, 0, 3]])
+    assert two_alike.value == pytest.approx(4 / 6) and two_alike.low <= 4 / 6 <= two_alike.high
+    one = Identities()(KnownContext([7, 7], z=_unchanged(torch.eye(2))))
+    assert one["diversity"].reason == "n/a (one person)"
+    alike = Identities()(KnownContext([7, 8], z=_unchanged(torch.ones(2, 1))))
+    assert alike["diversity"].reason == "n/a (the judge finds all people alike)"
