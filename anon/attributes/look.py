@@ -1,4 +1,4 @@
-"""A small network that reads off a rendered face what its person looks like: skin, hair, beard, the outline of the head.
+"""A small network that reads off a rendered face what its person looks like: skin, hair, beard, the head's outline.
 
 An anonymizer may deceive every recognizer by a pattern while people still see the same person. The renderer knows what
 a person looks like (:mod:`anon.faces.synthetic.look`), so a network can learn to tell it, and the distance of two

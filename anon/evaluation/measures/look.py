@@ -4,11 +4,11 @@
                  people's originals: 0 nothing moved, 1 as different as two people
     look_floor   of unchanged faces: the same of two pictures of one person, whose pose, expression and light differ
 
-The look is :class:`anon.attributes.look.LookRegressor`'s: each of the renderer's identity parameters by how well it can be
-told from a picture. The shipped one tells skin, hair, beard and the outline of the head, and hardly eyes, nose and mouth
-(anon/weights/look.md), so a change of these alone is not seen. A network reads it, which patterns may deceive, as they do recognizers;
-it learned faces under patterns and looks through a blur. Of rendered faces only: of a photograph nobody knows these. Of
-the first probes of each person (``suite.attacked_probes``).
+The look is :class:`anon.attributes.look.LookRegressor`'s: each of the renderer's identity parameters by how well it can
+be told from a picture. The shipped one tells skin, hair, beard and the outline of the head, and hardly eyes, nose and
+mouth (anon/weights/look.md), so a change of these alone is not seen. A network reads it, which patterns may deceive, as
+they do recognizers; it learned faces under patterns and looks through a blur. Of rendered faces only: of a photograph
+nobody knows these. Of the first probes of each person (``suite.attacked_probes``).
 """
 
 from __future__ import annotations
