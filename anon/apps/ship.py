@@ -55,7 +55,8 @@ from anon.training.robustness import WorstPicture, robust_figures
 from anon.training.target_oriented import TargetOriented
 from anon.weights.files import SHIPPED
 
-TABLE1 = ("ID", "ID_rank1", "negID", "ssim", "mask_area", "pose_error", "expression_error", "gaze_error")
+TABLE1: tuple[str, ...] = ("ID", "purified_ID", "ID_rank1", "negID", "look_moved", "diversity", "hf_ratio")
+TABLE1 += ("ssim", "mask_area", "pose_error", "expression_error", "gaze_error")
 ATTACKED = ("ID", "RA", "RA_rank1")
 SWAPPED: tuple[str, ...] = ("swap_ID", "swap_ID_threshold", "swap_ID_target", "cosine_source", "cosine_target")
 SWAPPED += ("pose_error", "expression_error", "gaze_error", "landmarks_error")
@@ -94,7 +95,9 @@ def ship(run: Path, name: str) -> Path:
         figures = evaluate_recognizer(Judge(encoder).embed, faces)
         if isinstance(module.adversarial, WorstPicture):
             figures |= robust_figures(encoder, faces, module.adversarial.stronger())
-        what = f"face recognizer, {type(network).__name__}, {type(module.head).__name__} head"
+        taught = getattr(module, "teacher", None)
+        how = f"{type(module.head).__name__} head" if taught is None else f"a student of {taught.name}"
+        what = f"face recognizer, {type(network).__name__}, {how}"
     elif isinstance(module, AttributeTraining):
         figures = regressor_errors(network, faces)
         what = "regressor of pose, expression, gaze and five points"
@@ -143,7 +146,7 @@ def swapper_figures(module: TargetOriented, experiment: str) -> dict[str, float]
 
 def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
     """The generator plain and with ITM on the experiment's default data and judge, with their bounds."""
-    measures = "suite.tables.table1.measures=[retrieval,picture,attributes]"
+    measures = "suite.tables.table1.measures=[retrieval,purified,look,identities,spectrum,picture,attributes]"
     found = _evaluated(_trained(module), [f"experiment={experiment}", *BRIEF, measures])
     figures = _counted(found)
     for line in found.lines:
