@@ -97,6 +97,9 @@ def given():
     contexts += [MeasureContext(made, Combination(data="default", **what)) for what in MORE.values()]
     labelled, kinds = stages(data=Labelled()), ("generator with clips", "defended and attacked")
     contexts += [MeasureContext(labelled, Combination(data="default", **CELLS[kind])) for kind in kinds]
+    own = {"attack": {"_target_": "tests.evaluation.measures.test_patterns.own_recognizer", "minutes": 9.5}}
+    tuned = stages(attacks={"tuned": own}, max_eer=1.0)
+    contexts.append(MeasureContext(tuned, Combination(data="default", method="pixelate", attack="tuned")))
     measures = {file.stem: instantiate(_of(file.stem)) for file in FILES}
     return {name: (measure.metrics, [measure(context) for context in contexts]) for name, measure in measures.items()}
 
@@ -225,9 +228,12 @@ def test_a_figure_that_is_not_described(tmp_path):
         small(tmp_path, f"+suite.measures.mine={SAYS}[light]}}")
 
 
+NEW = ("purified_ID", "look_moved")
+
+
 def test_columns_are_overridden_by_their_names(tmp_path):
     """Another column, another title, none; what a measure says of itself is in the document and heads the table."""
-    off = (f"suite.tables.table1.columns.{name}=null" for name in ("M_tc_mu", "M_tc_sigma", "ssim", "RA"))
+    off = (f"suite.tables.table1.columns.{name}=null" for name in (*NEW, "M_tc_mu", "M_tc_sigma", "ssim", "RA"))
     words = (
         "+suite.tables.table1.columns.brightness={}",
         "+suite.tables.table1.columns.first={metric: ID_rank1, title: nearest}",
