@@ -342,7 +342,7 @@ def measured(title: str, clip: Path, truth: Tensor | None, args: argparse.Namesp
     else:
         way = "let it show one, and ANON_REAL name a folder with models/yunet/yunet_n_dynamic.onnx"
         raise UserError(f"No face is found in '{clip}': {way}.")
-    generator, condition, _, _ = restore_generator("shipped:fiva")
+    generator, condition, *_ = restore_generator("shipped:fiva")
     changes: dict[str, Change] = {"FIVA": Anonymizer(condition, Negation(), generator).to(device()).eval()}
     changes |= {"blur": GaussianBlur(0.1), "pixelate": Pixelate(8)}
     rest, filtered = stages(clip, frames, find, changes, windows, folder / "stage.mp4")

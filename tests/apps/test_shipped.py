@@ -27,7 +27,7 @@ JUDGES = "the worst of synthetic_b, synthetic_c and synthetic_d"
 
 def test_identity_follows_z_in_the_shipped_facedancer(tmp_path) -> None:
     """Of evaluation people, by the encoder it was trained with: swapped faces are nearer to their sources."""
-    generator, encoder, name, config = restore_generator("shipped:facedancer")
+    generator, encoder, name, config, _ = restore_generator("shipped:facedancer")
     assert name == "FaceDancer" and generator.steers == 1 and set(config) == {"generator", "encoder"}
     faces = SyntheticFaces("evaluation", identities=8, images=1, cache=tmp_path)
     images = torch.stack([faces[index]["image"] for index in range(8)])
@@ -41,7 +41,7 @@ def test_identity_follows_z_in_the_shipped_facedancer(tmp_path) -> None:
 
 def test_the_shipped_attack_undoes_the_shipped_fiva(tmp_path) -> None:
     """Evaluation people again, by another recognizer than the one that trained both."""
-    generator, encoder, name, _ = restore_generator("shipped:fiva")
+    generator, encoder, name, *_ = restore_generator("shipped:fiva")
     attack = trained_attack("shipped:reconstruction")
     assert name == "FIVA" and generator.steers == -1 and encoder.name == "synthetic_robust"
     assert attack.encoder.name == "synthetic_a"  # the attacker's own
@@ -86,7 +86,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def figures_of(name: str) -> SimpleNamespace:
     """The module whose training would have shipped this generator."""
-    generator, encoder, _, _ = restore_generator(f"shipped:{name}")
+    generator, encoder, *_ = restore_generator(f"shipped:{name}")
     return SimpleNamespace(averaged=generator, generator=generator, encoder=encoder, others=[])
 
 

@@ -108,7 +108,7 @@ def test_steers_minus_one_is_the_right_sign(tmp_path: Path) -> None:
         "pixel": Term(PixelL1(), ["raw", "distorted"], 2.0),
     }
     module = small.module(objective=Objective(terms), lr=5e-3, ema=0.9)
-    small.trainer(tmp_path, 100, max_steps=100, log_every_n_steps=100).fit(module, datamodule=small.data(12, count=960))
+    small.trainer(tmp_path, 150, max_steps=150, log_every_n_steps=150).fit(module, datamodule=small.data(12, count=960))
     images = small.Pictures().images
     report = {name: float(value) for name, value in steering(module, module.encoder, images).items()}
     assert report["cos_own"] < report["cos_opposite"] - 0.3, report

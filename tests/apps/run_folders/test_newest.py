@@ -61,7 +61,7 @@ def test_ones_own_newest_run_else_what_ships(tmp_path: Path, capsys: pytest.Capt
 def test_what_ships_says_whom_it_learned() -> None:
     """The record that was written by hand is that of the generator and the encoder that ship."""
     record = trained_attack("shipped:reconstruction").learned_on
-    generator, encoder, _, _ = restore_generator("shipped:fiva")
+    generator, encoder, *_ = restore_generator("shipped:fiva")
     assert record is not None and record == weights.index()["reconstruction"]["config"]["victim"]
     assert (record["weights"], record["encoder"]) == (fingerprint(generator), fingerprint(encoder))
     assert record["defense"] is None and record["policy"]["policy"]["mirrored"] is True

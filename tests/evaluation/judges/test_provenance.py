@@ -78,7 +78,7 @@ def test_what_ships_never_saw_a_photograph() -> None:
         found.check(part, title, ["Ann"], False, "folder")
     found.check(trained_attack("shipped:reconstruction"), "reconstruction", ["Ann"], False, "folder")
     assert found.notes() == [
-        "FIVA, synthetic_robust, synthetic_a and reconstruction learned from rendered faces and never saw a "
+        "FIVA, synthetic_robust, reconstruction and synthetic_a learned from rendered faces and never saw a "
         "photograph; the faces of folder are photographs."
     ]
     rendered = Provenance(Protocol())

@@ -111,6 +111,7 @@ def test_what_is_described_is_what_is_given(given, name):
     names = {figure for figures in found for figure in figures}
     assert {figure for figure in names if info_of(metrics, figure) is None} == set()
     used = {pattern for pattern in metrics for figure in names if info_of({pattern: metrics[pattern]}, figure)}
+    used |= {name for name, info in metrics.items() if info.mean_of}  # a panel gives it
     assert used == set(metrics)
 
 
