@@ -153,8 +153,9 @@ def means_of(own: Mapping[str, Mapping[str, Estimate]], described: Mapping[str, 
         if len(measured) < len(each):  # a mean of fewer judges is another figure
             found[name] = Estimate.absent(f"n/a (only {len(measured)} of {len(each)} judges have one)")
             continue
-        ends = torch.tensor([(figure.number, *figure.span) for figure in measured], dtype=torch.float64).mean(0)
-        found[name] = Estimate(*ends.tolist(), n=min(figure.n for figure in measured))
+        each_ends = torch.tensor([(figure.number, *figure.span) for figure in measured], dtype=torch.float64)
+        value, low, high = each_ends.mean(0).tolist()
+        found[name] = Estimate(value, low, high, n=min(figure.n for figure in measured))
     return found
 
 
