@@ -47,6 +47,7 @@ from anon.identity.verification import evaluate_recognizer
 from anon.metrics.look import mean_distances
 from anon.plain import MAX_YAML, read_json, read_text
 from anon.training.attributes import AttributeTraining
+from anon.training.distillation import DistillationTraining
 from anon.training.expression import ExpressionTraining
 from anon.training.look import LookTraining, look_of_people
 from anon.training.recognizer import RecognizerTraining
@@ -95,8 +96,9 @@ def ship(run: Path, name: str) -> Path:
         figures = evaluate_recognizer(Judge(encoder).embed, faces)
         if isinstance(module.adversarial, WorstPicture):
             figures |= robust_figures(encoder, faces, module.adversarial.stronger())
-        taught = getattr(module, "teacher", None)
-        how = f"{type(module.head).__name__} head" if taught is None else f"a student of {taught.name}"
+        how = f"{type(module.head).__name__} head"
+        if isinstance(module, DistillationTraining):
+            how = f"a student of {module.teacher.name}"
         what = f"face recognizer, {type(network).__name__}, {how}"
     elif isinstance(module, AttributeTraining):
         figures = regressor_errors(network, faces)

@@ -9,6 +9,7 @@ shuffle (Zhang, ICML 2019; StyleGAN has it, too), which no pattern of that perio
 from __future__ import annotations
 
 import torch
+from kornia.filters import BlurPool2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -106,21 +107,18 @@ class DownBlock(nn.Module):
         return x + self.unit(x)
 
 
-class Binomial(nn.Module):
+class Binomial(BlurPool2D):
     """The filter [1, 2, 1] / 4 along rows and columns: 0 at the highest frequency of either, 1 at the lowest."""
 
     kernel: Tensor
 
     def __init__(self) -> None:
-        super().__init__()
-        row = torch.tensor([0.25, 0.5, 0.25])
-        self.register_buffer("kernel", torch.outer(row, row)[None, None], persistent=False)
+        super().__init__(3, stride=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same form; beyond the border is 0."""
         with torch.autocast(x.device.type, enabled=False):  # as Depthwise, which says why
-            kernel = self.kernel.expand(x.shape[1], 1, 3, 3)
-            return F.conv2d(x.to(kernel.dtype), kernel, padding=1, groups=x.shape[1]).to(x.dtype)
+            return super().forward(x.to(self.kernel.dtype)).to(x.dtype)
 
 
 class UpBlock(nn.Module):

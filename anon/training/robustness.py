@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from anon.errors import UserError
 from anon.faces.contract import FaceSet, batch_of
 from anon.identity.contract import EncoderLike
+from anon.identity.policies import average
 from anon.identity.verification import pair_distances, threshold_at_far
 
 #: Images (B, 3, H, W) -> a loss of each, (B,).
@@ -71,12 +72,12 @@ class WorstPicture:
         return self.radius * length * direction
 
     def _direction(self, slope: Tensor) -> Tensor:
-        return slope.sign() if self.norm == "linf" else slope / _norms(slope).clamp_min(1e-12)
+        return slope.sign() if self.norm == "linf" else F.normalize(slope.flatten(1)).view_as(slope)
 
     def _within(self, change: Tensor) -> Tensor:
         if self.norm == "linf":
             return change.clamp(-self.radius, self.radius)
-        return change * (self.radius / _norms(change).clamp_min(1e-12)).clamp(max=1.0)
+        return change.renorm(2, 0, self.radius)
 
 
 class NoisyPicture:
@@ -130,11 +131,11 @@ def robust_figures(
     with torch.no_grad():
         z = torch.cat([encoder(part).z for part in images.split(batch_size)])
     threshold, _ = threshold_at_far(pair_distances(z, labels)[1], far)
-    order = labels[last]
-    templates = torch.stack([F.normalize(z[~last & (labels == label)].mean(0), dim=0) for label in order])
+    templates, names = average(z[~last], labels[~last])
+    truth = torch.searchsorted(names, labels[last])
     rng = torch.Generator(images.device).manual_seed(seed)
     attacked = []
-    for part, wanted in zip(images[last].split(batch_size), templates.split(batch_size), strict=True):
+    for part, wanted in zip(images[last].split(batch_size), templates[truth].split(batch_size), strict=True):
 
         def fled(x: Tensor, wanted: Tensor = wanted) -> Tensor:
             return -(encoder(x).z * wanted).sum(1)
@@ -142,14 +143,9 @@ def robust_figures(
         attacked.append(attack(fled, part, rng))
     with torch.no_grad():
         after = torch.cat([encoder(part).z for part in attacked])
-    truth = torch.arange(len(order))
     found: dict[str, float] = {}
     for name, probes in (("clean", z[last]), ("robust", after)):
         cosine = probes @ templates.T  # (P, people)
         found[f"{name}_top1"] = float((cosine.argmax(1) == truth).float().mean())
-        found[f"{name}_tar"] = float((1.0 - cosine.diagonal() < threshold).float().mean())
-    return found | {"attack_radius": attack.radius, "attack_steps": attack.steps, "robust_probes": len(order)}
-
-
-def _norms(images: Tensor) -> Tensor:
-    return images.flatten(1).norm(dim=1)[:, None, None, None]
+        found[f"{name}_tar"] = float((1.0 - cosine.gather(1, truth[:, None]) < threshold).float().mean())
+    return found | {"attack_radius": attack.radius, "attack_steps": attack.steps, "robust_probes": len(truth)}

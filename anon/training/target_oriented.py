@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -174,12 +173,12 @@ class TargetOriented(pl.LightningModule):
         distorted = self.distortion(target, self._rng(0)).contiguous(memory_format=self.layout)
         known: dict[str, Any] = {"target": target, "distorted": distorted}
         seen = self._view(distorted, 1) if maps else target
-        eye = self.eye
-        layers = eye.layers if maps else ()
-        known["z_target"], known["maps_target"] = eye(target, layers if seen is target else ())
-        known["z_own"] = known["z_target"] if eye is self.encoder else self.encoder(target).z
+        judging = self.loss_encoder
+        layers = judging.layers if maps else ()
+        known["z_target"], known["maps_target"] = judging(target, layers if seen is target else ())
+        known["z_own"] = known["z_target"] if judging is self.encoder else self.encoder(target).z
         if seen is not target:  # of the distorted crop nothing but the maps is needed
-            known["maps_target"] = eye.maps(seen, layers)
+            known["maps_target"] = judging.maps(seen, layers)
         if self.pairing is not None:
             pairs = self._pairs(self.pairing, len(images))
             index, known["same"], known["same_index"] = (drawn.to(self.device, non_blocking=True) for drawn in pairs)
@@ -192,11 +191,12 @@ class TargetOriented(pl.LightningModule):
         return known["z_condition" if self.pairing is not None else "z_own"]
 
     @property
-    def eye(self) -> Encoder:
+    def loss_encoder(self) -> Encoder:
         """The recognizer of this step's losses, the same one in all processes."""
         if not len(self.others):
             return self.encoder
-        drawn = int(np.random.SeedSequence((self.seed, self.step, 4)).generate_state(1)[0]) % (1 + len(self.others))
+        rng = step_rng("cpu", self.seed, self.step, 4)  # no rank: all processes draw alike
+        drawn = int(torch.randint(1 + len(self.others), (), generator=rng))
         return self.others[drawn - 1] if drawn else self.encoder  # type: ignore[return-value]
 
     def draw(self, known: dict[str, Any]) -> None:
@@ -223,13 +223,15 @@ class TargetOriented(pl.LightningModule):
         return self.generator.fuse(known["attributes_target"], self.condition(known))  # type: ignore[operator]
 
     def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
-        layers = self.eye.layers if self.objective.wants("maps") else ()
-        z, maps = self.eye(self._view(images, len(names)), layers)
+        encoder = self.loss_encoder
+        layers = encoder.layers if self.objective.wants("maps") else ()
+        z, maps = encoder(self._view(images, len(names)), layers)
         found: dict[str, Any] = {f"z_{name}": part for name, part in zip(names, z.chunk(len(names)), strict=True)}
         return found | _shares("maps", names, maps)
 
     def _map(self, names: list[str], images: Tensor) -> dict[str, Any]:
-        return _shares("maps", names, self.eye.maps(self._view(images, len(names)), self.eye.layers))
+        encoder = self.loss_encoder
+        return _shares("maps", names, encoder.maps(self._view(images, len(names)), encoder.layers))
 
     def _judge(self, names: list[str], images: Tensor) -> dict[str, Any]:
         maps: list[Tensor] = []

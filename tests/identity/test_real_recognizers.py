@@ -64,7 +64,7 @@ def faces(real: Path, pairs: list[tuple[str, str, bool]]) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("build", "accuracy"),
     [
-        pytest.param(_mobilefacenet, 99.42, marks=pytest.mark.slow),  # a minute
+        (_mobilefacenet, 99.42),
         pytest.param(_mobilefacenet_onnx, 99.42, marks=pytest.mark.slow),
         (_edgeface, 99.58),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -32,7 +31,6 @@ def trained(folder: Path, faces: SyntheticFaces) -> TargetOriented:
     return module.eval()
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_identity_follows_z(tmp_path: Path) -> None:
     """On pictures it has not seen: the swap is nearer to whom z is of than to whose picture was redrawn."""

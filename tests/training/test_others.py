@@ -39,12 +39,12 @@ def test_the_first_conditions_and_the_drawn_one_gives_the_losses(tmp_path):
 
     class Watched(TargetOriented):
         def draw(self, known):
-            seen[self.eye.name] = seen.get(self.eye.name, 0) + 1
+            seen[self.loss_encoder.name] = seen.get(self.loss_encoder.name, 0) + 1
             torch.testing.assert_close(self.condition(known), frozen(known["target"]).z)
-            torch.testing.assert_close(known["z_target"], self.eye(known["target"]).z)
+            torch.testing.assert_close(known["z_target"], self.loss_encoder(known["target"]).z)
             super().draw(known)
-            assert known["z_raw"].shape[1] == {"small": small.DIM, "other": 20}[self.eye.name]
-            assert len(known["maps_raw"]) == len(self.eye.layers)
+            assert known["z_raw"].shape[1] == {"small": small.DIM, "other": 20}[self.loss_encoder.name]
+            assert len(known["maps_raw"]) == len(self.loss_encoder.layers)
 
     module = small.module(others=others)
     module.__class__ = Watched
