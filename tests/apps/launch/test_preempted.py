@@ -332,7 +332,15 @@ def child_of(parent: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for found in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-            if "train.py" in Path(f"/proc/{found}/cmdline").read_text():
+            if "train.py" in command_of(found):
                 return int(found)
         time.sleep(0.1)
     raise AssertionError("no child")
+
+
+def command_of(process: str) -> str:
+    """Nothing for one that has ended since it was listed, as the short-lived children of an import do."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
