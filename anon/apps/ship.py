@@ -124,7 +124,7 @@ def ship(run: Path, name: str) -> Path:
             figures = attack_figures(module, run / LAST, victim)
             built |= {"attack": built.pop("generator"), "victim": record_of(config)}
             what = f"reconstruction attack, {type(network).__name__}, against {title_of(built['victim'] or {})}"
-        elif module.pairing is not None:
+        elif module.steers > 0:
             figures = swapper_figures(module, _experiment(config, run))
             what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
         else:
