@@ -11,8 +11,8 @@ from anon.errors import UserError
 def pixel_l1(changed: Tensor, target: Tensor, mask: Tensor | None = None, inside: float = 1.0) -> Tensor:
     """Mean of ``|changed - target|`` over two image batches (B, 3, H, W) in [-1, 1], in [0, 2].
 
-    Where a ``mask`` (B, 1, H, W) is 1 a difference counts ``inside`` as much, so that another person's outline may stand
-    where the old one was. No gradient goes into the mask.
+    Where a ``mask`` (B, 1, H, W) is 1 a difference counts ``inside`` as much, so that another person's outline may
+    stand where the old one was. No gradient goes into the mask.
 
     >>> import torch
     >>> mask = torch.tensor([[[[1.0, 0.0]]]])

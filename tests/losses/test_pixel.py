@@ -29,7 +29,7 @@ def test_a_difference_within_the_mask_counts_less_and_does_not_move_the_mask() -
 
 
 def test_a_share_without_a_mask_is_refused() -> None:
-    with pytest.raises(UserError, match="in \\[0, 1\\], not 1.5"):
+    with pytest.raises(UserError, match=r"in \[0, 1\], not 1\.5"):
         PixelL1(inside=1.5)
     with pytest.raises(UserError, match="needs the generator's mask"):
         PixelL1(inside=0.4)(torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1))
