@@ -187,7 +187,7 @@ class TargetOriented(pl.LightningModule):
             index, known["same"], known["same_index"] = (drawn.to(self.device, non_blocking=True) for drawn in pairs)
             known["z_source"] = known["z_target"][index]
             known["z_condition"] = known["z_own"][index]
-            if self.generator.steers < 0:  # who flees -z_s becomes z_s, as every policy will ask
+            if self.steers < 0:  # who flees -z_s becomes z_s, as every policy will ask
                 sign = torch.where(known["same"], 1.0, -1.0)[:, None]  # (B, 1)
                 known["z_condition"], known["z_fled"] = sign * known["z_condition"], sign * known["z_source"]
         return known
