@@ -30,6 +30,7 @@ FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
     ".webm": ("webm", "libvpx-vp9", {"crf": "24", "b:v": "0", "deadline": "realtime", "cpu-used": "6"}),
 }
 _RATE = Fraction(25)  # frames a second where a file tells neither times nor a rate
+_FEW = 0.9  # of the time that the header states: less is a truncated file
 _BT709 = 1  # FFmpeg's number of matrix, primaries and transfer
 _FAILED = (av.error.FFmpegError, ValueError, OverflowError)
 
@@ -40,6 +41,7 @@ class Told(NamedTuple):
     rate: Fraction  # frames a second, on the mean
     base: Fraction  # its unit of time, in seconds
     frames: int  # 0: it does not say
+    seconds: float | None  # how long its pictures last; None: it counts frames, or its sound may be longer
     sound: str | None  # the sound's codec
     dropped: tuple[str, ...]  # kinds of the streams that stay behind
 
@@ -57,17 +59,27 @@ def told(path: Path) -> Told:
         others = [each.type for each in container.streams if each.type not in ("video", "audio")]
         further = ["video"] * (len(container.streams.video) - 1) + ["audio"] * max(len(container.streams.audio) - 1, 0)
         base = pictures.time_base or 1 / rate
-        return Told(rate, base, pictures.frames or _estimate(container, rate), sound, tuple(others + further))
+        seconds = None if container.duration is None else container.duration / av.time_base
+        frames = pictures.frames or round(float(rate) * (seconds or 0.0))
+        counted = pictures.frames > 0 or sound is not None
+        return Told(rate, base, frames, None if counted else seconds, sound, tuple(others + further))
 
 
-def frames_of(path: Path) -> Iterator[Timed]:
+def frames_of(path: Path, about: Told) -> Iterator[Timed]:
     """Every frame.
 
     Raises:
         UserError: no video, or none to its end: a part of one is not taken for the whole.
     """
     with _mistakes(path):
-        yield from read_timed(path)
+        first = last = Fraction(0)
+        for number, frame in enumerate(read_timed(path)):
+            last = last if frame.time is None else frame.time
+            first = first if number else last
+            yield frame
+        lasted = last - first + 2 / about.rate  # Matroska states no number of frames
+        if about.seconds is not None and frame.time is not None and lasted < _FEW * about.seconds:
+            raise VideoError("truncated")
 
 
 @contextlib.contextmanager
@@ -76,10 +88,6 @@ def _mistakes(path: Path) -> Iterator[None]:
         yield
     except VideoError as error:
         raise UserError(f"'{path}' cannot be anonymized: it is {error}.") from error
-
-
-def _estimate(container: Any, rate: Fraction) -> int:
-    return 0 if container.duration is None else round(container.duration / av.time_base * rate)
 
 
 def check_holds(suffix: str, source: Path, about: Told) -> None:

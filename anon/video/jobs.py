@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,8 @@ def jobs_of(given: str, output: str) -> Jobs:
     Raises:
         UserError: nothing is there, nothing to read, a result would lie where an input does, or cannot be written so.
     """
+    if not given.strip() or not output.strip():
+        raise UserError("input=<photograph, video or folder> and output=<place> must not be empty.")
     source, target = Path(given).expanduser(), Path(output).expanduser()
     if source.is_dir():
         found, aside = _of_folder(source, target)
@@ -157,13 +159,9 @@ def run(jobs: Jobs, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
 
 def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
     failed: dict[str, str] = {}
-    every = (
-        jobs.jobs
-        if any(job.video for job in jobs.jobs)
-        else track(  # a video has a bar of its own
-            jobs.jobs, "anonymizing files", len(jobs.jobs), unit="files"
-        )
-    )
+    every: Iterable[Job] = jobs.jobs
+    if not any(job.video for job in jobs.jobs):  # a video has a bar of its own
+        every = track(jobs.jobs, "anonymizing files", len(jobs.jobs), unit="files")
     for job in every:
         name = spelled(str(job.target.relative_to(folder)))
         done = _finished(job, by)
@@ -194,7 +192,10 @@ def _do(job: Job, by: Anonymizing) -> dict[str, Any]:
 
 
 def _stamp(path: Path) -> dict[str, int]:
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except OSError:  # a link to nowhere: unreadable, as whoever opens it says
+        return {}
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 

@@ -99,7 +99,7 @@ class Anonymizing(NamedTuple):
     def faces_of(self, source: Path, about: clips.Told) -> list[list[Seen]]:
         """The first pass: the faces of every frame of a video, followed and filled in."""
         found: list[Detections] = []
-        frames = track(clips.frames_of(source), "finding faces", about.frames, unit="frames")
+        frames = track(clips.frames_of(source, about), "finding faces", about.frames, unit="frames")
         for group in _groups(frames, self.batch):
             found += self.detector.detect_batch([frame.pixels for frame in group])
         rate = min(float(about.rate), _FASTEST)
@@ -116,7 +116,7 @@ class Anonymizing(NamedTuple):
     ) -> tuple[int, int]:
         writer = clips.Writer(stream, suffix, source, about, self.sound)
         try:
-            frames = track(clips.frames_of(source), "changing faces", len(faces), unit="frames")
+            frames = track(clips.frames_of(source, about), "changing faces", len(faces), unit="frames")
             for group in _groups(frames, self.batch):
                 seen = faces[tally.frames : tally.frames + len(group)]
                 if len(seen) < len(group):

@@ -12,9 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anon.anonymizers.filters import SolidMask
 from anon.faces.detection.contract import Detections
 from anon.faces.synthetic.parameters import people, stills
 from anon.faces.synthetic.render import render
+from anon.video.changer import FaceChanger
+from anon.video.gate import Gate
+from anon.video.pipeline import Anonymizing
 
 SIDE = 96  # pixels of a rendered picture; the face is about half as wide
 _BOX = (0.16, 0.06, 0.84, 0.97)  # of a face, in its picture
@@ -88,12 +92,12 @@ def write_clip(
         pictures = container.add_stream(codec, rate=25, options={"crf": "0", "preset": "ultrafast"})
         pictures.height, pictures.width = frames[0].shape[:2]
         pictures.pix_fmt = "rgb24" if codec == "libx264rgb" else "yuv420p"
-        base = Fraction(1, 1000)
+        base = Fraction(1, 25 if times is None else 1000)
         pictures.codec_context.time_base = base
         tone = container.add_stream("aac", rate=16000) if sound else None
         for i, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame.numpy(), format="rgb24")
-            picture.pts, picture.time_base = (40 * i if times is None else times[i]), base
+            picture.pts, picture.time_base = (i if times is None else times[i]), base
             container.mux(pictures.encode(picture))
         container.mux(pictures.encode(None))
         if tone is not None:
@@ -110,3 +114,28 @@ def times_of(path: Path) -> list[Fraction]:
     """When the frames of a file are shown."""
     with av.open(str(path)) as container:
         return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+class Fixed:
+    """A detector that says of every frame that one face is at one place."""
+
+    name, has_points, fingerprint = "fixed", True, "f" * 64
+
+    def __init__(self, left: float = 20.0, top: float = 20.0) -> None:
+        _, found = frame_of([(3, 0, 0)])
+        corner = torch.tensor([left, top])
+        self.faces = Detections(found.boxes + corner.repeat(2), found.points + corner, found.scores)
+
+    def detect(self, frame: Tensor) -> Detections:
+        return self.faces
+
+    def detect_batch(self, frames: Sequence[Tensor]) -> list[Detections]:
+        return [self.faces for _ in frames]
+
+
+def masking(detector: object, method: object = None, **settings: object) -> Anonymizing:
+    """Everything that ``method=solid`` needs, with a detector that knows."""
+    solid = SolidMask([-1.0, -1.0, -1.0])
+    gate = Gate()
+    change = FaceChanger(solid if method is None else method, solid, gate, 112)  # type: ignore[arg-type]
+    return Anonymizing(detector, change, gate, {"method": "test"}, **settings)  # type: ignore[arg-type]
