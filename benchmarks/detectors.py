@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anon.faces.detection.centerface import CenterFace
 from anon.faces.detection.contract import Detections, Detector
 from anon.faces.detection.mtcnn import Mtcnn
 from anon.faces.detection.retinaface import RetinaFace
@@ -110,6 +111,7 @@ if __name__ == "__main__":
     root = Path(os.environ["ANON_REAL"])
     models = root / "models"
     detectors: list[tuple[str, Detector]] = [
+        ("CenterFace", CenterFace()),
         ("YuNet", YuNet(models / "yunet/yunet_n_dynamic.onnx")),
         ("RetinaFace MobileNet-0.25", RetinaFace(models / "retinaface_mnet025/mobilenet0.25_Final.pth")),
         ("MTCNN", Mtcnn(models / "mtcnn_facenet_pytorch")),

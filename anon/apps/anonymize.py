@@ -19,7 +19,8 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
   margin=0.3                how much larger than the detector's box a mask is
   --cfg job                 print every setting; docs/anonymize.md explains them
 
-A report, <output>.json, tells what became of the faces. Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
+A report, <output>.json, tells what became of the faces.
+Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def test_one_that_fails_on_one_face_changes_the_others() -> None:
         return torch.ones_like(images)
 
     places = ((3, 0, 20), (8, 140, 20))
-    frame, found, changed, verdicts = one(changer(Plugged(picky)), places)
+    frame, found, _, verdicts = one(changer(Plugged(picky)), places)
     assert sorted(verdict.status for verdict in verdicts) == sorted(
         COVERED if frame_red(frame, found, i) else VERIFIED for i in range(2)
     )
@@ -152,7 +152,7 @@ def test_overlapping_faces_do_not_bring_each_other_back() -> None:
         return images * 0 + 1
 
     places = ((3, 20, 20), (8, 60, 30))
-    frame, found, changed, verdicts = one(changer(Plugged(paint)), places)
+    frame, found, _, verdicts = one(changer(Plugged(paint)), places)
     assert [len(batch) for batch in shown] == [1, 1] and [v.status for v in verdicts] == [VERIFIED] * 2
     first = crop_of(frame, found.points[1], 112) - shown[1][0]  # what the first left in the crop of the second
     assert float((first.abs().amax(0) > 0.2).float().mean()) > 0.05

@@ -88,7 +88,7 @@ def test_results_never_lie_over_inputs(folder: Path, tmp_path: Path) -> None:
         (folder, folder),
     ):
         before = (folder / "a.png").read_bytes()
-        with pytest.raises(UserError, match="is an input|what this program did not write"):
+        with pytest.raises(UserError, match=r"is an input|what this program did not write"):
             list(run(jobs_of(str(given), str(output)), masking(Fixed())))
         assert (folder / "a.png").read_bytes() == before
 

@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
-from anon.anonymizers.filters import Filter
 from anon.apps.config import GONE, at
 from anon.apps.door.parts import fits, misfit
 from anon.attributes.contract import Estimator
@@ -93,7 +92,6 @@ TYPES: dict[str, Any] = {
     "audio": Literal["copy", "drop"],
     "size": int | None,
     "detector": Detector,
-    "fallback.anonymizer": Filter,
     "steps": int | None,
     "checkpoint_every": int,
     "trust": str | list[str] | None,
