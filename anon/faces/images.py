@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import Tensor
 
 from anon import plain
@@ -181,8 +182,22 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _to_layers(image: Image.Image) -> np.ndarray:
     if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
         raise ImageError(SEVERAL)
-    orientation, image = _orientation(image), _known_range(image)
+    orientation, image = _orientation(image), _in_srgb(_known_range(image))
     return np.array(_upright(image.convert("RGBA" if image.has_transparency_data else "RGB"), orientation))
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Colours as every viewer takes them without the profile; as they are where there is none, or a damaged one."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    mode = "RGB" if image.mode == "CMYK" else image.mode
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        changed = ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, *_DECODER_ERRORS):
+        return image
+    return image if changed is None else changed
 
 
 def _known_range(image: Image.Image) -> Image.Image:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from anon.anonymizers.plugged import Plugged
 from anon.errors import UserError
@@ -103,6 +103,18 @@ def test_animations_and_pages_are_refused(tmp_path: Path, picture: Image.Image, 
     with pytest.raises(UserError, match="animation or several pages"):
         anonymized(tmp_path / f"a{suffix}", tmp_path / "b.png")
     assert os.listdir(tmp_path) == [f"a{suffix}"]
+
+
+def test_colours_of_a_profile_become_srgb(tmp_path: Path, picture: Image.Image) -> None:
+    """sRGB's own changes nothing, a damaged one neither, and none is written."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.save(tmp_path / "a.png", icc_profile=profile)
+    image, _ = anonymized(tmp_path / "a.png", tmp_path / "b.png")
+    assert "icc_profile" not in image.info
+    assert np.abs(np.asarray(image)[:, 160:].astype(int) - np.asarray(picture)[:, 160:]).max() <= 2
+    picture.save(tmp_path / "c.png", icc_profile=b"nonsense" * 40)
+    image, _ = anonymized(tmp_path / "c.png", tmp_path / "d.png")
+    assert np.array_equal(np.asarray(image)[:, 160:], np.asarray(picture)[:, 160:])
 
 
 def broken(path: Path, kind: str) -> Path:

@@ -84,6 +84,7 @@ def spelled_out(words: Sequence[str]) -> list[str]:
     return found
 
 
+_THRESHOLD = re.compile(r"(judge|panel\.\w+)\.threshold=")  # what most judges take, and few configurations have
 _FLAGS = {"--dry-run": "dry_run=true", "--strict": "strict=true"}
 #: What rendered faces are anonymized and judged by, where nothing is named.
 _RENDERED = {"method": "fiva", "judge": "synthetic"}
@@ -100,6 +101,7 @@ def of_files(words: Sequence[str]) -> list[str]:
     ['domain=synthetic', 'method=blur', 'judge=synthetic']
     """
     found = [_FLAGS.get(word, f"files.{word}" if word.startswith(("input=", "output=")) else word) for word in words]
+    found = [f"++{word}" if _THRESHOLD.match(word) else word for word in found]
     given = {word.partition("=")[0].lstrip("+~") for word in found}
     if "domain=synthetic" in found:
         found += [f"{group}={choice}" for group, choice in _RENDERED.items() if group not in given]
