@@ -30,8 +30,7 @@ def anonymize(frame: Any, settings: Mapping[str, object]) -> Any:
         picture = torch.from_numpy(np.array(frame)) if isinstance(frame, np.ndarray) else frame
     except TypeError:  # objects, text
         picture = None
-    form = (picture.dtype, *picture.shape[2:]) if isinstance(picture, torch.Tensor) else None
-    if form != (torch.uint8, 3):
+    if not isinstance(picture, torch.Tensor) or (picture.dtype, *picture.shape[2:]) != (torch.uint8, 3):
         raise UserError("anon.anonymize takes a picture as uint8 (H, W, 3) RGB, a numpy array or a torch tensor.")
     if not picture.numel():
         raise UserError("anon.anonymize got a picture without pixels.")

@@ -22,7 +22,7 @@ from anon.progress import track
 from anon.video import clips, photographs, report
 from anon.video.changer import FaceChanger
 from anon.video.gate import Gate
-from anon.video.tracks import Seen, alone, follow
+from anon.video.tracks import Faces, alone, follow
 
 MISSED = 0.6  # seconds for which a face may be missed before its track has ended
 _FASTEST = 120.0  # frames a second; a header may say anything
@@ -96,12 +96,11 @@ class Anonymizing(NamedTuple):
         what = {"kind": "video", "width": width, "height": height, "sound": sound, "left_out": dropped}
         return report.document(tally, time.monotonic() - began, what, self.settings)
 
-    def faces_of(self, source: Path, about: clips.Told) -> list[list[Seen]]:
+    def faces_of(self, source: Path, about: clips.Told) -> Faces:
         """The first pass: the faces of every frame of a video, followed and filled in."""
-        found: list[Detections] = []
         frames = track(clips.frames_of(source, about), "finding faces", about.frames, unit="frames")
-        for group in _groups(frames, self.batch):
-            found += self.detector.detect_batch([frame.pixels for frame in group])
+        groups = ([frame.pixels for frame in group] for group in _groups(frames, self.batch))
+        found = (each for group in groups for each in self.detector.detect_batch(group))
         rate = min(float(about.rate), _FASTEST)
         return follow(found, max(2, round(MISSED * rate)), max(1, round(LINGERS * rate)))
 
@@ -111,7 +110,7 @@ class Anonymizing(NamedTuple):
         stream: BinaryIO,
         suffix: str,
         about: clips.Told,
-        faces: list[list[Seen]],
+        faces: Faces,
         tally: report.Tally,
     ) -> tuple[int, int]:
         writer = clips.Writer(stream, suffix, source, about, self.sound)

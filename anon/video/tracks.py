@@ -7,10 +7,12 @@ missed between two detections is put where a straight line between both has it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, overload
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -19,6 +21,7 @@ from anon.faces.detection.contract import Detections
 
 LEAST_IOU = 0.2  # of a box with the place where its track should be
 REACH = 0.7  # or centres so near, in sides of the box: a fast face does not overlap its last box
+_NUMBERS = 14  # of a face: its box and its points
 PATIENCE = 15  # frames without a detection after which a track has ended
 
 
@@ -31,24 +34,63 @@ class Seen(NamedTuple):
     filled: bool  # no detector saw it: it lies between two detections of its track, or beside them
 
 
-@dataclass
+class Faces(Sequence[list[Seen]]):
+    """The faces of every frame of a video, 60 bytes each: an hour of them takes no memory to speak of.
+
+    Args:
+        count: of frames.
+        rows: (frame, track, filled, box and points) of every face, in any order.
+    """
+
+    def __init__(self, count: int, rows: Iterable[tuple[int, int, bool, Sequence[float]]]) -> None:
+        kept = [row for row in rows if 0 <= row[0] < count]
+        kept.sort(key=lambda row: row[:2])
+        self._values = np.array([row[3] for row in kept], np.float32).reshape(-1, _NUMBERS)
+        self._tracks = np.array([row[1] for row in kept], np.int64)
+        self._filled = np.array([row[2] for row in kept], bool)
+        self._starts = np.searchsorted(np.array([row[0] for row in kept], np.int64), np.arange(count + 1))
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, frame: int) -> list[Seen]: ...
+    @overload
+    def __getitem__(self, frame: slice) -> list[list[Seen]]: ...
+    def __getitem__(self, frame: int | slice) -> list[Seen] | list[list[Seen]]:
+        if isinstance(frame, slice):
+            return [self._of(each) for each in range(*frame.indices(len(self)))]
+        return self._of(range(len(self))[frame])
+
+    def _of(self, frame: int) -> list[Seen]:
+        rows = range(self._starts[frame], self._starts[frame + 1])
+        values = torch.from_numpy(self._values)
+        faces = ((int(self._tracks[i]), values[i, :4], values[i, 4:].view(5, 2), bool(self._filled[i])) for i in rows)
+        return [Seen(*face) for face in faces]
+
+
 class _Track:
-    number: int
-    frames: list[int] = field(default_factory=list)
-    boxes: list[Tensor] = field(default_factory=list)
-    points: list[Tensor] = field(default_factory=list)
+    """Boxes and points of one face, in the frames in which it was detected."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.frames, self.values = number, array("q"), array("f")
 
     def add(self, frame: int, box: Tensor, points: Tensor) -> None:
         self.frames.append(frame)
-        self.boxes.append(box)
-        self.points.append(points)
+        self.values.extend((*box.tolist(), *points.flatten().tolist()))
 
-    def expected(self, frame: int) -> Tensor:
-        """Where the box (4,) is, if its centre goes on as it did between the last two detections."""
-        if len(self.boxes) < 2:
-            return self.boxes[-1]
-        step = (_centre(self.boxes[-1]) - _centre(self.boxes[-2])) / (self.frames[-1] - self.frames[-2])
-        return self.boxes[-1] + (step * (frame - self.frames[-1])).repeat(2)
+    def at(self, index: int) -> Tensor:
+        """Box and points (14,) of the detection with that index, negative ones from the end."""
+        start = (index % len(self.frames)) * _NUMBERS
+        return torch.tensor(self.values[start : start + _NUMBERS])
+
+    def expected(self, frame: int, last: int = -1, before: int = -2) -> Tensor:
+        """Where the box (4,) is, if its centre goes on as it did between two detections."""
+        box = self.at(last)[:4]
+        if len(self.frames) < 2:
+            return box
+        step = (_centre(box) - _centre(self.at(before)[:4])) / (self.frames[last] - self.frames[before])
+        return box + (step * (frame - self.frames[last])).repeat(2)
 
 
 def alone(found: Detections) -> list[Seen]:
@@ -56,7 +98,7 @@ def alone(found: Detections) -> list[Seen]:
     return [Seen(i, found.boxes[i], found.points[i], False) for i in range(len(found.scores))]
 
 
-def follow(detections: Sequence[Detections], patience: int = PATIENCE, linger: int = 0) -> list[list[Seen]]:
+def follow(detections: Iterable[Detections], patience: int = PATIENCE, linger: int = 0) -> Faces:
     """The faces of every frame with their tracks, those between two detections filled in.
 
     Args:
@@ -66,27 +108,22 @@ def follow(detections: Sequence[Detections], patience: int = PATIENCE, linger: i
             points: a detector sees a face that turns away, or goes behind another, a little too briefly.
 
     Returns:
-        One list a frame; track numbers rise in the order in which faces are first seen.
+        Track numbers rise in the order in which faces are first seen.
     """
-    active: list[_Track] = []
-    every: list[_Track] = []
+    active, every, count = list[_Track](), list[_Track](), 0
     for frame, found in enumerate(detections):
+        count += 1
         active = [track for track in active if frame - track.frames[-1] <= patience]
         free = set(range(len(found.scores)))
-        for track, index in _matched([track.expected(frame) for track in active], found.boxes):
-            active[track].add(frame, found.boxes[index], found.points[index])
+        for place, index in _matched([track.expected(frame) for track in active], found.boxes):
+            active[place].add(frame, found.boxes[index], found.points[index])
             free.remove(index)
         for index in sorted(free):
-            track_ = _Track(len(every))
-            track_.add(frame, found.boxes[index], found.points[index])
-            every.append(track_)
-            active.append(track_)
-    result: list[list[Seen]] = [[] for _ in detections]
-    for each in every:
-        for frame, seen in [*_filled(each), *_lingering(each, linger)]:
-            if 0 <= frame < len(result):
-                result[frame].append(seen)
-    return result
+            track = _Track(len(every))
+            track.add(frame, found.boxes[index], found.points[index])
+            every.append(track)
+            active.append(track)
+    return Faces(count, (row for track in every for row in (*_filled(track), *_lingering(track, linger))))
 
 
 def _matched(expected: list[Tensor], boxes: Tensor) -> list[tuple[int, int]]:
@@ -102,37 +139,24 @@ def _matched(expected: list[Tensor], boxes: Tensor) -> list[tuple[int, int]]:
     return [(int(t), int(n)) for t, n in chosen if float(iou[t, n]) >= LEAST_IOU or float(near[t, n]) > 0]
 
 
-def _filled(track: _Track) -> list[tuple[int, Seen]]:
-    """Frames and faces of a track, rising."""
-    last = (track.frames[0], Seen(track.number, track.boxes[0], track.points[0], False))
-    rows = [last]
-    for frame, box, points in list(zip(track.frames, track.boxes, track.points, strict=True))[1:]:
-        start, seen = last
-        for between in range(start + 1, frame):
-            share = (between - start) / (frame - start)
-            rows.append(
-                (
-                    between,
-                    Seen(track.number, seen.box.lerp(box, share), seen.points.lerp(points, share), True),
-                )
-            )
-        last = (frame, Seen(track.number, box, points, False))
-        rows.append(last)
-    return rows
+def _filled(track: _Track) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
+    """Rows of :class:`Faces` where a track was detected, and between."""
+    for index, frame in enumerate(track.frames):
+        if index and frame - track.frames[index - 1] > 1:
+            start, before, after = track.frames[index - 1], track.at(index - 1), track.at(index)
+            for between in range(start + 1, frame):
+                share = (between - start) / (frame - start)
+                yield between, track.number, True, before.lerp(after, share).tolist()
+        yield frame, track.number, False, track.values[index * _NUMBERS : (index + 1) * _NUMBERS]
 
 
-def _lingering(track: _Track, frames: int) -> list[tuple[int, Seen]]:
-    """Where a track is before it was seen and afterwards; one that was seen twice or less is a detector's mistake."""
+def _lingering(track: _Track, frames: int) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
+    """Rows before a track was seen and afterwards; one that was seen twice or less is a detector's mistake."""
     if len(track.frames) <= 2:
-        return []
-    nowhere = torch.full_like(track.points[0], torch.nan)
-    before = _Track(track.number, [-n for n in track.frames[1::-1]], track.boxes[1::-1], [])
-    rows = []
+        return
     for step in range(1, frames + 1):
-        for one, sign in ((track, 1), (before, -1)):
-            frame = one.frames[-1] + step
-            rows.append((sign * frame, Seen(track.number, one.expected(frame), nowhere, True)))
-    return rows
+        for frame, ends in ((track.frames[-1] + step, (-1, -2)), (track.frames[0] - step, (0, 1))):
+            yield frame, track.number, True, [*track.expected(frame, *ends).tolist(), *[math.nan] * (_NUMBERS - 4)]
 
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:

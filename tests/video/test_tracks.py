@@ -63,5 +63,5 @@ def test_a_track_lingers_without_points_at_both_ends() -> None:
 
 
 def test_nobody_and_photographs() -> None:
-    assert follow([]) == [] and follow(frames([], [])) == [[], []]
+    assert list(follow([])) == [] and list(follow(frames([], []))) == [[], []]
     assert [face.track for face in alone(frames([box(0, 0), box(50, 0)])[0])] == [0, 1]
