@@ -27,9 +27,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from hydra.utils import instantiate
@@ -64,6 +64,7 @@ from anon.video.gate import Gate, Judging, check_domain
 from anon.video.pipeline import Anonymizing
 from anon.video.report import report_of
 
+T = TypeVar("T")
 SIZE = 112  # of the crops of a method that does not say with which size it was trained
 #: Of the configuration: what is the same wherever files lie, and decides what a result looks like.
 _SETTINGS = ("domain", "margin", "size", "audio", "strict", "gate", "method", "fallback", "policy", "detector", "judge")
@@ -99,13 +100,23 @@ def anonymize(config: DictConfig) -> None:
             _report(todo, by)
             return
         total: Counter[str] = Counter()
-        for job, done in jobs.run(todo, by):
+        for job, done in _continuing(jobs.run(todo, by), todo):
             total.update({"files": 1, **{name: int(done[name]) for name in ("faces", "covered", "unverified")}})
             if todo.folder is None:
                 print(f"{job.target}: {_told(done)}\nreport {report_of(job.target)}")
         if todo.folder is not None:
             counts = ", ".join(f"{total[name]:,} {name}" for name in ("files", "faces", "covered", "unverified"))
             print(f"{counts}; every file has its report beside it.\n{todo.folder}")
+
+
+def _continuing(done: Iterator[T], todo: jobs.Jobs) -> Iterator[T]:
+    """The same; whoever stops a folder is told that it goes on."""
+    try:
+        yield from done
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            "stopped." if todo.folder is None else "stopped; the same command continues."
+        ) from error
 
 
 def _told(done: Mapping[str, Any]) -> str:

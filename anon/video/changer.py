@@ -54,7 +54,8 @@ class FaceChanger:
         """Frames uint8 (H, W, 3) RGB and the faces of each -> changed copies, and what became of every face."""
         changed = [frame.clone() for frame in frames]
         verdicts: dict[tuple[int, int], Verdict] = {}
-        for wave in _waves(faces, 1.0 + 2.0 * self.margin):
+        orders = [sorted(range(len(found)), key=lambda i: self.gate.unfit(found[i]) is not None) for found in faces]
+        for wave in _waves(faces, orders, 1.0 + 2.0 * self.margin):
             for start in range(0, len(wave), FEW):
                 part = wave[start : start + FEW]
                 spots = [(frame, faces[frame][place]) for frame, place in part]
@@ -165,8 +166,15 @@ class FaceChanger:
         return verdicts
 
 
-def _waves(faces: Sequence[Sequence[Seen]], reach: float) -> list[list[tuple[int, int]]]:
-    """(frame, place among its faces) of all faces, in groups in which no two of a frame overlap when enlarged."""
+def _waves(
+    faces: Sequence[Sequence[Seen]], orders: Sequence[Sequence[int]], reach: float
+) -> list[list[tuple[int, int]]]:
+    """(frame, place among its faces) of all faces, in groups in which no two of a frame overlap when enlarged.
+
+    Args:
+        orders: of each frame, the order of its faces; those that are only covered come last, on top of the drawn ones.
+        reach: by how much boxes are enlarged.
+    """
     waves: list[list[tuple[int, int]]] = []
     for frame, found in enumerate(faces):
         if not found:
@@ -174,10 +182,9 @@ def _waves(faces: Sequence[Sequence[Seen]], reach: float) -> list[list[tuple[int
         boxes = torch.stack([face.box for face in found])
         middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * reach
         touching = overlaps(*([torch.cat((middle - half, middle + half), 1)] * 2)) > 0
-        wave = [0] * len(found)
-        for i in range(len(found)):
-            taken = {wave[j] for j in range(i) if bool(touching[i, j])}
-            wave[i] = max(taken, default=-1) + 1
+        wave: dict[int, int] = {}
+        for i in orders[frame]:
+            wave[i] = max((wave[j] for j in wave if bool(touching[i, j])), default=-1) + 1
             while len(waves) <= wave[i]:
                 waves.append([])
             waves[wave[i]].append((frame, i))

@@ -185,9 +185,12 @@ def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, d
 
 def _do(job: Job, by: Anonymizing) -> dict[str, Any]:
     stamp = _stamp(job.source)
-    done = by.video(job.source, job.target) if job.video else by.photograph(job.source, job.target)
-    done |= {"input": stamp, "bytes": job.target.stat().st_size}
-    report.write(report.report_of(job.target), done)
+    try:
+        done = by.video(job.source, job.target) if job.video else by.photograph(job.source, job.target)
+        done |= {"input": stamp, "bytes": job.target.stat().st_size}
+        report.write(report.report_of(job.target), done)
+    except OSError as error:  # a full disk; what is wrong with the input is a UserError already
+        raise UserError(f"'{job.target}' cannot be written ({error.strerror or type(error).__name__}).") from error
     return done
 
 

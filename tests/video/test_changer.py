@@ -158,6 +158,17 @@ def test_overlapping_faces_do_not_bring_each_other_back() -> None:
     assert float((first.abs().amax(0) > 0.2).float().mean()) > 0.05
 
 
+def test_a_face_that_is_only_covered_lies_on_top_of_its_neighbour() -> None:
+    """Covered first, it would be half of what the neighbour is drawn from."""
+    shown: list[Tensor] = []
+    frame, found = frame_of(((3, 20, 20), (8, 60, 30)))
+    faces = [face._replace(points=face.points * torch.nan) if face.track == 0 else face for face in alone(found)]
+    by = changer(Plugged(lambda images: shown.append(images.clone()) or torch.ones_like(images)))
+    (changed,), (verdicts,) = by([frame], [faces])
+    assert torch.allclose(shown[0][0], crop_of(frame, found.points[1], 112)) and verdicts[1].status == VERIFIED
+    assert verdicts[0].status == COVERED and changed[nose_of(found)].tolist() == [0, 0, 0]
+
+
 def test_the_frames_themselves_stay() -> None:
     frame, found = frame_of([(3, 20, 20)])
     before = frame.clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -129,6 +130,20 @@ def test_places_that_cannot_be(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=told):
         list(run(jobs_of(given, output), masking(Fixed())))
+
+
+@pytest.mark.parametrize("name", ["a.png", "sub/d.avi"])
+def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("anon.video.photographs.write", full)
+    monkeypatch.setattr("anon.video.clips.Writer.add", full)
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / f"b{'.mp4' if 'd.avi' in name else '.png'}"
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        list(run(jobs_of(str(folder / name), str(out)), masking(Fixed())))
+    assert not os.listdir(tmp_path / "out")
 
 
 def test_two_runs_at_once_are_told(folder: Path, tmp_path: Path) -> None:
