@@ -124,7 +124,7 @@ def ship(run: Path, name: str) -> Path:
             figures = attack_figures(module, run / LAST, victim)
             built |= {"attack": built.pop("generator"), "victim": record_of(config)}
             what = f"reconstruction attack, {type(network).__name__}, against {title_of(built['victim'] or {})}"
-        elif module.pairing is not None:
+        elif module.steers > 0:
             figures = swapper_figures(module, _experiment(config, run))
             what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
         else:
@@ -147,14 +147,16 @@ def swapper_figures(module: TargetOriented, experiment: str) -> dict[str, float]
 
 
 def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
-    """The generator plain and with ITM on the experiment's default data and judge, with their bounds."""
+    """The generator plain, with Sampling, with ITM and as a swapper on the experiment's default data and judges."""
     measures = "suite.tables.table1.measures=[retrieval,purified,look,identities,spectrum,picture,attributes]"
     found = _evaluated(_trained(module), [f"experiment={experiment}", *BRIEF, measures])
     figures = _counted(found)
     for line in found.lines:
-        if line.policy in ("plain", "itm") and not line.needs:
+        if line.policy in ("plain", "sampling", "itm") and not line.needs:
             figures |= {f"{line.policy}: {key}": value for key, value in _bounded(line, TABLE1).items()}
-    return figures
+    swaps = ["suite=swap", "suite.grid_faces=0", "suite.tables.table4.measures=[swap]"]
+    (line,) = _evaluated(_trained(module), [f"experiment={experiment}", *swaps]).lines
+    return figures | {f"swap: {key}": value for key, value in _bounded(line, SWAPPED).items()}
 
 
 def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str) -> dict[str, float]:

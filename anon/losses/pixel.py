@@ -5,10 +5,23 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anon.errors import UserError
 
-def pixel_l1(changed: Tensor, target: Tensor) -> Tensor:
-    """Mean of ``|changed - target|`` over two image batches (B, 3, H, W) in [-1, 1], in [0, 2]."""
-    return F.l1_loss(changed, target)
+
+def pixel_l1(changed: Tensor, target: Tensor, mask: Tensor | None = None, inside: float = 1.0) -> Tensor:
+    """Mean of ``|changed - target|`` over two image batches (B, 3, H, W) in [-1, 1], in [0, 2].
+
+    Where a ``mask`` (B, 1, H, W) is 1 a difference counts ``inside`` as much, so that another person's outline may
+    stand where the old one was. No gradient goes into the mask.
+
+    >>> import torch
+    >>> mask = torch.tensor([[[[1.0, 0.0]]]])
+    >>> pixel_l1(torch.ones(1, 3, 1, 2), torch.zeros(1, 3, 1, 2), mask, inside=0.25).item()  # (0.25 + 1) / 2
+    0.625
+    """
+    if mask is None:
+        return F.l1_loss(changed, target)
+    return ((1.0 - (1.0 - inside) * mask.detach()) * (changed - target).abs()).mean()
 
 
 def mask_l1(mask: Tensor) -> Tensor:
@@ -43,10 +56,22 @@ class SamePixelL2(nn.Module):
 
 
 class PixelL1(nn.Module):
-    """:func:`pixel_l1`."""
+    """:func:`pixel_l1`; with a mask as the third of what it is taken of, ``inside`` counts.
 
-    def forward(self, changed: Tensor, target: Tensor) -> Tensor:
-        return pixel_l1(changed, target)
+    Raises:
+        UserError: ``inside`` is not in [0, 1], or is not 1 and there is no mask.
+    """
+
+    def __init__(self, inside: float = 1.0) -> None:
+        super().__init__()
+        if not 0.0 <= inside <= 1.0:
+            raise UserError(f"inside, the weight of differences within the mask, is in [0, 1], not {inside}.")
+        self.inside = float(inside)
+
+    def forward(self, changed: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None and self.inside != 1.0:
+            raise UserError("PixelL1 with inside needs the generator's mask as the third of what it is taken of.")
+        return pixel_l1(changed, target, mask, self.inside)
 
 
 class MaskL1(nn.Module):

@@ -9,6 +9,7 @@ raw, blended, mask                X_a, X_â and m
 z_target, z_raw, z_blended        embeddings (B, D); z_target is of the undistorted X_t
 maps_target, maps_raw, ...        the encoder's feature maps, one a layer; maps_target are of X~
 logits_raw, logits_blended        what the discriminator says (B,); it learns from the same pictures
+z_fled                            what a fleeing generator is conditioned on: z_target, or -z_source (B, D)
 z_source, same                    with a pairing: the wanted identity (B, D); True (B,) where it is the target's own
 same_index                        where ``same`` is true: int64; the host knows how many, so a term may choose them
 cycle                             raw, redrawn once more with the target's own identity (B, 3, H, W)
@@ -33,7 +34,7 @@ from anon.plugs import signature_of
 #: What the generator draws, of which embeddings, maps and logits can be asked for.
 DRAWN = ("raw", "blended")
 NAMES = frozenset(
-    ["target", "distorted", "mask", "cycle", "same", "same_index", "z_target", "z_source", *DRAWN]
+    ["target", "distorted", "mask", "cycle", "same", "same_index", "z_target", "z_source", "z_fled", *DRAWN]
     + [f"{kind}_target" for kind in ("maps", "features", "attributes")]
     + [f"{kind}_{name}" for kind in ("z", "maps", "logits", "features") for name in DRAWN]
     + ["attributes_raw"]

@@ -4,7 +4,9 @@
     G descends the objective's terms, D the objective's critic loss and R1 on X~
 
 z is the target's own embedding I(X_t) (FIVA, ICCVW 2023, section 3) or, with a ``pairing``, that of another face of the
-batch, the source (FaceDancer, WACV 2023; SimSwap, ACM MM 2020; FaceShifter, CVPR 2020).
+batch, the source (FaceDancer, WACV 2023; SimSwap, ACM MM 2020; FaceShifter, CVPR 2020). A generator that flees its
+condition is given -z of a source, whom it so becomes: what policies ask of it, and what a short training on own
+identities alone does not teach (our addition; the paper has no pairs).
 
 The paper distorts the generator's input and says that ArcFace's is not. Our reading: the generator's input, the blend,
 L1, IFSR's target and the discriminator's reals are all the distorted crop X~; the condition and I(X_t) in eq. 4 are of
@@ -55,7 +57,7 @@ class TargetOriented(pl.LightningModule):
         colours: of every face, before all else; None: as they are.
         distortion: of the generator's input; None: the paper's.
         view: through which the encoder sees what is drawn; None: as it is (the papers).
-        pairing: whose identity each target gets, see :mod:`anon.training.pairing`; None: its own (FIVA).
+        pairing: whose identity each target gets, see :mod:`anon.training.pairing`; None: its own (FIVA, as published).
         lr, d_lr, betas: of Adam for generator and discriminator; ``d_lr=None``: the same rate.
         decay, decay_every: the rates are multiplied by ``decay`` after every so many steps (FIVA).
         staircase: False: they fall smoothly, to the same values at those steps (FaceDancer's code).
@@ -179,16 +181,16 @@ class TargetOriented(pl.LightningModule):
         known["z_own"] = known["z_target"] if judging is self.encoder else self.encoder(target).z
         if seen is not target:  # of the distorted crop nothing but the maps is needed
             known["maps_target"] = judging.maps(seen, layers)
+        known["z_condition"], known["z_fled"] = known["z_own"], known["z_target"]
         if self.pairing is not None:
             pairs = self._pairs(self.pairing, len(images))
             index, known["same"], known["same_index"] = (drawn.to(self.device, non_blocking=True) for drawn in pairs)
             known["z_source"] = known["z_target"][index]
             known["z_condition"] = known["z_own"][index]
+            if self.generator.steers < 0:  # who flees -z_s becomes z_s, as every policy will ask
+                sign = torch.where(known["same"], 1.0, -1.0)[:, None]  # (B, 1)
+                known["z_condition"], known["z_fled"] = sign * known["z_condition"], sign * known["z_source"]
         return known
-
-    def condition(self, known: Mapping[str, Any]) -> Tensor:
-        """What the generator is conditioned on in training: the source's embedding, or the target's own."""
-        return known["z_condition" if self.pairing is not None else "z_own"]
 
     @property
     def loss_encoder(self) -> Encoder:
@@ -218,9 +220,9 @@ class TargetOriented(pl.LightningModule):
     def redraw(self, known: dict[str, Any]) -> Redrawn:
         """The generator's pass; its attribute maps of X~ are noted where terms ask for them."""
         if not self.objective.wants("attributes"):
-            return self.generator(known["distorted"], self.condition(known))
+            return self.generator(known["distorted"], known["z_condition"])
         known["attributes_target"] = self.generator.attributes(known["distorted"])  # type: ignore[operator]
-        return self.generator.fuse(known["attributes_target"], self.condition(known))  # type: ignore[operator]
+        return self.generator.fuse(known["attributes_target"], known["z_condition"])  # type: ignore[operator]
 
     def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
         encoder = self.loss_encoder

@@ -124,7 +124,7 @@ PARTS = {
     ),
 }
 FEW = (*SMALL, "suite.resamples=20", "suite.far=0.05", "suite.max_eer=1", "data.clips=0")
-ALONE = ("suite.tables.robustness=null", "suite.tables.identities=null")
+ALONE = ("suite.tables.robustness=null", "suite.tables.identities=null", "judge=synthetic_b")
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_all_takes_what_the_groups_hold(evaluate: Command, own: str) -> None:
         "suite.tables.table1.grid=[{methods: [filters], defenses: [all, -pgd, -fgsm]}]",
         "suite.tables.table1.measures=[retrieval]",
     )
-    found = results(evaluate(own, "suite=table1", *words, *FEW))
+    found = results(evaluate(own, "suite=table1", "judge=synthetic_b", *words, *FEW))
     lines = [(line["method"], line["defense"]) for line in found["lines"]]
     assert (
         ("Rolled", "mine") in lines and ("Blur", "jpeg") in lines and not {"pgd", "fgsm"} & {each for _, each in lines}

@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "papers.md"
 TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "reconstruction", "recognizer", "recognizer_b", "expression"]
 #: Keys that change no result, or follow from another key that has a row.
 BESIDE = ("scale", "lacks", "checkpoint_every", "encoder.")
-FOLLOWS = {"model.colours", "model.embedder.trunk"}  # their parts are in their row
+FOLLOWS = {"model.colours", "model.embedder.trunk", "model.pairing"}  # their parts are in their row
 
 
 @functools.cache

@@ -104,9 +104,10 @@ def test_the_card_of_a_swapper(small: None) -> None:
 def test_the_card_of_an_anonymizer(small: None) -> None:
     figures = ship.anonymizer_figures(figures_of("fiva"), "fiva")  # type: ignore[arg-type]
     assert figures[f"probes ({JUDGES})"] == 18  # without clips
-    for policy in ("plain", "itm"):
+    for policy in ("plain", "sampling", "itm"):
         assert {f"{policy}: {name}" for name in ship.TABLE1} <= set(figures)
-    assert not any(name.startswith(("sampling", "none")) for name in figures)
+    assert figures["swap: swap_ID"] >= figures["swap: swap_ID, low"] and "swap: cosine_source" in figures
+    assert not any(name.startswith("none") for name in figures)
 
 
 def test_the_card_of_an_attack(small: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from anon.evaluation.document import read
 from tests.apps.conftest import Command
 from tests.apps.test_evaluate import SMALL
 
-RULES = ("suite.far=0.01", "suite.resamples=20", "suite.anchors=16", "data.clips=0")
+RULES = ("suite.far=0.01", "suite.resamples=20", "suite.anchors=16", "data.clips=0", "judge=synthetic_b")
 
 
 def test_defenses_need_no_checkpoint_to_be_named(evaluate: Command) -> None:

@@ -40,7 +40,7 @@ def test_the_first_conditions_and_the_drawn_one_gives_the_losses(tmp_path):
     class Watched(TargetOriented):
         def draw(self, known):
             seen[self.loss_encoder.name] = seen.get(self.loss_encoder.name, 0) + 1
-            torch.testing.assert_close(self.condition(known), frozen(known["target"]).z)
+            torch.testing.assert_close(known["z_condition"], frozen(known["target"]).z)
             torch.testing.assert_close(known["z_target"], self.loss_encoder(known["target"]).z)
             super().draw(known)
             assert known["z_raw"].shape[1] == {"small": small.DIM, "other": 20}[self.loss_encoder.name]

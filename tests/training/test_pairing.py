@@ -29,6 +29,13 @@ def test_every_face_is_the_source_of_one_other() -> None:
     assert not same.any() and sorted(index.tolist()) == list(range(9))
 
 
+def test_all_pairs_are_same_before_a_step() -> None:
+    pairs = MixedPairs(0.5, after=3)
+    index, same = pairs(40, 2, _rng())
+    assert same.all() and index.tolist() == list(range(40))
+    assert 10 < int(pairs(40, 3, _rng())[1].sum()) < 30
+
+
 def test_steps_alternate() -> None:
     pairs = AlternatingPairs()
     index, same = pairs(6, 4, _rng())
@@ -47,3 +54,5 @@ def test_mistakes_are_named() -> None:
         MixedPairs(1.5)
     with pytest.raises(UserError, match="batch of two"):
         AlternatingPairs()(1, 1, _rng())
+    with pytest.raises(UserError, match="not -1"):
+        MixedPairs(after=-1)

@@ -58,12 +58,13 @@ RANGES = {
     "whole [1, 1000000000]": "steps model.steps callbacks.*.steps checkpoint_every callbacks.*every *.keys",
     "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
     "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window",
-    "whole [0, inf)": "*.warmup *.wait *.cooldown *.counts *.resumed_at",
+    "whole [0, inf)": "*.warmup *.wait *.cooldown *.pairing.after *.counts *.resumed_at",
     "(0, inf)": "trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale "
     "*.threshold suite.threshold.*",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
-    "[0, 1]": "*.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.labels.margin *.max_eer",
+    "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear "
+    "*.labels.margin *.max_eer",
     "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance *.pattern",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.regressor.blur *.limit_val_batches",

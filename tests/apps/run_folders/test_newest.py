@@ -24,6 +24,7 @@ from tests.apps.test_configs import composed
 from tests.apps.test_evaluate import SMALL
 
 CHEAP = (*SMALL, "suite.resamples=20", "suite.far=0.01", "data.clips=0", "suite.tables.robustness=null")
+CHEAP += ("judge=synthetic_b",)
 
 
 def run(root: Path, name: str, checkpoint: bool = True, scale: str = "default", data: str = "synthetic") -> Path:
