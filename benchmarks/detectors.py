@@ -1,4 +1,4 @@
-"""Detectors on real photographs: ``ANON_REAL=<folder> python benchmarks/detectors.py --real [--lfw 400]``.
+"""Detectors on real photographs: ``ANON_REAL=<folder> python benchmarks/detectors.py --real [--lfw 400] [--face 40]``.
 
 Prints a Markdown table. Truth on LFW is the box and the points of ``faces/_meta/lfw_index.csv``, which YuNet made: it
 is not independent of YuNet. Truth on the London set is its template points, without boxes: there a face is found
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anon.faces.detection.centerface import CenterFace
 from anon.faces.detection.contract import Detections, Detector
 from anon.faces.detection.mtcnn import Mtcnn
 from anon.faces.detection.retinaface import RetinaFace
@@ -30,6 +31,7 @@ from anon.faces.detection.yunet import YuNet
 from anon.faces.images import read_image
 
 IOU = 0.4
+FACE = 90  # pixels, the width of a face in LFW
 
 
 class Photograph(NamedTuple):
@@ -40,16 +42,20 @@ class Photograph(NamedTuple):
     box: Tensor | None  # (4,)
 
 
-def lfw(folder: Path, count: int) -> list[Photograph]:
-    """``count`` photographs at a fixed stride through the index."""
+def lfw(folder: Path, count: int, face: int = FACE) -> list[Photograph]:
+    """``count`` photographs at a fixed stride through the index, shrunk until faces are about ``face`` px wide."""
+    scale = face / FACE
     with (folder / "faces/_meta/lfw_index.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     found = []
     for row in rows[:: max(1, len(rows) // count)][:count]:
         x, y, w, h = (float(row[key]) for key in "xywh")
         five = [[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in ("re", "le", "n", "rm", "lm")]
-        frame = read_image(folder / "faces/lfw" / row["file"])
-        found.append(Photograph(frame, torch.tensor(five), torch.tensor([x, y, x + w, y + h])))
+        pixels = read_image(folder / "faces/lfw" / row["file"]).numpy()
+        if scale != 1:
+            pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        box = torch.tensor([x, y, x + w, y + h]) * scale
+        found.append(Photograph(torch.from_numpy(pixels), torch.tensor(five) * scale, box))
     return found
 
 
@@ -104,19 +110,21 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", action="store_true", required=True, help="read the folder named by ANON_REAL")
     parser.add_argument("--lfw", type=int, default=400, help="how many LFW photographs")
+    parser.add_argument("--face", type=int, default=FACE, help="width of their faces in pixels (%(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     root = Path(os.environ["ANON_REAL"])
     models = root / "models"
     detectors: list[tuple[str, Detector]] = [
+        ("CenterFace", CenterFace()),
         ("YuNet", YuNet(models / "yunet/yunet_n_dynamic.onnx")),
         ("RetinaFace MobileNet-0.25", RetinaFace(models / "retinaface_mnet025/mobilenet0.25_Final.pth")),
         ("MTCNN", Mtcnn(models / "mtcnn_facenet_pytorch")),
         ("UltraLight RFB-640", UltraLight(models / "ultralight/version-RFB-640.onnx")),
         ("UltraLight slim-320", UltraLight(models / "ultralight/version-slim-320.onnx")),
     ]
-    sets = (lfw(root, arguments.lfw), london(root))
+    sets = (lfw(root, arguments.lfw, arguments.face), london(root))
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread")
     print(f"{len(sets[0])} LFW photographs (index by YuNet), {len(sets[1])} of the London set (points by hand)\n")
     columns = ("recall %", "point error %, mean / median", "other boxes a photograph", "frames/CPU-s")

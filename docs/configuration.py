@@ -18,7 +18,7 @@ HEAD = """# Configuration
 
 *Made by `python docs/configuration.py`; a test sees that it is up to date.*
 
-`train.py` and `evaluate.py` are composed of the groups below by [Hydra](https://hydra.cc/docs/intro/):
+`train.py`, `evaluate.py` and `anonymize.py` are composed of the groups below by [Hydra](https://hydra.cc/docs/intro/):
 `<group>=<choice>` takes a choice, `<group>.<setting>=<value>` sets a value of it, and a YAML of your own beside one
 (`hydra.searchpath=[file://<folder with <group>/mine.yaml>]`) is one more. What nothing reads is refused.
 """

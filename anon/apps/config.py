@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import anon
-from anon.apps.door.words import spelled_out, with_panel
+from anon.apps.door.words import of_files, spelled_out, with_panel
 from anon.apps.offered import offer
 from anon.errors import UserError
 from anon.identity.contract import JudgeLike
@@ -36,22 +36,22 @@ def choices(group: str) -> list[str]:
 
 
 def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The configuration ``name`` (train or evaluate) of this project, as the scripts have it.
+    """The configuration ``name`` (train, evaluate or anonymize) of this project, as the scripts have it.
 
     Raises:
         HydraException: an override that fits nothing.
     """
-    words = spelled_out(overrides)
-    words = with_panel(words) if name == "evaluate" else words
+    words = spelled_out(of_files(overrides) if name == "anonymize" else overrides)
+    words = with_panel(words) if name != "train" else words
     offer(words, config_dir())
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
         return hydra.compose(name, words)
 
 
 def judges_of(config: DictConfig) -> list[JudgeLike]:
-    """The judges of an evaluation, built: ``judge``, which gives what only one is asked for, and those of ``panel``."""
-    further = OmegaConf.select(config, "panel") or {}
-    return [hydra.utils.instantiate(given) for given in (config.judge, *further.values()) if given is not None]
+    """The judges that are named, built: ``judge``, which gives what only one is asked for, and those of ``panel``."""
+    first, further = OmegaConf.select(config, "judge"), OmegaConf.select(config, "panel") or {}
+    return [hydra.utils.instantiate(given) for given in (first, *further.values()) if given is not None]
 
 
 def plain_yaml(config: DictConfig) -> str:

@@ -19,13 +19,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import Tensor
 
 from anon import plain
@@ -35,10 +37,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF
 NO_IMAGE = "not an image"
 NO_MEMORY = "too large for the memory there is"
 HEIC = "HEIC, for which pillow-heif is missing (pip install pillow-heif)"
+SEVERAL = "an animation or several pages, which are no photograph"
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
 
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")  # a JPEG's further pictures are previews
 _ORIENTATION = 0x0112  # EXIF tag
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -57,6 +61,13 @@ class ImageError(ValueError):
     """A file that cannot be used as a photograph; the message is a short reason that fits "3 <reason>" in a summary."""
 
 
+class Layers(NamedTuple):
+    """A photograph with its transparency."""
+
+    colour: Tensor  # (H, W, 3) uint8 RGB; black where the transparency hides it altogether
+    alpha: Tensor | None  # (H, W) uint8; None: none of it is transparent
+
+
 def read_image(path: str | Path) -> Tensor:
     """Read the photograph at ``path``.
 
@@ -68,6 +79,23 @@ def read_image(path: str | Path) -> Tensor:
             ``over 50 megapixels``, ``smaller than 16 px``, ``of unknown pixel range``,
             :data:`NO_MEMORY` or :data:`HEIC`.
     """
+    return torch.from_numpy(_read(path, _to_rgb))
+
+
+def read_layers(path: str | Path) -> Layers:
+    """The photograph at ``path`` as it can be written again: with its transparency, and nothing but a photograph.
+
+    Raises:
+        ImageError: see :func:`read_image`; or :data:`SEVERAL`, an animation or pages, of which one alone would stay.
+    """
+    values = _read(path, _to_layers)
+    if values.shape[2] == 3:
+        return Layers(torch.from_numpy(values), None)
+    colour, alpha = torch.from_numpy(values).split((3, 1), 2)
+    return Layers(colour * (alpha > 0), alpha[..., 0].contiguous())
+
+
+def _read(path: str | Path, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     with open_regular(path, ImageError) as file:
         try:
             image = Image.open(file, formats=_formats())
@@ -86,14 +114,13 @@ def read_image(path: str | Path) -> Tensor:
             raise ImageError(f"smaller than {MIN_SIDE} px")
         try:
             image.load()
-            pixels = _to_rgb(image)
+            return convert(image)
         except ImageError:
             raise
         except MemoryError as error:
             raise ImageError(NO_MEMORY) from error
         except _DECODER_ERRORS as error:
             raise ImageError("damaged") from error
-    return torch.from_numpy(pixels)
 
 
 def is_photograph(name: str | Path) -> bool:
@@ -144,20 +171,46 @@ def _too_large() -> str:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    orientation = _orientation(image)
-    if image.mode.startswith("I"):
-        image = _eight_bit(image)
-    elif image.mode == "F":
-        raise ImageError("of unknown pixel range")
+    orientation, image = _orientation(image), _known_range(image)
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         image = Image.new("RGB", colour.size)
         image.paste(colour, mask=colour.getchannel("A"))
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    if orientation in _TRANSPOSE:
-        image = image.transpose(_TRANSPOSE[orientation])
-    return np.array(image)
+    return np.array(_upright(image if image.mode == "RGB" else image.convert("RGB"), orientation))
+
+
+def _to_layers(image: Image.Image) -> np.ndarray:
+    if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
+        raise ImageError(SEVERAL)
+    orientation, image = _orientation(image), _in_srgb(_known_range(image))
+    return np.array(_upright(image.convert("RGBA" if image.has_transparency_data else "RGB"), orientation))
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Colours as every viewer takes them without the profile; as they are where there is none, or a damaged one."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    mode = "RGB" if image.mode == "CMYK" else image.mode
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        changed = ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, *_DECODER_ERRORS):
+        return image
+    return image if changed is None else changed
+
+
+def _known_range(image: Image.Image) -> Image.Image:
+    """Pixels of eight bits; what has no known range is refused."""
+    if image.mode.startswith("I"):
+        return _eight_bit(image)
+    if image.mode == "F":
+        raise ImageError("of unknown pixel range")
+    return image
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
 
 
 def _orientation(image: Image.Image) -> int:

@@ -11,6 +11,7 @@ video early is raised *after* the frames before it, so a caller may keep those: 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -92,7 +93,7 @@ def read_video(
         for frame in frames:
             if given == max_frames:
                 raise VideoError(f"over {max_frames:,} frames")
-            yield frame
+            yield frame.pixels
             given += 1
     finally:
         frames.close()
@@ -100,7 +101,33 @@ def read_video(
         raise VideoError("without frames")
 
 
-def _folder(path: str | Path, every: int) -> Generator[Tensor, None, None]:
+class Timed(NamedTuple):
+    """A frame, and when the file says that it is shown; both None where the file does not say."""
+
+    pixels: Tensor  # (H, W, 3) uint8 RGB
+    time: Fraction | None = None  # seconds
+    duration: Fraction | None = None  # seconds
+
+
+def read_timed(path: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[Timed]:
+    """Every frame of a video file, as :func:`read_video` gives it, with its time.
+
+    Raises:
+        VideoError: see :func:`read_video`.
+    """
+    frames = _file(path, 1, max_pixels)
+    try:
+        given = False
+        for frame in frames:
+            yield frame
+            given = True
+    finally:
+        frames.close()
+    if not given:
+        raise VideoError("without frames")
+
+
+def _folder(path: str | Path, every: int) -> Generator[Timed, None, None]:
     """Files by name, numbers in it by value; the first that is no picture ends the clip."""
     try:
         names = sorted((name for name in os.listdir(path) if not name.startswith(".")), key=natural)
@@ -108,7 +135,7 @@ def _folder(path: str | Path, every: int) -> Generator[Tensor, None, None]:
         raise VideoError("unreadable") from error
     for number, name in enumerate(names[::every]):
         try:
-            yield read_image(Path(path) / name)
+            yield Timed(read_image(Path(path) / name))
         except ImageError as error:
             raise VideoError("truncated" if number else str(error)) from error
 
@@ -119,7 +146,18 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
 
 
-def _file(path: str | Path, every: int, max_pixels: int) -> Generator[Tensor, None, None]:
+def _file(path: str | Path, every: int, max_pixels: int) -> Generator[Timed, None, None]:
+    with opened_video(path) as (container, whole):
+        yield from _decoded(container, container.streams.video[0], every, max_pixels, whole)
+
+
+@contextlib.contextmanager
+def opened_video(path: str | Path) -> Iterator[tuple[Any, bool]]:
+    """PyAV's container of a file with pictures, and whether a GIF ends as it should (True for all others).
+
+    Raises:
+        VideoError: what :func:`read_video` says before any frame.
+    """
     with open_regular(path, VideoError) as file:
         gif = _gif(file)
         source = file if gif is None else io.BytesIO(gif.content)
@@ -130,7 +168,7 @@ def _file(path: str | Path, every: int, max_pixels: int) -> Generator[Tensor, No
         with container:
             if not container.streams.video:
                 raise VideoError("without pictures")
-            yield from _decoded(container, container.streams.video[0], every, max_pixels, gif is None or gif.whole)
+            yield container, gif is None or gif.whole
 
 
 def _gif(file: BinaryIO) -> Gif | None:
@@ -140,7 +178,7 @@ def _gif(file: BinaryIO) -> Gif | None:
     return read_gif(file.read()) if head == b"GIF8" and os.fstat(file.fileno()).st_size <= _MAX_GIF else None
 
 
-def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bool) -> Iterator[Tensor]:
+def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bool) -> Iterator[Timed]:
     decoder = stream.codec_context
     _check_size(decoder.width, decoder.height, max_pixels)
     decoder.thread_count = 1  # the same frames of a damaged file every time
@@ -148,7 +186,7 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
     count, stated = 0, stream.frames
     aspect = stream.sample_aspect_ratio or Fraction(1)  # the container's, else the codec's
     edges = _cropping(container, stream)
-    last: Tensor | None = None  # held back: the frame before the damage may be half of one
+    last: Timed | None = None  # held back: the frame before the damage may be half of one
     frames = container.decode(stream)
     while True:
         try:
@@ -156,7 +194,7 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
             if frame is not None and frame.is_corrupt:
                 raise VideoError("damaged")
             wanted = frame is not None and count % every == 0
-            pixels = _shown(frame, edges, aspect, max_pixels) if wanted else None
+            shown = _timed(frame, _shown(frame, edges, aspect, max_pixels)) if wanted else None
         except VideoError as error:
             raise VideoError("truncated" if count else str(error)) from error
         except MemoryError as error:
@@ -167,12 +205,19 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
             break
         if last is not None:
             yield last
-        last = pixels
+        last = shown
         count += 1
     if count and (count < stated * _FEW or not whole):
         raise VideoError("truncated")
     if last is not None:
         yield last
+
+
+def _timed(frame: Any, pixels: Tensor) -> Timed:
+    base = frame.time_base
+    if base is None or frame.pts is None:
+        return Timed(pixels)
+    return Timed(pixels, frame.pts * base, frame.duration * base if frame.duration else None)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -37,7 +37,7 @@ def numbers(node: Any, path: str = "") -> Iterator[str]:
 
 
 def check(config: DictConfig) -> None:
-    """What ``train.py`` and ``evaluate.py`` check at the door; and every number has a range there."""
+    """What the scripts check at the door; and every number has a range there."""
     config = OmegaConf.masked_copy(config, SECTIONS) if config.task == "evaluate" else config
     check_config(config)
     loose = ("lacks.", "trainer.")  # conditions, and what Lightning checks
@@ -128,3 +128,11 @@ def test_every_defense_composes(name: str) -> None:
     config = composed("train", "experiment=reconstruction", "method=blur", f"+defense@attack.defense={name}")
     check(config)
     assert config.attack.defense._target_.startswith("anon.defenses.")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["domain=synthetic"], *([f"detector={name}"] for name in choices("detector")), ["judge=[edgeface,onnx]"]],
+)
+def test_anonymize_composes(words: list[str]) -> None:
+    check(composed("anonymize", *words))

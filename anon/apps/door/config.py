@@ -34,6 +34,7 @@ _EVALUATED |= {
     "attack": "no table asks for it; experiment=fiva attack=<choice> does, and suite.attacks has those of tables.",
     "checkpoint": "no table asks for it; suite.methods.<name>.anonymizer.checkpoint=<file> is that of a method.",
 }
+_ANONYMIZED = {"checkpoint": "method=checkpoint takes it; a method's own is method.anonymizer.checkpoint=<file>."}
 _LOOSE = ("lacks", "margins")  # values for others to read
 #: Keys of what is read.
 _PLACES = re.compile(
@@ -105,15 +106,15 @@ def not_given_so() -> Iterator[str]:
 
 
 def left_unread(config: DictConfig) -> Iterator[str]:
-    """A sentence for each word of the command line about a group that this training or evaluation ignores.
+    """A sentence for each word of the command line about a group that nothing here reads.
 
     A group is read where the rest of the configuration refers to it; an evaluation has its networks from checkpoints.
     """
     rest = [str(name) for name in config if name not in ("method", "logger")]
     text = OmegaConf.to_yaml(OmegaConf.masked_copy(config, rest), resolve=False)
-    if "${method" in text:  # then what it refers to is read too
+    if "${method" in text or config.task == "anonymize":  # then what it refers to is read too
         text += OmegaConf.to_yaml(config.method, resolve=False)
-    reads = _TRAINED if config.task == "train" else _EVALUATED
+    reads = {"train": _TRAINED, "anonymize": _ANONYMIZED}.get(config.task, _EVALUATED)
     for word in overrides():
         group = re.split(r"[.@=]", word.lstrip("+~"), maxsplit=1)[0]
         if group in reads and not word.startswith("~") and not _refers(text, rf"{group}[.}},]"):

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import translate
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
@@ -23,11 +23,17 @@ from anon.apps.door.parts import fits, misfit
 from anon.attributes.contract import Estimator
 from anon.evaluation.protocol import Data
 from anon.faces.detection.contract import Detector
+from anon.faces.learned import DOMAINS
 from anon.identity.contract import JudgeLike
 
 #: Intervals as in mathematics, ``whole`` before those of whole numbers -> keys, in which * stands for anything.
 RANGES = {
     "whole [0, 4294967295]": "seed *.seed *.render_seed",  # what every library takes
+    # anonymize.py
+    "(0, 1]": "detector.threshold model.decay *.view.scale *.defense.scale suite.defenses.*.scale",
+    "whole [32, 65536]": "*.max_side",
+    "[0, 65536]": "*.min_size",
+    "[0, 4]": "margin",
     # data
     "whole [2, 200000]": "data.identities data.identities.train *.datasets.*.identities "
     "*.datasets.*.identities.train",  # an identity is told from another's
@@ -35,8 +41,8 @@ RANGES = {
     "whole [0, 1000000000]": "*.first",
     "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.datasets.*.images "
     "*.datasets.*.images.* *.datasets.*.clips *.datasets.*.clips.* *.min_images",
-    "whole [1, 65536]": "*.batch_size *.clip_frames *.calibration_images",
-    "whole [16, 4096]": "data.size model.size *.input_size",
+    "whole [1, 65536]": "batch *.batch *.batch_size *.clip_frames *.calibration_images",
+    "whole [16, 4096]": "size data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
     "whole [0, 512]": "*.workers",
     "whole [1, 512]": "*.threads *.blocks *.bottleneck *.depth *.deep discriminator.layers model.discriminator.layers",
@@ -57,8 +63,8 @@ RANGES = {
     "*.threshold suite.threshold.*",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
-    "(0, 1]": "model.decay *.view.scale *.defense.scale suite.defenses.*.scale",
-    "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.share *.shares *.shift *.clear *.labels.margin *.max_eer",
+    "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear "
+    "*.labels.margin *.max_eer",
     "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance *.pattern",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.regressor.blur *.limit_val_batches",
@@ -81,6 +87,12 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("ckpt_path", "output", "paths.cache", "lpips", "experiment"), str | None),
     "checkpoint": str,
     "seed": int,
+    **dict.fromkeys(("files.input", "files.output"), str | None),
+    **dict.fromkeys(("dry_run", "strict"), bool),
+    "domain": Literal[DOMAINS],
+    "audio": Literal["copy", "drop"],
+    "size": int | None,
+    "detector": Detector,
     "steps": int | None,
     "checkpoint_every": int,
     "trust": str | list[str] | None,
@@ -91,7 +103,7 @@ TYPES: dict[str, Any] = {
     "panel": Mapping[str, JudgeLike | None] | None,
     "attributes": Estimator | None,
     "lacks": list[dict],
-    **dict.fromkeys(("run", "paths", "logger", "callbacks"), dict),
+    **dict.fromkeys(("run", "paths", "logger", "callbacks", "files", "gate"), dict),
 }
 BUILT: dict[str, Any] = {
     "model": pl.LightningModule,

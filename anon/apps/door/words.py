@@ -84,6 +84,30 @@ def spelled_out(words: Sequence[str]) -> list[str]:
     return found
 
 
+_THRESHOLD = re.compile(r"(judge|panel\.\w+)\.threshold=")  # what most judges take, and few configurations have
+_FLAGS = {"--dry-run": "dry_run=true", "--strict": "strict=true"}
+#: What rendered faces are anonymized and judged by, where nothing is named.
+_RENDERED = {"method": "fiva", "judge": "synthetic"}
+
+
+def of_files(words: Sequence[str]) -> list[str]:
+    """``anonymize.py``'s words as its configuration names them; ``domain=synthetic`` brings that domain's defaults.
+
+    ``input`` and ``output`` are ``files.input`` and ``files.output``, for ``input`` alone is a group of choices.
+
+    >>> of_files(["input=a.jpg", "output=b.jpg", "--dry-run"])
+    ['files.input=a.jpg', 'files.output=b.jpg', 'dry_run=true']
+    >>> of_files(["domain=synthetic", "method=blur"])
+    ['domain=synthetic', 'method=blur', 'judge=synthetic']
+    """
+    found = [_FLAGS.get(word, f"files.{word}" if word.startswith(("input=", "output=")) else word) for word in words]
+    found = [f"++{word}" if _THRESHOLD.match(word) else word for word in found]
+    given = {word.partition("=")[0].lstrip("+~") for word in found}
+    if "domain=synthetic" in found:
+        found += [f"{group}={choice}" for group, choice in _RENDERED.items() if group not in given]
+    return found
+
+
 def _quoted(word: str) -> str:
     found = _SETTING.fullmatch(word)
     if found is None or set(found[2]) & _MEANING or "${" in found[2] or _reads(word):

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from anon.apps import ifsr, ship
 from anon.apps.config import composed
 from anon.apps.door.config import check_config
-from anon.apps.door.words import readable
+from anon.apps.door.words import of_files, readable
 from anon.apps.evaluate import SECTIONS
 from anon.evaluation.compare.__main__ import main as compare
 from anon.evaluation.harness.suite import plans
@@ -31,10 +31,10 @@ from anon.identity.onnx import main as onnx
 from tests.conftest import ROOT
 
 #: Words that need an extra or a cluster; the rest of their command is checked.
-NEEDS = ("-m", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra.sweeper.", "model.lr=tag(")
+NEEDS = ("-m", "--help", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra.sweeper.", "model.lr=tag(")
 #: Commands of other programs.
 OTHERS = ("make", "pip", "wandb", ".venv/bin/")
-RUN = r"(?:python (?:train\.py|evaluate\.py|-m anon[\w.]+)|sbatch )"
+RUN = r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|anon (?:anonymize|train|evaluate) |sbatch )"
 
 
 def documents() -> list[Path]:
@@ -69,7 +69,7 @@ def words(command: str) -> list[str]:
 
 
 COMMANDS = commands()
-TRAINS = r"python (train|evaluate)\.py|sbatch .*(train|sweep)\w*\.sb"
+TRAINS = r"python (train|evaluate|anonymize)\.py|anon |sbatch .*(train|sweep)\w*\.sb"
 APPS = [(where, each) for where, each in COMMANDS if re.match(TRAINS, each)]
 MODULES = [(where, each) for where, each in COMMANDS if each.startswith("python -m") or "prepare.sh" in each]
 
@@ -114,6 +114,7 @@ def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
     kept = [each for each in settings if not each.startswith((*NEEDS, "hydra.searchpath="))]  # that is given below
     chosen = [re.sub(r"^([^=\[{]+=[^,\[{]*),[^=]*$", r"\1", each) if "-m" in settings else each for each in kept]
     name = app.removesuffix(".py")
+    chosen = of_files(chosen) if name == "anonymize" else chosen
     chosen += ["paths.runs=runs"] * bool({"+sweep=defenses", "+sweep=methods"} & set(chosen))  # a job's, of a multirun
     config = composed(name, [*readable(chosen), f"hydra.searchpath=[file://{mine}]"])
     if name == "evaluate":

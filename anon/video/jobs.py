@@ -1,0 +1,240 @@
+"""What is read and what it becomes: a file, a folder or a pattern, each file to a place that is no input's.
+
+A folder of results holds ``anonymize.json``, what it was begun with and what became of every input; each result has its
+own report beside it. Stopped or killed, the same command goes on: a result whose report is there, of the same input,
+stays.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from anon import plain
+from anon.errors import UserError
+from anon.faces.images import is_photograph
+from anon.faces.tree import files_below, spelled
+from anon.faces.video import is_still, is_video
+from anon.printable import flat
+from anon.progress import track
+from anon.video import clips, photographs, report
+from anon.video.pipeline import Anonymizing
+
+BEGUN = "anonymize.json"  # in a folder of results
+LOCK = ".anonymize.lock"
+
+
+class Job(NamedTuple):
+    """A file and what it becomes."""
+
+    source: Path
+    target: Path
+    video: bool
+
+
+class Jobs(NamedTuple):
+    """All that is to be done."""
+
+    jobs: list[Job]
+    folder: Path | None  # of results; None: one file
+    aside: dict[str, str]  # what is not read, and why
+
+
+def jobs_of(given: str, output: str) -> Jobs:
+    """What ``input=`` and ``output=`` mean.
+
+    Raises:
+        UserError: nothing is there, nothing to read, a result would lie where an input does, or cannot be written so.
+    """
+    if not given.strip() or not output.strip():
+        raise UserError("input=<photograph, video or folder> and output=<place> must not be empty.")
+    source, target = Path(given).expanduser(), Path(output).expanduser()
+    if source.is_dir():
+        found, aside = _of_folder(source, target)
+    elif not os.path.lexists(source) and glob.has_magic(given):
+        names = sorted(name for name in glob.glob(str(source), recursive=True) if not os.path.isdir(name))
+        base = Path(os.path.commonpath([os.path.dirname(name) or "." for name in names])) if names else source
+        found, aside = _split([(Path(name), Path(os.path.relpath(name, base))) for name in names], target)
+        if not found:
+            raise UserError(f"input={given} matches no photograph or video.")
+    else:
+        return Jobs([_alone(source, target, output)], None, {})
+    if target.exists() and not target.is_dir():
+        raise UserError(f"output={output} is a file; the results of several inputs need a folder.")
+    _check_apart(found)
+    return Jobs(found, target, aside)
+
+
+def _alone(source: Path, target: Path, output: str) -> Job:
+    if not os.path.lexists(source):
+        raise UserError(f"input={source}: there is no such file or folder.")
+    if target.is_dir() or output.endswith("/"):
+        target = target / _named(Path(source.name), source)
+    known = is_video(source.name) or is_photograph(source.name)
+    video = _is_video(source) if known else target.suffix.lower() in clips.FORMATS
+    formats = clips.FORMATS if video else photographs.FORMATS
+    if target.suffix.lower() not in formats:
+        kind = "video" if video else "photograph"
+        raise UserError(f"output={target}: a {kind} is written as {', '.join(formats)}; name a file that ends so.")
+    job = Job(source, target, video)
+    _check_apart([job])
+    if os.path.lexists(target) and not report.report_of(target).is_file():
+        raise UserError(f"output={target} is there already, and was not written by this program; name another file.")
+    return job
+
+
+def _of_folder(source: Path, target: Path) -> tuple[list[Job], dict[str, str]]:
+    entries = list(files_below(source, f"input={source}", target))
+    aside = {entry.file: entry.aside for entry in entries if entry.aside is not None}
+    found, more = _split([(Path(e.path), Path(e.name)) for e in entries if e.aside is None], target)
+    if not found:
+        raise UserError(f"input={source} holds no photograph or video.")
+    return found, {**aside, **more}
+
+
+def _split(files: list[tuple[Path, Path]], target: Path) -> tuple[list[Job], dict[str, str]]:
+    """Jobs of files with their places below the folder of results, and what is no picture by its name."""
+    found, aside = list[Job](), dict[str, str]()
+    for path, place in files:
+        if is_video(path.name) or is_photograph(path.name):
+            found.append(Job(path, target / _named(place, path), _is_video(path)))
+        else:
+            aside[spelled(str(place))] = "no photograph or video by its name"
+    return found, aside
+
+
+def _is_video(path: Path) -> bool:
+    return is_video(path.name) and not is_still(path)
+
+
+def _named(place: Path, source: Path) -> Path:
+    """The same name, with another ending after it where that format is not written."""
+    formats, other = (clips.FORMATS, ".mp4") if _is_video(source) else (photographs.FORMATS, ".png")
+    return place if place.suffix.lower() in formats else place.with_name(place.name + other)
+
+
+def _check_apart(jobs: list[Job]) -> None:
+    """No result may take the place of an input, or of another result."""
+    inputs = {os.path.realpath(job.source) for job in jobs}
+    taken: set[str] = set()
+    for job in jobs:
+        place = os.path.realpath(job.target)
+        if place in inputs or _same(job):
+            raise UserError(f"output={job.target} is an input; the original would be lost, so name another place.")
+        if place in taken:
+            raise UserError(f"two inputs would both become {job.target}; anonymize them apart.")
+        taken.add(place)
+
+
+def _same(job: Job) -> bool:
+    try:
+        return os.path.samefile(job.source, job.target)  # a hard link
+    except OSError:
+        return False
+
+
+def run(jobs: Jobs, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Do all of them; gives each job with its report, those that an earlier run has finished, too.
+
+    Raises:
+        UserError: the one file, or some of several, cannot be anonymized; or the folder is another run's.
+    """
+    if jobs.folder is None:
+        (job,) = jobs.jobs
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        yield job, _do(job, by)
+        return
+    _begin(jobs.folder, by)
+    try:
+        with FileLock(jobs.folder / LOCK).acquire(timeout=0):
+            yield from _several(jobs, jobs.folder, by)
+    except Timeout as error:
+        raise UserError(f"output={jobs.folder} is being filled by another run; wait for it.") from error
+
+
+def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
+    failed: dict[str, str] = {}
+    every: Iterable[Job] = jobs.jobs
+    if not any(job.video for job in jobs.jobs):  # a video has a bar of its own
+        every = track(jobs.jobs, "anonymizing files", len(jobs.jobs), unit="files")
+    for job in every:
+        name = spelled(str(job.target.relative_to(folder)))
+        done = _finished(job, by)
+        try:
+            if done is None:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+                for left in job.target.parent.glob(f".{glob.escape(job.target.name)}.*.part"):  # of a killed run
+                    left.unlink()
+                done = _do(job, by)
+            yield job, done
+        except UserError as error:
+            failed[name] = flat(str(error))
+    summary = {"settings": by.settings, "files": len(jobs.jobs), "failed": failed, "not_read": jobs.aside}
+    report.write(folder / BEGUN, summary)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(jobs.jobs)} files were not written, the first because {next(iter(failed.values()))}"
+            f" All reasons are in {folder / BEGUN}."
+        )
+
+
+def _do(job: Job, by: Anonymizing) -> dict[str, Any]:
+    stamp = _stamp(job.source)
+    try:
+        done = by.video(job.source, job.target) if job.video else by.photograph(job.source, job.target)
+        done |= {"input": stamp, "bytes": job.target.stat().st_size}
+        report.write(report.report_of(job.target), done)
+    except OSError as error:  # a full disk; what is wrong with the input is a UserError already
+        raise UserError(f"'{job.target}' cannot be written ({error.strerror or type(error).__name__}).") from error
+    return done
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # a link to nowhere: unreadable, as whoever opens it says
+        return {}
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def _finished(job: Job, by: Anonymizing) -> dict[str, Any] | None:
+    """The report of a result that is whole, and of this input as it is now."""
+    path = report.report_of(job.target)
+    if not path.is_file() or not job.target.is_file():
+        return None
+    try:
+        done = plain.read_json(path)
+        same = done["settings"] == by.settings and done["input"] == _stamp(job.source)
+        return done if same and done["bytes"] == job.target.stat().st_size else None
+    except (UserError, OSError, KeyError, TypeError):
+        return None
+
+
+def _begin(folder: Path, by: Anonymizing) -> None:
+    """Begin a folder of results, or see that it was begun with the same settings."""
+    path = folder / BEGUN
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        strange = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        if strange:
+            raise UserError(
+                f"output={folder} holds what this program did not write ('{flat(strange[0])}'): name a new folder, or "
+                "an empty one."
+            )
+        report.write(path, {"settings": by.settings})
+        return
+    begun = plain.read_json(path)
+    before = begun.get("settings") if isinstance(begun, dict) else None
+    if before != by.settings:
+        differing = [
+            key for key, value in by.settings.items() if not isinstance(before, dict) or before.get(key) != value
+        ]
+        raise UserError(
+            f"output={folder} was begun with other settings ({', '.join(differing)}); give those again or another "
+            "output."
+        )

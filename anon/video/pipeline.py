@@ -1,0 +1,140 @@
+"""One file through all stages: read, detect, follow, change, judge, write; or none of it, and one sentence why.
+
+A video is read twice. The first pass keeps boxes and points alone, so that a face that is missed between two
+detections is filled in from both sides; the second one has a few frames in memory at a time, however long the video is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from torch import Tensor
+
+from anon import checksums
+from anon.errors import UserError
+from anon.faces.detection.contract import Detections, Detector
+from anon.faces.video import Timed
+from anon.progress import track
+from anon.video import clips, photographs, report
+from anon.video.changer import FaceChanger
+from anon.video.gate import Gate
+from anon.video.tracks import Faces, alone, follow
+
+MISSED = 0.6  # seconds for which a face may be missed before its track has ended
+_FASTEST = 120.0  # frames a second; a header may say anything
+LINGERS = 0.1  # seconds for which a face is covered before it is first seen and after it is last seen
+
+
+class Anonymizing(NamedTuple):
+    """What files are anonymized by."""
+
+    detector: Detector
+    change: FaceChanger
+    gate: Gate
+    settings: Mapping[str, Any]  # for the report
+    strict: bool = False  # no file is finished that holds an unverified face
+    sound: bool = True  # a video's is kept
+    batch: int = 8  # frames at a time
+
+    def changed(self, frame: Tensor) -> tuple[Tensor, report.Tally]:
+        """A picture uint8 (H, W, 3) RGB -> a changed copy, and the account of its faces.
+
+        Raises:
+            UserError: a face stays unverified, and ``strict`` wants none.
+        """
+        return self._of(frame, self.detector.detect(frame))
+
+    def _of(self, frame: Tensor, found: Detections) -> tuple[Tensor, report.Tally]:
+        tally, faces = report.Tally(self.gate), alone(found)
+        self.change.begin()
+        (result,), (verdicts,) = self.change([frame], [faces])
+        tally.add(0, faces, verdicts)
+        self._check(tally)
+        return result, tally
+
+    def _check(self, tally: report.Tally) -> None:
+        if self.strict and tally.unverified:
+            raise UserError(
+                f"strict=true: {tally.unverified} of {tally.faces} faces would be written that no recognizer verified "
+                "and no mask covers, so nothing is written; method=solid covers all, judge=<choice> verifies."
+            )
+
+    def photograph(self, source: Path, target: Path) -> dict[str, Any]:
+        """Anonymize a photograph; returns its report.
+
+        Raises:
+            UserError: it cannot be read, written or anonymized; nothing is left of what was begun.
+        """
+        began = time.monotonic()
+        given = photographs.read(source)
+        photographs.check_holds(target, given)
+        result, tally = self._of(given.colour, photographs.detect(self.detector, given))
+        with checksums.written_whole(target) as stream:
+            photographs.write(stream, target.suffix, result, given.alpha)
+        about = {"kind": "photograph", "width": result.shape[1], "height": result.shape[0]}
+        return report.document(tally, time.monotonic() - began, about, self.settings)
+
+    def video(self, source: Path, target: Path) -> dict[str, Any]:
+        """Anonymize a video; returns its report.
+
+        Raises:
+            UserError: see :meth:`photograph`.
+        """
+        began, about, tally = time.monotonic(), clips.told(source), report.Tally(self.gate, video=True)
+        if self.sound:
+            clips.check_holds(target.suffix.lower(), source, about)
+        faces = self.faces_of(source, about)
+        self.change.begin()
+        with checksums.written_whole(target) as stream:
+            width, height = self._write(source, stream, target.suffix.lower(), about, faces, tally)
+        sound = about.sound if self.sound else None
+        dropped = [*about.dropped, *(["audio"] if about.sound is not None and sound is None else [])]
+        what = {"kind": "video", "width": width, "height": height, "sound": sound, "left_out": dropped}
+        return report.document(tally, time.monotonic() - began, what, self.settings)
+
+    def faces_of(self, source: Path, about: clips.Told) -> Faces:
+        """The first pass: the faces of every frame of a video, followed and filled in."""
+        frames = track(clips.frames_of(source, about), "finding faces", about.frames, unit="frames")
+        groups = ([frame.pixels for frame in group] for group in _groups(frames, self.batch))
+        found = (each for group in groups for each in self.detector.detect_batch(group))
+        rate = min(float(about.rate), _FASTEST)
+        return follow(found, max(2, round(MISSED * rate)), max(1, round(LINGERS * rate)))
+
+    def _write(
+        self,
+        source: Path,
+        stream: BinaryIO,
+        suffix: str,
+        about: clips.Told,
+        faces: Faces,
+        tally: report.Tally,
+    ) -> tuple[int, int]:
+        writer = clips.Writer(stream, suffix, source, about, self.sound)
+        try:
+            frames = track(clips.frames_of(source, about), "changing faces", len(faces), unit="frames")
+            for group in _groups(frames, self.batch):
+                seen = faces[tally.frames : tally.frames + len(group)]
+                if len(seen) < len(group):
+                    raise UserError(f"'{source}' has changed while it was read.")
+                results, verdicts = self.change([frame.pixels for frame in group], seen)
+                for frame, result, own, verdict in zip(group, results, seen, verdicts, strict=True):
+                    tally.add(tally.frames, own, verdict)
+                    self._check(tally)
+                    writer.add(frame, result)
+            if tally.frames < len(faces):
+                raise UserError(f"'{source}' has changed while it was read.")
+            writer.close()
+        except BaseException:
+            writer.leave()
+            raise
+        return result.shape[1], result.shape[0]
+
+
+def _groups(items: Iterable[Timed], size: int) -> Iterator[list[Timed]]:
+    iterator = iter(items)
+    while group := list(itertools.islice(iterator, size)):
+        yield group

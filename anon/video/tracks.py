@@ -1,0 +1,184 @@
+"""Whose face is whose from frame to frame: boxes that overlap where the last ones were going, one to one.
+
+SORT (Bewley et al. 2016, arXiv:1602.00763) without its Kalman filter: a track moves on by its last step, the Hungarian
+algorithm matches boxes by intersection over union. All frames are known before a face is drawn, so a face that is
+missed between two detections is put where a straight line between both has it.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, overload
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from anon.faces.detection.contract import Detections
+
+LEAST_IOU = 0.2  # of a box with the place where its track should be
+REACH = 0.7  # or centres so near, in sides of the box: a fast face does not overlap its last box
+_NUMBERS = 14  # of a face: its box and its points
+PATIENCE = 15  # frames without a detection after which a track has ended
+
+
+class Seen(NamedTuple):
+    """A face of a frame."""
+
+    track: int
+    box: Tensor  # (4,) left, top, right, bottom in pixels
+    points: Tensor  # (5, 2); NaN where the detector gives none
+    filled: bool  # no detector saw it: it lies between two detections of its track, or beside them
+
+
+class Faces(Sequence[list[Seen]]):
+    """The faces of every frame of a video, 60 bytes each: an hour of them takes no memory to speak of.
+
+    Args:
+        count: of frames.
+        rows: (frame, track, filled, box and points) of every face, in any order.
+    """
+
+    def __init__(self, count: int, rows: Iterable[tuple[int, int, bool, Sequence[float]]]) -> None:
+        kept = [row for row in rows if 0 <= row[0] < count]
+        kept.sort(key=lambda row: row[:2])
+        self._values = np.array([row[3] for row in kept], np.float32).reshape(-1, _NUMBERS)
+        self._tracks = np.array([row[1] for row in kept], np.int64)
+        self._filled = np.array([row[2] for row in kept], bool)
+        self._starts = np.searchsorted(np.array([row[0] for row in kept], np.int64), np.arange(count + 1))
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, frame: int) -> list[Seen]: ...
+    @overload
+    def __getitem__(self, frame: slice) -> list[list[Seen]]: ...
+    def __getitem__(self, frame: int | slice) -> list[Seen] | list[list[Seen]]:
+        if isinstance(frame, slice):
+            return [self._of(each) for each in range(*frame.indices(len(self)))]
+        return self._of(range(len(self))[frame])
+
+    def _of(self, frame: int) -> list[Seen]:
+        rows = range(self._starts[frame], self._starts[frame + 1])
+        values = torch.from_numpy(self._values)
+        faces = ((int(self._tracks[i]), values[i, :4], values[i, 4:].view(5, 2), bool(self._filled[i])) for i in rows)
+        return [Seen(*face) for face in faces]
+
+
+class _Track:
+    """Boxes and points of one face, in the frames in which it was detected."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.frames, self.values = number, array("q"), array("f")
+
+    def add(self, frame: int, box: Tensor, points: Tensor) -> None:
+        self.frames.append(frame)
+        self.values.extend((*box.tolist(), *points.flatten().tolist()))
+
+    def at(self, index: int) -> Tensor:
+        """Box and points (14,) of the detection with that index, negative ones from the end."""
+        start = (index % len(self.frames)) * _NUMBERS
+        return torch.tensor(self.values[start : start + _NUMBERS])
+
+    def expected(self, frame: int, last: int = -1, before: int = -2) -> Tensor:
+        """Where the box (4,) is, if its centre goes on as it did between two detections."""
+        box = self.at(last)[:4]
+        if len(self.frames) < 2:
+            return box
+        step = (_centre(box) - _centre(self.at(before)[:4])) / (self.frames[last] - self.frames[before])
+        return box + (step * (frame - self.frames[last])).repeat(2)
+
+
+def alone(found: Detections) -> list[Seen]:
+    """The faces of a photograph: each is a track of its own."""
+    return [Seen(i, found.boxes[i], found.points[i], False) for i in range(len(found.scores))]
+
+
+def follow(detections: Iterable[Detections], patience: int = PATIENCE, linger: int = 0) -> Faces:
+    """The faces of every frame with their tracks, those between two detections filled in.
+
+    Args:
+        detections: of frames 0, 1, 2, ...
+        patience: frames that a face may be missed for before its track has ended.
+        linger: frames before its first and after its last detection in which a track is there all the same, without
+            points: a detector sees a face that turns away, or goes behind another, a little too briefly.
+
+    Returns:
+        Track numbers rise in the order in which faces are first seen.
+    """
+    active, every, count = list[_Track](), list[_Track](), 0
+    for frame, found in enumerate(detections):
+        count += 1
+        active = [track for track in active if frame - track.frames[-1] <= patience]
+        free = set(range(len(found.scores)))
+        for place, index in _matched([track.expected(frame) for track in active], found.boxes):
+            active[place].add(frame, found.boxes[index], found.points[index])
+            free.remove(index)
+        for index in sorted(free):
+            track = _Track(len(every))
+            track.add(frame, found.boxes[index], found.points[index])
+            every.append(track)
+            active.append(track)
+    return Faces(count, (row for track in every for row in (*_filled(track), *_lingering(track, linger))))
+
+
+def _matched(expected: list[Tensor], boxes: Tensor) -> list[tuple[int, int]]:
+    if not expected or not len(boxes):
+        return []
+    places = torch.stack(expected)
+    iou = overlaps(places, boxes)  # (T, N)
+    apart = (_centre(places)[:, None] - _centre(boxes)[None]).norm(dim=-1)
+    near = 1.0 - apart / (REACH * (places[:, 2:] - places[:, :2]).mean(-1, keepdim=True)).clamp_min(1e-6)
+    near = near.clamp_min(0.0) * (_alike(places, boxes) > 0.5)  # of similar size only
+    score = iou + 1e-3 * near
+    chosen = zip(*linear_sum_assignment(-score.numpy()), strict=True)
+    return [(int(t), int(n)) for t, n in chosen if float(iou[t, n]) >= LEAST_IOU or float(near[t, n]) > 0]
+
+
+def _filled(track: _Track) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
+    """Rows of :class:`Faces` where a track was detected, and between."""
+    for index, frame in enumerate(track.frames):
+        if index and frame - track.frames[index - 1] > 1:
+            start, before, after = track.frames[index - 1], track.at(index - 1), track.at(index)
+            for between in range(start + 1, frame):
+                share = (between - start) / (frame - start)
+                yield between, track.number, True, before.lerp(after, share).tolist()
+        yield frame, track.number, False, track.values[index * _NUMBERS : (index + 1) * _NUMBERS]
+
+
+def _lingering(track: _Track, frames: int) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
+    """Rows before a track was seen and afterwards; one that was seen twice or less is a detector's mistake."""
+    if len(track.frames) <= 2:
+        return
+    for step in range(1, frames + 1):
+        for frame, ends in ((track.frames[-1] + step, (-1, -2)), (track.frames[0] - step, (0, 1))):
+            yield frame, track.number, True, [*track.expected(frame, *ends).tolist(), *[math.nan] * (_NUMBERS - 4)]
+
+
+def overlaps(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of boxes (T, 4) with boxes (N, 4), (T, N).
+
+    >>> overlaps(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[0.0, 1, 2, 3], [5, 5, 6, 6]]))
+    tensor([[0.3333, 0.0000]])
+    """
+    low, high = torch.maximum(first[:, None, :2], second[:, :2]), torch.minimum(first[:, None, 2:], second[:, 2:])
+    shared = (high - low).clamp_min(0).prod(-1)
+    return shared / (_area(first)[:, None] + _area(second) - shared).clamp_min(1e-6)
+
+
+def _alike(first: Tensor, second: Tensor) -> Tensor:
+    """The smaller area as a share of the larger, (T, N)."""
+    a, b = _area(first)[:, None], _area(second)[None]
+    return torch.minimum(a, b) / torch.maximum(a, b).clamp_min(1e-6)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
+
+
+def _centre(boxes: Tensor) -> Tensor:
+    return (boxes[..., :2] + boxes[..., 2:]) / 2

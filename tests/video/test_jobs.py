@@ -1,0 +1,156 @@
+"""Folders, patterns and places: what becomes what, nothing over an input, and where a stopped run goes on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from anon.errors import UserError
+from anon.video.jobs import BEGUN, jobs_of, run
+from tests.video.scenes import Fixed, frame_of, masking, write_clip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photographs, one below another folder, a clip, and what is neither."""
+    frame = frame_of([(3, 20, 20)])[0]
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("a.png", "sub/b.jpg", "c.ppm"):
+        Image.fromarray(frame.numpy()).save(tmp_path / "in" / name)
+    write_clip(tmp_path / "in" / "sub" / "d.avi", [frame] * 2, codec="mpeg4")
+    (tmp_path / "in" / "notes.txt").write_text("words")
+    return tmp_path / "in"
+
+
+class Counts(Fixed):
+    calls = 0
+
+    def detect(self, frame):
+        self.calls += 1
+        return super().detect(frame)
+
+
+RESULTS = ["a.png", "c.ppm.png", "sub/b.jpg", "sub/d.avi.mp4"]
+
+
+def results(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+
+
+def test_a_folder_keeps_its_order_and_continues(folder: Path, tmp_path: Path) -> None:
+    out, by = tmp_path / "out", masking(detector := Counts())
+    jobs = jobs_of(str(folder), str(out))
+    assert jobs.aside == {"notes.txt": "no photograph or video by its name"}
+    done = [job.target.name for job, _ in run(jobs, by)]
+    assert sorted(done) == ["a.png", "b.jpg", "c.ppm.png", "d.avi.mp4"] and detector.calls == 3
+    assert results(out) == sorted([*RESULTS, *(f"{name}.json" for name in RESULTS), BEGUN])
+    (out / "a.png.json").unlink()  # as if it had been killed between both
+    (out / "sub" / ".b.jpg.77.part").write_bytes(b"half")
+    (out / "sub" / "b.jpg").write_bytes(b"half")
+    list(run(jobs, by))
+    assert detector.calls == 5 and not (out / "sub" / ".b.jpg.77.part").exists()
+    os.utime(folder / "c.ppm", (1, 1))  # a new photograph of the old name
+    list(run(jobs, by))
+    assert detector.calls == 6
+    with pytest.raises(UserError, match=r"begun with other settings \(method\)"):
+        list(run(jobs, by._replace(settings={"method": "another"})))
+
+
+def test_one_that_cannot_be_read_does_not_stop_the_others(folder: Path, tmp_path: Path) -> None:
+    (folder / "b.png").write_bytes(b"\x89PNG and nothing")
+    with pytest.raises(UserError, match=r"1 of 5 files were not written, the first because .*b\.png.* is not an image"):
+        list(run(jobs_of(str(folder), str(tmp_path / "out")), masking(Fixed())))
+    begun = json.loads((tmp_path / "out" / BEGUN).read_text())
+    assert list(begun["failed"]) == ["b.png"] and begun["files"] == 5
+    assert (tmp_path / "out" / "sub" / "d.avi.mp4").exists() and not (tmp_path / "out" / "b.png").exists()
+
+
+def test_patterns(folder: Path, tmp_path: Path) -> None:
+    found = jobs_of(f"{folder}/**/*.[pj]*g", str(tmp_path / "out"))
+    assert sorted(str(job.target.relative_to(tmp_path)) for job in found.jobs) == ["out/a.png", "out/sub/b.jpg"]
+    with pytest.raises(UserError, match="matches no photograph or video"):
+        jobs_of(f"{folder}/*.gif", str(tmp_path / "out"))
+
+
+def test_results_never_lie_over_inputs(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(folder / "a.png")
+    os.link(folder / "a.png", tmp_path / "hard.png")
+    for given, output in (
+        (folder / "a.png", folder / "a.png"),
+        (folder / "a.png", tmp_path / "link.png"),
+        (tmp_path / "link.png", folder / "a.png"),
+        (folder / "a.png", tmp_path / "hard.png"),
+        (folder / "a.png", folder / "sub" / ".." / "a.png"),
+        (folder, folder),
+    ):
+        before = (folder / "a.png").read_bytes()
+        with pytest.raises(UserError, match=r"is an input|what this program did not write"):
+            list(run(jobs_of(str(given), str(output)), masking(Fixed())))
+        assert (folder / "a.png").read_bytes() == before
+
+
+def test_a_folder_of_results_inside_the_folder_is_no_input(folder: Path) -> None:
+    by = masking(Fixed())
+    for _ in range(2):
+        assert len(list(run(jobs_of(str(folder), str(folder / "out")), by))) == 4
+
+
+def test_what_is_there_already_stays(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    with pytest.raises(UserError, match="is there already"):
+        jobs_of(str(folder / "a.png"), str(tmp_path / "mine.png"))
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="did not write"):
+        list(run(jobs_of(str(folder), str(tmp_path / "others")), masking(Fixed())))
+    for _ in range(2):  # its own result may be made again
+        list(run(jobs_of(str(folder / "a.png"), str(tmp_path / "again.png")), masking(Fixed())))
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "told"),
+    [
+        ("in/nowhere.png", "b.png", "there is no such file"),
+        ("in/a.png", "b.txt", r"a photograph is written as \.jpg"),
+        ("in/a.png", "b.mp4", "a photograph is written as"),
+        ("in/sub/d.avi", "b.png", r"a video is written as \.mp4"),
+        ("in", "in/a.png", "is a file"),
+        ("in/a\0.png", "b.png", "there is no such file"),
+        ("", "b.png", "must not be empty"),
+    ],
+)
+def test_places_that_cannot_be(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, output: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=told):
+        list(run(jobs_of(given, output), masking(Fixed())))
+
+
+@pytest.mark.parametrize("name", ["a.png", "sub/d.avi"])
+def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("anon.video.photographs.write", full)
+    monkeypatch.setattr("anon.video.clips.Writer.add", full)
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / f"b{'.mp4' if 'd.avi' in name else '.png'}"
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        list(run(jobs_of(str(folder / name), str(out)), masking(Fixed())))
+    assert not os.listdir(tmp_path / "out")
+
+
+def test_two_runs_at_once_are_told(folder: Path, tmp_path: Path) -> None:
+    jobs, by = jobs_of(str(folder), str(tmp_path / "out")), masking(Fixed())
+    first = run(jobs, by)
+    next(first)
+    with pytest.raises(UserError, match="being filled by another run"):
+        list(run(jobs, by))
+    first.close()
+    assert len(list(run(jobs, by))) == 4
