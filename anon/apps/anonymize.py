@@ -57,6 +57,7 @@ from anon.faces.learned import DOMAINS
 from anon.faces.prepare.options import fingerprint as of_files
 from anon.identity.contract import JudgeLike
 from anon.plugs import built_of
+from anon.printable import flat
 from anon.provenance import made_of
 from anon.video import clips, jobs, photographs
 from anon.video.changer import FaceChanger
@@ -134,11 +135,14 @@ def _told(done: Mapping[str, Any]) -> str:
 def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
     """What would be done; nothing is written."""
     for name, reason in todo.aside.items():
-        print(f"{name}: not read, {reason}")
+        print(f"{flat(name)}: not read, {reason}")
     for job in todo.jobs:
         try:
             if job.video:
-                faces = by.faces_of(job.source, clips.told(job.source))
+                about = clips.told(job.source)
+                if by.sound:
+                    clips.check_holds(job.target.suffix.lower(), job.source, about)
+                faces = by.faces_of(job.source, about)
                 found = f"{sum(map(len, faces))} faces in {len(faces)} frames"
             else:
                 photograph = photographs.read(job.source)
@@ -146,7 +150,7 @@ def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
                 found = f"{len(photographs.detect(by.detector, photograph).scores)} faces"
         except UserError as error:
             found = str(error)
-        print(f"{job.source} -> {job.target}: {found}")
+        print(flat(f"{job.source} -> {job.target}: {found}"))
 
 
 def anonymizing(config: DictConfig) -> Anonymizing:

@@ -8,13 +8,16 @@ stays.
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+import anon
 from anon import plain
 from anon.errors import UserError
 from anon.faces.images import is_photograph
@@ -57,7 +60,12 @@ def jobs_of(given: str, output: str) -> Jobs:
     if source.is_dir():
         found, aside = _of_folder(source, target)
     elif not os.path.lexists(source) and glob.has_magic(given):
-        names = sorted(name for name in glob.glob(str(source), recursive=True) if not os.path.isdir(name))
+        results = f"{os.path.realpath(target)}{os.sep}"  # of the run before, which continues
+        names = sorted(
+            name
+            for name in glob.glob(str(source), recursive=True)
+            if not os.path.isdir(name) and not os.path.realpath(name).startswith(results)
+        )
         base = Path(os.path.commonpath([os.path.dirname(name) or "." for name in names])) if names else source
         found, aside = _split([(Path(name), Path(os.path.relpath(name, base))) for name in names], target)
         if not found:
@@ -83,9 +91,20 @@ def _alone(source: Path, target: Path, output: str) -> Job:
         raise UserError(f"output={target}: a {kind} is written as {', '.join(formats)}; name a file that ends so.")
     job = Job(source, target, video)
     _check_apart([job])
-    if os.path.lexists(target) and not report.report_of(target).is_file():
-        raise UserError(f"output={target} is there already, and was not written by this program; name another file.")
+    beside = report.report_of(target)
+    for place in (target, beside):  # Google Takeout, too, lays a .json beside every photograph
+        if os.path.lexists(place) and not _is_report(beside):
+            raise UserError(f"output={target}: {place} is there already and not of this program; name another file.")
     return job
+
+
+def _is_report(path: Path) -> bool:
+    """Whether this program wrote it."""
+    try:
+        found = plain.read_json(path)
+    except (UserError, OSError):
+        return False
+    return isinstance(found, dict) and {"anon", "settings", "input"} <= found.keys()
 
 
 def _of_folder(source: Path, target: Path) -> tuple[list[Job], dict[str, str]]:
@@ -124,7 +143,7 @@ def _check_apart(jobs: list[Job]) -> None:
     taken: set[str] = set()
     for job in jobs:
         place = os.path.realpath(job.target)
-        if place in inputs or _same(job):
+        if place in inputs or os.path.realpath(report.report_of(job.target)) in inputs or _same(job):
             raise UserError(f"output={job.target} is an input; the original would be lost, so name another place.")
         if place in taken:
             raise UserError(f"two inputs would both become {job.target}; anonymize them apart.")
@@ -146,7 +165,6 @@ def run(jobs: Jobs, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
     """
     if jobs.folder is None:
         (job,) = jobs.jobs
-        job.target.parent.mkdir(parents=True, exist_ok=True)
         yield job, _do(job, by)
         return
     _begin(jobs.folder, by)
@@ -164,18 +182,13 @@ def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, d
         every = track(jobs.jobs, "anonymizing files", len(jobs.jobs), unit="files")
     for job in every:
         name = spelled(str(job.target.relative_to(folder)))
-        done = _finished(job, by)
         try:
-            if done is None:
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-                for left in job.target.parent.glob(f".{glob.escape(job.target.name)}.*.part"):  # of a killed run
-                    left.unlink()
-                done = _do(job, by)
-            yield job, done
+            done = _finished(job, by) or _do(job, by)
         except UserError as error:
-            failed[name] = flat(str(error))
-    summary = {"settings": by.settings, "files": len(jobs.jobs), "failed": failed, "not_read": jobs.aside}
-    report.write(folder / BEGUN, summary)
+            failed[name] = flat(str(error).replace(str(job.source), job.source.name))  # a report tells no folders
+        else:
+            yield job, done
+    _write(folder / BEGUN, {"settings": by.settings, "files": len(jobs.jobs), "failed": failed, "not_read": jobs.aside})
     if failed:
         raise UserError(
             f"{len(failed)} of {len(jobs.jobs)} files were not written, the first because {next(iter(failed.values()))}"
@@ -184,32 +197,75 @@ def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, d
 
 
 def _do(job: Job, by: Anonymizing) -> dict[str, Any]:
-    stamp = _stamp(job.source)
+    """The report of a file that is anonymized now.
+
+    Raises:
+        UserError: it cannot be read, anonymized or written.
+    """
+    beside = report.report_of(job.target)
+    _clear(job.target)
+    stamp, is_new = _stamp(job.source), not os.path.lexists(beside)
+    if is_new:  # killed between result and report, the same command knows that both are its own
+        _write(beside, {"anon": anon.__version__, "settings": by.settings, "input": stamp})
     try:
         done = by.video(job.source, job.target) if job.video else by.photograph(job.source, job.target)
         done |= {"input": stamp, "bytes": job.target.stat().st_size}
-        report.write(report.report_of(job.target), done)
-    except OSError as error:  # a full disk; what is wrong with the input is a UserError already
-        raise UserError(f"'{job.target}' cannot be written ({error.strerror or type(error).__name__}).") from error
+    except BaseException as error:
+        if is_new:
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk; what is wrong with the input is a UserError already
+            raise _unwritten(job.target, error) from error
+        raise
+    _write(beside, done)
     return done
 
 
-def _stamp(path: Path) -> dict[str, int]:
+def _clear(target: Path) -> None:
+    """Make the folder of a result; what killed runs began to write there goes away.
+
+    Raises:
+        UserError: there can be no such folder or file.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".{glob.escape(target.name)}*.part"):
+            owner = left.name.split(".")[-2]
+            if not (owner.isdecimal() and Path(f"/proc/{owner}").exists()):
+                left.unlink()
+    except OSError as error:
+        raise _unwritten(target, error) from error
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    try:
+        report.write(path, content)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> UserError:
+    return UserError(f"'{path}' cannot be written ({error.strerror or type(error).__name__}).")
+
+
+def _stamp(path: Path, salt: str = "") -> dict[str, str]:
+    """Tells an input from another, and not when it was made or how large it is."""
+    salt = salt or secrets.token_hex(16)
     try:
         status = os.stat(path)
     except OSError:  # a link to nowhere: unreadable, as whoever opens it says
         return {}
-    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    told = f"{salt} {status.st_size} {status.st_mtime_ns}".encode()
+    return {"salt": salt, "sha256": hashlib.sha256(told).hexdigest()}
 
 
 def _finished(job: Job, by: Anonymizing) -> dict[str, Any] | None:
     """The report of a result that is whole, and of this input as it is now."""
     path = report.report_of(job.target)
-    if not path.is_file() or not job.target.is_file():
-        return None
     try:
+        if not path.is_file() or not job.target.is_file():
+            return None
         done = plain.read_json(path)
-        same = done["settings"] == by.settings and done["input"] == _stamp(job.source)
+        same = done["settings"] == by.settings and done["input"] == _stamp(job.source, str(done["input"]["salt"]))
         return done if same and done["bytes"] == job.target.stat().st_size else None
     except (UserError, OSError, KeyError, TypeError):
         return None
@@ -218,7 +274,7 @@ def _finished(job: Job, by: Anonymizing) -> dict[str, Any] | None:
 def _begin(folder: Path, by: Anonymizing) -> None:
     """Begin a folder of results, or see that it was begun with the same settings."""
     path = folder / BEGUN
-    folder.mkdir(parents=True, exist_ok=True)
+    _clear(path)
     if not path.is_file():
         strange = sorted(name for name in os.listdir(folder) if not name.startswith("."))
         if strange:
@@ -226,7 +282,7 @@ def _begin(folder: Path, by: Anonymizing) -> None:
                 f"output={folder} holds what this program did not write ('{flat(strange[0])}'): name a new folder, or "
                 "an empty one."
             )
-        report.write(path, {"settings": by.settings})
+        _write(path, {"settings": by.settings})
         return
     begun = plain.read_json(path)
     before = begun.get("settings") if isinstance(begun, dict) else None

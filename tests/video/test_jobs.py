@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from anon.errors import UserError
+from anon.video import report
 from anon.video.jobs import BEGUN, jobs_of, run
 from tests.video.scenes import Fixed, frame_of, masking, write_clip
 
@@ -50,10 +51,10 @@ def test_a_folder_keeps_its_order_and_continues(folder: Path, tmp_path: Path) ->
     assert sorted(done) == ["a.png", "b.jpg", "c.ppm.png", "d.avi.mp4"] and detector.calls == 3
     assert results(out) == sorted([*RESULTS, *(f"{name}.json" for name in RESULTS), BEGUN])
     (out / "a.png.json").unlink()  # as if it had been killed between both
-    (out / "sub" / ".b.jpg.77.part").write_bytes(b"half")
+    (out / "sub" / ".b.jpg.4194999.part").write_bytes(b"half")
     (out / "sub" / "b.jpg").write_bytes(b"half")
     list(run(jobs, by))
-    assert detector.calls == 5 and not (out / "sub" / ".b.jpg.77.part").exists()
+    assert detector.calls == 5 and not (out / "sub" / ".b.jpg.4194999.part").exists()
     os.utime(folder / "c.ppm", (1, 1))  # a new photograph of the old name
     list(run(jobs, by))
     assert detector.calls == 6
@@ -144,6 +145,57 @@ def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
         list(run(jobs_of(str(folder / name), str(out)), masking(Fixed())))
     assert not os.listdir(tmp_path / "out")
+
+
+def test_a_foreign_json_opens_no_door(folder: Path, tmp_path: Path) -> None:
+    """Takeout lays ``IMG_1.jpg.json`` beside ``IMG_1.jpg``: photograph and sidecar were replaced."""
+    for name, sidecar in (("IMG_1.jpg", b'{"title": "IMG_1.jpg"}'), ("IMG_2.jpg", b"[]"), ("IMG_3.jpg", b"no JSON")):
+        (tmp_path / name).write_bytes(b"mine")
+        (tmp_path / f"{name}.json").write_bytes(sidecar)
+        for _ in range(2):
+            with pytest.raises(UserError, match="is there already and not of this program"):
+                jobs_of(str(folder / "a.png"), str(tmp_path / name))
+            (tmp_path / name).unlink(missing_ok=True)  # the second time only the sidecar is there
+        assert (tmp_path / f"{name}.json").read_bytes() == sidecar
+    (tmp_path / "pic.png.json").write_bytes((folder / "a.png").read_bytes())
+    with pytest.raises(UserError, match=r"is an input|not of this program"):
+        jobs_of(str(tmp_path / "pic.png.json"), str(tmp_path / "pic.png"))
+
+
+def test_killed_between_result_and_report(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, by, write = tmp_path / "out.png", masking(Fixed()), report.write
+
+    def dies(path: Path, content: dict) -> None:
+        if "bytes" in content:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(report, "write", dies)
+    with pytest.raises(KeyboardInterrupt):
+        list(run(jobs_of(str(folder / "a.png"), str(out)), by))
+    monkeypatch.undo()
+    (tmp_path / ".out.png.4194999.part").write_bytes(b"half")
+    ((_, done),) = run(jobs_of(str(folder / "a.png"), str(out)), by)
+    assert done["faces"] == 1 and sorted(os.listdir(tmp_path)) == ["in", "out.png", "out.png.json"]
+    assert set(done["input"]) == {"salt", "sha256"}  # neither size nor time of the photograph
+
+
+def test_a_pattern_continues_in_the_folder_that_it_matches(folder: Path) -> None:
+    by = masking(Fixed())
+    for _ in range(2):
+        assert len(list(run(jobs_of(f"{folder}/**/*.[pj]*g", str(folder / "out")), by))) == 2
+
+
+def test_places_that_the_system_refuses(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be written \((Not a directory|File exists)"):
+        list(run(jobs_of(str(folder / "a.png"), str(folder / "sub" / "b.jpg" / "x.png")), masking(Fixed())))
+    long = folder / f"{'n' * 248}.png"  # its report's name is longer than any file system allows
+    long.write_bytes((folder / "a.png").read_bytes())
+    with pytest.raises(UserError, match="1 of 5 files were not written"):
+        list(run(jobs_of(str(folder), str(tmp_path / "out")), masking(Fixed())))
+    begun = json.loads((tmp_path / "out" / BEGUN).read_text())
+    assert len(begun["failed"]) == 1 and str(folder) not in json.dumps(begun)
+    assert (tmp_path / "out" / "sub" / "d.avi.mp4").exists()
 
 
 def test_two_runs_at_once_are_told(folder: Path, tmp_path: Path) -> None:
