@@ -12,7 +12,7 @@ WORKERS ?= auto
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
-PARALLEL = -n $(WORKERS) --maxprocesses 8 --dist loadfile
+PARALLEL = -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check clean

@@ -27,6 +27,8 @@ Batch = dict[str, Tensor]
 #: Steps between two R1 penalties of the lazy recipe; windows are a multiple of it.
 LAZY = 8
 RECIPE = ["model.view.share=0", "model.clip=null", "model.warmup=0", "model.cooldown=0", "model.decay=1"]
+#: What of an experiment is ours and not the paper's.
+OURS = {"fiva": ["model.pairing=null", "objective.terms.pixel.loss.inside=1.0"]}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Setting:
         self.config = self.composed()
 
     def composed(self, *more: str) -> DictConfig:
-        words = [f"experiment={self.experiment}", *RECIPE, "objective.r1_every=1", *self.overrides, *more]
+        published = [*RECIPE, "objective.r1_every=1", *OURS.get(self.experiment, [])]
+        words = [f"experiment={self.experiment}", *published, *self.overrides, *more]
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             return compose("train", words)
 

@@ -13,10 +13,31 @@ import anon  # noqa: F401, before anything imports Lightning: see anon.torchvisi
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: Files that take a minute or more begin first, so that at the end no process works alone (with --no-loadscope-reorder).
+LONGEST = (
+    "evaluation/harness/test_killed.py",
+    "apps/run_folders/test_killed.py",
+    "apps/test_evaluate.py",
+    "identity/test_real_recognizers.py",
+    "apps/launch/test_preempted.py",
+    "apps/test_people.py",
+    "apps/test_folder_method.py",
+    "apps/run_folders/test_records.py",
+    "training/test_ddp.py",
+    "apps/test_own_parts.py",
+    "training/test_identity_follows_z.py",
+)
+
 os.environ.setdefault("ANON_REAL", str(ROOT.parent / "shared" / "real"))
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    last = len(LONGEST)
+    places = {str(ROOT / "tests" / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), last))  # stable: within a file nothing moves
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def known(module: TargetOriented) -> dict[str, Any]:
     """A generator pass outside a trainer: no distortion, no view."""
     images = small.Pictures().images[:4]
     z, maps = module.encoder(images, module.encoder.layers)
-    found = {"target": images, "distorted": images, "z_target": z, "z_own": z, "maps_target": maps}
+    found = {"target": images, "distorted": images, "z_target": z, "z_condition": z, "maps_target": maps}
     module.draw(found)
     return found
 
