@@ -13,7 +13,7 @@ import anon  # noqa: F401, before anything imports Lightning: see anon.torchvisi
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Files that take a minute or more begin first, so that at the end no process works alone (with --no-loadscope-reorder).
+#: Files that take a minute or so begin first, so that no process works alone at the end (--no-loadscope-reorder).
 LONGEST = (
     "evaluation/harness/test_killed.py",
     "apps/run_folders/test_killed.py",

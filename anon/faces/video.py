@@ -183,7 +183,8 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
     _check_size(decoder.width, decoder.height, max_pixels)
     decoder.thread_count = 1  # the same frames of a damaged file every time
     decoder.options = {"max_pixels": str(max_pixels)}
-    count, stated = 0, stream.frames
+    count, stated, until = 0, _stated(container, stream), 0
+    empty = container.format.name == "avi"  # it counts the frames that it has none for, which repeat the one before
     aspect = stream.sample_aspect_ratio or Fraction(1)  # the container's, else the codec's
     edges = _cropping(container, stream)
     last: Timed | None = None  # held back: the frame before the damage may be half of one
@@ -207,10 +208,18 @@ def _decoded(container: Any, stream: Any, every: int, max_pixels: int, whole: bo
             yield last
         last = shown
         count += 1
-    if count and (count < stated * _FEW or not whole):
+        until = max(until, count, frame.pts + 1 if empty and frame.pts is not None else 0)
+    if count and (until < min(stated * _FEW, stated - 1) or not whole):
         raise VideoError("truncated")
     if last is not None:
         yield last
+
+
+def _stated(container: Any, stream: Any) -> int:
+    """How many frames the header states, without those that an edit list of MP4 hides; 0: it does not say."""
+    if "mp4" not in container.format.name.split(",") or not stream.frames:
+        return int(stream.frames)
+    return min(stream.frames, sum(not entry.is_discard for entry in stream.index_entries))
 
 
 def _timed(frame: Any, pixels: Tensor) -> Timed:

@@ -6,6 +6,7 @@ second holds a part of the first, and would put the original back.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.filters import Filter
 from anon.errors import Failed, UserError
+from anon.faces.alignment import crop_box, similarity, template
 from anon.faces.contract import check_made, to_float
 from anon.video.gate import COVERED, SIZE, UNVERIFIED, VERIFIED, Gate, Verdict, leaves_nothing
-from anon.video.paste import blend, crop_of, ellipse, put_back, seamless
+from anon.video.paste import Place, blend, crop_of, ellipse, put_back, seamless
 from anon.video.tracks import Seen, overlaps
 
 FEW = 32  # faces that are drawn at once: bounds the memory of a crowd
@@ -46,6 +48,17 @@ class FaceChanger:
         reset = getattr(getattr(self.method, "policy", None), "reset", None)
         if reset is not None:
             reset()
+
+    def reach(self, faces: Sequence[Seen], canvas: tuple[int, int]) -> list[Place]:
+        """All that a change of faces may touch on a frame of ``canvas`` (H, W): what filters cover, what is redrawn."""
+        places = list[Place]()
+        for face in faces:
+            places.append(ellipse(face.box, self.margin, canvas)[0])
+            if not isinstance(self.method, Filter) and bool(face.points.isfinite().all()):
+                with contextlib.suppress(ValueError):  # points that are one: not redrawn
+                    matrix = similarity(face.points[None], template(self.size))[0]
+                    places.append(Place(*crop_box(matrix, self.size, canvas)))
+        return [place for place in places if place.left < place.right and place.top < place.bottom]
 
     @torch.no_grad()
     def __call__(

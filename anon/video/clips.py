@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -29,6 +30,8 @@ FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
     ".mkv": ("matroska", "libx264", {"crf": "18", "preset": "veryfast"}),
     ".webm": ("webm", "libvpx-vp9", {"crf": "24", "b:v": "0", "deadline": "realtime", "cpu-used": "6"}),
 }
+_FASTEST = 120.0  # frames a second where a file tells no times; a header may say any rate
+_SHORTEST = 1e-3  # seconds that a frame is shown for
 _RATE = Fraction(25)  # frames a second where a file tells neither times nor a rate
 _FEW = 0.9  # of the time that the header states: less is a truncated file
 _BT709 = 1  # FFmpeg's number of matrix, primaries and transfer
@@ -41,7 +44,7 @@ class Told(NamedTuple):
     rate: Fraction  # frames a second, on the mean
     base: Fraction  # its unit of time, in seconds
     frames: int  # 0: it does not say
-    seconds: float | None  # how long its pictures last; None: it counts frames, or its sound may be longer
+    seconds: float | None  # how long it lasts; None: it counts frames, or it does not say
     sound: str | None  # the sound's codec
     dropped: tuple[str, ...]  # kinds of the streams that stay behind
 
@@ -61,8 +64,7 @@ def told(path: Path) -> Told:
         base = pictures.time_base or 1 / rate
         seconds = None if container.duration is None else container.duration / av.time_base
         frames = pictures.frames or round(float(rate) * (seconds or 0.0))
-        counted = pictures.frames > 0 or sound is not None
-        return Told(rate, base, frames, None if counted else seconds, sound, tuple(others + further))
+        return Told(rate, base, frames, None if pictures.frames > 0 else seconds, sound, tuple(others + further))
 
 
 def frames_of(path: Path, about: Told) -> Iterator[Timed]:
@@ -73,13 +75,62 @@ def frames_of(path: Path, about: Told) -> Iterator[Timed]:
     """
     with _mistakes(path):
         first = last = Fraction(0)
-        for number, frame in enumerate(read_timed(path)):
+        for frame in read_timed(path):
             last = last if frame.time is None else frame.time
-            first = first if number else last
+            first = min(first, last)
             yield frame
-        lasted = last - first + 2 / about.rate  # Matroska states no number of frames
-        if about.seconds is not None and frame.time is not None and lasted < _FEW * about.seconds:
+        if about.seconds is None or frame.time is None:
+            return
+        ends, least = last + 2 / about.rate, _FEW * about.seconds  # Matroska states no number of frames
+        if ends - first < least:
+            begins, until = _span(path)  # sound and subtitles may go on long after the pictures
+            first, ends = min(first, begins), max(ends, until)
+        if ends - first < least:
             raise VideoError("truncated")
+
+
+def _span(path: Path) -> tuple[Fraction, Fraction]:
+    """When the first packet of a file begins, of whatever stream, and the last one ends."""
+    first = last = Fraction(0)
+    with opened_video(path) as (container, _), contextlib.suppress(*_FAILED):
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base:
+                first = min(first, packet.pts * packet.time_base)
+                last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
+    return first, last
+
+
+def noted(frames: Iterable[Timed], rate: Fraction, times: list[float]) -> Iterator[Timed]:
+    """The frames as they come; when each is shown is added to ``times``, in seconds from the first on.
+
+    Every one is later than the one before: where a file does not say so, by a frame of its ``rate``.
+    """
+    usual, last, now = 1 / min(float(rate), _FASTEST), None, 0.0
+    for frame in frames:
+        step = 0.0 if frame.time is None or last is None else float(frame.time - last)
+        now += max(step, _SHORTEST) if step > 0 else usual
+        last = frame.time
+        times.append(now)
+        yield frame
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """What tells that a file is still the one it was."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return ()
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def check_same(path: Path, state: tuple[int, ...]) -> None:
+    """See that a file is what it was at :func:`state_of`: the faces of one video are nothing to another.
+
+    Raises:
+        UserError: it is not.
+    """
+    if state_of(path) != state:
+        raise UserError(f"'{path}' has changed while it was read.")
 
 
 @contextlib.contextmanager
@@ -100,8 +151,15 @@ def check_holds(suffix: str, source: Path, about: Told) -> None:
         return
     with opened_video(source) as (heard, _):
         try:
+            _header(heard.streams.audio[0])
+        except ValueError as error:
+            raise UserError(
+                f"The sound of '{source}' ({about.sound}) has a header that cannot be read, and tags may be in it; say "
+                "audio=drop."
+            ) from error
+        try:
             with av.open(io.BytesIO(), "w", format=FORMATS[suffix][0]) as trial:
-                trial.add_stream_from_template(heard.streams.audio[0])
+                _add_sound(trial, heard.streams.audio[0])
                 trial.start_encoding()
         except _FAILED as error:
             raise UserError(
@@ -134,7 +192,7 @@ class Writer:
         if sound and about.sound is not None:
             container_of, _ = self._open.enter_context(opened_video(source))
             self._heard = container_of.streams.audio[0]
-            self._packets = (packet for packet in container_of.demux(self._heard) if packet.dts is not None)
+            self._packets = _played(container_of.demux(self._heard), edits=container in ("mp4", "mov"))
 
     def add(self, frame: Timed, pixels: Tensor) -> None:
         """A frame, uint8 (H, W, 3), in the place of the one read.
@@ -187,7 +245,7 @@ class Writer:
         context.color_range = int(ColorRange.MPEG)
         self._pictures = pictures
         if self._heard is not None:
-            self._sound = self._out.add_stream_from_template(self._heard)
+            self._sound = _add_sound(self._out, self._heard)
 
     def _hear(self, until: Fraction | None) -> None:
         """The sound up to a time, so that both lie side by side in the file."""
@@ -200,6 +258,90 @@ class Writer:
                 return
             packet.stream, self._waiting = self._sound, None
             self._out.mux(packet)
+
+
+def _add_sound(container: Any, heard: Any) -> Any:
+    """A stream for the packets of another, without the tags in its codec's header.
+
+    Raises:
+        ValueError: the container cannot hold it, or the header is none.
+    """
+    sound = container.add_stream_from_template(heard)
+    if heard.codec_context.extradata:
+        sound.codec_context.extradata = _header(heard)
+    return sound
+
+
+def _header(heard: Any) -> bytes:
+    return bare(heard.codec_context.name.removeprefix("lib"), heard.codec_context.extradata or b"")
+
+
+def bare(codec: str, header: bytes) -> bytes:
+    """The header that a decoder needs, without comments (artist, place, title) and whatever else lies beside it.
+
+    Raises:
+        ValueError: it is no header of that codec.
+    """
+    if not header:
+        return header
+    if codec == "vorbis":
+        identity, _, setup = _laced(header)
+        comment = b"\x03vorbis" + bytes(8) + b"\x01"  # by nobody, of nothing (Vorbis I, section 5.2.1)
+        return b"\x02" + bytes((len(identity), len(comment))) + identity + comment + setup
+    if codec == "flac":
+        stream = header[8:42] if header[:4] == b"fLaC" else header  # its first block (RFC 9639, section 8.2)
+        if len(stream) != 34:
+            raise ValueError("no FLAC header")
+        return stream
+    if codec == "opus":
+        length = 0 if len(header) < 19 else 19 if header[18] == 0 else 21 + header[9]  # RFC 7845, section 5.1
+        if header[:8] != b"OpusHead" or not 0 < length <= len(header):
+            raise ValueError("no Opus header")
+        return header[:length]
+    return header
+
+
+def _laced(header: bytes) -> list[bytes]:
+    """The three headers of Vorbis, which FFmpeg keeps in Xiph's lacing or each behind its length."""
+    parts, at = list[bytes](), 0
+    try:
+        if header[:2] == b"\x00\x1e":
+            for _ in range(3):
+                length = int.from_bytes(header[at : at + 2], "big")
+                parts.append(header[at + 2 : at + 2 + length])
+                at += 2 + length
+        elif header[0] == 2:
+            lengths, at = [0, 0], 1
+            for i in range(2):
+                while header[at] == 255:
+                    lengths[i], at = lengths[i] + 255, at + 1
+                lengths[i], at = lengths[i] + header[at], at + 1
+            first, second = at + lengths[0], at + sum(lengths)
+            parts = [header[at:first], header[first:second], header[second:]]
+    except IndexError:
+        parts = []
+    if [part[:7] for part in parts] != [b"\x01vorbis", b"\x03vorbis", b"\x05vorbis"] or len(parts[0]) != 30:
+        raise ValueError("no Vorbis header")
+    return parts
+
+
+def _played(packets: Iterable[Any], edits: bool) -> Iterator[Any]:
+    """The packets without those that an edit list cuts away.
+
+    ``edits``: where the cut can be written again, the packet before the first one stays, hidden as it was: a decoder
+    begins with it.
+    """
+    cut, begun = None, False
+    for packet in packets:
+        if packet.dts is None:
+            continue
+        if packet.is_discard:
+            cut = packet
+            continue
+        if cut is not None and edits and not begun:
+            yield cut
+        begun = True
+        yield packet
 
 
 def _even(values: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch import Tensor
 from anon import checksums
 from anon.errors import UserError
 from anon.faces.detection.contract import Detections, Detector
+from anon.faces.images import Layers
 from anon.faces.video import Timed
 from anon.progress import track
 from anon.video import clips, photographs, report
@@ -25,7 +26,6 @@ from anon.video.gate import Gate
 from anon.video.tracks import Faces, alone, follow
 
 MISSED = 0.6  # seconds for which a face may be missed before its track has ended
-_FASTEST = 120.0  # frames a second; a header may say anything
 LINGERS = 0.1  # seconds for which a face is covered before it is first seen and after it is last seen
 
 
@@ -46,7 +46,7 @@ class Anonymizing(NamedTuple):
         Raises:
             UserError: a face stays unverified, and ``strict`` wants none.
         """
-        return self._of(frame, self.detector.detect(frame))
+        return self._of(frame, photographs.detect(self.detector, Layers(frame, None)))
 
     def _of(self, frame: Tensor, found: Detections) -> tuple[Tensor, report.Tally]:
         tally, faces = report.Tally(self.gate), alone(found)
@@ -72,10 +72,13 @@ class Anonymizing(NamedTuple):
         began = time.monotonic()
         given = photographs.read(source)
         photographs.check_holds(target, given)
-        result, tally = self._of(given.colour, photographs.detect(self.detector, given))
+        found, size = photographs.detect(self.detector, given), (given.colour.shape[0], given.colour.shape[1])
+        result, tally = self._of(given.colour, found)
+        alpha = photographs.opaque(given.alpha, self.change.reach(alone(found), size))  # what is judged is seen
         with checksums.written_whole(target) as stream:
-            photographs.write(stream, target.suffix, result, given.alpha)
-        about = {"kind": "photograph", "width": result.shape[1], "height": result.shape[0]}
+            photographs.write(stream, target.suffix, result, alpha)
+        least = photographs.smallest(self.detector, size)
+        about = {"kind": "photograph", "width": size[1], "height": size[0], "smallest_face": least}
         return report.document(tally, time.monotonic() - began, about, self.settings)
 
     def video(self, source: Path, target: Path) -> dict[str, Any]:
@@ -84,13 +87,16 @@ class Anonymizing(NamedTuple):
         Raises:
             UserError: see :meth:`photograph`.
         """
-        began, about, tally = time.monotonic(), clips.told(source), report.Tally(self.gate, video=True)
+        began, state = time.monotonic(), clips.state_of(source)
+        about, tally = clips.told(source), report.Tally(self.gate, video=True)
         if self.sound:
             clips.check_holds(target.suffix.lower(), source, about)
         faces = self.faces_of(source, about)
+        clips.check_same(source, state)
         self.change.begin()
         with checksums.written_whole(target) as stream:
             width, height = self._write(source, stream, target.suffix.lower(), about, faces, tally)
+            clips.check_same(source, state)
         sound = about.sound if self.sound else None
         dropped = [*about.dropped, *(["audio"] if about.sound is not None and sound is None else [])]
         what = {"kind": "video", "width": width, "height": height, "sound": sound, "left_out": dropped}
@@ -98,11 +104,12 @@ class Anonymizing(NamedTuple):
 
     def faces_of(self, source: Path, about: clips.Told) -> Faces:
         """The first pass: the faces of every frame of a video, followed and filled in."""
-        frames = track(clips.frames_of(source, about), "finding faces", about.frames, unit="frames")
+        times = list[float]()
+        frames = clips.noted(clips.frames_of(source, about), about.rate, times)
+        frames = track(frames, "finding faces", about.frames, unit="frames")
         groups = ([frame.pixels for frame in group] for group in _groups(frames, self.batch))
         found = (each for group in groups for each in self.detector.detect_batch(group))
-        rate = min(float(about.rate), _FASTEST)
-        return follow(found, max(2, round(MISSED * rate)), max(1, round(LINGERS * rate)))
+        return follow(found, MISSED, LINGERS, times)
 
     def _write(
         self,

@@ -7,6 +7,7 @@ missed between two detections is put where a straight line between both has it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,8 @@ LEAST_IOU = 0.2  # of a box with the place where its track should be
 REACH = 0.7  # or centres so near, in sides of the box: a fast face does not overlap its last box
 _NUMBERS = 14  # of a face: its box and its points
 PATIENCE = 15  # frames without a detection after which a track has ended
+_LEAST = 2  # frames for which a track goes on, however long they last
+_ROUNDING = 1e-6  # of times that are added up
 
 
 class Seen(NamedTuple):
@@ -84,13 +87,17 @@ class _Track:
         start = (index % len(self.frames)) * _NUMBERS
         return torch.tensor(self.values[start : start + _NUMBERS])
 
-    def expected(self, frame: int, last: int = -1, before: int = -2) -> Tensor:
-        """Where the box (4,) is, if its centre goes on as it did between two detections."""
+    def expected(self, frame: int, times: Sequence[float], last: int = -1, before: int = -2) -> Tensor:
+        """Where the box (4,) is, if its centre goes on as it did between two detections.
+
+        It goes on by frames or by time, whichever leads less far: neither a pause nor times that jitter throw it off.
+        """
         box = self.at(last)[:4]
         if len(self.frames) < 2:
             return box
-        step = (_centre(box) - _centre(self.at(before)[:4])) / (self.frames[last] - self.frames[before])
-        return box + (step * (frame - self.frames[last])).repeat(2)
+        here, there = self.frames[last], self.frames[before]
+        steps = min((frame - here) / (here - there), (times[frame] - times[here]) / (times[here] - times[there]))
+        return box + (steps * (_centre(box) - _centre(self.at(before)[:4]))).repeat(2)
 
 
 def alone(found: Detections) -> list[Seen]:
@@ -98,24 +105,32 @@ def alone(found: Detections) -> list[Seen]:
     return [Seen(i, found.boxes[i], found.points[i], False) for i in range(len(found.scores))]
 
 
-def follow(detections: Iterable[Detections], patience: int = PATIENCE, linger: int = 0) -> Faces:
+def follow(
+    detections: Iterable[Detections],
+    patience: float = PATIENCE,
+    linger: float = 0,
+    times: Iterable[float] | None = None,
+) -> Faces:
     """The faces of every frame with their tracks, those between two detections filled in.
 
     Args:
         detections: of frames 0, 1, 2, ...
-        patience: frames that a face may be missed for before its track has ended.
-        linger: frames before its first and after its last detection in which a track is there all the same, without
-            points: a detector sees a face that turns away, or goes behind another, a little too briefly.
+        patience: how long a face may be missed for before its track has ended, but never less than two frames.
+        linger: how long before its first and after its last detection a track is there all the same, without points,
+            and if at all, for a frame or more: a detector sees a face that turns away, or goes behind another, a little
+            too briefly.
+        times: of the frames, in the unit of both, each later than the one before; read after the frame's detections.
+            By default both count frames.
 
     Returns:
         Track numbers rise in the order in which faces are first seen.
     """
-    active, every, count = list[_Track](), list[_Track](), 0
-    for frame, found in enumerate(detections):
-        count += 1
-        active = [track for track in active if frame - track.frames[-1] <= patience]
+    active, every, past = list[_Track](), list[_Track](), array("d")
+    for frame, (found, now) in enumerate(zip(detections, itertools.count() if times is None else times, strict=False)):
+        past.append(now)
+        active = [track for track in active if _within(past, track.frames[-1], frame, patience, _LEAST)]
         free = set(range(len(found.scores)))
-        for place, index in _matched([track.expected(frame) for track in active], found.boxes):
+        for place, index in _matched([track.expected(frame, past) for track in active], found.boxes):
             active[place].add(frame, found.boxes[index], found.points[index])
             free.remove(index)
         for index in sorted(free):
@@ -123,7 +138,14 @@ def follow(detections: Iterable[Detections], patience: int = PATIENCE, linger: i
             track.add(frame, found.boxes[index], found.points[index])
             every.append(track)
             active.append(track)
-    return Faces(count, (row for track in every for row in (*_filled(track), *_lingering(track, linger))))
+    return Faces(
+        len(past), (row for track in every for row in (*_filled(track, past), *_lingering(track, past, linger)))
+    )
+
+
+def _within(times: Sequence[float], first: int, last: int, span: float, frames: int) -> bool:
+    """Whether two frames are not further apart than a span, or than some frames."""
+    return last - first <= frames or times[last] - times[first] <= span + _ROUNDING
 
 
 def _matched(expected: list[Tensor], boxes: Tensor) -> list[tuple[int, int]]:
@@ -139,24 +161,28 @@ def _matched(expected: list[Tensor], boxes: Tensor) -> list[tuple[int, int]]:
     return [(int(t), int(n)) for t, n in chosen if float(iou[t, n]) >= LEAST_IOU or float(near[t, n]) > 0]
 
 
-def _filled(track: _Track) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
+def _filled(track: _Track, times: Sequence[float]) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
     """Rows of :class:`Faces` where a track was detected, and between."""
     for index, frame in enumerate(track.frames):
         if index and frame - track.frames[index - 1] > 1:
             start, before, after = track.frames[index - 1], track.at(index - 1), track.at(index)
             for between in range(start + 1, frame):
-                share = (between - start) / (frame - start)
+                share = (times[between] - times[start]) / (times[frame] - times[start])
                 yield between, track.number, True, before.lerp(after, share).tolist()
         yield frame, track.number, False, track.values[index * _NUMBERS : (index + 1) * _NUMBERS]
 
 
-def _lingering(track: _Track, frames: int) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
+def _lingering(track: _Track, times: Sequence[float], span: float) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
     """Rows before a track was seen and afterwards; one that was seen twice or less is a detector's mistake."""
-    if len(track.frames) <= 2:
+    if len(track.frames) <= 2 or span <= 0:
         return
-    for step in range(1, frames + 1):
-        for frame, ends in ((track.frames[-1] + step, (-1, -2)), (track.frames[0] - step, (0, 1))):
-            yield frame, track.number, True, [*track.expected(frame, *ends).tolist(), *[math.nan] * (_NUMBERS - 4)]
+    first, last = track.frames[0], track.frames[-1]
+    before = itertools.takewhile(lambda frame: _within(times, frame, first, span, 1), range(first - 1, -1, -1))
+    after = itertools.takewhile(lambda frame: _within(times, last, frame, span, 1), range(last + 1, len(times)))
+    for frames, ends in ((after, (-1, -2)), (before, (0, 1))):
+        for frame in frames:
+            box = track.expected(frame, times, *ends)
+            yield frame, track.number, True, [*box.tolist(), *[math.nan] * (_NUMBERS - 4)]
 
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:

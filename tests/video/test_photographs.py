@@ -7,13 +7,18 @@ import json
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms, PngImagePlugin
+from torch import Tensor
 
 from anon.anonymizers.plugged import Plugged
 from anon.errors import UserError
+from anon.faces.detection.contract import Detections
+from anon.faces.detection.frames import Candidates, FrameDetector
+from anon.video import photographs
 from anon.video.jobs import jobs_of, run
 from tests.video.scenes import Fixed, Known, detections, frame_of, masking
 
@@ -74,6 +79,125 @@ def test_a_face_under_faint_transparency_is_found(tmp_path: Path) -> None:
     known.learn(frame, found)
     image, report = anonymized(tmp_path / "a.png", tmp_path / "b.png", masking(known))
     assert report["faces"] == 1 and np.asarray(image)[72, 68, :3].tolist() == [0, 0, 0]
+
+
+def in_alpha(kind: str) -> tuple[np.ndarray, Tensor, Detections]:
+    """RGBA values whose face only transparency shows, what of it a viewer shows, and where the face is."""
+    frame, found = frame_of([(3, 20, 20)])
+    grey = np.asarray(Image.fromarray(frame.numpy()).convert("L"))
+    shown = torch.from_numpy(np.dstack([grey] * 3))
+    alpha = {"on white": 255 - grey, "on black": grey, "as grey": grey, "negative": 255 - grey}[kind]
+    colour = {"on white": 0, "on black": 255, "as grey": 128, "negative": 128}[kind]
+    if kind in ("as grey", "negative"):  # is stretched to the whole range
+        low, high = int(alpha.min()), int(alpha.max())
+        wide = (alpha.astype(int) - low) * 255 // (high - low)
+        shown = torch.from_numpy(np.dstack([wide if kind == "as grey" else 255 - wide] * 3).astype(np.uint8))
+    return np.dstack((np.full((*grey.shape, 3), colour, np.uint8), alpha)), shown, found
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
+@pytest.mark.parametrize("kind", ["on white", "on black", "as grey", "negative"])
+def test_a_face_that_only_transparency_shows_is_covered(tmp_path: Path, kind: str, suffix: str) -> None:
+    values, shown, found = in_alpha(kind)
+    Image.fromarray(values).save(tmp_path / f"a{suffix}", lossless=True, exact=True)
+    known = Known()
+    known.learn(shown, found)
+    image, report = anonymized(tmp_path / f"a{suffix}", tmp_path / "b.png", masking(known, Plugged(torch.ones_like)))
+    assert report["faces"] == report["covered"] == 1 and report["fallbacks"] == {"without points": 1}
+    result = np.asarray(image)
+    left, top, right, bottom = found.boxes[0].round().long().tolist()
+    assert (result[top:bottom, left:right, 3] == 255).all()
+    for background in ((255, 255, 255), (0, 0, 0), (9, 99, 199)):  # whatever it is shown on
+        canvas = Image.new("RGBA", image.size, background)
+        for x, y in found.points[0].round().long().tolist():
+            assert Image.alpha_composite(canvas, image).getpixel((x, y)) == (0, 0, 0, 255)
+    assert np.array_equal(result[:, 160:], values[:, 160:])  # what is no face stays
+
+
+def test_a_face_in_a_transparent_palette_is_covered(tmp_path: Path) -> None:
+    values, shown, found = in_alpha("on white")
+    picture = Image.fromarray(values[..., 3], "L").convert("P")
+    picture.putpalette([0] * 768)
+    indices = np.asarray(picture)
+    alphas = bytearray(256)
+    for index, alpha in zip(indices.ravel(), values[..., 3].ravel(), strict=True):
+        alphas[index] = alpha
+    picture.save(tmp_path / "a.png", transparency=bytes(alphas))
+    known = Known()
+    known.learn(shown, found)
+    image, report = anonymized(tmp_path / "a.png", tmp_path / "b.png", masking(known))
+    assert report["faces"] == 1 and (np.asarray(image)[40:100, 40:96, 3] == 255).all()
+
+
+def test_what_a_generator_redraws_is_opaque(tmp_path: Path, picture: Image.Image) -> None:
+    """The face is in the colours, and another in the alpha, in the same place: what is judged is what is seen."""
+    alpha = np.random.default_rng(0).integers(1, 255, (144, 256), np.uint8)
+    values = np.dstack((np.asarray(picture), alpha))
+    Image.fromarray(values).save(tmp_path / "a.png")
+    by = masking(Fixed(), Plugged(lambda images: -images))
+    image, report = anonymized(tmp_path / "a.png", tmp_path / "b.png", by)
+    result = np.asarray(image)
+    changed = (result[..., :3] != values[..., :3]).any(2)
+    assert report["faces"] == report["unverified"] == 1 and changed.sum() > 2000
+    assert (result[changed, 3] == 255).all() and np.array_equal(result[:, 160:, 3], alpha[:, 160:])
+
+
+class Squares(FrameDetector):
+    """Finds red squares of 16 pixels and more on its input, and nothing smaller; counts the pixels that it is given."""
+
+    name, fingerprint = "squares", "2" * 64
+
+    def __init__(self, max_side: int = 320) -> None:
+        super().__init__(0.3, 0.3, 8, max_side)
+        self.pixels: list[int] = []
+
+    def find(self, images: np.ndarray, smallest: float) -> list[Candidates]:
+        found = []
+        for image in images:
+            self.pixels.append(image.shape[0] * image.shape[1])
+            red = ((image[..., 0] > 200) & (image[..., 1] < 60)).astype(np.uint8)
+            _, _, stats, _ = cv2.connectedComponentsWithStats(red)
+            boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:] if max(w, h) >= 15], np.float32)
+            points = np.full((len(boxes), 5, 2), np.nan, np.float32)
+            found.append(Candidates(boxes.reshape(-1, 4), points, np.ones(len(boxes), np.float32)))
+        return found
+
+
+def test_small_faces_of_a_large_photograph_are_covered(tmp_path: Path) -> None:
+    """Faces of every size and place, large ones over many tiles, in a picture whose longer side is five times more."""
+    values = np.full((1200, 1600, 3), 200, np.uint8)
+    places = [(3, 3, 18), (310, 60, 20), (600, 20, 40), (1000, 260, 80), (40, 400, 600), (1560, 1160, 18)]
+    places += [(900 + 93 * i, 500 + 97 * i, 30 + 6 * i) for i in range(6)]
+    for x, y, side in places:
+        values[y : y + side, x : x + side] = (255, 0, 0)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    detector = Squares()
+    image, report = anonymized(tmp_path / "a.png", tmp_path / "b.png", masking(detector))
+    result = np.asarray(image).astype(int)
+    assert report["faces"] == report["covered"] == len(places) and report["smallest_face"] == 16
+    assert not ((result[..., 0] > 200) & (result[..., 1] < 60)).any()
+    assert np.array_equal(masking(detector).changed(torch.from_numpy(values))[0].numpy(), result)  # anon.anonymize
+    assert photographs.smallest(detector, (160, 100)) == 16 and photographs.smallest(Known(), (9000, 5000)) is None
+
+
+def test_small_photographs_are_looked_at_once(tmp_path: Path, picture: Image.Image) -> None:
+    detector = Squares(256)
+    picture.save(tmp_path / "a.png")
+    _, report = anonymized(tmp_path / "a.png", tmp_path / "b.png", masking(detector))
+    assert len(detector.pixels) == 1 and report["smallest_face"] == 16
+
+
+@pytest.mark.parametrize("size", [(4000, 6000), (6000, 8000), (1080, 1920), (1281, 700), (2000, 24_000), (4961, 3508)])
+def test_tiles_hold_every_face_that_the_whole_is_too_small_for(size: tuple[int, int]) -> None:
+    scale, tiles = photographs.tiling(size, 1280)
+    lost = 16 * max(size) / 1280  # side of a face that is 16 pixels large in the whole, scaled down
+    parts = {(tile.bottom - tile.top, tile.right - tile.left) for tile in tiles}
+    ((height, width),) = parts
+    assert len(tiles) * height * width * scale**2 <= 16e6 and max(height, width) * scale <= 1280.01
+    assert scale > 1.5 * 1280 / max(size) or scale == 1.0
+    for y in np.linspace(0, size[0] - lost, 97):
+        for x in np.linspace(0, size[1] - lost, 89):
+            assert any(t.left <= x and t.top <= y and x + lost <= t.right and y + lost <= t.bottom for t in tiles)
 
 
 @pytest.mark.parametrize("kind", ["CMYK", "I;16", "L", "P", "1", "LA", "RGBX"])

@@ -62,6 +62,24 @@ def test_a_track_lingers_without_points_at_both_ends() -> None:
     assert [len(each) for each in once] == [0, 1, 0]  # a detector's mistake stays one frame long
 
 
+def test_patience_fill_and_linger_go_by_time() -> None:
+    """A frame a second, then one in 20 ms: .12 s without a detection is no end, .1 s are five frames."""
+    times = [0.0, 1.0, 2.0, *(3 + 0.02 * t for t in range(20))]
+    rows = [[], [], [], [], [], [], *([box(0, 0)] for _ in range(3)), *([] for _ in range(6)), [box(0, 0)]]
+    rows += [[] for _ in range(23 - len(rows))]
+    seen = follow(frames(*rows), patience=0.6, linger=0.1, times=times)
+    assert [len(each) for each in seen] == [0] * 3 + [1] * 18 + [0] * 2  # from 3.00 s, .12 before 3.06, to 3.34
+    assert {face.track for each in seen for face in each} == {0}
+    late = follow(frames([box(0, 0)], [], [box(12, 0)]), patience=1, times=[0.0, 0.1, 0.4])
+    assert torch.allclose(late[1][0].box, box(3, 0))  # a quarter of the time, a quarter of the way
+
+
+def test_frames_that_last_longer_than_patience_are_followed_all_the_same() -> None:
+    rows = frames(*[[box(0, 0)]] * 3, [], [box(0, 0)], [])
+    seen = follow(rows, patience=0.6, linger=0.1, times=[0.0, 5, 10, 15, 20, 25])
+    assert [[face.track for face in each] for each in seen] == [[0]] * 6
+
+
 def test_nobody_and_photographs() -> None:
     assert list(follow([])) == [] and list(follow(frames([], []))) == [[], []]
     assert [face.track for face in alone(frames([box(0, 0), box(50, 0)])[0])] == [0, 1]
