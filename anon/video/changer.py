@@ -18,9 +18,10 @@ from anon.anonymizers.filters import Filter
 from anon.errors import Failed, UserError
 from anon.faces.alignment import crop_box, similarity, template
 from anon.faces.contract import check_made, to_float
+from anon.faces.detection.frames import overlaps
 from anon.video.gate import COVERED, SIZE, UNVERIFIED, VERIFIED, Gate, Verdict, leaves_nothing
 from anon.video.paste import Place, blend, crop_of, ellipse, put_back, seamless
-from anon.video.tracks import Seen, overlaps
+from anon.video.tracks import Seen
 
 FEW = 32  # faces that are drawn at once: bounds the memory of a crowd
 Spot = tuple[int, Seen]  # the number of a frame among those that are changed together, and a face of it

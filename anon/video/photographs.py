@@ -17,9 +17,9 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.detection.contract import Detections, Detector
+from anon.faces.detection.frames import overlaps
 from anon.faces.images import ImageError, Layers, read_layers
 from anon.video.paste import Place
-from anon.video.tracks import overlaps
 
 LEAST = 16  # side in pixels of the detector's input from which on CenterFace finds faces; frontal ones from 12
 BUDGET = 16_000_000  # pixels of a detector's input that all tiles of a picture may have

@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from anon.faces.detection.contract import Detections
+from anon.faces.detection.frames import areas, overlaps
 
 LEAST_IOU = 0.2  # of a box with the place where its track should be
 REACH = 0.7  # or centres so near, in sides of the box: a fast face does not overlap its last box
@@ -185,25 +186,10 @@ def _lingering(track: _Track, times: Sequence[float], span: float) -> Iterator[t
             yield frame, track.number, True, [*box.tolist(), *[math.nan] * (_NUMBERS - 4)]
 
 
-def overlaps(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of boxes (T, 4) with boxes (N, 4), (T, N).
-
-    >>> overlaps(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[0.0, 1, 2, 3], [5, 5, 6, 6]]))
-    tensor([[0.3333, 0.0000]])
-    """
-    low, high = torch.maximum(first[:, None, :2], second[:, :2]), torch.minimum(first[:, None, 2:], second[:, 2:])
-    shared = (high - low).clamp_min(0).prod(-1)
-    return shared / (_area(first)[:, None] + _area(second) - shared).clamp_min(1e-6)
-
-
 def _alike(first: Tensor, second: Tensor) -> Tensor:
     """The smaller area as a share of the larger, (T, N)."""
-    a, b = _area(first)[:, None], _area(second)[None]
+    a, b = areas(first)[:, None], areas(second)[None]
     return torch.minimum(a, b) / torch.maximum(a, b).clamp_min(1e-6)
-
-
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
 
 
 def _centre(boxes: Tensor) -> Tensor:

@@ -173,3 +173,19 @@ def suppress(
             stays |= groups[rest] != groups[best]
         order = rest[stays]
     return np.array(kept, np.int64)
+
+
+def overlaps(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of boxes (T, 4) with boxes (N, 4), (T, N).
+
+    >>> overlaps(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[0.0, 1, 2, 3], [5, 5, 6, 6]]))
+    tensor([[0.3333, 0.0000]])
+    """
+    low, high = torch.maximum(first[:, None, :2], second[:, :2]), torch.minimum(first[:, None, 2:], second[:, 2:])
+    shared = (high - low).clamp_min(0).prod(-1)
+    return shared / (areas(first)[:, None] + areas(second) - shared).clamp_min(1e-6)
+
+
+def areas(boxes: Tensor) -> Tensor:
+    """Of boxes (..., 4), (...)."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)

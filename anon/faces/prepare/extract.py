@@ -22,6 +22,7 @@ from torch import Tensor
 from anon.faces.alignment import Framing, crop_box, share_inside, similarity, template, transform, warp
 from anon.faces.contract import to_float, to_uint8
 from anon.faces.detection.contract import Detections, Detector
+from anon.faces.detection.frames import areas, overlaps
 from anon.faces.images import ImageError, read_image
 from anon.faces.packed import view
 from anon.faces.points import fault_in
@@ -95,7 +96,7 @@ def _photograph(
     account.found = len(found.scores)
     usable = _usable(found, options, account, frame)
     if source.box is not None and usable:
-        shares = overlaps(found.boxes[usable], torch.tensor(source.box))
+        shares = overlaps(found.boxes[usable], torch.tensor([source.box]))[:, 0]
         usable = [usable[i] for i in shares.argsort(descending=True, stable=True).tolist() if shares[i] > _ANNOTATED]
         if not usable:
             account.rejected["no face where the annotation has one"] += 1
@@ -129,7 +130,7 @@ def _video(
             if box is None:
                 index = chosen(found, usable, options.faces, frame)
             else:
-                shares = overlaps(found.boxes[usable], box)
+                shares = overlaps(found.boxes[usable], box[None])[:, 0]
                 if float(shares.max()) < _FOLLOW:
                     account.rejected["another face than the one followed"] += 1
                     continue
@@ -228,9 +229,9 @@ def chosen(found: Detections, usable: list[int], which: str, frame: Tensor) -> i
     if which == "central":
         middle = torch.tensor([frame.shape[1] - 1, frame.shape[0] - 1]) / 2
         return usable[int(((boxes[:, :2] + boxes[:, 2:]) / 2 - middle).square().sum(1).argmin())]
-    areas = _areas(boxes)
-    whole = _whole(found, usable, frame) & (areas >= SIMILAR * areas.max())
-    return usable[int(areas.where(whole | ~whole.any(), areas.new_tensor(-1.0)).argmax())]
+    sizes = areas(boxes)
+    whole = _whole(found, usable, frame) & (sizes >= SIMILAR * sizes.max())
+    return usable[int(sizes.where(whole | ~whole.any(), sizes.new_tensor(-1.0)).argmax())]
 
 
 def alike(found: Detections, usable: list[int], best: int, frame: Tensor) -> int:
@@ -240,21 +241,11 @@ def alike(found: Detections, usable: list[int], best: int, frame: Tensor) -> int
     others = [index for index in usable if index != best]
     if not others:
         return 0
-    areas, own = _areas(found.boxes[others]), float(_areas(found.boxes[[best]]))
-    count = int(((_whole(found, others, frame) & (areas >= SIMILAR * own)) | (areas > own)).sum())
+    sizes, own = areas(found.boxes[others]), float(areas(found.boxes[[best]]))
+    count = int(((_whole(found, others, frame) & (sizes >= SIMILAR * own)) | (sizes > own)).sum())
     return count + 1 if count else 0
-
-
-def overlaps(boxes: Tensor, box: Tensor) -> Tensor:
-    """Intersection over union of ``(N, 4)`` boxes with one."""
-    shared = (torch.minimum(boxes[:, 2:], box[2:]) - torch.maximum(boxes[:, :2], box[:2])).clamp_min(0).prod(1)
-    return shared / (_areas(boxes) + _areas(box[None]) - shared).clamp_min(1e-6)
 
 
 def _whole(found: Detections, indices: list[int], frame: Tensor) -> Tensor:
     canvas = (frame.shape[0], frame.shape[1])
     return torch.tensor([share_inside(found.points[index], canvas) == 1.0 for index in indices])
-
-
-def _areas(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
