@@ -25,7 +25,8 @@ ATTACKS = {"reconstruction", "parrot"}
 @pytest.mark.parametrize("experiment", TRAINED)
 def test_nobody_of_the_evaluation_is_trained_on(experiment: str, tmp_path: Path) -> None:
     victim = ["method=pixelate"] if experiment in ATTACKS else []
-    words = [f"experiment={experiment}", *DATA, "data.images=2", "data.batch_size=2", f"paths.cache={tmp_path}"]
+    small = ["data.images=2", "data.clips=0", "data.size=32", "data.batch_size=2", f"paths.cache={tmp_path}"]
+    words = [f"experiment={experiment}", *DATA, *small]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose("train", [*words, *victim])
     data = base = instantiate(config.data)

@@ -1,4 +1,7 @@
-"""MobileFaceNet and EdgeFace on 2,400 pairs of Labeled Faces in the Wild, with weights and faces of ``ANON_REAL``."""
+"""MobileFaceNet and EdgeFace on pairs of Labeled Faces in the Wild, with weights and faces of ``ANON_REAL``.
+
+All 2,400 at hand are slow; the other tests take set 1 of View 2, 600 pairs.
+"""
 
 from __future__ import annotations
 
@@ -50,38 +53,53 @@ def pairs(real: Path) -> list[tuple[str, str, bool]]:
 
 @pytest.fixture(scope="module")
 def faces(real: Path, pairs: list[tuple[str, str, bool]]) -> dict[str, Tensor]:
+    return aligned(real, pairs[:600])
+
+
+def aligned(real: Path, pairs: list[tuple[str, str, bool]]) -> dict[str, Tensor]:
     """Aligned by the reference package, not by ours, so that a failure here is the recognizer's."""
     with (real / "faces/_meta/lfw_index.csv").open() as stream:
         index = {row["file"]: row for row in csv.DictReader(stream)}
-    aligned = {}
+    crops = {}
     for file in sorted({file for pair in pairs for file in pair[:2]}):
         points = np.float32([[index[file][f"{p}_x"], index[file][f"{p}_y"]] for p in ("re", "le", "n", "rm", "lm")])
         crop = face_align.norm_crop(cv2.imread(str(real / "faces/lfw" / file)), points, 112)[..., ::-1]
-        aligned[file] = torch.from_numpy(crop.copy()).permute(2, 0, 1).float() / 127.5 - 1
-    return aligned
+        crops[file] = torch.from_numpy(crop.copy()).permute(2, 0, 1).float() / 127.5 - 1
+    return crops
 
 
-@pytest.mark.parametrize(
-    ("build", "accuracy"),
-    [
-        (_mobilefacenet, 99.42),
-        pytest.param(_mobilefacenet_onnx, 99.42, marks=pytest.mark.slow),
-        (_edgeface, 99.58),
-    ],
-)
-def test_accuracy_on_lfw_pairs_is_the_known_one(real, pairs, faces, build, accuracy, record_property):
-    recognizer, number = build(real), {file: n for n, file in enumerate(faces)}
-    judge = Judge(recognizer) if isinstance(recognizer, Encoder) else recognizer
+def on_lfw(judge: Judge | OnnxJudge, faces: dict[str, Tensor], pairs: list[tuple[str, str, bool]]) -> tuple[float, ...]:
+    """Accuracy and EER in per cent, and TAR at a FAR of .001."""
+    number = {file: n for n, file in enumerate(faces)}
     z = torch.cat([judge.embed(chunk) for chunk in torch.stack(list(faces.values())).split(64)])
     first, second = (z[[number[pair[side]] for pair in pairs]] for side in (0, 1))
     distance, same = 1 - (first * second).sum(1), torch.tensor([pair[2] for pair in pairs])
-    assert len(pairs) == 2400 and int(same.sum()) == 1200
-    found = 100 * kfold_accuracy(2 * distance, same, folds=4).accuracy  # squared L2 = 2 (1 - cos)
-    eer = 100 * equal_error_rate(distance[same], distance[~same])[0]
-    tar = tar_at_far(distance[same], distance[~same], 1e-3)
+    assert int(same.sum()) == len(pairs) // 2
+    accuracy = 100 * kfold_accuracy(2 * distance, same, folds=len(pairs) // 600 if len(pairs) > 600 else 10).accuracy
+    eer = 100 * equal_error_rate(distance[same], distance[~same])[0]  # above, squared L2 = 2 (1 - cos)
+    return accuracy, eer, tar_at_far(distance[same], distance[~same], 1e-3)
+
+
+BUILT = [(_mobilefacenet, 99.42), (_mobilefacenet_onnx, 99.42), (_edgeface, 99.58)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("build", "accuracy"), BUILT)
+def test_accuracy_on_lfw_pairs_is_the_known_one(real, pairs, build, accuracy, record_property):
+    recognizer, faces = build(real), aligned(real, pairs)
+    judge = Judge(recognizer) if isinstance(recognizer, Encoder) else recognizer
+    assert len(pairs) == 2400
+    found, eer, tar = on_lfw(judge, faces, pairs)
     record_property("lfw", f"{judge.name}: accuracy {found:.2f}, EER {eer:.2f} %, TAR@FAR1e-3 {tar:.3f}")
     assert eer < 1.0 and tar > 0.97
     assert found == pytest.approx(accuracy, abs=0.3)
+
+
+@pytest.mark.parametrize(("build", "accuracy"), [BUILT[0], BUILT[2]])
+def test_accuracy_on_one_set_of_pairs(real, pairs, faces, build, accuracy):
+    found, eer, tar = on_lfw(Judge(build(real)), faces, pairs[:600])
+    assert eer < 1.5 and tar > 0.95
+    assert found == pytest.approx(accuracy, abs=0.9)  # two standard errors of 600 pairs
 
 
 def test_parameter_counts(real):

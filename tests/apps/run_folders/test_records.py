@@ -149,7 +149,7 @@ def test_a_folder_that_was_removed_does_not_come_back(train: Command, tmp_path: 
     assert not list((tmp_path / "runs").rglob("*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_rank_that_was_killed(tmp_path: Path, number: signal.Signals) -> None:
     """The other one says so in a sentence."""
     words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", f"paths.runs={tmp_path / 'runs'}"]
@@ -184,24 +184,26 @@ def test_a_slip_leaves_no_folder(train: Command, tmp_path: Path, words: tuple[st
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_allocation_without_srun(tmp_path: Path) -> None:
+SBATCH = {"PROCID": "0", "LOCALID": "0", "NODEID": "0"}  # what its script has beyond what salloc gives a shell
+
+
+@pytest.mark.parametrize("extra", [pytest.param({}, marks=pytest.mark.slow), SBATCH])
+def test_an_allocation_without_srun(tmp_path: Path, extra: dict[str, str]) -> None:
     """Two tasks are allocated and this is a plain process: it starts its own rank, and waits for nobody."""
     slurm = {"JOB_ID": "47", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NNODES": "1", "JOB_NAME": "train"}
-    for extra in ({}, {"PROCID": "0", "LOCALID": "0", "NODEID": "0"}):  # salloc, and a script of sbatch
-        facts = {f"SLURM_{name}": value for name, value in {**slurm, **extra}.items()}
-        shelf = tmp_path / str(len(extra))
-        words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", f"paths.runs={shelf}"]
-        done = subprocess.run(
-            [sys.executable, "train.py", "--config-dir", str(HERE / "conf"), *words],
-            cwd=ROOT,
-            env={**os.environ, **facts, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert "this allocation has 2 tasks, but no srun started them" in done.stdout
-        assert len(list(shelf.rglob("last.ckpt"))) == 1
+    facts = {f"SLURM_{name}": value for name, value in {**slurm, **extra}.items()}
+    words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", f"paths.runs={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "train.py", "--config-dir", str(HERE / "conf"), *words],
+        cwd=ROOT,
+        env={**os.environ, **facts, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "this allocation has 2 tasks, but no srun started them" in done.stdout
+    assert len(list(tmp_path.rglob("last.ckpt"))) == 1
 
 
 def test_shared_memory_of_a_container(tmp_path: Path) -> None:
