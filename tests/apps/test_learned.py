@@ -18,7 +18,8 @@ from tests.apps.launch.test_exit_codes import refused
 EACH = 4
 PEOPLE = {"train": 6, "background": 12, "evaluation": 6}
 SMALL = ("data=folder", "data.size=32", "data.batch_size=4", "logger=csv")
-RULES = ("suite.far=0.05", "suite.resamples=20", "suite.anchors=8", "suite.grid_faces=0")
+RULES = ("suite.far=0.05", "suite.resamples=20", "suite.anchors=8", "suite.grid_faces=0", "judge=synthetic_b")
+RULES += ("suite.tables.robustness=null", "suite.tables.table1.measures=[retrieval]")
 
 
 def folder(root: Path, people: list[str], first: int) -> Path:

@@ -167,7 +167,8 @@ def test_a_table_of_ones_own_parts(evaluate: Command, own: str) -> None:
 def test_all_takes_what_the_groups_hold(evaluate: Command, own: str) -> None:
     """``filters`` and ``all`` of a table's grid have what lies in one's own folder."""
     words = (
-        "suite.tables.table1.grid=[{methods: [filters], defenses: [all, -pgd, -fgsm]}]",
+        "suite.tables.table1.grid=[{methods: [filters], defenses: [jpeg]},"
+        "{methods: [mine], defenses: [all, -pgd, -fgsm]}]",
         "suite.tables.table1.measures=[retrieval]",
     )
     found = results(evaluate(own, "suite=table1", "judge=synthetic_b", *words, *FEW))

@@ -32,7 +32,9 @@ def gradients(module: nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
 
 
-@pytest.mark.parametrize("experiment", PUBLISHED)
+@pytest.mark.parametrize(
+    "experiment", [name if name == "fiva" else pytest.param(name, marks=pytest.mark.slow) for name in PUBLISHED]
+)
 def test_losses_of_several_steps(experiment: str) -> None:
     assert max(train_step.check_losses(setting(experiment)).values()) <= 1e-5
 

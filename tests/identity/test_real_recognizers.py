@@ -68,8 +68,10 @@ def aligned(real: Path, pairs: list[tuple[str, str, bool]]) -> dict[str, Tensor]
     return crops
 
 
-def on_lfw(judge: Judge | OnnxJudge, faces: dict[str, Tensor], pairs: list[tuple[str, str, bool]]) -> tuple[float, ...]:
-    """Accuracy and EER in per cent, and TAR at a FAR of .001."""
+def on_lfw(
+    judge: Judge | OnnxJudge, faces: dict[str, Tensor], pairs: list[tuple[str, str, bool]], far: float
+) -> tuple[float, ...]:
+    """Accuracy and EER in per cent, and TAR at a FAR."""
     number = {file: n for n, file in enumerate(faces)}
     z = torch.cat([judge.embed(chunk) for chunk in torch.stack(list(faces.values())).split(64)])
     first, second = (z[[number[pair[side]] for pair in pairs]] for side in (0, 1))
@@ -77,7 +79,7 @@ def on_lfw(judge: Judge | OnnxJudge, faces: dict[str, Tensor], pairs: list[tuple
     assert int(same.sum()) == len(pairs) // 2
     accuracy = 100 * kfold_accuracy(2 * distance, same, folds=len(pairs) // 600 if len(pairs) > 600 else 10).accuracy
     eer = 100 * equal_error_rate(distance[same], distance[~same])[0]  # above, squared L2 = 2 (1 - cos)
-    return accuracy, eer, tar_at_far(distance[same], distance[~same], 1e-3)
+    return accuracy, eer, tar_at_far(distance[same], distance[~same], far)
 
 
 BUILT = [(_mobilefacenet, 99.42), (_mobilefacenet_onnx, 99.42), (_edgeface, 99.58)]
@@ -89,7 +91,7 @@ def test_accuracy_on_lfw_pairs_is_the_known_one(real, pairs, build, accuracy, re
     recognizer, faces = build(real), aligned(real, pairs)
     judge = Judge(recognizer) if isinstance(recognizer, Encoder) else recognizer
     assert len(pairs) == 2400
-    found, eer, tar = on_lfw(judge, faces, pairs)
+    found, eer, tar = on_lfw(judge, faces, pairs, 1e-3)
     record_property("lfw", f"{judge.name}: accuracy {found:.2f}, EER {eer:.2f} %, TAR@FAR1e-3 {tar:.3f}")
     assert eer < 1.0 and tar > 0.97
     assert found == pytest.approx(accuracy, abs=0.3)
@@ -97,8 +99,8 @@ def test_accuracy_on_lfw_pairs_is_the_known_one(real, pairs, build, accuracy, re
 
 @pytest.mark.parametrize(("build", "accuracy"), [BUILT[0], BUILT[2]])
 def test_accuracy_on_one_set_of_pairs(real, pairs, faces, build, accuracy):
-    found, eer, tar = on_lfw(Judge(build(real)), faces, pairs[:600])
-    assert eer < 1.5 and tar > 0.95
+    found, eer, tar = on_lfw(Judge(build(real)), faces, pairs[:600], 1e-2)
+    assert eer < 1.5 and tar > 0.98
     assert found == pytest.approx(accuracy, abs=0.9)  # two standard errors of 600 pairs
 
 

@@ -41,6 +41,7 @@ def test_a_term_can_be_switched_off_from_the_command_line() -> None:
     assert objective.drawn("logits") == []
 
 
+@pytest.mark.slow
 def test_paper_scale_takes_a_step(tmp_path: Path) -> None:
     """256 x 256, IResNet-100, FaceDancer's discriminator, R1 at every step, no view."""
     config = composed("scale=paper")

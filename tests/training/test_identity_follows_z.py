@@ -1,9 +1,10 @@
-"""FaceShifter's network, trained for seconds on a few people: swapping z between two faces swaps who they are."""
+"""FaceShifter's network, trained for a minute on a few people: swapping z between two faces swaps who they are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -31,6 +32,7 @@ def trained(folder: Path, faces: SyntheticFaces) -> TargetOriented:
     return module.eval()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_identity_follows_z(tmp_path: Path) -> None:
     """On pictures it has not seen: the swap is nearer to whom z is of than to whose picture was redrawn."""

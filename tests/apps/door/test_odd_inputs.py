@@ -63,7 +63,14 @@ def folder_of_name(run: object, shelf: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+@pytest.mark.parametrize(
+    "locale",
+    [
+        pytest.param({"LC_ALL": "C"}, marks=pytest.mark.slow),
+        pytest.param({"LC_ALL": "POSIX"}, marks=pytest.mark.slow),
+        {"LC_ALL": "C", "PYTHONUTF8": "0"},
+    ],
+)
 def test_names_in_any_locale(tmp_path: Path, locale: dict[str, str]) -> None:
     """Old code, LC_ALL=C PYTHONUTF8=0: UnicodeEncodeError, 'ascii' codec can't encode characters."""
     shelf = tmp_path / "Zoë 日本"

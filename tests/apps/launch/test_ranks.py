@@ -40,6 +40,7 @@ class Tells(Tiny):
         (self.folder / f"rank{self.global_rank}.json").write_text(json.dumps(told))
 
 
+@pytest.mark.slow
 def test_each_job_of_a_multirun_has_two_ranks_of_its_own(tmp_path: Path) -> None:
     words = ["-m", "experiment=tiny", "steps=1,2", "trainer=ddp", "model._target_=tests.apps.launch.test_ranks.Tells"]
     words += ["+model.folder=${run.dir}", f"paths.runs={tmp_path / 'runs'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
