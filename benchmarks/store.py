@@ -1,0 +1,234 @@
+"""The identity store of ``anon anonymize`` at scale: ``python benchmarks/store.py [--quick] [--out <file.md>]``.
+
+Look-ups of one face and of 32 together, by :class:`anon.identity.store.nearest.Nearest`, against an exact product over all
+embeddings, and, up to :data:`OTHERS` people, against graphs of faiss and hnswlib where they are installed. Embeddings are
+random directions of 512 numbers, and ones that vary in few directions only, whose strangers are nearer to each other (real
+recognizers lie between; what is published of ArcFace's is a deviation of strangers' cosines of about .06 to .08). Recall is
+the share of people who are asked for at a cosine within the threshold and are found as the exact search finds them.
+Then the file: how large, how long it takes to write, to open, to add a file's people, and to forget one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from anon.identity.store.file import Store
+from anon.identity.store.nearest import Nearest
+from anon.identity.store.rows import BLOCK, Rows
+from anon.identity.store.sealed import Secret
+from benchmarks.machine import description, written
+
+DIM, TOGETHER, ASKED = 512, 32, 960
+OTHERS = 100_000  # people up to whom graphs are built
+Search = Callable[[Tensor], Tensor]  # z (B, D) -> places (B,)
+
+
+def embeddings(count: int, directions: int, seed: int = 0) -> Tensor:
+    """(count, DIM) unit vectors, as half precision has them, that vary in so many directions; blocks bound memory."""
+    rng = torch.Generator().manual_seed(seed)
+    turn = torch.linalg.qr(torch.randn(DIM, DIM, generator=torch.Generator().manual_seed(99)))[0][:directions]
+    found = torch.empty(count, DIM, dtype=torch.half)
+    for start in range(0, count, BLOCK):
+        part = torch.randn(min(BLOCK, count - start), directions, generator=rng)
+        found[start : start + len(part)] = F.normalize(part @ turn).half()
+    return found
+
+
+def asked(known: Tensor, places: Tensor, cosine: float, directions: int) -> Tensor:
+    """(N, DIM) unit vectors at exactly that cosine from the people at ``places``."""
+    own = F.normalize(known[places].float())
+    noise = embeddings(len(places), directions, seed=1).float()
+    side = F.normalize(noise - (noise * own).sum(1, keepdim=True) * own)
+    return cosine * own + math.sqrt(1 - cosine**2) * side
+
+
+def filled(known: Tensor) -> Rows:
+    """The table of a store."""
+    rows = Rows(DIM, len(known))
+    for start in range(0, len(known), BLOCK):
+        part = known[start : start + BLOCK]
+        rows.new(part, -part, range(start + 1, start + len(part) + 1), 20787)
+    return rows
+
+
+def exactly(known: Tensor) -> Search:
+    """One product of float32 over all, a block at a time."""
+    whole = known.float()
+
+    def search(z: Tensor) -> Tensor:
+        best, place = torch.full((len(z),), -2.0), torch.zeros(len(z), dtype=torch.long)
+        for start in range(0, len(whole), BLOCK):
+            value, row = (z @ whole[start : start + BLOCK].T).max(1)
+            place, best = torch.where(value > best, row + start, place), torch.maximum(value, best)
+        return place
+
+    return search
+
+
+def timed(search: Search, z: Tensor, together: int) -> list[float]:
+    """Milliseconds a face of each call, after a first one."""
+    parts = list(z.split(together))
+    search(parts[0])
+    found = []
+    for part in parts:
+        began = time.perf_counter()
+        search(part)
+        found.append(1e3 * (time.perf_counter() - began) / len(part))
+    return found
+
+
+def told(values: list[float]) -> str:
+    low, high = np.quantile(values, [0.05, 0.95])
+    return f"{statistics.median(values):.2f} ({low:.2f} to {high:.2f})"
+
+
+def graphs(known: Tensor) -> Iterator[tuple[str, Callable[[], Search]]]:
+    """Indices that walk or cluster, with the name of each and what builds it."""
+    whole = known.float().numpy()
+
+    def of_faiss(text: str, **settings: Any) -> Search:
+        faiss = importlib.import_module("faiss")
+        index = faiss.index_factory(DIM, text, faiss.METRIC_INNER_PRODUCT)
+        index.train(whole)
+        index.add(whole)
+        faiss.ParameterSpace().set_index_parameters(index, ",".join(f"{k}={v}" for k, v in settings.items()))
+        return lambda z: torch.from_numpy(index.search(z.numpy(), 1)[1][:, 0])
+
+    def of_hnswlib(ef: int) -> Search:
+        index = importlib.import_module("hnswlib").Index("ip", DIM)
+        index.init_index(len(whole), ef_construction=200, M=16)
+        index.set_num_threads(torch.get_num_threads())
+        index.add_items(whole)
+        index.set_ef(ef)
+        return lambda z: torch.from_numpy(index.knn_query(z.numpy(), 1)[0][:, 0].astype(np.int64))
+
+    yield "faiss HNSW32, efSearch 256", lambda: of_faiss("HNSW32", efSearch=256)
+    yield "faiss IVF1024, nprobe 64", lambda: of_faiss("IVF1024,Flat", nprobe=64)
+    yield "hnswlib M 16, ef 256", lambda: of_hnswlib(256)
+
+
+def lookups(count: int, directions: int, threshold: float, many: int) -> list[str]:
+    """Rows of the table: ways, at one number of people and one kind of embeddings."""
+    known = embeddings(count, directions)
+    places = torch.randperm(count, generator=torch.Generator().manual_seed(2))[:many]
+    cosines = [1 - threshold + 0.001, 1 - threshold / 2]
+    z = [asked(known, places, cosine, directions) for cosine in cosines]
+    strangers = embeddings(many, directions, seed=3).float()
+    exact = exactly(known)
+    truth = [torch.cat([exact(part) for part in each.split(TOGETHER)]) for each in z]
+
+    def row(name: str, made: float, search: Search) -> str:
+        found = [torch.cat([search(part) for part in each.split(TOGETHER)]) for each in z]
+        recall = [f"{float((a == b).double().mean()):.4f}" for a, b in zip(found, truth, strict=True)]
+        mixed = torch.cat([each[i::2] for i, each in enumerate((z[0], strangers))])
+        one, several = timed(search, mixed[: many // 4], 1), timed(search, mixed, TOGETHER)
+        cells = [f"{count:,}", str(directions), f"{threshold:g}", name, f"{made:.1f}", told(one), told(several), *recall]
+        return f"| {' | '.join(cells)} |"
+
+    lines = [row("all, one product (float32)", 0.0, exact)]
+    began = time.perf_counter()
+    search = Nearest(filled(known), threshold)
+    made = time.perf_counter() - began
+    name = "**the store**, " + ("by sketches" if search.indexed else "one product")
+    lines.append(row(name, made, lambda part: search(part)[1]))
+    del search, exact
+    if count <= OTHERS:
+        for name, build in graphs(known):
+            began = time.perf_counter()
+            try:
+                other = build()
+            except ImportError:
+                continue
+            lines.append(row(name, time.perf_counter() - began, other))
+            del other
+    return lines
+
+
+def of_files(count: int) -> str:
+    """A row: what a store of so many people takes on disk and to handle."""
+    known, seconds = embeddings(count, DIM), dict[str, float]()
+
+    def noted(name: str, task: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        result = task()
+        seconds[name] = time.perf_counter() - began
+        return result
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, secret = Path(folder) / "people.store", Secret(b"correct horse battery staple")
+        store = Store(path, secret)
+        store.begin("e" * 64, DIM, 0.5)
+        store.rows = filled(known)
+        assert store.about is not None
+        store.about = store.about._replace(next=count + 1)
+        store.__enter__()
+        noted("write", store.create)
+        store.__exit__(None, None, None)
+        size = path.stat().st_size
+        del store
+        store = Store(path, Secret(b"correct horse battery staple"))
+        noted("open", store.__enter__)
+        assert store.about is not None
+        store.rows.new(embeddings(3, DIM, seed=7), -known[:3], range(store.about.next, store.about.next + 3), 20787)
+        store.nearest.update(store.kept)
+        noted("commit", lambda: store.commit(np.arange(3), 20787))
+        noted("forget", lambda: store.forget([count // 2]))
+        store.__exit__(None, None, None)
+    cells = [f"{count:,}", f"{size / 2**20:,.1f}", *(f"{seconds[name]:.2f}" for name in ("write", "open", "commit", "forget"))]
+    return f"| {' | '.join(cells)} |"
+
+
+def report(quick: bool) -> list[str]:
+    """The whole report."""
+    sizes = (2_000, 120_000) if quick else (10_000, 100_000, 1_000_000)
+    many = ASKED // 8 if quick else ASKED
+    lines = ["# The identity store", "", f"    python benchmarks/store.py{' --quick' if quick else ''}", "", *description()]
+    lines += [
+        f"- faiss {_version('faiss')}, hnswlib {_version('hnswlib')}, cryptography {_version('cryptography')}",
+        "",
+        f"Embeddings have {DIM} numbers. Milliseconds a face: median, and from the 5th to the 95th percentile of calls; half of the "
+        "faces that are timed are strangers. Recall of people at the threshold itself (.001 within it), and half-way.",
+        "",
+        "| people | directions | threshold | way | built in s | ms a face, alone | ms a face, 32 together | recall at the threshold "
+        "| half-way |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for count in sizes:
+        for directions, threshold in ((DIM, 0.5), (200, 0.5), (200, 0.6)):
+            lines += lookups(count, directions, threshold, many)
+    lines += ["", "The file, in seconds; opening includes making the key (scrypt) and the index.", ""]
+    lines += ["| people | MiB | write | open | add a file's people | forget one |", "|---|---|---|---|---|---|"]
+    lines += [of_files(count) for count in sizes]
+    return lines
+
+
+def _version(name: str) -> str:
+    try:
+        return str(importlib.import_module(name).__version__)
+    except ImportError:
+        return "is not installed"
+    except AttributeError:
+        return "(no version told)"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/store.md"))
+    given = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)
+    print(written(given.out, report(given.quick)))
