@@ -135,7 +135,9 @@ def _told(done: Mapping[str, Any]) -> str:
     masked = f", {done['covered']} covered" if done["covered"] else ""
     rate = f", {done['frames_per_second']} frames/s" if done["kind"] == "video" else ""
     people = done.get("people")
-    store = "" if people is None else f" the store knew {people['known']} of the people, and {people['new']} are new to it."
+    store = (
+        "" if people is None else f" the store knew {people['known']} of the people, and {people['new']} are new to it."
+    )
     return f"{counts}{masked}{f' ({fallbacks})' if fallbacks else ''}; {done['label']}{rate}.{store}"
 
 
@@ -198,8 +200,7 @@ def _method(config: DictConfig, store: People | None = None) -> tuple[nn.Module,
     data = instantiate(config.data) if redraws else None
     policy = cast(Any, OmegaConf.to_container(config.policy, resolve=True)) if redraws else None
     if store is not None:
-        check_used(base, policy)
-        opened(store, base, policy)
+        opened(store, base, check_used(base, policy))
     given = cast(Any, OmegaConf.to_container(config.method, resolve=True))
     whole = {**given, "anonymizer": base}
     method = victim_of(whole, policy, cast(Any, data), config.seed, config.paths.cache)

@@ -24,6 +24,7 @@ import datetime
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
@@ -63,24 +64,20 @@ def _run(words: list[str]) -> None:
         return
     given = _parser().parse_args(words)
     store = _store(given.store, given.key_file, "--key-file <file>")
-    verbs = {"list": _list, "find": _find, "forget": _forget, "merge": _merge}
-    verbs[given.verb](store, given)
+    _VERBS[given.verb](store, given)
 
 
 def _parser() -> Parser:
     parser = Parser(prog="anon identities", add_help=False, allow_abbrev=False)
     parser.add_argument("store", type=path)
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--key-file", type=path)
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser, prog="anon identities")
-    verbs.add_parser("list", parents=[shared], add_help=False, allow_abbrev=False)
-    find = verbs.add_parser("find", parents=[shared], add_help=False, allow_abbrev=False)
-    find.add_argument("words", nargs="+", metavar="input=<photograph>")
-    forget = verbs.add_parser("forget", parents=[shared], add_help=False, allow_abbrev=False)
-    forget.add_argument("numbers", nargs="+", type=whole(1, 2**32 - 1), metavar="number")
-    merge = verbs.add_parser("merge", parents=[shared], add_help=False, allow_abbrev=False)
-    merge.add_argument("other", type=path)
-    merge.add_argument("--other-key-file", type=path)
+    taken = {verb: verbs.add_parser(verb, add_help=False, allow_abbrev=False) for verb in _VERBS}
+    taken["find"].add_argument("words", nargs="+", metavar="input=<photograph>")
+    taken["forget"].add_argument("numbers", nargs="+", type=whole(1, 2**32 - 1), metavar="number")
+    taken["merge"].add_argument("other", type=path)
+    taken["merge"].add_argument("--other-key-file", type=path)
+    for one in taken.values():
+        one.add_argument("--key-file", type=path)
     return parser
 
 
@@ -153,7 +150,7 @@ def _found(store: Store, config: DictConfig) -> Iterator[str]:
 
 
 @torch.no_grad()
-def _who(store: Store, base: torch.nn.Module, frame: Tensor, points: Tensor, side: int) -> str:
+def _who(store: Store, base: Any, frame: Tensor, points: Tensor, side: int) -> str:
     assert store.about is not None
     try:
         crop = crop_of(frame, points, side)
@@ -164,6 +161,8 @@ def _who(store: Store, base: torch.nn.Module, frame: Tensor, points: Tensor, sid
         return "nobody in the store"
     return f"identity {int(store.rows.filled['number'][int(place)])} (distance {1.0 - float(cosine):.3f})"
 
+
+_VERBS = {"list": _list, "find": _find, "forget": _forget, "merge": _merge}
 
 if __name__ == "__main__":
     in_utf8()

@@ -65,12 +65,15 @@ def store_of(file: str | None, key_file: str | None) -> Store | None:
     return Store(path, key_of(key_file))
 
 
-def check_used(base: object, policy: Any) -> None:
+def check_used(base: object, policy: Any) -> dict[str, Any]:
     """Refuse a store for what gives nobody an identity, or gives a face another one each time.
 
     Args:
         base: the method's anonymizer.
         policy: one of ``conf/policy``, as plain data.
+
+    Returns:
+        The policy.
 
     Raises:
         UserError: a filter, a method with a policy of its own, or another policy than ITM.
@@ -79,6 +82,7 @@ def check_used(base: object, policy: Any) -> None:
         raise UserError("store=<file> would do nothing here: this method gives nobody an identity; method=fiva does.")
     if not isinstance(policy, dict) or policy.get("_target_") != _TRACKER:
         raise UserError("store=<file> keeps the identities of policy=itm, and this policy keeps none; take that one.")
+    return policy
 
 
 def opened(store: Store, base: Any, policy: MutableMapping[str, Any]) -> None:
@@ -95,7 +99,9 @@ def opened(store: Store, base: Any, policy: MutableMapping[str, Any]) -> None:
         store.check(*whose(base.encoder))
         asked, own = policy.get("threshold"), store.about.threshold
         if asked is not None and float(asked) != own:
-            raise UserError(f"policy.threshold={asked} is not {own:.6g}, with which {store.path} was begun; leave it out.")
+            raise UserError(
+                f"policy.threshold={asked} is not {own:.6g}, with which {store.path} was begun; leave it out."
+            )
         policy["threshold"] = own
 
 

@@ -1,53 +1,37 @@
 """A store on disk: the whole of it sealed in one file, a journal beside it of what came since, and a lock.
 
-    people.store            head | {"encoder", "dim", "threshold", "name", "next", "rows"} | rows, a few megabytes a record
-    people.store.journal    head of its generation | what each finished file brought, a record each
+    people.store            :mod:`anon.identity.store.whole`
+    people.store.journal    :mod:`anon.identity.store.journal`
     .people.store.lock      nothing; held while a process uses the store
 
-The file is replaced as a whole (written beside, synchronized, renamed), the journal is added to and synchronized, so after
-a crash there is the old state or the new one: a last record that is cut short is left out, and a sentence says so. A journal of the
-generation before is what a crash left between the two steps of folding it in, and is removed; that of any other is refused.
+The file is replaced as a whole (written beside, synchronized, renamed), the journal is added to and synchronized, so
+after a crash there is the old state or the new one: a last record that is cut short is left out, which a sentence tells.
+A journal of the generation before is what a crash left between the two steps of folding it in, and is removed; that of
+any other is refused.
 """
 
 from __future__ import annotations
 
-import json
+import glob
 import os
 import secrets
 import struct
-import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from anon import checksums, plain
+from anon import plain
 from anon.errors import UserError
-from anon.identity.store import sealed
+from anon.identity.store import sealed, whole
+from anon.identity.store.journal import Journal, settle
 from anon.identity.store.nearest import Nearest
-from anon.identity.store.rows import MOST, MOST_DIM, Rows, problem, row
+from anon.identity.store.rows import Rows, row
+from anon.identity.store.whole import About
 
-JOURNAL = b"anonjnl\n"
-RECORD = 4 * 1024**2  # bytes of rows in a record of the file
-SMALL = 16 * 1024**2  # bytes up to which a journal is folded in whenever a store is closed
+SMALL = 16 * 1024**2  # bytes up to which a store's file is written anew when a journal is there at its end
 _COUNTS = struct.Struct("<III")  # of a journal's record: the day, new rows, people who were met
-
-
-class About(NamedTuple):
-    """What all of a store is.
-
-    ``encoder`` is the hash of the weights whose embeddings it holds, ``threshold`` the cosine distance below which two
-    of them are one person, ``name`` a random word that reports call the store by, ``next`` the next identity's number.
-    """
-
-    encoder: str
-    dim: int
-    threshold: float
-    name: str
-    next: int = 1
 
 
 class Store:
@@ -60,7 +44,7 @@ class Store:
 
     def __init__(self, path: str | Path, secret: sealed.Secret) -> None:
         self.path = Path(os.path.realpath(path))
-        self.journal = self.path.with_name(self.path.name + ".journal")
+        self.journal = Journal(self.path.with_name(self.path.name + ".journal"))
         self.about: About | None = None  # None: there is no store yet
         self.rows = Rows(0)
         self.kept = 0  # rows that are on disk; behind them are those of a file that is not done
@@ -68,8 +52,6 @@ class Store:
         self._secret = secret
         self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0, mode=0o600)
         self._head: sealed.Head | None = None
-        self._records = 0  # of the journal
-        self._end = 0  # of the journal's last whole record
         self._state: tuple[Any, ...] | None = None
         self._added = False  # to the journal, by this process
 
@@ -94,7 +76,7 @@ class Store:
     def __exit__(self, *error: object) -> None:
         try:
             self.roll_back()
-            if error[0] is None and self._added and self._end > self._small():
+            if error[0] is None and self._added and self.journal.end > self._small():
                 self._write()
         finally:
             self._lock.release()
@@ -154,13 +136,11 @@ class Store:
         content = _COUNTS.pack(day, new, len(met)) + fresh.tobytes() + numbers.tobytes()
         if sealed.size_of(len(content)) > sealed.MOST_RECORD:
             raise UserError(f"{new:,} new people in one file are more than {self._who} can take at once.")
-        head = self._head._replace(kind=JOURNAL)
-        record = self._secret.box(head).seal(self._records, content)
         try:
-            self._append(head, record)
+            self.journal.add(self._head, self._secret, content)
         except OSError as error:
-            raise UserError(f"'{self.journal}' cannot be written ({error.strerror}).") from error
-        self._records, self._end, self._added = self._records + 1, self._end + len(record), True
+            raise UserError(f"'{self.journal.path}' cannot be written ({error.strerror}).") from error
+        self._added = True
         self._state = self._stamp()
         self.about = self.about._replace(next=self.about.next + new)
         self.rows.met(met, day)
@@ -226,103 +206,36 @@ class Store:
         """Read the file and its journal, unless they are as this process left them."""
         state = self._stamp()
         if state[0] is None and (self._head is not None or state[1] is not None):
-            beside = "" if state[1] is None else f" beside its journal '{self.journal.name}'"
+            beside = "" if state[1] is None else f" beside its journal '{self.journal.path.name}'"
             raise UserError(f"{self._who} is gone{beside}; put it back, or remove what is left of it.")
         if state == self._state or state[0] is None:
             return
-        for left in self.path.parent.glob(f".{self.path.name}.*.part"):
+        for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):
             left.unlink(missing_ok=True)  # what a killed process began to write: nobody else holds the lock
         try:
             with plain.opened(self.path) as stream:
-                self._read(stream)
-            if state[1] is not None:
-                with plain.opened(self.journal) as stream:
-                    self._replay(stream)
+                head, about, rows = whole.read(stream, self._who, self._secret)
+            if self.about is not None and self.about._replace(next=0) != about._replace(next=0):
+                raise UserError(f"{self._who} was replaced by another while it was in use; begin again.")
+            self._head, self.about, self.rows, self._added = head, about, rows, False
+            for content in self.journal.read(head, self._secret):
+                self._again(content)
         except OSError as error:
             raise UserError(f"{self._who} cannot be read ({error.strerror or error}).") from error
+        except (struct.error, ValueError) as error:
+            raise UserError(f"'{self.journal.path}' was changed by another program; take it from a backup.") from error
         self._hold(self.rows)
         self._state = self._stamp()
 
     def _stamp(self) -> tuple[Any, ...]:
         found = list[tuple[int, int, int] | None]()
-        for path in (self.path, self.journal):
+        for path in (self.path, self.journal.path):
             try:
                 status = path.stat()
                 found.append((status.st_ino, status.st_size, status.st_mtime_ns))
             except FileNotFoundError:
                 found.append(None)
         return tuple(found)
-
-    def _read(self, stream: BinaryIO) -> None:
-        head = sealed.Head.read(stream, self._who)
-        box, left = self._secret.box(head), os.fstat(stream.fileno()).st_size
-        try:
-            about, count = _about(box.open(stream, 0, left - stream.tell()), left)
-        except sealed.Cut as error:
-            raise UserError(f"{self._who} is cut short; take it from a backup.") from error
-        except sealed.Wrong as error:
-            raise UserError(
-                f"{self._who} does not open: the key is not the one that it was made with, or the file was changed."
-            ) from error
-        rows, place = Rows(about.dim, count), 0
-        try:
-            while len(rows) < count:
-                place += 1
-                part = np.frombuffer(box.open(stream, place, left - stream.tell()), row(about.dim))
-                self._take(rows, part)
-            if len(rows) > count or stream.read(1):
-                raise sealed.Wrong
-        except sealed.Cut as error:
-            raise UserError(f"{self._who} is cut short; take it from a backup.") from error
-        except (sealed.Wrong, ValueError) as error:
-            raise UserError(f"{self._who} was changed by another program; take it from a backup.") from error
-        if self.about is not None and self.about._replace(next=0) != about._replace(next=0):
-            raise UserError(f"{self._who} was replaced by another while it was in use; begin again.")
-        self.about, self.rows, self._head, self._records, self._end = about, rows, head, 0, 0
-
-    def _take(self, rows: Rows, part: np.ndarray) -> None:
-        if not len(part):
-            raise ValueError
-        before = len(rows)
-        rows.append(part)
-        fault = problem(rows.filled[before:], int(rows.filled["number"][before - 1]) if before else 0)
-        if fault:
-            raise UserError(f"{self._who} is none: {fault}.")
-
-    def _replay(self, stream: BinaryIO) -> None:
-        """What the journal adds."""
-        who = f"The journal '{self.journal}'"
-        assert self._head is not None and self.about is not None
-        head, size = sealed.Head.read(stream, who, JOURNAL), os.fstat(stream.fileno()).st_size
-        if head.generation == self._head.before:  # folded in already
-            self.journal.unlink()
-            return
-        if head != self._head._replace(kind=JOURNAL):
-            raise UserError(f"{who} is of another store or another day; put the one back that belongs to '{self.path}'.")
-        self._end = stream.tell()
-        for content in self._whole(stream, self._secret.box(head), size, who):
-            try:
-                self._again(content)
-            except (struct.error, ValueError) as error:
-                raise UserError(f"{who} was changed by another program; take it from a backup.") from error
-            self._records, self._end = self._records + 1, stream.tell()
-
-    def _whole(self, stream: BinaryIO, box: sealed.Box, size: int, who: str) -> Iterator[bytes]:
-        """The records, but for a last one that a crash cut short: with fewer bytes than it says, or others.
-
-        It never was a finished file's. Behind it is nothing, or the zeros of room that was made and not filled.
-        """
-        place = 0
-        while stream.tell() < size:
-            at = stream.tell()
-            try:
-                yield box.open(stream, place, size - at)
-            except (sealed.Cut, sealed.Wrong) as error:
-                if isinstance(error, sealed.Wrong) and _any_left(stream, size):
-                    raise UserError(f"{who} was changed by another program; take it from a backup.") from error
-                print(f"{who} ends in an entry that was cut short, which is left out.", file=sys.stderr)
-                return
-            place += 1
 
     def _again(self, content: bytes) -> None:
         assert self.about is not None
@@ -333,7 +246,7 @@ class Store:
         if len(fresh) != new or len(numbers) != met:
             raise ValueError
         if new:
-            self._take(self.rows, fresh)
+            whole.take(self.rows, fresh, f"The journal '{self.journal.path}'")
             self.about = self.about._replace(next=int(fresh["number"][-1]) + 1)
         places = self.rows.places(numbers.astype(np.int64))
         if bool((places < 0).any()):
@@ -352,66 +265,10 @@ class Store:
         old = self._head
         salt, before = (secrets.token_bytes(16), bytes(16)) if old is None else (old.salt, old.generation)
         head = sealed.Head(sealed.COST if old is None else old.cost, salt, secrets.token_bytes(16), before)
-        box, step = self._secret.box(head), max(1, RECORD // row(self.about.dim).itemsize)
-        about = json.dumps(self.about._asdict() | {"rows": len(self.rows)}).encode()
         try:
-            with checksums.written_whole(self.path, 0o600) as stream:
-                stream.write(head.packed() + box.seal(0, about))
-                for place, start in enumerate(range(0, len(self.rows), step), 1):
-                    stream.write(box.seal(place, self.rows.filled[start : start + step].tobytes()))
-            self.journal.unlink(missing_ok=True)
-            self._settle()
+            whole.write(self.path, head, self._secret.box(head), self.about, self.rows)
+            self.journal.clear()
+            settle(self.path.parent)
         except OSError as error:
             raise UserError(f"{self._who} cannot be written ({error.strerror}).") from error
-        self._head, self._records, self._end, self._added, self.kept = head, 0, 0, False, len(self.rows)
-        self._state = self._stamp()
-
-    def _append(self, head: sealed.Head, record: bytes) -> None:
-        if not self._end:  # the first: a journal is never without a record
-            with checksums.written_whole(self.journal, 0o600) as stream:
-                stream.write(head.packed() + record)
-            self._settle()
-            self._end = len(head.packed())
-            return
-        with open(self.journal, "r+b") as stream:
-            stream.truncate(self._end)  # what a crash left of a record
-            stream.seek(self._end)
-            stream.write(record)
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def _settle(self) -> None:
-        """Names of files in the folder are on the disk, where a system can say so."""
-        with suppress(OSError):
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-
-def _any_left(stream: BinaryIO, size: int) -> bool:
-    """Whether anything but zeros stands from where a file is."""
-    while stream.tell() < size:
-        if any(stream.read(1 << 20)):
-            return True
-    return False
-
-
-def _about(content: bytes, size: int) -> tuple[About, int]:
-    """What the first record says, and the number of rows.
-
-    Raises:
-        Wrong: it says what no store of ``size`` bytes can.
-    """
-    try:
-        found = plain.parse_json(content.decode(), "a store")
-        about, count = About(*(found[name] for name in About._fields)), found["rows"]
-        kinds = (str, int, float, str, int)
-        fits = all(type(value) is kind for value, kind in zip((*about, count), (*kinds, int), strict=True))
-        fits = fits and 0.0 < about.threshold <= 2.0 and 1 <= about.dim <= MOST_DIM and 0 <= count < about.next <= MOST
-        if fits and count * row(about.dim).itemsize <= size:
-            return about, count
-    except (UserError, UnicodeDecodeError, LookupError, TypeError, ValueError):
-        pass
-    raise sealed.Wrong
+        self._head, self._added, self.kept, self._state = head, False, len(self.rows), self._stamp()

@@ -1,30 +1,25 @@
 """Who of a store is nearest to a face.
 
 Up to :data:`LARGE` people all are compared, in one product. Above, an index of the package ``faiss-cpu`` first finds
-those who can be near enough: of every embedding it keeps on which side of 512 random planes through 0 it lies (64
-bytes). Two embeddings at an angle a differ in a bit with probability a / pi, independently (Goemans and Williamson
-1995; Charikar 2002), so a number of differing bits that all but one in ten thousand of the pairs at the threshold stay
-within follows from the binomial distribution alone, whatever the embeddings are; whoever is within it is compared
-exactly. Nearer pairs are missed still more rarely. The index is made anew when a store is opened: it is in no file.
+those whose sketches (:mod:`anon.identity.store.sketches`) differ from the face's in few enough bits, and these are
+compared exactly. The index looks at all sketches: it has no graph and no clusters that embeddings could be made to
+elude, nothing to train, and nothing that a file would have to keep.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import binom
 from torch import Tensor
 
 from anon.identity.store.rows import BLOCK, Rows
+from anon.identity.store.sketches import BYTES, differing, radius, sketch
 
 LARGE = 100_000  # people up to whom all are compared
-BITS = 512
-MISSED = 1e-4  # of pairs at the threshold itself
-AT_ONCE = 8  # faces whose candidates are in memory together
+HALF = BYTES // 2
 
 
 class Nearest:
@@ -55,9 +50,8 @@ class Nearest:
             first = 0
         behind = len(self._rows) - self.indexed
         if behind > self._large and has_index():
-            self._sketches = self._sketches or Sketches(self._rows.dim, self._threshold)
-            for start in range(self.indexed, len(self._rows), BLOCK):
-                self._sketches.add(self._rows.known(start, start + BLOCK))
+            self._sketches = self._sketches or Sketches(self._rows, self._threshold)
+            self._sketches.add(len(self._rows))
             self._tail, self._held = self._tail[:0].clone(), 0
             return
         kept = max(first - self.indexed, 0)
@@ -76,13 +70,13 @@ class Nearest:
         than 1 - threshold, and any row."""
         best = z.new_full((len(z),), -torch.inf)
         place = torch.zeros(len(z), dtype=torch.long, device=z.device)
-        if self._sketches is not None:
-            for start in range(0, len(z), AT_ONCE):
-                part = slice(start, start + AT_ONCE)
-                for i, found in enumerate(self._sketches.near(z[part].cpu()), start):
-                    if len(found):
-                        value, at = (self._rows.known_at(found) @ z[i].cpu()).max(0)
-                        best[i], place[i] = value, int(found[int(at)])
+        for i, one in enumerate(z.cpu() if self._sketches is not None else ()):
+            assert self._sketches is not None
+            found = self._sketches.near(one)
+            for start in range(0, len(found), BLOCK):
+                value, at = (self._rows.known_at(found[start : start + BLOCK]) @ one).max(0)
+                if value > best[i]:
+                    best[i], place[i] = value, int(found[start + int(at)])
         for start in range(0, self._held, BLOCK):
             value, row = (z @ self._tail[start : min(start + BLOCK, self._held)].T.to(z)).max(1)
             better = value > best
@@ -92,45 +86,33 @@ class Nearest:
 
 
 class Sketches:
-    """Bits of embeddings, and who differs in few enough of them.
+    """Who can be near, by the bits of the rows' sketches: an index looks through half of them, the others decide.
 
     Args:
-        dim: numbers of an embedding.
-        threshold: cosine distance within which pairs are found.
+        rows: whose first ones are in it.
+        threshold: cosine distance within which pairs are found, but for twice what :func:`.sketches.radius` misses.
     """
 
-    def __init__(self, dim: int, threshold: float, bits: int = BITS) -> None:
-        faiss = _faiss()
-        self._planes = torch.randn(dim, bits, generator=torch.Generator().manual_seed(bits))  # any will do, the same
-        self._index: Any = faiss.IndexBinaryFlat(bits)
-        self.radius = radius(threshold, bits)
+    def __init__(self, rows: Rows, threshold: float) -> None:
+        self._rows, self._index = rows, _faiss().IndexBinaryFlat(8 * HALF)
+        self._first, self._both = radius(threshold, 8 * HALF), radius(threshold)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def add(self, known: Tensor) -> None:
-        """More embeddings (N, D)."""
-        self._index.add(self._of(known))
+    def add(self, end: int) -> None:
+        """The rows up to ``end``, too."""
+        for start in range(len(self), end, BLOCK):
+            part = self._rows.filled["sketch"][start : min(start + BLOCK, end), :HALF]
+            self._index.add(np.ascontiguousarray(part))
 
-    def near(self, z: Tensor) -> list[np.ndarray]:
-        """Of each z (B, D) the places of those that differ in at most :attr:`radius` bits, in order."""
+    def near(self, z: Tensor) -> np.ndarray:
+        """The places of those that can be near z (D,), in order."""
         _faiss().omp_set_num_threads(torch.get_num_threads())
-        ends, _, found = self._index.range_search(self._of(z), self.radius + 1)
-        ends = ends.astype(np.int64)
-        return [np.sort(found[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-
-    def _of(self, z: Tensor) -> np.ndarray:
-        return np.packbits((z @ self._planes > 0).numpy(), axis=1)
-
-
-def radius(threshold: float, bits: int = BITS) -> int:
-    """Bits in which all but :data:`MISSED` of the pairs at a cosine distance differ at most.
-
-    >>> radius(2.0), radius(1.0)  # whoever it is; a right angle: 256 bits, and 3.7 times sqrt(128)
-    (512, 298)
-    """
-    angle = math.acos(max(-1.0, 1.0 - threshold))
-    return int(binom.isf(MISSED, bits, angle / math.pi)) if angle < math.pi else bits
+        own = sketch(z[None])
+        _, bits, found = self._index.range_search(own[:, :HALF], self._first + 1)  # less than that
+        bits = bits.astype(np.int64) + differing(self._rows.filled["sketch"][found, HALF:], own[:, HALF:])
+        return np.sort(found[bits <= self._both])
 
 
 def has_index() -> bool:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anon.identity.store.sketches import BYTES, sketch
+
 BLOCK = 65_536  # rows that are worked on at a time
 FIRST = 64  # rows of the first allocation
 MOST_DIM = 8192  # numbers of an embedding
@@ -18,9 +20,10 @@ MOST = 2**32 - 1  # identities that a store may number
 
 
 def row(dim: int) -> np.dtype:
-    """The bytes of a row: number, first and last day (since 1970), files, then D halves each of who and whom."""
-    halves = [("known", "<f2", (dim,)), ("fake", "<f2", (dim,))]
-    return np.dtype([("number", "<u4"), ("first", "<u4"), ("last", "<u4"), ("files", "<u4"), *halves])
+    """The bytes of a row: number, first and last day (since 1970), files, the sketch of who, D halves each of who and
+    whom."""
+    vectors = [("sketch", "u1", (BYTES,)), ("known", "<f2", (dim,)), ("fake", "<f2", (dim,))]
+    return np.dtype([("number", "<u4"), ("first", "<u4"), ("last", "<u4"), ("files", "<u4"), *vectors])
 
 
 class Rows:
@@ -28,7 +31,7 @@ class Rows:
 
     def __init__(self, dim: int, capacity: int = 0) -> None:
         self.dim = dim
-        self._all = np.zeros(capacity, row(dim))
+        self._all: np.ndarray = np.zeros(capacity, row(dim))
         self._size = 0
 
     def __len__(self) -> int:
@@ -51,9 +54,10 @@ class Rows:
 
     def new(self, known: Tensor, fakes: Tensor, numbers: range, day: int) -> None:
         """Append people (B, D) and their fake identities (B, D), who are seen in one file, on that day."""
-        rows = np.zeros(len(known), self._all.dtype)
+        rows: np.ndarray = np.zeros(len(known), self._all.dtype)
         rows["number"], rows["first"], rows["last"], rows["files"] = list(numbers), day, day, 1
         rows["known"], rows["fake"] = known.cpu().numpy(), fakes.cpu().numpy()
+        rows["sketch"] = sketch(torch.from_numpy(rows["known"]))
         self.append(rows)
 
     def truncate(self, size: int) -> None:

@@ -1,7 +1,7 @@
 """A user's key made into keys of files, and records that nobody reads or changes without it.
 
-scrypt (RFC 7914) makes 32 bytes of what the user gave and a store's salt, HKDF-SHA256 (RFC 5869) a key for every version
-of a file of these, AES-256-GCM (NIST SP 800-38D) seals records with it. A record is bound to its file's head and to its
+scrypt (RFC 7914) makes 32 bytes of what the user gave and a store's salt, HKDF-SHA256 (RFC 5869) a key of it for each
+version of a file, AES-256-GCM (NIST SP 800-38D) seals records with it. A record is bound to its file's head and to its
 place, so none can be changed, moved, left out between others, or brought from elsewhere.
 """
 

@@ -34,7 +34,10 @@ from tests.conftest import ROOT
 NEEDS = ("-m", "--help", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra.sweeper.", "model.lr=tag(")
 #: Commands of other programs.
 OTHERS = ("make", "pip", "wandb", ".venv/bin/")
-RUN = r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|anon (?:anonymize|train|evaluate|identities) |sbatch )"
+RUN = (
+    r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|sbatch |"
+    r"anon (?:anonymize|train|evaluate|identities) )"
+)
 
 
 def documents() -> list[Path]:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from anon.errors import UserError
-from anon.identity.store import file, sealed
+from anon.identity.store import journal, sealed
 from anon.identity.store.file import Store
 from anon.identity.store.sealed import Box, Head, Secret
+from anon.identity.store.sketches import sketch
 from tests.identity.store.conftest import DIM, ENCODER, KEY, NOBODY, add, again, people
 
 Made = Callable[..., Store]
@@ -38,7 +39,11 @@ def test_what_is_written_comes_back(made: Made, tmp_path: Path) -> None:
         store.commit(np.array([0, 2]), 107)
     with again(store) as store:
         assert store.rows.filled["files"].tolist() == [2, 1, 2]
-        assert store.rows.filled["first"].tolist() == [100] * 3 and store.rows.filled["last"].tolist() == [107, 100, 107]
+        assert store.rows.filled["first"].tolist() == [100] * 3 and store.rows.filled["last"].tolist() == [
+            107,
+            100,
+            107,
+        ]
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
     assert [name for name in sorted(os.listdir(tmp_path)) if not name.startswith(".")] == ["people.store"]
 
@@ -126,9 +131,9 @@ def journalled(made: Made) -> Store:
     with store:
         add(store, people(1, seed=1), 101)
         store.commit(np.array([0]), 102)
-        for path in (store.path, store.journal):
+        for path in (store.path, store.journal.path):
             shutil.copy(path, f"{path}.copy")
-    for path in (store.path, store.journal):  # as a killed process leaves them
+    for path in (store.path, store.journal.path):  # as a killed process leaves them
         shutil.move(f"{path}.copy", path)
     return store
 
@@ -142,21 +147,20 @@ def test_a_journal_is_read_after_a_crash_and_becomes_part_of_the_file(journalled
     assert met(again(journalled)) == (3, 102)
     with again(journalled) as store:
         store.commit(NOBODY, 103)
-    assert not store.journal.exists() and met(again(journalled)) == (3, 102)
+    assert not store.journal.path.exists() and met(again(journalled)) == (3, 102)
     assert again(journalled).path.stat().st_size > 0
 
 
 def test_a_journal_cut_at_any_byte_is_the_state_of_a_whole_record(journalled: Store) -> None:
-    whole = journalled.journal.read_bytes()
+    whole = journalled.journal.path.read_bytes()
     head = len(Head(0, bytes(16), bytes(16), bytes(16)).packed())
     first = head + 4 + sealed.NONCE + int.from_bytes(whole[head : head + 4], "little")
-    for end in range(head, len(whole) + 1):
-        want = (3, 102) if end == len(whole) else (3, 100) if end >= first else (2, 100)
-        journalled.journal.write_bytes(whole[:end])
-        assert met(again(journalled)) == want
-        journalled.journal.write_bytes(whole[:end] + bytes(len(whole) - end))  # room that was made and not filled
-        assert met(again(journalled)) == want
-    journalled.journal.write_bytes(whole[: first + 9])
+    for end in {first - 1, first, first + 4, *range(head, len(whole) + 1, 3), len(whole)}:
+        for content in (whole[:end], whole[:end] + bytes(len(whole) - end)):  # room that was made and not filled
+            want = (3, 102) if content == whole else (3, 100) if content[:first] == whole[:first] else (2, 100)
+            journalled.journal.path.write_bytes(content)
+            assert met(again(journalled)) == want
+    journalled.journal.path.write_bytes(whole[: first + 9])
     with again(journalled) as store:
         store.commit(np.array([0]), 109)
     assert met(again(journalled)) == (3, 109)
@@ -166,11 +170,11 @@ def test_a_changed_byte_of_a_journal_is_refused_or_ends_it(
     journalled: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The last record may be what a crash left: then a sentence tells that it is left out."""
-    whole = journalled.journal.read_bytes()
+    whole = journalled.journal.path.read_bytes()
     head = len(Head(0, bytes(16), bytes(16), bytes(16)).packed())
     second = head + 4 + sealed.NONCE + int.from_bytes(whole[head : head + 4], "little")
-    for place in range(len(whole)):
-        journalled.journal.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for place in (*range(head + 5), *range(head + 5, len(whole), 3)):
+        journalled.journal.path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         if place >= second:
             assert met(again(journalled)) == (3, 100)
             assert "ends in an entry that was cut short" in capsys.readouterr().err
@@ -184,15 +188,15 @@ def test_a_changed_byte_of_a_journal_is_refused_or_ends_it(
 
 
 def test_journals_of_the_generation_before_and_of_others(journalled: Store, made: Made) -> None:
-    stale = journalled.journal.read_bytes()
+    stale = journalled.journal.path.read_bytes()
     with again(journalled) as store:
         store.commit(np.array([0]), 110)
-    journalled.journal.write_bytes(stale)  # a crash after the file's new name and before the journal went away
-    assert met(again(journalled)) == (3, 110) and not journalled.journal.exists()
+    journalled.journal.path.write_bytes(stale)  # a crash after the file's new name and before the journal went away
+    assert met(again(journalled)) == (3, 110) and not journalled.journal.path.exists()
     for day in (111, 112):
         with again(journalled) as store:
             store.commit(np.array([0]), day)
-    journalled.journal.write_bytes(stale)
+    journalled.journal.path.write_bytes(stale)
     with pytest.raises(UserError, match="of another store or another day"), again(journalled):
         pass
     journalled.path.unlink()
@@ -269,7 +273,7 @@ def unsealed(store: Store) -> bytes:
         content = path.read_bytes()
         found += content
         kind = content[:8]
-        if kind not in (sealed.MAGIC, file.JOURNAL):
+        if kind not in (sealed.MAGIC, journal.KIND):
             continue
         with path.open("rb") as stream:
             head, place = Head.read(stream, "it", kind), 0
@@ -283,6 +287,7 @@ def unsealed(store: Store) -> bytes:
 def test_who_is_forgotten_is_in_no_file_any_more(journalled: Store) -> None:
     known, third = people(2), people(1, seed=1)[0]
     needles = [known[0].half().numpy().tobytes(), third.half().numpy().tobytes(), (-third).half().numpy().tobytes()]
+    needles += [row.tobytes() for row in sketch(torch.stack([known[0], third]))]
     stays = known[1].half().numpy().tobytes()
     before = unsealed(journalled)
     assert all(needle in before for needle in needles) and stays in before
@@ -318,7 +323,7 @@ def test_merged_by_hand(made: Made) -> None:
         torch.testing.assert_close(one.rows.fakes_at(np.arange(4)), -at(0, 90, 180, 200), atol=1e-3, rtol=0)
         assert one.rows.filled["number"].tolist() == [1, 2, 3, 4] and one.about is not None and one.about.next == 5
         assert one.rows.filled["files"].tolist() == [3, 1, 1, 1] and one.rows.filled["last"].tolist()[0] == 120
-    with again(mine) as one, again(made("else.store", at(0), encoder="f" * 64)) as two:
-        with pytest.raises(UserError, match="of another recognizer"):
-            one.merge(two)
+    other_encoder = made("else.store", at(0), encoder="f" * 64)
+    with again(mine) as one, again(other_encoder) as two, pytest.raises(UserError, match="of another recognizer"):
+        one.merge(two)
     assert numbers(again(other)) == [1, 2, 3]

@@ -150,7 +150,7 @@ def test_a_store_that_cannot_be_written_keeps_nobody(store: Store, monkeypatch: 
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("os.fsync", full)
-        with pytest.raises(UserError, match="cannot be written .No space left"):
+        with pytest.raises(UserError, match=r"cannot be written \(No space left"):
             itm.finish()
         monkeypatch.undo()
     with again(store) as other:
