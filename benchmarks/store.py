@@ -211,11 +211,11 @@ def report(quick: bool) -> list[str]:
     lines += [
         f"- faiss {_version('faiss-cpu')}, hnswlib {_version('hnswlib')}, cryptography {_version('cryptography')}",
         "",
-        f"Embeddings have {DIM} numbers. Milliseconds a face: median, the 5th to the 95th percentile of calls; the least;",
-        "the processor's, of all threads, which other work on the machine lengthens less. Half of the faces",
+        f"Embeddings have {DIM} numbers. Milliseconds a face: median, the 5th to the 95th percentile of calls, least,",
+        "and the processor's, of all threads, which other work on the machine lengthens less. Half of the faces",
         "that are timed are strangers. Recall of people at a cosine .001 within each threshold, and at .8.",
         "",
-        "| people | way | ready in s | ms a face, alone | ms a face, 32 together | recall at .501 | at .401 | at .8 |",
+        "| people | way | ready in s | ms a face, alone | 32 together | recall at .501 | at .401 | at .8 |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for count in sizes:

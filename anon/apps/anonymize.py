@@ -17,8 +17,8 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
                             judge.threshold=<distance>; judge=[a,b]: both. Without one nothing is verified
   domain=synthetic          the pictures are rendered faces: method=fiva judge=synthetic are the default
   margin=0.3                how much larger than the detector's box a mask is
-  store=<file>              with method=fiva, or another generator: people keep their fake identities over files and
-                            days, in an encrypted file whose key is in ANON_STORE_KEY or store.key_file=<file>
+  store=<file>              of a generator (method=fiva): people keep their fake identities over files and days,
+                            encrypted with a key that is in ANON_STORE_KEY or in store.key_file=<file>
   --cfg job                 print every setting; docs/anonymize.md explains them
 
 A report, <output>.json, tells what became of the faces.

@@ -6,10 +6,10 @@ usage: anon identities <store> list
        anon identities <store> merge <other store> [--other-key-file <file>]
 
   list      the number of everybody in the store, the first and the last day (UTC), and in how many files
-  find      the numbers of the people in a photograph; settings are those of anon anonymize, and the method is the one
-            that filled the store: method=fiva (or domain=synthetic, whose method that is)
+  find      the numbers of the people in a photograph; settings are those of anon anonymize, and the method is
+            the one that filled the store: method=fiva (or domain=synthetic, whose method that is)
   forget    take people out of the file for good; who comes again is somebody new
-  merge     take in what another store holds, which stays as it is; who is in both is one, with the fake identity here
+  merge     take in what another store holds, which stays as it is; who is in both is one, with the fake of here
 
   --key-file <file>         holds the store's key; without it ANON_STORE_KEY in the environment does
   --other-key-file <file>   holds the other store's key, where it is another one

@@ -209,7 +209,8 @@ def test_looking_after_a_store(
         assert sentence in told(*words, code=2)
     monkeypatch.setenv(KEY, "another key than that")
     assert "does not open" in told(store, "list", code=2)
-    assert told("--help").startswith("usage: anon identities <store> list")
+    shown = told("--help")
+    assert shown.startswith("usage: anon identities <store> list") and max(map(len, shown.splitlines())) <= 115
 
 
 def test_the_store_of_another_encoder_is_refused(run: Command, folder: Path) -> None:

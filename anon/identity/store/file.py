@@ -5,7 +5,7 @@
     .people.store.lock      nothing; held while a process uses the store
 
 The file is replaced as a whole (written beside, synchronized, renamed), the journal is added to and synchronized, so
-after a crash there is the old state or the new one: a last record that is cut short is left out, which a sentence tells.
+after a crash there is the old state or the new one: a last record that is cut short is left out; a sentence tells it.
 A journal of the generation before is what a crash left between the two steps of folding it in, and is removed; that of
 any other is refused.
 """
