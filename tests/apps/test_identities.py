@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
+import anon
 from anon.anonymizers.composed import Anonymizer
 from anon.apps import anonymize as app
 from anon.apps import identities as identities_app
@@ -249,6 +250,37 @@ def test_mistakes_are_one_sentence(
     ended = run("detector=fixed", "input=in/ann_1.png", "output=out.png", *words.split())
     assert ended.code == 2 and told in ended.err and len(ended.err.strip().splitlines()) == 1, ended.err
     assert [name for name in sorted(os.listdir(folder)) if name != ".in/ben.png.lock"] == before
+
+
+def test_a_store_that_cannot_be_written_leaves_no_result(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("anon.identity.store.journal.Journal.add", full)
+    ended = run(*FIVA, f"input={folder / 'in' / 'ben.png'}", f"output={folder / 'out.png'}", f"store={folder / 'a'}")
+    assert ended.code == 2 and "a.journal' cannot be written (No space left on device)" in ended.err
+    assert not (folder / "out.png").exists() and not (folder / "out.png.json").exists()
+
+
+def test_a_dry_run_makes_no_store(run: Command, folder: Path) -> None:
+    before = sorted(os.listdir(folder))
+    ended = run("--dry-run", *FIVA, f"input={folder / 'in'}", f"output={folder / 'out'}", f"store={folder / 'a.store'}")
+    assert ended.code == 0 and sorted(os.listdir(folder)) == before
+
+
+def test_in_python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anon.faces.detection.centerface.CenterFace", lambda **_: Fixed())
+    given = [word.split("=") for word in FIVA if "detector" not in word]
+    settings: dict[str, Any] = {name.replace(".", "__"): value for name, value in given}
+    frames = [np.array(Image.open(folder / "in" / f"{name}.png")) for name in ("ann_1", "ann_2", "ben")]
+    for frame in frames:
+        assert not np.array_equal(anon.anonymize(frame, store=str(folder / "a.store"), **settings), frame)
+        with Store(folder / "a.store", key_of(None)):
+            pass  # between two calls the lock is free
+    with Store(folder / "a.store", key_of(None)) as store:
+        assert store.rows.filled["files"].tolist() == [2, 1]
 
 
 def test_keys(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
