@@ -107,7 +107,7 @@ def problem(rows: np.ndarray, before: int = 0) -> str | None:
     if len(rows) and (int(numbers[0]) <= before or bool((np.diff(numbers) <= 0).any())):
         return "its identities are out of order"
     for part in ("known", "fake"):
-        norms = torch.from_numpy(rows[part]).float().norm(dim=1)
+        norms = torch.linalg.vector_norm(torch.from_numpy(rows[part]), dim=1, dtype=torch.float32)
         if not bool(((norms - 1.0).abs() < 1e-2).all()):  # also false for NaN
             return "it holds what are no embeddings"
     return None
