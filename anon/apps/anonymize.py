@@ -136,7 +136,7 @@ def _told(done: Mapping[str, Any]) -> str:
     rate = f", {done['frames_per_second']} frames/s" if done["kind"] == "video" else ""
     people = done.get("people")
     store = (
-        "" if people is None else f" the store knew {people['known']} of the people, and {people['new']} are new to it."
+        "" if people is None else f" The store knew {people['known']} of the people, and {people['new']} are new to it."
     )
     return f"{counts}{masked}{f' ({fallbacks})' if fallbacks else ''}; {done['label']}{rate}.{store}"
 
