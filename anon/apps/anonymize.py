@@ -17,6 +17,8 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
                             judge.threshold=<distance>; judge=[a,b]: both. Without one nothing is verified
   domain=synthetic          the pictures are rendered faces: method=fiva judge=synthetic are the default
   margin=0.3                how much larger than the detector's box a mask is
+  store=<file>              of a generator (method=fiva): people keep their fake identities over files and days,
+                            encrypted with a key that is in ANON_STORE_KEY or in store.key_file=<file>
   --cfg job                 print every setting; docs/anonymize.md explains them
 
 A report, <output>.json, tells what became of the faces.
@@ -42,6 +44,7 @@ from anon.apps.door.config import check_config, check_places
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.run_folders.started import overrides
+from anon.apps.stores import check_used, opened, remember, store_of
 from anon.apps.untrusted import trusting
 from anon.apps.victims import victim_of
 from anon.commands import in_utf8
@@ -56,6 +59,7 @@ from anon.faces.detection.contract import Detector
 from anon.faces.learned import DOMAINS
 from anon.faces.prepare.options import fingerprint as of_files
 from anon.identity.contract import JudgeLike
+from anon.identity.store.file import Store as People
 from anon.plugs import built_of
 from anon.printable import flat
 from anon.provenance import made_of
@@ -101,10 +105,11 @@ def anonymize(config: DictConfig) -> None:
             _report(todo, by)
             return
         total: Counter[str] = Counter()
-        for job, done in _continuing(jobs.run(todo, by), todo):
-            total.update({"files": 1, **{name: int(done[name]) for name in ("faces", "covered", "unverified")}})
-            if todo.folder is None:
-                print(f"{job.target}: {_told(done)}\nreport {report_of(job.target)}")
+        with by.change.remembering():
+            for job, done in _continuing(jobs.run(todo, by), todo):
+                total.update({"files": 1, **{name: int(done[name]) for name in ("faces", "covered", "unverified")}})
+                if todo.folder is None:
+                    print(f"{job.target}: {_told(done)}\nreport {report_of(job.target)}")
         if todo.folder is not None:
             counts = ", ".join(f"{total[name]:,} {name}" for name in ("files", "faces", "covered", "unverified"))
             print(f"{counts}; every file has its report beside it.\n{todo.folder}")
@@ -129,7 +134,11 @@ def _told(done: Mapping[str, Any]) -> str:
     )
     masked = f", {done['covered']} covered" if done["covered"] else ""
     rate = f", {done['frames_per_second']} frames/s" if done["kind"] == "video" else ""
-    return f"{counts}{masked}{f' ({fallbacks})' if fallbacks else ''}; {done['label']}{rate}."
+    people = done.get("people")
+    store = (
+        "" if people is None else f" The store knew {people['known']} of the people, and {people['new']} are new to it."
+    )
+    return f"{counts}{masked}{f' ({fallbacks})' if fallbacks else ''}; {done['label']}{rate}.{store}"
 
 
 def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
@@ -160,7 +169,8 @@ def anonymizing(config: DictConfig) -> Anonymizing:
         UserError: a part cannot be built, or does not fit the pictures' domain.
     """
     detector: Detector = instantiate(config.detector)
-    method, size, encoder = _method(config)
+    store = store_of(config.store.file, config.store.key_file)
+    method, size, encoder = _method(config, store)
     fallback = instantiate(config.fallback.anonymizer)
     if not isinstance(fallback, Filter):
         raise UserError("method@fallback=... must be a filter: solid, blur, pixelate, low_resolution.")
@@ -172,32 +182,51 @@ def anonymizing(config: DictConfig) -> Anonymizing:
         "method": made_of(method),
         **{f"judge {each.judge.name}": each.judge.fingerprint for each in gate.judging},
     }
+    if store is not None:  # after the weights: who is in a store changes none
+        remember(method, store)
+        assert store.about is not None
+        settings["store"] = {"name": store.about.name, "threshold": store.about.threshold}
     change = FaceChanger(method, fallback, gate, size, config.margin)
     return Anonymizing(detector, change, gate, settings, config.strict, config.audio == "copy", config.batch)
 
 
-def _method(config: DictConfig) -> tuple[nn.Module, int, Any]:
+def _method(config: DictConfig, store: People | None = None) -> tuple[nn.Module, int, Any]:
     """The anonymizer, the side of its crops, and the encoder that conditions it; None of one that has none."""
-    given = OmegaConf.to_container(config.method, resolve=True)
-    assert isinstance(given, dict)
-    if given.get("anonymizer") is None:
-        raise UserError(f"this method is none to anonymize by: {_GIVES_NONE}")
-    if given["anonymizer"].get("_partial_"):
-        raise UserError(f"this method is none to anonymize by: {_OF_A_FOLDER}")
-    base = built_of(given["anonymizer"], "method.anonymizer")
-    encoder = getattr(base, "encoder", None)
+    base = built_method(config)
     redraws = getattr(base, "generator", None) is not None
     idle = next((word for word in overrides() if not redraws and word.startswith("policy")), None)
     if idle is not None:
         raise UserError(f"{idle} would do nothing here: this method redraws nobody as another; method=fiva does.")
     data = instantiate(config.data) if redraws else None
     policy = cast(Any, OmegaConf.to_container(config.policy, resolve=True)) if redraws else None
-    method = victim_of(
-        {**cast(Any, given), "anonymizer": base}, policy, cast(Any, data), config.seed, config.paths.cache
-    )
+    if store is not None:
+        opened(store, base, check_used(base, policy))
+    given = cast(Any, OmegaConf.to_container(config.method, resolve=True))
+    whole = {**given, "anonymizer": base}
+    method = victim_of(whole, policy, cast(Any, data), config.seed, config.paths.cache)
+    return method.eval(), size_of(config, base), getattr(base, "encoder", None)
+
+
+def built_method(config: DictConfig) -> Any:
+    """The method's anonymizer, built; a generator without its policy.
+
+    Raises:
+        UserError: it is none to anonymize by.
+    """
+    given = OmegaConf.to_container(config.method, resolve=True)
+    assert isinstance(given, dict)
+    if given.get("anonymizer") is None:
+        raise UserError(f"this method is none to anonymize by: {_GIVES_NONE}")
+    if given["anonymizer"].get("_partial_"):
+        raise UserError(f"this method is none to anonymize by: {_OF_A_FOLDER}")
+    return built_of(given["anonymizer"], "method.anonymizer")
+
+
+def size_of(config: DictConfig, base: Any) -> int:
+    """The side of the crops that a method redraws."""
     trained = OmegaConf.select(getattr(base, "config", None) or OmegaConf.create(), "data.size")
-    size = config.size or trained or getattr(encoder, "size", None) or getattr(base, "size", None) or SIZE
-    return method.eval(), int(size), encoder
+    encoder = getattr(base, "encoder", None)
+    return int(config.size or trained or getattr(encoder, "size", None) or getattr(base, "size", None) or SIZE)
 
 
 def _judging(config: DictConfig, encoder: Any) -> list[Judging]:

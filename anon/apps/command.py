@@ -6,6 +6,7 @@ usage: anon <command> [...]
   train       train any experiment: anon train experiment=fiva
   evaluate    Table 1 of a training, or any suite: anon evaluate experiment=fiva
   prepare     photographs and videos to a packed data set of aligned faces
+  identities  who is in an identity store of anonymize, and forgetting people
 
 anon <command> --help says more; anon --version.
 """
@@ -24,6 +25,7 @@ COMMANDS = {
     "train": ("anon.apps.train", "main"),
     "evaluate": ("anon.apps.evaluate", "main"),
     "prepare": ("anon.faces.prepare.__main__", "main"),
+    "identities": ("anon.apps.identities", "main"),
 }
 
 

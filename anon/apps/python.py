@@ -45,7 +45,9 @@ def anonymize_video(
     todo = jobs.jobs_of(os.fspath(path), os.fspath(out))
     if todo.folder is not None:
         raise UserError("anon.anonymize_video takes one file; anon anonymize input=<folder> does a folder.")
-    ((_, report),) = jobs.run(todo, _by(_words(settings)))
+    by = _by(_words(settings))
+    with by.change.remembering():
+        ((_, report),) = jobs.run(todo, by)
     return report
 
 

@@ -69,26 +69,14 @@ class IdentityTracker(nn.Module):
         """z (B, D) unit norm -> the fake identities (B, D). The other arguments go to the policy, for new people."""
         self._fit(z)
         cosine, place = self.nearest(z)
-        accept = 1.0 - self.threshold
-        new: list[int] = []
-        strangers = (cosine <= accept).nonzero()[:, 0]
-        while len(strangers):  # once for every new person, not for every face
-            first = int(strangers[0])
-            later = z[first:] @ z[first]
-            closer = later > cosine[first:]
-            closer[0] = True
-            later[0] = 2.0  # its own entry, whatever the rounding says
-            cosine[first:] = torch.where(closer, later, cosine[first:])
-            place[first:] = torch.where(closer, self._size + len(new), place[first:])
-            new.append(first)
-            strangers = first + 1 + (cosine[first + 1 :] <= accept).nonzero()[:, 0]
+        place, new = in_order(z, cosine, place, 1.0 - self.threshold, self._size)
         if new:
             rows = torch.tensor(new, device=z.device)
             fresh = self.policy(
                 z[rows],
-                source=_rows(source, rows, len(z)),
-                key=_rows(key, rows, len(z)),
-                track=_rows(track, rows, len(z)),
+                source=rows_of(source, rows, len(z)),
+                key=rows_of(key, rows, len(z)),
+                track=rows_of(track, rows, len(z)),
                 rng=rng,
             )
             self._append(z[rows], fresh)
@@ -218,6 +206,34 @@ class IdentityTracker(nn.Module):
         self._size = size
 
 
-def _rows(values: Tensor | None, rows: Tensor, batch: int) -> Tensor | None:
+def in_order(z: Tensor, cosine: Tensor, place: Tensor, accept: float, size: int) -> tuple[Tensor, list[int]]:
+    """Faces of a batch seen one after the other: who of them is new, and which entry each one has then.
+
+    Args:
+        z: (B, D).
+        cosine: (B,) to the nearest of those who are stored.
+        place: (B,) index of that one.
+        accept: cosine above which two embeddings are one person.
+        size: how many are stored.
+
+    Returns:
+        The entry (B,) of each face, and the faces that are new people, who get the entries from ``size`` on.
+    """
+    cosine, place, new = cosine.clone(), place.clone(), list[int]()
+    strangers = (cosine <= accept).nonzero()[:, 0]
+    while len(strangers):  # once for every new person, not for every face
+        first = int(strangers[0])
+        later = z[first:] @ z[first]
+        closer = later > cosine[first:]
+        closer[0] = True
+        later[0] = 2.0  # its own entry, whatever the rounding says
+        cosine[first:] = torch.where(closer, later, cosine[first:])
+        place[first:] = torch.where(closer, size + len(new), place[first:])
+        new.append(first)
+        strangers = first + 1 + (cosine[first + 1 :] <= accept).nonzero()[:, 0]
+    return place, new
+
+
+def rows_of(values: Tensor | None, rows: Tensor, batch: int) -> Tensor | None:
     """The rows of a per-face argument; one that stands for the whole batch (1, D) stays."""
     return values if values is None or len(values) != batch else values[rows]

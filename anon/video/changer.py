@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from anon.errors import Failed, UserError
 from anon.faces.alignment import crop_box, similarity, template
 from anon.faces.contract import check_made, to_float
 from anon.faces.detection.frames import overlaps
+from anon.identity.store.remembering import Remembering
 from anon.video.gate import COVERED, SIZE, UNVERIFIED, VERIFIED, Gate, Verdict, leaves_nothing
 from anon.video.paste import Place, blend, crop_of, ellipse, put_back, seamless
 from anon.video.tracks import Seen
@@ -44,11 +46,36 @@ class FaceChanger:
         self._rng = torch.Generator().manual_seed(secrets.randbits(63))  # noise that nobody can draw again
 
     def begin(self) -> None:
-        """A new file: its people are nobody of the last one's."""
+        """A new file: its people are nobody of the last one's, but for those whom a store knows."""
         self._wanted.clear()
-        reset = getattr(getattr(self.method, "policy", None), "reset", None)
+        policy = getattr(self.method, "policy", None)
+        reset = policy.begin if isinstance(policy, Remembering) else getattr(policy, "reset", None)
         if reset is not None:
             reset()
+
+    def finish(self) -> dict[str, Any]:
+        """A file is as it shall be: its people are kept where there is a store. What a report says of that.
+
+        Raises:
+            UserError: the store cannot be written.
+        """
+        policy = getattr(self.method, "policy", None)
+        return {"people": policy.finish()} if isinstance(policy, Remembering) else {}
+
+    @contextlib.contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Inside, files are anonymized with the store, where there is one: no other process may use it meanwhile.
+
+        Raises:
+            UserError: another one does, or the store cannot be read or written.
+        """
+        policy = getattr(self.method, "policy", None)
+        if not isinstance(policy, Remembering):
+            yield
+            return
+        with policy.store as store:
+            store.create()
+            yield
 
     def reach(self, faces: Sequence[Seen], canvas: tuple[int, int]) -> list[Place]:
         """All that a change of faces may touch on a frame of ``canvas`` (H, W): what filters cover, what is redrawn."""
@@ -129,9 +156,13 @@ class FaceChanger:
     def _method(self, crops: Tensor, tracks: Tensor) -> Tensor:
         if not isinstance(self.method, Anonymizer):
             return self.method(crops, track=tracks, rng=self._rng)
-        z = self.method.identify(crops)
-        policy = self.method.policy(z, track=tracks, rng=self._rng)
-        wanted = torch.stack([self._wanted.setdefault(int(t), row) for t, row in zip(tracks, policy, strict=True)])
+        names: list[int] = tracks.tolist()
+        first = [i for i, name in enumerate(names) if name not in self._wanted and name not in names[:i]]
+        if first:  # a later, turned face of a track would be a stranger, and be kept as one
+            z = self.method.identify(crops[first])
+            policy = self.method.policy(z, track=tracks[first], rng=self._rng)
+            self._wanted.update(zip((names[i] for i in first), policy, strict=True))
+        wanted = torch.stack([self._wanted[name] for name in names])
         return self.method.draw(crops, wanted).blend(crops).clamp(-1.0, 1.0)
 
     def _filter(self, changed: list[Tensor], spots: list[Spot]) -> list[str | None]:

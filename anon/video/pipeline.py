@@ -46,7 +46,10 @@ class Anonymizing(NamedTuple):
         Raises:
             UserError: a face stays unverified, and ``strict`` wants none.
         """
-        return self._of(frame, photographs.detect(self.detector, Layers(frame, None)))
+        with self.change.remembering():
+            result, tally = self._of(frame, photographs.detect(self.detector, Layers(frame, None)))
+            self.change.finish()
+        return result, tally
 
     def _of(self, frame: Tensor, found: Detections) -> tuple[Tensor, report.Tally]:
         tally, faces = report.Tally(self.gate), alone(found)
@@ -77,8 +80,9 @@ class Anonymizing(NamedTuple):
         alpha = photographs.opaque(given.alpha, self.change.reach(alone(found), size))  # what is judged is seen
         with checksums.written_whole(target) as stream:
             photographs.write(stream, target.suffix, result, alpha)
+            people = self.change.finish()  # before the result has its name: no face is out that a store does not know
         least = photographs.smallest(self.detector, size)
-        about = {"kind": "photograph", "width": size[1], "height": size[0], "smallest_face": least}
+        about = {"kind": "photograph", "width": size[1], "height": size[0], "smallest_face": least, **people}
         return report.document(tally, time.monotonic() - began, about, self.settings)
 
     def video(self, source: Path, target: Path) -> dict[str, Any]:
@@ -97,9 +101,10 @@ class Anonymizing(NamedTuple):
         with checksums.written_whole(target) as stream:
             width, height = self._write(source, stream, target.suffix.lower(), about, faces, tally)
             clips.check_same(source, state)
+            people = self.change.finish()
         sound = about.sound if self.sound else None
         dropped = [*about.dropped, *(["audio"] if about.sound is not None and sound is None else [])]
-        what = {"kind": "video", "width": width, "height": height, "sound": sound, "left_out": dropped}
+        what = {"kind": "video", "width": width, "height": height, "sound": sound, "left_out": dropped, **people}
         return report.document(tally, time.monotonic() - began, what, self.settings)
 
     def faces_of(self, source: Path, about: clips.Told) -> Faces:

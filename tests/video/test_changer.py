@@ -14,6 +14,7 @@ from anon.anonymizers.plugged import Plugged
 from anon.errors import Failed
 from anon.generators.contract import Redrawn
 from anon.identity.contract import Embedded
+from anon.identity.tracking import IdentityTracker
 from anon.video.changer import FaceChanger
 from anon.video.gate import COVERED, UNVERIFIED, VERIFIED, Gate, Judging
 from anon.video.paste import crop_of
@@ -212,3 +213,15 @@ def test_a_track_keeps_the_identity_of_its_first_face_until_the_next_file() -> N
     by.begin()
     by([frame], [alone(found)])
     assert told.conditions == [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+
+
+def test_of_a_track_one_face_decides_who_it_becomes() -> None:
+    """A later, turned face would be a stranger to ITM, which would keep it and give its fake to who looks like that."""
+    east, north = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    told, encoder = Told(), Two(east, north)
+    itm = IdentityTracker(lambda z, **_: z, 0.3)
+    by = FaceChanger(Anonymizer(encoder, itm, told), BLACK, Gate(), 112)  # type: ignore[arg-type]
+    frame, found = frame_of([(3, 20, 20)])
+    by([frame] * 3, [alone(found)] * 3)
+    by([frame], [alone(found)])
+    assert told.conditions == [[1.0, 0.0]] * 4 and itm.known.tolist() == [[1.0, 0.0]] and len(encoder.given) == 1

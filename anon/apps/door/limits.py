@@ -87,7 +87,7 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("ckpt_path", "output", "paths.cache", "lpips", "experiment"), str | None),
     "checkpoint": str,
     "seed": int,
-    **dict.fromkeys(("files.input", "files.output"), str | None),
+    **dict.fromkeys(("files.input", "files.output", "store.file", "store.key_file"), str | None),
     **dict.fromkeys(("dry_run", "strict"), bool),
     "domain": Literal[DOMAINS],
     "audio": Literal["copy", "drop"],
@@ -103,7 +103,7 @@ TYPES: dict[str, Any] = {
     "panel": Mapping[str, JudgeLike | None] | None,
     "attributes": Estimator | None,
     "lacks": list[dict],
-    **dict.fromkeys(("run", "paths", "logger", "callbacks", "files", "gate"), dict),
+    **dict.fromkeys(("run", "paths", "logger", "callbacks", "files", "gate", "store"), dict),
 }
 BUILT: dict[str, Any] = {
     "model": pl.LightningModule,

@@ -93,7 +93,8 @@ _RENDERED = {"method": "fiva", "judge": "synthetic"}
 def of_files(words: Sequence[str]) -> list[str]:
     """``anonymize.py``'s words as its configuration names them; ``domain=synthetic`` brings that domain's defaults.
 
-    ``input`` and ``output`` are ``files.input`` and ``files.output``, for ``input`` alone is a group of choices.
+    ``input`` and ``output`` are ``files.input`` and ``files.output``, for ``input`` alone is a group of choices, and
+    ``store`` is ``store.file``.
 
     >>> of_files(["input=a.jpg", "output=b.jpg", "--dry-run"])
     ['files.input=a.jpg', 'files.output=b.jpg', 'dry_run=true']
@@ -101,6 +102,7 @@ def of_files(words: Sequence[str]) -> list[str]:
     ['domain=synthetic', 'method=blur', 'judge=synthetic']
     """
     found = [_FLAGS.get(word, f"files.{word}" if word.startswith(("input=", "output=")) else word) for word in words]
+    found = [f"store.file={word.partition('=')[2]}" if word.startswith("store=") else word for word in found]
     found = [f"++{word}" if _THRESHOLD.match(word) else word for word in found]
     given = {word.partition("=")[0].lstrip("+~") for word in found}
     if "domain=synthetic" in found:

@@ -17,7 +17,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from anon.apps import ifsr, ship
+from anon.apps import identities, ifsr, ship
 from anon.apps.config import composed
 from anon.apps.door.config import check_config
 from anon.apps.door.words import of_files, readable
@@ -34,7 +34,10 @@ from tests.conftest import ROOT
 NEEDS = ("-m", "--help", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra.sweeper.", "model.lr=tag(")
 #: Commands of other programs.
 OTHERS = ("make", "pip", "wandb", ".venv/bin/")
-RUN = r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|anon (?:anonymize|train|evaluate) |sbatch )"
+RUN = (
+    r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|sbatch |"
+    r"anon (?:anonymize|train|evaluate|identities) )"
+)
 
 
 def documents() -> list[Path]:
@@ -69,9 +72,10 @@ def words(command: str) -> list[str]:
 
 
 COMMANDS = commands()
-TRAINS = r"python (train|evaluate|anonymize)\.py|anon |sbatch .*(train|sweep)\w*\.sb"
+TRAINS = r"python (train|evaluate|anonymize)\.py|anon (?!identities)|sbatch .*(train|sweep)\w*\.sb"
 APPS = [(where, each) for where, each in COMMANDS if re.match(TRAINS, each)]
-MODULES = [(where, each) for where, each in COMMANDS if each.startswith("python -m") or "prepare.sh" in each]
+OF_MODULES = ("python -m", "anon identities")
+MODULES = [(where, each) for where, each in COMMANDS if each.startswith(OF_MODULES) or "prepare.sh" in each]
 
 
 def test_all_are_collected() -> None:
@@ -140,6 +144,13 @@ def test_modules_take_the_words(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = words(command)
+    if given[0] == "identities":
+        assert identities.command(given[1:]) == 2  # there is no such store
+        told = capsys.readouterr().err
+        assert "there is no such identity store" in told
+        if "find" in given:
+            check_config(composed("anonymize", readable(given[given.index("find") + 1 : given.index("--key-file")])))
+        return
     module = "anon.faces.prepare" if "prepare.sh" in command else given[1]
     rest = given[next(at for at, each in enumerate(given) if each.endswith(("prepare.sh", module))) + 1 :]
     if module == "anon.faces.prepare":
