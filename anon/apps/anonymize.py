@@ -39,6 +39,7 @@ from torch import nn
 from anon.anonymizers.filters import Filter
 from anon.apps.config import judges_of
 from anon.apps.door.config import check_config, check_places
+from anon.apps.idle import check_photograph, check_read
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.run_folders.started import overrides
@@ -95,6 +96,8 @@ def anonymize(config: DictConfig) -> None:
             raise UserError(f"give {lacking}, as in: anon anonymize input=photo.jpg output=out.jpg.")
         check_places(config)
         todo = jobs.jobs_of(str(given), str(output))
+        if todo.folder is None and not todo.jobs[0].video:
+            check_photograph(overrides())
         with trusting(config.trust), unwrapped():
             by = anonymizing(config)
         if config.dry_run:
@@ -133,7 +136,13 @@ def _told(done: Mapping[str, Any]) -> str:
 
 
 def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
-    """What would be done; nothing is written."""
+    """What would be done; nothing is written.
+
+    Raises:
+        UserError: the folder of results is not this run's.
+    """
+    if todo.folder is not None:
+        jobs.check_folder(todo.folder, by)
     for name, reason in todo.aside.items():
         print(f"{flat(name)}: not read, {reason}")
     for job in todo.jobs:
@@ -165,6 +174,7 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     if not isinstance(fallback, Filter):
         raise UserError("method@fallback=... must be a filter: solid, blur, pixelate, low_resolution.")
     gate = Gate(_judging(config, encoder), config.gate.min_size, config.gate.max_turn)
+    check_read(overrides(), method, gate, config.domain, getattr(method, "generator", None) is not None)
     whole = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     settings = {name: _placeless(whole.get(name)) for name in _SETTINGS}
     settings["weights"] = {
@@ -187,9 +197,6 @@ def _method(config: DictConfig) -> tuple[nn.Module, int, Any]:
     base = built_of(given["anonymizer"], "method.anonymizer")
     encoder = getattr(base, "encoder", None)
     redraws = getattr(base, "generator", None) is not None
-    idle = next((word for word in overrides() if not redraws and word.startswith("policy")), None)
-    if idle is not None:
-        raise UserError(f"{idle} would do nothing here: this method redraws nobody as another; method=fiva does.")
     data = instantiate(config.data) if redraws else None
     policy = cast(Any, OmegaConf.to_container(config.policy, resolve=True)) if redraws else None
     method = victim_of(

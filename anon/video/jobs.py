@@ -275,15 +275,25 @@ def _begin(folder: Path, by: Anonymizing) -> None:
     """Begin a folder of results, or see that it was begun with the same settings."""
     path = folder / BEGUN
     _clear(path)
+    if not check_folder(folder, by):
+        _write(path, {"settings": by.settings})
+
+
+def check_folder(folder: Path, by: Anonymizing) -> bool:
+    """Whether results with these settings were begun in a folder; one that holds nothing, or is not there, is free.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    path = folder / BEGUN
     if not path.is_file():
-        strange = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        strange = sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder.is_dir() else []
         if strange:
             raise UserError(
                 f"output={folder} holds what this program did not write ('{flat(strange[0])}'): name a new folder, or "
                 "an empty one."
             )
-        _write(path, {"settings": by.settings})
-        return
+        return False
     begun = plain.read_json(path)
     before = begun.get("settings") if isinstance(begun, dict) else None
     if before != by.settings:
@@ -294,3 +304,4 @@ def _begin(folder: Path, by: Anonymizing) -> None:
             f"output={folder} was begun with other settings ({', '.join(differing)}); give those again or another "
             "output."
         )
+    return True
