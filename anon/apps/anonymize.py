@@ -63,7 +63,7 @@ from anon.provenance import made_of
 from anon.video import clips, jobs, photographs
 from anon.video.changer import FaceChanger
 from anon.video.gate import Gate, Judging, check_domain
-from anon.video.pipeline import Anonymizing
+from anon.video.pipeline import Anonymizing, check_sound
 from anon.video.report import report_of
 
 T = TypeVar("T")
@@ -150,8 +150,8 @@ def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
             if job.video:
                 about = clips.told(job.source)
                 if by.sound:
-                    clips.check_holds(job.target.suffix.lower(), job.source, about)
-                faces = by.faces_of(job.source, about)
+                    check_sound(job.target.suffix.lower(), job.source, about)
+                faces, _ = by.faces_of(job.source, about)
                 found = f"{sum(map(len, faces))} faces in {len(faces)} frames"
             else:
                 photograph = photographs.read(job.source)
