@@ -13,6 +13,7 @@ from typing import Any
 
 import anon
 from anon import checksums
+from anon.video.consistency import Consistency
 from anon.video.gate import COVERED, UNVERIFIED, VERIFIED, Gate, Verdict
 from anon.video.tracks import Seen
 
@@ -32,6 +33,7 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     _distances: list[list[float]] = field(default_factory=list)  # of each judge
+    _consistency: list[Consistency] = field(default_factory=list)  # of each judge, in a video
     _tracks: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def add(self, frame: int, faces: Sequence[Seen], verdicts: Sequence[Verdict]) -> None:
@@ -50,6 +52,16 @@ class Tally:
                 self._distances = self._distances or [[] for _ in verdict.distances]
                 for every, one in zip(self._distances, verdict.distances, strict=True):
                     every.append(one)
+                if self.video:
+                    self._follow(face.track, verdict)
+        present = {face.track for face in faces}
+        for consistency in self._consistency:
+            consistency.keep(present)
+
+    def _follow(self, track: int, verdict: Verdict) -> None:
+        self._consistency = self._consistency or [Consistency(each.judge.metric) for each in self.gate.judging]
+        for consistency, z in zip(self._consistency, verdict.z, strict=True):
+            consistency.add(track, *z)
 
     @property
     def unverified(self) -> int:
@@ -68,11 +80,13 @@ class Tally:
         judges = {}
         for number, each in enumerate(self.gate.judging):
             values = self._distances[number] if self._distances else []
+            steady = self._consistency[number].plain() if self._consistency else {}
             judges[each.judge.name] = {
                 "threshold": each.threshold,
                 "metric": each.judge.metric,
                 "faces": len(values),
                 **({"least": _round(min(values)), "median": _round(statistics.median(values))} if values else {}),
+                **({"M_tc": steady} if steady else {}),
             }
         return {
             "label": self.label(),
