@@ -19,7 +19,7 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
   margin=0.3                how much larger than the detector's box a mask is
   --cfg job                 print every setting; docs/anonymize.md explains them
 
-A report, <output>.json, tells what became of the faces.
+A report, <output>.html (and .json), tells what became of the faces; a folder of results has one page for all.
 Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 """
 
@@ -64,7 +64,7 @@ from anon.video import clips, jobs, photographs
 from anon.video.changer import FaceChanger
 from anon.video.gate import Gate, Judging, check_domain
 from anon.video.pipeline import Anonymizing, check_sound
-from anon.video.report import report_of
+from anon.video.report import page_of
 
 T = TypeVar("T")
 SIZE = 112  # of the crops of a method that does not say with which size it was trained
@@ -107,10 +107,10 @@ def anonymize(config: DictConfig) -> None:
         for job, done in _continuing(jobs.run(todo, by), todo):
             total.update({"files": 1, **{name: int(done[name]) for name in ("faces", "covered", "unverified")}})
             if todo.folder is None:
-                print(f"{job.target}: {_told(done)}\nreport {report_of(job.target)}")
+                print(f"{job.target}: {_told(done)}\nreport {page_of(job.target)}")
         if todo.folder is not None:
             counts = ", ".join(f"{total[name]:,} {name}" for name in ("files", "faces", "covered", "unverified"))
-            print(f"{counts}; every file has its report beside it.\n{todo.folder}")
+            print(f"{counts}; report {todo.folder / jobs.SUMMARY}\n{todo.folder}")
 
 
 def _continuing(done: Iterator[T], todo: jobs.Jobs) -> Iterator[T]:

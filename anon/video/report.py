@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from anon.video.gate import COVERED, UNVERIFIED, VERIFIED, Gate, Verdict
 from anon.video.tracks import Seen
 
 SUFFIX = ".json"  # after the whole name of the file that it tells of
+PAGE = ".html"  # of the same as a page
+STATUSES = (VERIFIED, COVERED, UNVERIFIED)
+SUMMED = ("frames", "faces", "filled_in", *STATUSES, "fallbacks", "judges", "seconds")  # what :func:`summed` reads
 NOT_JUDGED = "not verified by a recognizer"
 
 
@@ -93,7 +96,7 @@ class Tally:
             "frames": self.frames,
             "faces": self.faces,
             "filled_in": self.filled,
-            **{name: self.statuses[name] for name in (VERIFIED, COVERED, UNVERIFIED)},
+            **{name: self.statuses[name] for name in STATUSES},
             "fallbacks": dict(self.reasons.most_common()),
             "judges": judges,
             **(
@@ -123,19 +126,59 @@ def document(tally: Tally, seconds: float, about: Mapping[str, Any], settings: M
     }
 
 
+def summed(
+    reports: Iterable[Mapping[str, Any]], settings: Mapping[str, Any], failed: int, aside: int
+) -> dict[str, Any]:
+    """One account of several files.
+
+    Args:
+        reports: of those that were written, each as :func:`document` made it; :data:`SUMMED` will do.
+        failed: how many could not be written.
+        aside: how many were not read.
+    """
+    counts: Counter[str] = Counter(dict.fromkeys(("files", "frames", "faces", "filled_in", *STATUSES), 0))
+    reasons, judges, seconds = Counter[str](), dict[str, dict[str, Any]](), 0.0
+    for one in reports:
+        counts.update({"files": 1, **{name: int(one[name]) for name in counts if name != "files"}})
+        reasons.update(one["fallbacks"])
+        seconds += one["seconds"]
+        for name, judge in one["judges"].items():
+            whole = judges.setdefault(name, {**{key: judge[key] for key in ("threshold", "metric")}, "faces": 0})
+            whole["faces"] += judge["faces"]
+            if judge.get("least") is not None:
+                whole["least"] = min(judge["least"], whole.get("least", math.inf))
+    return {
+        "anon": anon.__version__,
+        "kind": "files",
+        **counts,
+        "failed": failed,
+        "not_read": aside,
+        "fallbacks": dict(reasons.most_common()),
+        "judges": judges,
+        "seconds": round(seconds, 2),
+        "settings": settings,
+    }
+
+
 def report_of(output: Path) -> Path:
     """Where the report of an output lies."""
     return output.with_name(output.name + SUFFIX)
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON in one go.
+def page_of(output: Path) -> Path:
+    """Where the report of an output lies as a page."""
+    return output.with_name(output.name + PAGE)
+
+
+def write(path: Path, content: Mapping[str, Any] | str) -> None:
+    """Write JSON, or a page's text, in one go.
 
     Raises:
         OSError: it cannot be written.
     """
+    text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
     with checksums.written_whole(path) as stream:
-        stream.write((json.dumps(content, indent=1) + "\n").encode())
+        stream.write(text.encode())
 
 
 def _round(value: float) -> float | None:
