@@ -99,6 +99,7 @@ def test_a_named_method_with_a_filter_of_ones_own_choice(run: Command, photo: Pa
         ("input=photo.png output=b.png method@fallback=blur", "would do nothing here: the method itself leaves"),
         ("input=photo.png output=b.png audio=drop", "audio=drop would do nothing here: a photograph has neither"),
         ("input=photo.png output=b.png checkpoint=shipped:fiva", "checkpoint=shipped:fiva would do nothing here"),
+        ("input=photo.png output=b.png checkpoints=last", "checkpoints=last would do nothing here"),
         ("input=photo.png output=b.png judge=synthetic_b", "learned from rendered faces alone"),
         ("input=photo.png output=b.png judge=onnx", "needs an ONNX file"),
         ("input=photo.png output=b.png detector=yunet", "The detector yunet needs"),
