@@ -6,7 +6,7 @@ writes docs/benchmarks/crowds.md. The clips are :func:`anon.faces.synthetic.crow
 and without a pillar, so where every face is is known. They are changed as ``domain=synthetic`` does it (the shipped
 FIVA, the default detector and tracks, three judges), before a codec sees them. Tracks are compared by CLEAR MOT
 (:mod:`anon.metrics.tracking`) with no tracking at all (each face of each frame is somebody new) and with ByteTrack
-where the package trackers is installed.
+where the package trackers is installed. M_tc (FIVA, eq. 7) is of the faces that were drawn, by the highest judge.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from anon.faces.synthetic.dataset import people_of
 from anon.metrics.tracking import ClearMot, Labelled, clear_mot
 from anon.video.gate import Verdict
 from anon.video.pipeline import LINGERS, MISSED, Anonymizing
+from anon.video.report import Tally
 from anon.video.tracks import Seen, follow
 from benchmarks.machine import description, written
 
@@ -107,6 +108,16 @@ def counted(clip: Clip) -> Counts:
     verdicts = [verdict for frame in clip.verdicts for verdict in frame]
     reasons = Counter(verdict.reason for verdict in verdicts if verdict.reason is not None)
     return Counts(due, missed, unchanged, least, sum(outside) / len(outside), len(verdicts), reasons)
+
+
+def steadiness(clip: Clip, by: Anonymizing) -> str:
+    """M_tc's mu by the judge who finds it highest, and what that one finds for the originals."""
+    tally = Tally(by.gate, video=True)
+    for frame, (faces, verdicts) in enumerate(zip(clip.faces, clip.verdicts, strict=True)):
+        tally.add(frame, faces, verdicts)
+    every = [judge["M_tc"] for judge in tally.plain()["judges"].values() if "M_tc" in judge]
+    worst = max(every, key=lambda found: found["mu"], default=None)
+    return "-" if worst is None else f"{worst['mu']:.3f} (originals {worst['unchanged_mu']:.3f})"
 
 
 def _near(boxes: Tensor, shape: Sequence[int]) -> Tensor:
@@ -198,6 +209,7 @@ def tables(made: Sequence[tuple[str, Crowd]], by: Anonymizing) -> list[str]:
                 f"{100 * found.outside:.3f} %",
                 f"{masked} of {found.drawn} ({100 * masked / max(found.drawn, 1):.1f} %)",
                 why,
+                steadiness(clip, by),
             ]
         )
         for name, mot in tracked(clip).items():
@@ -211,6 +223,7 @@ def tables(made: Sequence[tuple[str, Crowd]], by: Anonymizing) -> list[str]:
         "changed far from faces",
         "masked",
         "why",
+        "M_tc mu",
     ]
     tracks = []
     for name, every in sums.items():

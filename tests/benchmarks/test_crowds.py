@@ -13,7 +13,7 @@ from anon.metrics.tracking import ClearMot
 from anon.video.gate import COVERED, VERIFIED, Verdict
 from anon.video.tracks import Seen
 from benchmarks import crowds
-from tests.video.scenes import detections
+from tests.video.scenes import Known, detections, masking
 
 
 def test_counts_by_hand() -> None:
@@ -37,6 +37,23 @@ def test_counts_by_hand() -> None:
     near = face._replace(box=boxes[0, 0] + 1)  # 81 / 119
     assert crowds.counted(clip._replace(faces=[[near]], verdicts=[[Verdict(VERIFIED)]])).missed == 1
     assert crowds.tracked(clip._replace(faces=[[near]]))["ours"] == ClearMot(2, 1, 0, 0)
+
+
+def test_the_tables_have_a_row_for_each_clip_and_tracker() -> None:
+    """Two who do not meet in four frames, found in every one, and masked: sixteen faces in the two clips."""
+    crowd, known = crowd_of(story([3, 8], 12, 96, 200, 30.0), 96, 200), Known()
+    crowd = Crowd(crowd.frames[:4], *(each[:4] for each in crowd[1:]))
+    for frame, boxes, points in zip(crowd.frames, crowd.faces, crowd.points, strict=True):
+        known.learn(frame, detections(list(boxes), list(points)))
+    lines = crowds.tables([("first", crowd), ("second", crowd)], masking(known))
+    rows = {
+        cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
+        for cells in (line.split("|") for line in lines)
+        if cells[1:]
+    }
+    assert rows["first"] == rows["second"] == ["8", "0", "0", rows["first"][3], "0.000 %", "0 of 8 (0.0 %)", "-", "-"]
+    assert rows["ours"] == ["16", "0", "0", "0", "1.000", "0, 0"]
+    assert rows["none"] == ["16", "0", "0", "12", "0.250", "6, 6"]  # but for the first frame, everybody is new
 
 
 @pytest.mark.slow
