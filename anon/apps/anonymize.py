@@ -21,7 +21,7 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
                             encrypted with a key that is in ANON_STORE_KEY or in store.key_file=<file>
   --cfg job                 print every setting; docs/anonymize.md explains them
 
-A report, <output>.json, tells what became of the faces.
+A report, <output>.html (and .json), tells what became of the faces; a folder of results has one page for all.
 Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 """
 
@@ -41,6 +41,7 @@ from torch import nn
 from anon.anonymizers.filters import Filter
 from anon.apps.config import judges_of
 from anon.apps.door.config import check_config, check_places
+from anon.apps.idle import check_photograph, check_read
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.run_folders.started import overrides
@@ -66,8 +67,8 @@ from anon.provenance import made_of
 from anon.video import clips, jobs, photographs
 from anon.video.changer import FaceChanger
 from anon.video.gate import Gate, Judging, check_domain
-from anon.video.pipeline import Anonymizing
-from anon.video.report import report_of
+from anon.video.pipeline import Anonymizing, check_sound
+from anon.video.report import page_of
 
 T = TypeVar("T")
 SIZE = 112  # of the crops of a method that does not say with which size it was trained
@@ -99,6 +100,8 @@ def anonymize(config: DictConfig) -> None:
             raise UserError(f"give {lacking}, as in: anon anonymize input=photo.jpg output=out.jpg.")
         check_places(config)
         todo = jobs.jobs_of(str(given), str(output))
+        if todo.folder is None and not todo.jobs[0].video:
+            check_photograph(overrides())
         with trusting(config.trust), unwrapped():
             by = anonymizing(config)
         if config.dry_run:
@@ -109,10 +112,10 @@ def anonymize(config: DictConfig) -> None:
             for job, done in _continuing(jobs.run(todo, by), todo):
                 total.update({"files": 1, **{name: int(done[name]) for name in ("faces", "covered", "unverified")}})
                 if todo.folder is None:
-                    print(f"{job.target}: {_told(done)}\nreport {report_of(job.target)}")
+                    print(f"{job.target}: {_told(done)}\nreport {page_of(job.target)}")
         if todo.folder is not None:
             counts = ", ".join(f"{total[name]:,} {name}" for name in ("files", "faces", "covered", "unverified"))
-            print(f"{counts}; every file has its report beside it.\n{todo.folder}")
+            print(f"{counts}; report {todo.folder / jobs.SUMMARY}\n{todo.folder}")
 
 
 def _continuing(done: Iterator[T], todo: jobs.Jobs) -> Iterator[T]:
@@ -142,7 +145,13 @@ def _told(done: Mapping[str, Any]) -> str:
 
 
 def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
-    """What would be done; nothing is written."""
+    """What would be done; nothing is written.
+
+    Raises:
+        UserError: the folder of results is not this run's.
+    """
+    if todo.folder is not None:
+        jobs.check_folder(todo.folder, by)
     for name, reason in todo.aside.items():
         print(f"{flat(name)}: not read, {reason}")
     for job in todo.jobs:
@@ -150,8 +159,8 @@ def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
             if job.video:
                 about = clips.told(job.source)
                 if by.sound:
-                    clips.check_holds(job.target.suffix.lower(), job.source, about)
-                faces = by.faces_of(job.source, about)
+                    check_sound(job.target.suffix.lower(), job.source, about)
+                faces, _ = by.faces_of(job.source, about)
                 found = f"{sum(map(len, faces))} faces in {len(faces)} frames"
             else:
                 photograph = photographs.read(job.source)
@@ -175,6 +184,7 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     if not isinstance(fallback, Filter):
         raise UserError("method@fallback=... must be a filter: solid, blur, pixelate, low_resolution.")
     gate = Gate(_judging(config, encoder), config.gate.min_size, config.gate.max_turn)
+    check_read(overrides(), method, gate, config.domain, getattr(method, "generator", None) is not None)
     whole = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     settings = {name: _placeless(whole.get(name)) for name in _SETTINGS}
     settings["weights"] = {
@@ -194,9 +204,6 @@ def _method(config: DictConfig, store: People | None = None) -> tuple[nn.Module,
     """The anonymizer, the side of its crops, and the encoder that conditions it; None of one that has none."""
     base = built_method(config)
     redraws = getattr(base, "generator", None) is not None
-    idle = next((word for word in overrides() if not redraws and word.startswith("policy")), None)
-    if idle is not None:
-        raise UserError(f"{idle} would do nothing here: this method redraws nobody as another; method=fiva does.")
     data = instantiate(config.data) if redraws else None
     policy = cast(Any, OmegaConf.to_container(config.policy, resolve=True)) if redraws else None
     if store is not None:

@@ -16,8 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from anon.apps.anonymize import anonymizing
 from anon.apps.config import composed
 from anon.apps.door.config import check_config, check_places
-from anon.apps.door.words import readable
+from anon.apps.door.words import of_files, readable
+from anon.apps.idle import check_photograph
 from anon.apps.launch.failures import explain, unwrapped
+from anon.apps.run_folders.started import called_with
 from anon.apps.untrusted import trusting
 from anon.errors import UserError
 from anon.video import jobs
@@ -34,7 +36,9 @@ def anonymize(frame: Any, settings: Mapping[str, object]) -> Any:
         raise UserError("anon.anonymize takes a picture as uint8 (H, W, 3) RGB, a numpy array or a torch tensor.")
     if not picture.numel():
         raise UserError("anon.anonymize got a picture without pixels.")
-    result, _ = _by(_words(settings)).changed(picture.cpu())
+    words = _words(settings)
+    check_photograph(words)
+    result, _ = built(*words).changed(picture.cpu())
     return result.numpy() if isinstance(frame, np.ndarray) else result.to(picture.device)
 
 
@@ -45,7 +49,10 @@ def anonymize_video(
     todo = jobs.jobs_of(os.fspath(path), os.fspath(out))
     if todo.folder is not None:
         raise UserError("anon.anonymize_video takes one file; anon anonymize input=<folder> does a folder.")
-    by = _by(_words(settings))
+    words = _words(settings)
+    if not todo.jobs[0].video:
+        check_photograph(words)
+    by = built(*words)
     with by.change.remembering():
         ((_, report),) = jobs.run(todo, by)
     return report
@@ -64,12 +71,18 @@ def _words(settings: Mapping[str, object]) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=2)  # networks stay for the next picture
-def _by(words: tuple[str, ...]) -> Anonymizing:
+def built(*words: str) -> Anonymizing:
+    """What ``anon anonymize <words>`` works by.
+
+    Raises:
+        UserError: a setting that cannot be, or that nothing reads.
+    """
     config = _config(words)
-    check_config(config)
-    check_places(config)
-    with trusting(config.trust), unwrapped():
-        return anonymizing(config)
+    with called_with(of_files(words)):
+        check_config(config)
+        check_places(config)
+        with trusting(config.trust), unwrapped():
+            return anonymizing(config)
 
 
 def _config(words: tuple[str, ...]) -> DictConfig:

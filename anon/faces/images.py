@@ -9,7 +9,7 @@ What becomes of the kinds:
 * alpha: composited on black, the value that alignment pads with;
 * 16-bit grey: divided by 257, so that white stays white (Pillow's own conversion clips);
 * 16-bit colour: its high byte;
-* EXIF orientation: applied, so points refer to the picture as a viewer shows it;
+* orientation by EXIF, or by XMP where EXIF tells none: applied, so points refer to the picture as a viewer shows it;
 * animation: its first frame;
 * HEIC, as telephones write it: read where the package pillow-heif is installed, named as such where it is not;
 * 32-bit integer or float pixels without a known range, LAB: refused.
@@ -21,6 +21,7 @@ import contextlib
 import functools
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -42,8 +43,9 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
 
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")  # a JPEG's further pictures are previews
+_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF", "TIFF", "HEIF")  # a JPEG's further pictures are previews
 _ORIENTATION = 0x0112  # EXIF tag
+_TIFF = re.compile(r"""xmlns:([\w.-]{1,64})\s*=\s*["']http://ns\.adobe\.com/tiff/1\.0/""")  # whose property XMP's is
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -72,7 +74,7 @@ def read_image(path: str | Path) -> Tensor:
     """Read the photograph at ``path``.
 
     Returns:
-        uint8 ``(H, W, 3)`` RGB, upright by its EXIF tag, both sides at least 16 px.
+        uint8 ``(H, W, 3)`` RGB, upright by its EXIF or XMP tag, both sides at least 16 px.
 
     Raises:
         ImageError: ``unreadable``, ``empty``, ``not a regular file``, ``not an image``, ``damaged``,
@@ -214,11 +216,26 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation; 1, upright, where the tag is missing or the EXIF block damaged: the picture itself is good."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except _DECODER_ERRORS:
-        return 1
+    """Of EXIF or XMP; 1, upright, where neither tells it or both are damaged: the picture itself is good."""
+    with contextlib.suppress(*_DECODER_ERRORS):
+        told = int(image.getexif().get(_ORIENTATION, 0))
+        if told:
+            return told
+    return _in_xmp(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or "")
+
+
+def _in_xmp(packet: bytes | str) -> int:
+    """The property Orientation (XMP, part 2, section 3.3), however it is written; 1 where there is none.
+
+    >>> _in_xmp(b"<x xmlns:t='http://ns.adobe.com/tiff/1.0/'> <t:Orientation> 6 </t:Orientation> </x>")
+    6
+    """
+    text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
+    for name in {"tiff", *_TIFF.findall(text)}:
+        found = re.search(rf"""[\s<]{re.escape(name)}:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""", text)
+        if found is not None:
+            return int(found[1])
+    return 1
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -204,10 +204,13 @@ class FaceChanger:
         if not rows:
             return verdicts
         before, after = torch.stack(pairs).unbind(1)  # (B, 3, S, S) each
-        distances = self.gate.distances(before, after)
-        for i, row, passed in zip(rows, distances.tolist(), self.gate.passes(distances).tolist(), strict=True):
+        distances, z = self.gate.compared(before, after)
+        seen = list(zip(*z, strict=True))  # of each face, each judge's
+        for i, row, own, passed in zip(
+            rows, distances.tolist(), seen, self.gate.passes(distances).tolist(), strict=True
+        ):
             status, reason = (VERIFIED, None) if passed else (UNVERIFIED, "still recognized")
-            verdicts[i] = Verdict(status, reason, tuple(row))
+            verdicts[i] = Verdict(status, reason, tuple(row), own)
         return verdicts
 
 

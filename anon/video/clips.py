@@ -30,8 +30,6 @@ FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
     ".mkv": ("matroska", "libx264", {"crf": "18", "preset": "veryfast"}),
     ".webm": ("webm", "libvpx-vp9", {"crf": "24", "b:v": "0", "deadline": "realtime", "cpu-used": "6"}),
 }
-_FASTEST = 120.0  # frames a second where a file tells no times; a header may say any rate
-_SHORTEST = 1e-3  # seconds that a frame is shown for
 _RATE = Fraction(25)  # frames a second where a file tells neither times nor a rate
 _FEW = 0.9  # of the time that the header states: less is a truncated file
 _BT709 = 1  # FFmpeg's number of matrix, primaries and transfer
@@ -98,20 +96,6 @@ def _span(path: Path) -> tuple[Fraction, Fraction]:
                 first = min(first, packet.pts * packet.time_base)
                 last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
     return first, last
-
-
-def noted(frames: Iterable[Timed], rate: Fraction, times: list[float]) -> Iterator[Timed]:
-    """The frames as they come; when each is shown is added to ``times``, in seconds from the first on.
-
-    Every one is later than the one before: where a file does not say so, by a frame of its ``rate``.
-    """
-    usual, last, now = 1 / min(float(rate), _FASTEST), None, 0.0
-    for frame in frames:
-        step = 0.0 if frame.time is None or last is None else float(frame.time - last)
-        now += max(step, _SHORTEST) if step > 0 else usual
-        last = frame.time
-        times.append(now)
-        yield frame
 
 
 def state_of(path: Path) -> tuple[int, ...]:
@@ -181,7 +165,6 @@ class Writer:
     def __init__(self, stream: BinaryIO, suffix: str, source: Path, about: Told, sound: bool) -> None:
         container, self._codec, self._options = FORMATS[suffix]
         self._suffix, self._about, self._source = suffix, about, source
-        self._next = Fraction(0)  # when a frame without a time is shown
         self._open = contextlib.ExitStack()
         self._out = self._open.enter_context(av.open(stream, "w", format=container))
         self._pictures: Any = None
@@ -194,8 +177,11 @@ class Writer:
             self._heard = container_of.streams.audio[0]
             self._packets = _played(container_of.demux(self._heard), edits=container in ("mp4", "mov"))
 
-    def add(self, frame: Timed, pixels: Tensor) -> None:
+    def add(self, frame: Timed, pixels: Tensor, shown: int) -> None:
         """A frame, uint8 (H, W, 3), in the place of the one read.
+
+        Args:
+            shown: when, in the file's unit of time.
 
         Raises:
             UserError: FFmpeg refuses it.
@@ -207,13 +193,11 @@ class Writer:
             picture = av.VideoFrame.from_ndarray(values, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
-            time = self._next if frame.time is None else frame.time
-            self._next = time + (frame.duration or 1 / self._about.rate)
-            picture.pts, picture.time_base = round(time / self._about.base), self._about.base
+            picture.pts, picture.time_base = shown, self._about.base
             if frame.duration is not None:
                 picture.duration = round(frame.duration / self._about.base)
             self._out.mux(self._pictures.encode(picture))
-            self._hear(time)
+            self._hear(shown * self._about.base)
         except _FAILED as error:
             raise UserError(f"'{self._source}' cannot be written as {self._suffix} ({_words(error)}).") from error
 

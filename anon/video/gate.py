@@ -42,6 +42,7 @@ class Verdict(NamedTuple):
     status: str
     reason: str | None = None  # why the fallback covers it
     distances: tuple[float, ...] = ()  # of each judge, between the original and what was written
+    z: tuple[Tensor, ...] = ()  # (2, D) of each judge: the original, and what was written; never in a report
 
 
 class Gate:
@@ -68,16 +69,23 @@ class Gate:
         return None if float(misfit(face.points[None], template(SIZE))[0]) <= self.max_turn else "too turned"
 
     @torch.no_grad()
-    def distances(self, before: Tensor, after: Tensor) -> Tensor:
-        """How far changed crops (B, 3, S, S) are from their originals, by each judge, (B, J); NaN where one fails."""
-        found = []
+    def compared(self, before: Tensor, after: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Changed crops (B, 3, S, S) and their originals, as each judge sees them.
+
+        Returns:
+            How far they are apart, (B, J), NaN where a judge fails; and each judge's embeddings (B, 2, D) of the
+            originals and of what was changed, NaN (B, 2, 1) of one that fails.
+        """
+        found, every = [], list[Tensor]()
         for judge, _ in self.judging:
             try:
                 z = check_embeddings(judge.embed(torch.cat((before, after))), 2 * len(before), judge)
+                every.append(torch.stack(z.float().split(len(before)), 1))
                 found.append(distance(z[: len(before)], z[len(before) :], judge.metric).float())
             except Failed:
+                every.append(torch.full((len(before), 2, 1), torch.nan))
                 found.append(torch.full((len(before),), torch.nan))
-        return torch.stack(found, 1) if found else torch.empty(len(before), 0)
+        return torch.stack(found, 1) if found else torch.empty(len(before), 0), every
 
     def passes(self, distances: Tensor) -> Tensor:
         """Whether every judge holds the faces for other people's, (B,) bool; NaN passes nowhere."""

@@ -1,8 +1,8 @@
 """What is read and what it becomes: a file, a folder or a pattern, each file to a place that is no input's.
 
 A folder of results holds ``anonymize.json``, what it was begun with and what became of every input; each result has its
-own report beside it. Stopped or killed, the same command goes on: a result whose report is there, of the same input,
-stays.
+own report beside it, and ``anonymize.html`` sums them up. Stopped or killed, the same command goes on: a result whose
+report is there, of the same input, stays.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from anon.faces.video import is_still, is_video
 from anon.printable import flat
 from anon.progress import track
 from anon.video import clips, photographs, report
+from anon.video.page import page
 from anon.video.pipeline import Anonymizing
 
 BEGUN = "anonymize.json"  # in a folder of results
+SUMMARY = "anonymize.html"  # of all of them
 LOCK = ".anonymize.lock"
 
 
@@ -92,7 +94,7 @@ def _alone(source: Path, target: Path, output: str) -> Job:
     job = Job(source, target, video)
     _check_apart([job])
     beside = report.report_of(target)
-    for place in (target, beside):  # Google Takeout, too, lays a .json beside every photograph
+    for place in (target, beside, report.page_of(target)):  # Google Takeout, too, lays a .json beside every photograph
         if os.path.lexists(place) and not _is_report(beside):
             raise UserError(f"output={target}: {place} is there already and not of this program; name another file.")
     return job
@@ -143,7 +145,8 @@ def _check_apart(jobs: list[Job]) -> None:
     taken: set[str] = set()
     for job in jobs:
         place = os.path.realpath(job.target)
-        if place in inputs or os.path.realpath(report.report_of(job.target)) in inputs or _same(job):
+        beside = (report.report_of(job.target), report.page_of(job.target))
+        if place in inputs or any(os.path.realpath(each) in inputs for each in beside) or _same(job):
             raise UserError(f"output={job.target} is an input; the original would be lost, so name another place.")
         if place in taken:
             raise UserError(f"two inputs would both become {job.target}; anonymize them apart.")
@@ -165,7 +168,9 @@ def run(jobs: Jobs, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
     """
     if jobs.folder is None:
         (job,) = jobs.jobs
-        yield job, _do(job, by)
+        done = _do(job, by)
+        _write(report.page_of(job.target), page(done))
+        yield job, done
         return
     _begin(jobs.folder, by)
     try:
@@ -176,7 +181,7 @@ def run(jobs: Jobs, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
 
 
 def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
-    failed: dict[str, str] = {}
+    failed, finished = dict[str, str](), list[dict[str, Any]]()
     every: Iterable[Job] = jobs.jobs
     if not any(job.video for job in jobs.jobs):  # a video has a bar of its own
         every = track(jobs.jobs, "anonymizing files", len(jobs.jobs), unit="files")
@@ -187,8 +192,11 @@ def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, d
         except UserError as error:
             failed[name] = flat(str(error).replace(str(job.source), job.source.name))  # a report tells no folders
         else:
+            finished.append({name: done[name] for name in report.SUMMED})
             yield job, done
     _write(folder / BEGUN, {"settings": by.settings, "files": len(jobs.jobs), "failed": failed, "not_read": jobs.aside})
+    whole = report.summed(finished, by.settings, len(failed), len(jobs.aside))
+    _write(folder / SUMMARY, page(whole))
     if failed:
         raise UserError(
             f"{len(failed)} of {len(jobs.jobs)} files were not written, the first because {next(iter(failed.values()))}"
@@ -236,7 +244,7 @@ def _clear(target: Path) -> None:
         raise _unwritten(target, error) from error
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, content: dict[str, Any] | str) -> None:
     try:
         report.write(path, content)
     except OSError as error:
@@ -275,15 +283,25 @@ def _begin(folder: Path, by: Anonymizing) -> None:
     """Begin a folder of results, or see that it was begun with the same settings."""
     path = folder / BEGUN
     _clear(path)
+    if not check_folder(folder, by):
+        _write(path, {"settings": by.settings})
+
+
+def check_folder(folder: Path, by: Anonymizing) -> bool:
+    """Whether results with these settings were begun in a folder; one that holds nothing, or is not there, is free.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    path = folder / BEGUN
     if not path.is_file():
-        strange = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        strange = sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder.is_dir() else []
         if strange:
             raise UserError(
                 f"output={folder} holds what this program did not write ('{flat(strange[0])}'): name a new folder, or "
                 "an empty one."
             )
-        _write(path, {"settings": by.settings})
-        return
+        return False
     begun = plain.read_json(path)
     before = begun.get("settings") if isinstance(begun, dict) else None
     if before != by.settings:
@@ -294,3 +312,4 @@ def _begin(folder: Path, by: Anonymizing) -> None:
             f"output={folder} was begun with other settings ({', '.join(differing)}); give those again or another "
             "output."
         )
+    return True

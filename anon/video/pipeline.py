@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -23,6 +23,7 @@ from anon.progress import track
 from anon.video import clips, photographs, report
 from anon.video.changer import FaceChanger
 from anon.video.gate import Gate
+from anon.video.times import Stamps, check_together
 from anon.video.tracks import Faces, alone, follow
 
 MISSED = 0.6  # seconds for which a face may be missed before its track has ended
@@ -94,12 +95,12 @@ class Anonymizing(NamedTuple):
         began, state = time.monotonic(), clips.state_of(source)
         about, tally = clips.told(source), report.Tally(self.gate, video=True)
         if self.sound:
-            clips.check_holds(target.suffix.lower(), source, about)
-        faces = self.faces_of(source, about)
+            check_sound(target.suffix.lower(), source, about)
+        faces, shown = self.faces_of(source, about)
         clips.check_same(source, state)
         self.change.begin()
         with checksums.written_whole(target) as stream:
-            width, height = self._write(source, stream, target.suffix.lower(), about, faces, tally)
+            width, height = self._write(source, stream, target.suffix.lower(), about, faces, shown, tally)
             clips.check_same(source, state)
             people = self.change.finish()
         sound = about.sound if self.sound else None
@@ -107,14 +108,14 @@ class Anonymizing(NamedTuple):
         what = {"kind": "video", "width": width, "height": height, "sound": sound, "left_out": dropped, **people}
         return report.document(tally, time.monotonic() - began, what, self.settings)
 
-    def faces_of(self, source: Path, about: clips.Told) -> Faces:
-        """The first pass: the faces of every frame of a video, followed and filled in."""
-        times = list[float]()
-        frames = clips.noted(clips.frames_of(source, about), about.rate, times)
+    def faces_of(self, source: Path, about: clips.Told) -> tuple[Faces, Sequence[int]]:
+        """The first pass: the faces of every frame of a video, followed and filled in, and when each frame is shown."""
+        stamps = Stamps(about.base, about.rate)
+        frames = stamps.noted(clips.frames_of(source, about))
         frames = track(frames, "finding faces", about.frames, unit="frames")
         groups = ([frame.pixels for frame in group] for group in _groups(frames, self.batch))
         found = (each for group in groups for each in self.detector.detect_batch(group))
-        return follow(found, MISSED, LINGERS, times)
+        return follow(found, MISSED, LINGERS, stamps.seconds), stamps.rising()
 
     def _write(
         self,
@@ -123,6 +124,7 @@ class Anonymizing(NamedTuple):
         suffix: str,
         about: clips.Told,
         faces: Faces,
+        shown: Sequence[int],
         tally: report.Tally,
     ) -> tuple[int, int]:
         writer = clips.Writer(stream, suffix, source, about, self.sound)
@@ -134,9 +136,10 @@ class Anonymizing(NamedTuple):
                     raise UserError(f"'{source}' has changed while it was read.")
                 results, verdicts = self.change([frame.pixels for frame in group], seen)
                 for frame, result, own, verdict in zip(group, results, seen, verdicts, strict=True):
+                    at = shown[tally.frames]
                     tally.add(tally.frames, own, verdict)
                     self._check(tally)
-                    writer.add(frame, result)
+                    writer.add(frame, result, at)
             if tally.frames < len(faces):
                 raise UserError(f"'{source}' has changed while it was read.")
             writer.close()
@@ -144,6 +147,17 @@ class Anonymizing(NamedTuple):
             writer.leave()
             raise
         return result.shape[1], result.shape[0]
+
+
+def check_sound(suffix: str, source: Path, about: clips.Told) -> None:
+    """See that the sound of a video can be copied as it is, before a frame is read.
+
+    Raises:
+        UserError: the container cannot hold it, or its times are none.
+    """
+    if about.sound is not None:
+        clips.check_holds(suffix, source, about)
+        check_together(source)
 
 
 def _groups(items: Iterable[Timed], size: int) -> Iterator[list[Timed]]:

@@ -55,6 +55,14 @@ def test_a_dry_run_writes_nothing(run: Command, photo: Path, tmp_path: Path) -> 
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_a_dry_run_sees_whose_the_folder_is(run: Command, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    words = (f"input={photo.parent}/*.png", f"output={tmp_path / 'out'}", "detector=fixed")
+    ended = run("--dry-run", *words)
+    assert ended.code == 2 and "holds what this program did not write ('mine.txt')" in ended.err
+
+
 def test_a_named_method_with_a_filter_of_ones_own_choice(run: Command, photo: Path, tmp_path: Path) -> None:
     words = (f"input={photo}", f"output={tmp_path / 'out.png'}", "detector=fixed")
     ended = run(*words, "method=pixelate", "method.anonymizer.blocks=4", "method@fallback=blur")
@@ -81,7 +89,12 @@ def test_a_named_method_with_a_filter_of_ones_own_choice(run: Command, photo: Pa
         ("input=photo.png output=b.png method=folder method.root=.", "shows what another tool made"),
         ("input=photo.png output=b.png method@fallback=fiva", "method@fallback=... must be a filter"),
         ("input=photo.png output=b.png policy=own", "policy=own would do nothing here"),
+        ("input=photo.png output=b.png gate.min_size=30", "gate.min_size=30 would do nothing here: a filter takes"),
+        ("input=photo.png output=b.png method=blur gate.far=.01", "gate.far=.01 would do nothing here: no judge is"),
+        ("input=photo.png output=b.png method@fallback=blur", "would do nothing here: the method itself leaves"),
+        ("input=photo.png output=b.png audio=drop", "audio=drop would do nothing here: a photograph has neither"),
         ("input=photo.png output=b.png checkpoint=shipped:fiva", "checkpoint=shipped:fiva would do nothing here"),
+        ("input=photo.png output=b.png checkpoints=last", "checkpoints=last would do nothing here"),
         ("input=photo.png output=b.png judge=synthetic_b", "learned from rendered faces alone"),
         ("input=photo.png output=b.png judge=onnx", "needs an ONNX file"),
         ("input=photo.png output=b.png detector=yunet", "The detector yunet needs"),
@@ -142,9 +155,9 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from tests.video.scenes import Fixed
 
     monkeypatch.setattr("anon.faces.detection.centerface.CenterFace", lambda **_: Fixed())
-    python._by.cache_clear()
+    python.built.cache_clear()
     yield
-    python._by.cache_clear()
+    python.built.cache_clear()
 
 
 def test_the_functions(fixed: None, tmp_path: Path) -> None:
@@ -173,6 +186,9 @@ def test_the_functions(fixed: None, tmp_path: Path) -> None:
         (np.zeros((32, 32, 3), np.uint8), {"method": "nope"}, "no method named 'nope'"),
         (np.zeros((32, 32, 3), np.uint8), {"nope": 1}, "nope"),
         (np.zeros((32, 32, 3), np.uint8), {"input": "a.jpg"}, "command line only"),
+        (np.zeros((32, 32, 3), np.uint8), {"policy": "own"}, "policy=own would do nothing here"),
+        (np.zeros((32, 32, 3), np.uint8), {"checkpoint": "shipped:fiva"}, "checkpoint=shipped:fiva would do nothing"),
+        (np.zeros((32, 32, 3), np.uint8), {"batch": 4}, "batch=4 would do nothing here: a photograph"),
     ],
 )
 def test_what_the_functions_refuse(fixed: None, frame: object, settings: dict[str, object], told: str) -> None:

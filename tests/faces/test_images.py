@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from anon.faces.images import ImageError, is_photograph, read_image
+from anon.faces.images import ImageError, is_photograph, read_image, read_layers
 
 RED, BLUE = (200, 20, 30), (10, 40, 220)
 
@@ -99,6 +100,41 @@ def test_exif_orientation(tmp_path: Path, orientation: int, side: str, suffix: s
     assert [name for name, part in red.items() if (part == torch.tensor(RED, dtype=torch.uint8)).all()] == [side]
 
 
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+XMP = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='{RDF}'>{{}}</rdf:RDF></x:xmpmeta>"
+TIFF = "http://ns.adobe.com/tiff/1.0/"
+FORMS = {
+    "attribute": f'<rdf:Description xmlns:tiff="{TIFF}" tiff:Orientation="6"/>',
+    "single quotes": f"<rdf:Description xmlns:tiff='{TIFF}' tiff:Orientation = '6'/>",
+    "element": f'<rdf:Description xmlns:tiff="{TIFF}"><tiff:Orientation>\n 6 </tiff:Orientation></rdf:Description>',
+    "other prefix": f'<rdf:Description xmlns:t="{TIFF}" t:Orientation="6"/>',
+}
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("form", FORMS)
+def test_orientation_that_xmp_alone_tells(tmp_path: Path, form: str, suffix: str) -> None:
+    packet, path = XMP.format(FORMS[form]), tmp_path / f"face.{suffix}"
+    if suffix == "png":
+        told = PngInfo()
+        told.add_itxt("XML:com.adobe.xmp", packet)
+        left_red().save(path, pnginfo=told)
+    else:
+        left_red().save(path, xmp=packet.encode(), quality=95)
+    image = read_image(path)
+    assert image.shape == (32, 24, 3) and float(image[:2, :, 0].float().mean()) > 180  # turned: red is above
+
+
+def test_exif_is_asked_before_xmp(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    left_red().save(tmp_path / "a.jpg", exif=exif, xmp=XMP.format(FORMS["attribute"]).encode(), quality=95)
+    assert read_image(tmp_path / "a.jpg").shape == (24, 32, 3)
+    other = '<rdf:Description xmlns:cam="http://example.org/cam/" cam:Orientation="6" cam:x="tiff:Orientation"/>'
+    left_red().save(tmp_path / "b.jpg", xmp=XMP.format(other).encode(), quality=95)
+    assert read_image(tmp_path / "b.jpg").shape == (24, 32, 3)
+
+
 def test_damaged_exif_keeps_the_picture(tmp_path: Path) -> None:
     left_red().save(tmp_path / "face.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f", quality=95)
     assert read_image(tmp_path / "face.jpg").shape == (24, 32, 3)
@@ -113,6 +149,23 @@ def test_heic(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "face.heic", quality=95)
     found = read_image(tmp_path / "face.heic").numpy().astype(int)
     assert found.shape == (64, 64, 3) and np.abs(found - pixels).mean() < 2
+
+
+def test_a_heic_of_two_pictures_is_no_photograph(tmp_path: Path) -> None:
+    """One alone would stay; a preview in the file is no second picture."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra heic")
+    pictures = [Image.new("RGB", (64, 64), colour) for colour in (RED, BLUE)]
+    several = pillow_heif.HeifFile()
+    for picture in pictures:
+        several.add_from_pillow(picture)
+    several.save(str(tmp_path / "two.heic"))
+    with pytest.raises(ImageError, match="an animation or several pages"):
+        read_layers(tmp_path / "two.heic")
+    assert read_image(tmp_path / "two.heic").shape == (64, 64, 3)
+    one = pillow_heif.HeifFile()
+    one.add_from_pillow(pictures[0])
+    one.save(str(tmp_path / "one.heic"), thumbnails=[32])
+    assert read_layers(tmp_path / "one.heic").colour.shape == (64, 64, 3)
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:

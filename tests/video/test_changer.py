@@ -115,7 +115,7 @@ def test_small_turned_and_pointless_faces_are_covered_without_a_try() -> None:
         raise AssertionError("asked")
 
     for gate, reason in (({"min_size": 200.0}, "too small"), ({"max_turn": 0.001}, "too turned")):
-        assert one(changer(Plugged(never), **gate))[3][0] == (COVERED, reason, ())
+        assert one(changer(Plugged(never), **gate))[3][0] == (COVERED, reason, (), ())
     frame, found = frame_of([(3, 20, 20)])
     nowhere = Seen(0, found.boxes[0], torch.full((5, 2), torch.nan), True)
     (changed,), ((verdict,),) = changer(Plugged(never))([frame], [[nowhere]])

@@ -30,7 +30,8 @@ class Angle:
 
 def test_every_judge_must_be_deceived() -> None:
     gate = Gate([Judging(Angle("a"), 0.5), Judging(Angle("b"), 0.7)])
-    found = gate.distances(torch.zeros(3, 3, 8, 8), torch.zeros(3, 3, 8, 8))
+    found, z = gate.compared(torch.zeros(3, 3, 8, 8), torch.zeros(3, 3, 8, 8))
+    assert [tuple(each.shape) for each in z] == [(3, 2, 2)] * 2 and z[0][2].tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert torch.allclose(found, torch.tensor([[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]), atol=1e-6)
     assert gate.passes(found).tolist() == [False, False, True]
     assert Gate([Judging(Angle("a"), 0.5)]).passes(found[:, :1]).tolist() == [False, True, True]
@@ -38,7 +39,7 @@ def test_every_judge_must_be_deceived() -> None:
 
 def test_embeddings_that_are_none_pass_nowhere() -> None:
     gate = Gate([Judging(Angle("a"), 0.1), Judging(Angle("b", wrong=3.0), 0.1)])  # lengths that are not 1
-    found = gate.distances(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))
+    found, _ = gate.compared(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))
     assert bool(found[:, 1].isnan().all()) and gate.passes(found).tolist() == [False, False]
 
 

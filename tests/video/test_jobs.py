@@ -12,7 +12,7 @@ from PIL import Image
 
 from anon.errors import UserError
 from anon.video import report
-from anon.video.jobs import BEGUN, jobs_of, run
+from anon.video.jobs import BEGUN, SUMMARY, check_folder, jobs_of, run
 from tests.video.scenes import Fixed, frame_of, masking, write_clip
 
 
@@ -49,7 +49,7 @@ def test_a_folder_keeps_its_order_and_continues(folder: Path, tmp_path: Path) ->
     assert jobs.aside == {"notes.txt": "no photograph or video by its name"}
     done = [job.target.name for job, _ in run(jobs, by)]
     assert sorted(done) == ["a.png", "b.jpg", "c.ppm.png", "d.avi.mp4"] and detector.calls == 3
-    assert results(out) == sorted([*RESULTS, *(f"{name}.json" for name in RESULTS), BEGUN])
+    assert results(out) == sorted([*RESULTS, *(f"{name}.json" for name in RESULTS), BEGUN, SUMMARY])
     (out / "a.png.json").unlink()  # as if it had been killed between both
     (out / "sub" / ".b.jpg.4194999.part").write_bytes(b"half")
     (out / "sub" / "b.jpg").write_bytes(b"half")
@@ -176,7 +176,7 @@ def test_killed_between_result_and_report(folder: Path, tmp_path: Path, monkeypa
     monkeypatch.undo()
     (tmp_path / ".out.png.4194999.part").write_bytes(b"half")
     ((_, done),) = run(jobs_of(str(folder / "a.png"), str(out)), by)
-    assert done["faces"] == 1 and sorted(os.listdir(tmp_path)) == ["in", "out.png", "out.png.json"]
+    assert done["faces"] == 1 and sorted(os.listdir(tmp_path)) == ["in", "out.png", "out.png.html", "out.png.json"]
     assert set(done["input"]) == {"salt", "sha256"}  # neither size nor time of the photograph
 
 
@@ -196,6 +196,18 @@ def test_places_that_the_system_refuses(folder: Path, tmp_path: Path) -> None:
     begun = json.loads((tmp_path / "out" / BEGUN).read_text())
     assert len(begun["failed"]) == 1 and str(folder) not in json.dumps(begun)
     assert (tmp_path / "out" / "sub" / "d.avi.mp4").exists()
+
+
+def test_whose_a_folder_is_can_be_asked_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    out, by = tmp_path / "out", masking(Fixed())
+    assert not check_folder(out, by) and not out.exists()
+    list(run(jobs_of(f"{folder}/a.png", str(out) + "/"), by))  # a file in a folder begins none
+    with pytest.raises(UserError, match=r"did not write \('a.png'\)"):
+        check_folder(out, by)
+    list(run(jobs_of(f"{folder}/*.png", str(tmp_path / "own")), by))
+    assert check_folder(tmp_path / "own", by)
+    with pytest.raises(UserError, match=r"begun with other settings \(method\)"):
+        check_folder(tmp_path / "own", by._replace(settings={"method": "another"}))
 
 
 def test_two_runs_at_once_are_told(folder: Path, tmp_path: Path) -> None:

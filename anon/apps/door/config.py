@@ -34,7 +34,10 @@ _EVALUATED |= {
     "attack": "no table asks for it; experiment=fiva attack=<choice> does, and suite.attacks has those of tables.",
     "checkpoint": "no table asks for it; suite.methods.<name>.anonymizer.checkpoint=<file> is that of a method.",
 }
-_ANONYMIZED = {"checkpoint": "method=checkpoint takes it; a method's own is method.anonymizer.checkpoint=<file>."}
+_ANONYMIZED = {
+    "checkpoint": "method=checkpoint takes it; a method's own is method.anonymizer.checkpoint=<file>.",
+    "checkpoints": "this method has no trained generator; method=fiva and method=facedancer have.",
+}
 _LOOSE = ("lacks", "margins")  # values for others to read
 #: Keys of what is read.
 _PLACES = re.compile(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from anon.plain import MAX_YAML, read_json, read_text
 STARTED = "started.json"
 _NAME = "%Y-%m-%d_%H-%M-%S"  # how the name of a run folder begins
 _COMMAND = "%Y-%m-%d %H:%M:%S"  # how a line of command.txt begins
+_CALLED: ContextVar[tuple[str, ...] | None] = ContextVar("called", default=None)  # words of a call from Python
 
 
 def run_config(folder: Path) -> DictConfig:
@@ -35,8 +38,21 @@ def run_config(folder: Path) -> DictConfig:
 
 
 def overrides() -> list[str]:
-    """What the command line of this start, or its sweeper, changes of the configuration."""
+    """What the command line of this start, or its sweeper, or a call from Python, changes of the configuration."""
+    called = _CALLED.get()
+    if called is not None:
+        return list(called)
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+@contextmanager
+def called_with(words: Sequence[str]) -> Iterator[None]:
+    """Where a configuration was composed by a function: within, :func:`overrides` are its words."""
+    token = _CALLED.set(tuple(words))
+    try:
+        yield
+    finally:
+        _CALLED.reset(token)
 
 
 def choices() -> dict[str, Any]:
