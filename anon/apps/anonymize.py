@@ -45,6 +45,7 @@ from anon.apps.idle import check_photograph, check_read
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.run_folders.started import overrides
+from anon.apps.stores import check_places as check_store_places
 from anon.apps.stores import check_used, opened, remember, store_of
 from anon.apps.untrusted import trusting
 from anon.apps.victims import victim_of
@@ -100,6 +101,7 @@ def anonymize(config: DictConfig) -> None:
             raise UserError(f"give {lacking}, as in: anon anonymize input=photo.jpg output=out.jpg.")
         check_places(config)
         todo = jobs.jobs_of(str(given), str(output))
+        check_store_places(config.store.file, config.store.key_file, jobs.written(todo))
         if todo.folder is None and not todo.jobs[0].video:
             check_photograph(overrides())
         with trusting(config.trust), unwrapped():

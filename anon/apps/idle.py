@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import nn
 
 from anon.anonymizers.filters import Filter
@@ -28,10 +29,22 @@ def check_read(words: Iterable[str], method: nn.Module, gate: Gate, domain: str,
         UserError: the first that is not.
     """
     for word in words:
-        key = word.lstrip("+~").partition("=")[0]
         for idle, reason in _idle(method, gate, domain, redraws):
-            if key == idle or key.startswith((f"{idle}.", f"{idle}@")):
+            if any(key == idle or key.startswith((f"{idle}.", f"{idle}@")) for key in keys_of(word)):
                 raise UserError(f"{word} would do nothing here: {reason}.")
+
+
+def keys_of(word: str) -> list[str]:
+    """Settings that an override sets, those of a mapping, too.
+
+    >>> keys_of("gate={far: 0.1, min_size: 5}"), keys_of("+size=3")
+    (['gate.far', 'gate.min_size'], ['size'])
+    """
+    key, _, value = word.lstrip("+~").partition("=")
+    if not value.startswith("{"):
+        return [key]
+    found = OverridesParser.create().parse_override(f"{key}={value}").value()
+    return [f"{key}.{name}" for name in found] if isinstance(found, dict) else [key]
 
 
 def check_photograph(words: Iterable[str]) -> None:

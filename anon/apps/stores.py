@@ -6,7 +6,7 @@ anon anonymize input=photo.jpg output=out.jpg method=fiva domain=synthetic store
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,27 @@ def store_of(file: str | None, key_file: str | None) -> Store | None:
     if not file.strip() or path.is_dir() or not path.parent.is_dir():
         raise UserError(f"store={file} is no place for a file; name one in a folder that is there.")
     return Store(path, key_of(key_file))
+
+
+def check_places(file: str | None, key_file: str | None, results: Iterable[Path]) -> None:
+    """See that neither a store nor its key lies where something is written, whether it is there already or not.
+
+    Args:
+        results: files that are written, and their reports.
+
+    Raises:
+        UserError: one of them would be lost.
+    """
+    if file is None:
+        return
+    path, taken = os.path.realpath(Path(file).expanduser()), {os.path.realpath(each) for each in results}
+    own = {path, f"{path}.journal"}
+    if own & taken:
+        raise UserError(f"store={file} is where a result would be written; name another place for one of them.")
+    if key_file is not None and os.path.realpath(Path(key_file).expanduser()) in own | taken:
+        raise UserError(
+            f"store.key_file={key_file} would be written over; name another place for the store or the result."
+        )
 
 
 def check_used(base: object, policy: Any) -> dict[str, Any]:

@@ -94,19 +94,33 @@ def _alone(source: Path, target: Path, output: str) -> Job:
     job = Job(source, target, video)
     _check_apart([job])
     beside = report.report_of(target)
+    done = _report_at(beside)
     for place in (target, beside, report.page_of(target)):  # Google Takeout, too, lays a .json beside every photograph
-        if os.path.lexists(place) and not _is_report(beside):
+        if os.path.lexists(place) and (done is None or (place == target and not _made(place, done))):
             raise UserError(f"output={target}: {place} is there already and not of this program; name another file.")
     return job
 
 
-def _is_report(path: Path) -> bool:
-    """Whether this program wrote it."""
+def written(jobs: Jobs) -> Iterator[Path]:
+    """Every file that :func:`run` makes, whatever becomes of it."""
+    for job in jobs.jobs:
+        yield from (job.source, job.target, report.report_of(job.target), report.page_of(job.target))
+    if jobs.folder is not None:
+        yield from (jobs.folder / name for name in (BEGUN, SUMMARY, LOCK))
+
+
+def _report_at(path: Path) -> dict[str, Any] | None:
+    """What this program wrote there; None of anything else."""
     try:
         found = plain.read_json(path)
     except (UserError, OSError):
-        return False
-    return isinstance(found, dict) and {"anon", "settings", "input"} <= found.keys()
+        return None
+    return found if isinstance(found, dict) and {"anon", "settings", "input"} <= found.keys() else None
+
+
+def _made(result: Path, by: dict[str, Any]) -> bool:
+    """Whether a result is the one that its report tells of; a run that was stopped has told no size yet."""
+    return "bytes" not in by or by["bytes"] == result.stat().st_size
 
 
 def _of_folder(source: Path, target: Path) -> tuple[list[Job], dict[str, str]]:
@@ -182,6 +196,8 @@ def run(jobs: Jobs, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
 
 def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
     failed, finished = dict[str, str](), list[dict[str, Any]]()
+    _write(folder / BEGUN, {"settings": by.settings})  # stopped, it tells no counts of an earlier run
+    (folder / SUMMARY).unlink(missing_ok=True)
     every: Iterable[Job] = jobs.jobs
     if not any(job.video for job in jobs.jobs):  # a video has a bar of its own
         every = track(jobs.jobs, "anonymizing files", len(jobs.jobs), unit="files")
@@ -190,7 +206,8 @@ def _several(jobs: Jobs, folder: Path, by: Anonymizing) -> Iterator[tuple[Job, d
         try:
             done = _finished(job, by) or _do(job, by)
         except UserError as error:
-            failed[name] = flat(str(error).replace(str(job.source), job.source.name))  # a report tells no folders
+            told = str(error).replace(str(job.source), job.source.name).replace(f"{folder}{os.sep}", "")
+            failed[name] = flat(told)  # a report tells no folders
         else:
             finished.append({name: done[name] for name in report.SUMMED})
             yield job, done
@@ -212,20 +229,36 @@ def _do(job: Job, by: Anonymizing) -> dict[str, Any]:
     """
     beside = report.report_of(job.target)
     _clear(job.target)
-    stamp, is_new = _stamp(job.source), not os.path.lexists(beside)
-    if is_new:  # killed between result and report, the same command knows that both are its own
-        _write(beside, {"anon": anon.__version__, "settings": by.settings, "input": stamp})
+    stamp, before, old, told = _stamp(job.source), _state(job.target), _report_at(beside), report.page_of(job.target)
+    paged = old is not None and "bytes" in old and os.path.lexists(told)
+    # Killed between result and report, the same command knows that both are its own; and none tells of an old result.
+    _write(beside, {"anon": anon.__version__, "settings": by.settings, "input": stamp})
+    if paged:
+        told.unlink(missing_ok=True)
     try:
         done = by.video(job.source, job.target) if job.video else by.photograph(job.source, job.target)
         done |= {"input": stamp, "bytes": job.target.stat().st_size}
     except BaseException as error:
-        if is_new:
+        if old is None:
             beside.unlink(missing_ok=True)
+        elif before == _state(job.target):  # that result is still there
+            _write(beside, old)
+            if paged:
+                _write(told, page(old))
         if isinstance(error, OSError):  # a full disk; what is wrong with the input is a UserError already
             raise _unwritten(job.target, error) from error
         raise
     _write(beside, done)
     return done
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Tells a file from the one that takes its place."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _clear(target: Path) -> None:

@@ -90,6 +90,7 @@ def test_a_named_method_with_a_filter_of_ones_own_choice(run: Command, photo: Pa
         ("input=photo.png output=b.png method@fallback=fiva", "method@fallback=... must be a filter"),
         ("input=photo.png output=b.png policy=own", "policy=own would do nothing here"),
         ("input=photo.png output=b.png gate.min_size=30", "gate.min_size=30 would do nothing here: a filter takes"),
+        ("input=photo.png output=b.png gate={far:0.1,min_size:5}", "gate={far:0.1,min_size:5} would do nothing here"),
         ("input=photo.png output=b.png method=blur gate.far=.01", "gate.far=.01 would do nothing here: no judge is"),
         ("input=photo.png output=b.png method@fallback=blur", "would do nothing here: the method itself leaves"),
         ("input=photo.png output=b.png audio=drop", "audio=drop would do nothing here: a photograph has neither"),

@@ -231,6 +231,10 @@ def test_the_store_of_another_encoder_is_refused(run: Command, folder: Path) -> 
     [
         ("store=p.store", "gives nobody an identity; method=fiva does"),
         ("store=p.store method=blur", "gives nobody an identity"),
+        ("store=out.png method=fiva", "store=out.png is where a result would be written"),
+        ("store=out.png.html method=fiva", "is where a result would be written"),
+        ("store=p.store store.key_file=out.png method=fiva", "store.key_file=out.png would be written over"),
+        ("store=p.store store.key_file=p.store method=fiva", "store.key_file=p.store would be written over"),
         ("store=p.store method=fiva policy=sampling", "keeps the identities of policy=itm"),
         ("store.key_file=p.key", "would do nothing without a store"),
         ("store=nowhere/p.store method=fiva", "no place for a file"),

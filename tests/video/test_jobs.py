@@ -180,6 +180,62 @@ def test_killed_between_result_and_report(folder: Path, tmp_path: Path, monkeypa
     assert set(done["input"]) == {"salt", "sha256"}  # neither size nor time of the photograph
 
 
+def test_no_report_tells_of_a_result_that_is_gone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blurred anew and stopped before the report, the page still said that a mask covers the face."""
+    out, job = tmp_path / "out.png", jobs_of(str(folder / "a.png"), str(tmp_path / "out.png"))
+    list(run(job, masking(Fixed())))
+    first, page, said = out.read_bytes(), (tmp_path / "out.png.html").read_bytes(), report.report_of(out).read_text()
+    broken = masking(Fixed())
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(type(broken), "photograph", stopped)
+        list(run(job, broken))
+    assert out.read_bytes() == first  # nothing was made: all of it is as it was
+    assert (tmp_path / "out.png.html").read_bytes() == page and report.report_of(out).read_text() == said
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(
+            type(broken), "photograph", lambda self, source, target: stopped(self, source, replaced(target))
+        )
+        list(run(job, broken))
+    assert not (tmp_path / "out.png.html").exists() and "covered" not in report.report_of(out).read_text()
+
+
+def stopped(by: object, source: Path, target: Path) -> dict:
+    raise KeyboardInterrupt
+
+
+def replaced(target: Path) -> Path:
+    beside = target.with_name("new.part")
+    beside.write_bytes(b"another result")
+    return beside.replace(target)
+
+
+def test_a_file_of_ones_own_in_the_place_of_a_result(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    list(run(jobs_of(str(folder / "a.png"), str(out)), masking(Fixed())))
+    out.write_bytes(b"my own file")
+    with pytest.raises(UserError, match="is there already and not of this program"):
+        jobs_of(str(folder / "a.png"), str(out))
+
+
+def test_a_stopped_folder_tells_no_counts_of_before(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, by = tmp_path / "out", masking(Fixed())
+    list(run(jobs_of(str(folder), str(out)), by))
+    assert (out / SUMMARY).is_file() and "files" in report_in(out)
+    (folder / "new.png").write_bytes((folder / "a.png").read_bytes())
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(type(by), "photograph", stopped)
+        list(run(jobs_of(str(folder), str(out)), by))
+    assert not (out / SUMMARY).exists() and report_in(out).keys() == {"settings"}
+
+
+def report_in(folder: Path) -> dict:
+    return json.loads((folder / BEGUN).read_text())
+
+
 def test_a_pattern_continues_in_the_folder_that_it_matches(folder: Path) -> None:
     by = masking(Fixed())
     for _ in range(2):

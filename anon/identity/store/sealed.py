@@ -1,12 +1,14 @@
 """A user's key made into keys of files, and records that nobody reads or changes without it.
 
-scrypt (RFC 7914) makes 32 bytes of what the user gave and a store's salt, HKDF-SHA256 (RFC 5869) a key of it for each
-version of a file, AES-256-GCM (NIST SP 800-38D) seals records with it. A record is bound to its file's head and to its
-place, so none can be changed, moved, left out between others, or brought from elsewhere.
+scrypt (RFC 7914) makes 32 bytes of what the user gave and a store's salt, HKDF-SHA256 (RFC 5869) two keys of it for
+each version of a file. AES-256-GCM (NIST SP 800-38D) seals records with the first; the second is of HMAC-SHA256 over
+their lengths, since a length that was changed would look like a file that a crash cut short. A record is bound to its
+file's head and to its place, so none can be changed, moved, left out between others, or brought from elsewhere.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import struct
 from typing import BinaryIO, NamedTuple
@@ -17,7 +19,7 @@ MAGIC = b"anonids\n"
 VERSION = 1
 COST = 17  # log2 of scrypt's n: 128 MiB, about a third of a second
 MOST_COST = 18  # of a file that is read
-NONCE, TAG = 12, 16  # bytes
+NONCE, TAG, SUM = 12, 16, 16  # bytes; the sum is a length's
 MOST_RECORD = 64 * 1024**2  # bytes of a sealed record
 _HEAD = struct.Struct("<8sHBBB16s16s16s")
 _LENGTH = struct.Struct("<I")
@@ -94,28 +96,28 @@ class Secret:
         if made is None:
             made = Scrypt(salt=head.salt, length=32, n=2**head.cost, r=8, p=1).derive(self._given)
             self._made[head.salt, head.cost] = made
-        key = HKDF(algorithm=SHA256(), length=32, salt=head.generation, info=b"anon " + head.kind).derive(made)
+        key = HKDF(algorithm=SHA256(), length=64, salt=head.generation, info=b"anon " + head.kind).derive(made)
         return Box(key, head.packed())
 
 
 class Box:
-    """AES-256-GCM under one key, of records in an order.
+    """AES-256-GCM of records in an order, each behind its length and that one's HMAC-SHA256.
 
     Args:
-        key: 32 bytes.
+        key: 32 bytes for the one and 32 for the other.
         about: that the records are bound to.
     """
 
     def __init__(self, key: bytes, about: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        self._cipher, self._about = AESGCM(key), about
+        self._cipher, self._lengths, self._about = AESGCM(key[:32]), key[32:], about
 
     def seal(self, place: int, content: bytes) -> bytes:
-        """The record at that place: its length, a nonce that is drawn anew, what is sealed."""
+        """The record at that place: its length and the sum of that, a nonce that is drawn anew, what is sealed."""
         nonce = os.urandom(NONCE)
         sealed = self._cipher.encrypt(nonce, content, self._bound(place))
-        return _LENGTH.pack(len(sealed)) + nonce + sealed
+        return self._told(place, len(sealed)) + nonce + sealed
 
     def open(self, stream: BinaryIO, place: int, left: int) -> bytes:
         """The content of the record at that place, which begins where the stream is.
@@ -127,12 +129,13 @@ class Box:
             Cut: the file ends within it.
             Wrong: it is not what was sealed there.
         """
-        if left < _LENGTH.size + NONCE + TAG:
+        if left < _LENGTH.size + SUM + NONCE + TAG:
             raise Cut
-        (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
-        if not TAG <= length <= MOST_RECORD:
+        told = stream.read(_LENGTH.size + SUM)
+        (length,) = _LENGTH.unpack_from(told)
+        if not TAG <= length <= MOST_RECORD or not hmac.compare_digest(told, self._told(place, length)):
             raise Wrong
-        if length + NONCE + _LENGTH.size > left:
+        if len(told) + NONCE + length > left:
             raise Cut
         nonce, sealed = stream.read(NONCE), stream.read(length)
         from cryptography.exceptions import InvalidTag
@@ -142,10 +145,14 @@ class Box:
         except InvalidTag as error:
             raise Wrong from error
 
+    def _told(self, place: int, length: int) -> bytes:
+        packed = _LENGTH.pack(length)
+        return packed + hmac.digest(self._lengths, self._bound(place) + packed, "sha256")[:SUM]
+
     def _bound(self, place: int) -> bytes:
         return self._about + place.to_bytes(8, "little")
 
 
 def size_of(content: int) -> int:
     """Bytes of a sealed record of so many bytes of content."""
-    return _LENGTH.size + NONCE + content + TAG
+    return _LENGTH.size + SUM + NONCE + content + TAG
