@@ -68,6 +68,7 @@ from anon.provenance import made_of
 from anon.video import clips, jobs, photographs
 from anon.video.changer import FaceChanger
 from anon.video.gate import Gate, Judging, check_domain
+from anon.video.page import counted
 from anon.video.pipeline import Anonymizing, check_sound
 from anon.video.report import page_of
 
@@ -133,9 +134,9 @@ def _continuing(done: Iterator[T], todo: jobs.Jobs) -> Iterator[T]:
 def _told(done: Mapping[str, Any]) -> str:
     fallbacks = ", ".join(f"{count} {reason}" for reason, count in done["fallbacks"].items())
     counts = (
-        f"{done['faces']} faces"
+        counted(done["faces"], "face")
         if done["kind"] == "photograph"
-        else f"{done['faces']} faces in {done['frames']} frames"
+        else f"{counted(done['faces'], 'face')} in {counted(done['frames'], 'frame')}"
     )
     masked = f", {done['covered']} covered" if done["covered"] else ""
     rate = f", {done['frames_per_second']} frames/s" if done["kind"] == "video" else ""
@@ -163,11 +164,11 @@ def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
                 if by.sound:
                     check_sound(job.target.suffix.lower(), job.source, about)
                 faces, _ = by.faces_of(job.source, about)
-                found = f"{sum(map(len, faces))} faces in {len(faces)} frames"
+                found = f"{counted(sum(map(len, faces)), 'face')} in {counted(len(faces), 'frame')}"
             else:
                 photograph = photographs.read(job.source)
                 photographs.check_holds(job.target, photograph)
-                found = f"{len(photographs.detect(by.detector, photograph).scores)} faces"
+                found = counted(len(photographs.detect(by.detector, photograph).scores), "face")
         except UserError as error:
             found = str(error)
         print(flat(f"{job.source} -> {job.target}: {found}"))

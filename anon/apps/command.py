@@ -13,8 +13,11 @@ anon <command> --help says more; anon --version.
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import sys
+from pathlib import Path
 
 import anon
 from anon.commands import in_utf8, refused
@@ -42,8 +45,19 @@ def main() -> None:
     if given[0] not in COMMANDS:
         sys.exit(refused(f"there is no command '{given[0]}'; anon knows {', '.join(COMMANDS)}."))
     module, function = COMMANDS[given[0]]
+    if given[0] == "anonymize" and {"-h", "--help"} & set(given[1:]):
+        print(_usage(module))
+        sys.exit(0)
     sys.argv[:] = [f"{sys.argv[0]} {given[0]}", *given[1:]]
     sys.exit(getattr(importlib.import_module(module), function)())
+
+
+def _usage(module: str) -> str:
+    """What a module's docstring says below its first paragraph, without the seconds that its import takes."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None
+    told = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return str(told).partition("\n\n")[2].strip()
 
 
 if __name__ == "__main__":

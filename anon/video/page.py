@@ -67,14 +67,14 @@ def sentence(report: Mapping[str, Any]) -> str:
     """What was done, in one sentence.
 
     >>> sentence({"kind": "photograph", "faces": 2, "verified": 0, "covered": 2, "unverified": 0, "judges": {}})
-    'In this photograph, 2 faces were found and changed: 2 are covered by one colour.'
+    'In this photograph, 2 faces were found and changed: 2 are covered by one colour. No recognizer judged them.'
     """
     faces = int(report["faces"])
-    where = {"photograph": "this photograph", "video": f"the {_many(report.get('frames', 0), 'frame')} of this video"}
-    place = where.get(report["kind"], _many(report.get("files", 0), "file"))
+    where = {"photograph": "this photograph", "video": f"the {counted(report.get('frames', 0), 'frame')} of this video"}
+    place = where.get(report["kind"], counted(report.get("files", 0), "file"))
     if not faces:
         return f"In {place}, no face was found, so none was changed."
-    judges = _many(len(report["judges"]), "recognizer")
+    judges = counted(len(report["judges"]), "recognizer")
     parts = {
         VERIFIED: f"taken for somebody else by {judges}",
         COVERED: "covered by one colour",
@@ -85,14 +85,20 @@ def sentence(report: Mapping[str, Any]) -> str:
         for name, what in parts.items()
         if report[name]
     ]
-    return f"In {place}, {_many(faces, 'face')} {'was' if faces == 1 else 'were'} found and changed: {'; '.join(told)}."
+    found = (
+        f"In {place}, {counted(faces, 'face')} {'was' if faces == 1 else 'were'} found and changed: {'; '.join(told)}."
+    )
+    if report["judges"] or report[UNVERIFIED]:
+        return found
+    return f"{found} No recognizer judged {'it' if faces == 1 else 'them'}."
 
 
 def _title(report: Mapping[str, Any]) -> str:
     return {"photograph": "Anonymized photograph", "video": "Anonymized video"}.get(report["kind"], "Anonymized files")
 
 
-def _many(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """In words: 1 face, 2 faces."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 

@@ -38,7 +38,7 @@ def photo(tmp_path: Path) -> Path:
 def test_a_photograph_with_all_defaults(run: Command, photo: Path, tmp_path: Path) -> None:
     ended = run(f"input={photo}", f"output={tmp_path / 'out.png'}", "detector=fixed")
     assert ended.code == 0 and not ended.err, ended.err
-    assert "1 faces, 1 covered; not verified by a recognizer." in ended.out
+    assert "1 face, 1 covered; not verified by a recognizer." in ended.out
     assert Image.open(tmp_path / "out.png").getpixel((68, 72)) == (0, 0, 0)
     report = json.loads((tmp_path / "out.png.json").read_text())
     assert (
@@ -51,7 +51,7 @@ def test_a_dry_run_writes_nothing(run: Command, photo: Path, tmp_path: Path) -> 
     write_clip(tmp_path / "clip.mp4", [frame_of([(3, 20, 20)])[0]] * 3)
     before = sorted(os.listdir(tmp_path))
     ended = run("--dry-run", f"input={tmp_path}", f"output={tmp_path / 'out'}", "detector=fixed")
-    assert ended.code == 0 and "clip.mp4: 3 faces in 3 frames" in ended.out and "photo.png: 1 faces" in ended.out
+    assert ended.code == 0 and "clip.mp4: 3 faces in 3 frames" in ended.out and "photo.png: 1 face" in ended.out
     assert sorted(os.listdir(tmp_path)) == before
 
 
@@ -66,7 +66,7 @@ def test_a_dry_run_sees_whose_the_folder_is(run: Command, photo: Path, tmp_path:
 def test_a_named_method_with_a_filter_of_ones_own_choice(run: Command, photo: Path, tmp_path: Path) -> None:
     words = (f"input={photo}", f"output={tmp_path / 'out.png'}", "detector=fixed")
     ended = run(*words, "method=pixelate", "method.anonymizer.blocks=4", "method@fallback=blur")
-    assert ended.code == 0 and "1 faces; not verified by a recognizer" in ended.out, ended.err
+    assert ended.code == 0 and "1 face; not verified by a recognizer" in ended.out, ended.err
     changed, given = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("out.png", "photo.png"))
     assert np.abs(changed - given)[40:100, 40:96].mean() > 5 and (changed[:, 160:] == given[:, 160:]).all()
     ended = run(*words, "method=blur", "--strict")
@@ -129,6 +129,7 @@ def test_help_and_the_console_script(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert shown.startswith("usage: anon anonymize input=") and all(len(line) <= 115 for line in shown.splitlines())
     for words, code, told in (
         (["--help"], 0, "anonymize   photographs and videos in"),
+        (["anonymize", "--help"], 0, "usage: anon anonymize input="),
         (["--version"], 0, anon.__version__),
         (["nope"], 2, "anon knows anonymize, train, evaluate, prepare"),
         ([], 2, "usage: anon"),
