@@ -76,7 +76,8 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).mul(2).view(3, 1, 1), persistent=False)
         if weights is None and origin is not None:
             raise UserError(
-                f"The recognizer '{name}' needs a weight file (encoder.weights=<file>; for a judge judge.encoder.weights=<file>): {origin}."
+                f"The recognizer '{name}' needs a weight file (encoder.weights=<file>; for a judge "
+                f"judge.encoder.weights=<file>): {origin}."
             )
         if weights is not None and weights != RANDOM:
             load_into(backbone, weights)
