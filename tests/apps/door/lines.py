@@ -36,7 +36,7 @@ TRAIN = {
     "data.size=64px": "a whole number from 16",
     "data.size=null": "a whole number",
     "data.size=true": "data.size=true must be",
-    "data.size=48": "power of two",
+    "data.size=50": "take 48 or 52",
     "data.images=many": "a whole number",
     "data.clip_frames=0": "from 1",
     "data.workers=1e9": "from 0 to 512",
