@@ -67,6 +67,15 @@ def of_a_place(error: BaseException) -> str | None:
     return f"'{error.filename}' cannot be used ({error.strerror})."
 
 
+def usage(told: str | None) -> str:
+    """What a command's docstring says below its first paragraph.
+
+    >>> usage("The command.\\n\\nusage: anon")
+    'usage: anon'
+    """
+    return str(told).partition("\n\n")[2].strip()
+
+
 def refused(sentence: str) -> int:
     """Print the sentence and return the exit code of a mistake."""
     print(f"error: {shortened(sentence)}", file=sys.stderr)

@@ -49,7 +49,7 @@ from anon.apps.stores import check_places as check_store_places
 from anon.apps.stores import check_used, opened, remember, store_of
 from anon.apps.untrusted import trusting
 from anon.apps.victims import victim_of
-from anon.commands import in_utf8
+from anon.commands import in_utf8, usage
 from anon.errors import UserError
 from anon.evaluation.harness.pictures import Originals, embeddings, keyed_recognizer
 from anon.evaluation.harness.store import Store, cache_of
@@ -83,7 +83,7 @@ _OF_A_FOLDER = "it shows what another tool made, which is nothing to anonymize b
 def main() -> None:
     """Entry point."""
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(str(__doc__).partition("\n\n")[2].strip())
+        print(usage(__doc__))
         return
     run_app(anonymize, "anonymize")
 

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 import anon
-from anon.commands import in_utf8, refused
+from anon.commands import in_utf8, refused, usage
 
 #: Modules and functions; each is imported when it is run.
 COMMANDS = {
@@ -37,7 +37,7 @@ def main() -> None:
     in_utf8()
     given = sys.argv[1:]
     if not given or given[0] in ("-h", "--help"):
-        print(str(__doc__).partition("\n\n")[2].strip())
+        print(usage(__doc__))
         sys.exit(0 if given else 2)
     if given[0] == "--version":
         print(anon.__version__)
@@ -45,19 +45,19 @@ def main() -> None:
     if given[0] not in COMMANDS:
         sys.exit(refused(f"there is no command '{given[0]}'; anon knows {', '.join(COMMANDS)}."))
     module, function = COMMANDS[given[0]]
-    if given[0] == "anonymize" and {"-h", "--help"} & set(given[1:]):
-        print(_usage(module))
+    if {"-h", "--help"} & set(given[1:]) and (told := _usage(module)):
+        print(told)
         sys.exit(0)
     sys.argv[:] = [f"{sys.argv[0]} {given[0]}", *given[1:]]
     sys.exit(getattr(importlib.import_module(module), function)())
 
 
 def _usage(module: str) -> str:
-    """What a module's docstring says below its first paragraph, without the seconds that its import takes."""
+    """The usage in a module's docstring, without the seconds that its import takes; empty where it parses its own."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None
-    told = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
-    return str(told).partition("\n\n")[2].strip()
+    told = usage(ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))))
+    return told if told.startswith("usage: ") else ""
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from anon.apps.door.words import readable
 from anon.apps.launch.failures import guarded, unwrapped
 from anon.apps.stores import key_of, whose
 from anon.apps.untrusted import trusting
-from anon.commands import Parser, in_utf8, path, whole
+from anon.commands import Parser, in_utf8, path, usage, whole
 from anon.errors import UserError
 from anon.identity.store.file import Store
 from anon.video import photographs
@@ -60,7 +60,7 @@ def main() -> None:
 
 def _run(words: list[str]) -> None:
     if _HELP & set(words) or not words:
-        print(str(__doc__).partition("\n\n")[2].strip())
+        print(usage(__doc__))
         return
     given = _parser().parse_args(words)
     store = _store(given.store, given.key_file, "--key-file <file>")

@@ -7,6 +7,7 @@ report is there, of the same input, stays.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -102,7 +103,7 @@ def _alone(source: Path, target: Path, output: str) -> Job:
 
 
 def written(jobs: Jobs) -> Iterator[Path]:
-    """Every file that :func:`run` makes, whatever becomes of it."""
+    """Every file that :func:`run` reads or makes."""
     for job in jobs.jobs:
         yield from (job.source, job.target, report.report_of(job.target), report.page_of(job.target))
     if jobs.folder is not None:
@@ -182,8 +183,10 @@ def run(jobs: Jobs, by: Anonymizing) -> Iterator[tuple[Job, dict[str, Any]]]:
     """
     if jobs.folder is None:
         (job,) = jobs.jobs
-        done = _do(job, by)
-        _write(report.page_of(job.target), page(done))
+        told = report.page_of(job.target)
+        with _aside(told, job.target):
+            done = _do(job, by)
+        _write(told, page(done))
         yield job, done
         return
     _begin(jobs.folder, by)
@@ -229,22 +232,17 @@ def _do(job: Job, by: Anonymizing) -> dict[str, Any]:
     """
     beside = report.report_of(job.target)
     _clear(job.target)
-    stamp, before, old, told = _stamp(job.source), _state(job.target), _report_at(beside), report.page_of(job.target)
-    paged = old is not None and "bytes" in old and os.path.lexists(told)
+    stamp, before, old = _stamp(job.source), clips.state_of(job.target), _report_at(beside)
     # Killed between result and report, the same command knows that both are its own; and none tells of an old result.
     _write(beside, {"anon": anon.__version__, "settings": by.settings, "input": stamp})
-    if paged:
-        told.unlink(missing_ok=True)
     try:
         done = by.video(job.source, job.target) if job.video else by.photograph(job.source, job.target)
         done |= {"input": stamp, "bytes": job.target.stat().st_size}
     except BaseException as error:
         if old is None:
             beside.unlink(missing_ok=True)
-        elif before == _state(job.target):  # that result is still there
+        elif before == clips.state_of(job.target):  # that result is still there
             _write(beside, old)
-            if paged:
-                _write(told, page(old))
         if isinstance(error, OSError):  # a full disk; what is wrong with the input is a UserError already
             raise _unwritten(job.target, error) from error
         raise
@@ -252,13 +250,22 @@ def _do(job: Job, by: Anonymizing) -> dict[str, Any]:
     return done
 
 
-def _state(path: Path) -> tuple[int, int] | None:
-    """Tells a file from the one that takes its place."""
+@contextlib.contextmanager
+def _aside(told: Path, result: Path) -> Iterator[None]:
+    """A page does not lie there meanwhile, nor afterwards unless the result that it tells of still does."""
+    before, hidden = clips.state_of(result), told.with_name(f".{told.name}.{os.getpid()}.part")
+    with contextlib.suppress(OSError):  # there is none, or no place to write, which is told by what is written next
+        told.replace(hidden)
     try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+        yield
+    except BaseException:
+        if before == clips.state_of(result):
+            with contextlib.suppress(FileNotFoundError):
+                hidden.replace(told)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            hidden.unlink()
 
 
 def _clear(target: Path) -> None:

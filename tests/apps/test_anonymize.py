@@ -130,6 +130,7 @@ def test_help_and_the_console_script(monkeypatch: pytest.MonkeyPatch, capsys: py
     for words, code, told in (
         (["--help"], 0, "anonymize   photographs and videos in"),
         (["anonymize", "--help"], 0, "usage: anon anonymize input="),
+        (["identities", "p.store", "--help"], 0, "usage: anon identities <store> list"),
         (["--version"], 0, anon.__version__),
         (["nope"], 2, "anon knows anonymize, train, evaluate, prepare"),
         ([], 2, "usage: anon"),
