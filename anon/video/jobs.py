@@ -260,7 +260,7 @@ def _aside(told: Path, result: Path) -> Iterator[None]:
         yield
     except BaseException:
         if before == clips.state_of(result):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 hidden.replace(told)
         raise
     finally:
