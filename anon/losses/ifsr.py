@@ -18,12 +18,17 @@ from torch.nn import functional as F
 
 def map_distances(target: Sequence[Tensor], changed: Sequence[Tensor]) -> Tensor:
     """d_l of L pairs of maps (B, C_l, H_l, W_l) -> (L,), each in [0, 2]."""
-    return torch.stack(
-        [
-            (1.0 - F.cosine_similarity(f_t.float().flatten(1), f_c.float().flatten(1))).mean()
-            for f_t, f_c in zip(target, changed, strict=True)
-        ]
-    )
+    return torch.stack([map_distance(f_t, f_c).mean() for f_t, f_c in zip(target, changed, strict=True)])
+
+
+def map_distance(one: Tensor, other: Tensor) -> Tensor:
+    """1 - cos of flattened maps (B, ...) -> (B,), 0 to 2.
+
+    Summed where they lie: torch's cosine wants them flat, which copies maps in channels_last, and divides whole maps.
+    """
+    one, other, inner = one.float(), other.float(), tuple(range(1, one.ndim))
+    norms = torch.linalg.vector_norm(one, dim=inner) * torch.linalg.vector_norm(other, dim=inner)
+    return 1.0 - (one * other).sum(inner) / norms.clamp(min=1e-8)
 
 
 def ifsr(

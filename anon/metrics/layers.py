@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from anon.identity.verification import equal_error_rate
+from anon.losses.ifsr import map_distance
 from anon.metrics.states import Kept
 
 
@@ -31,11 +31,6 @@ class Layer(NamedTuple):
     eer_c2t: float  # c2t against negative; 0: the map holds what is kept
     eer_c2s: float  # c2s against negative; 0: it holds the identity
     eer: float  # c2t against c2s; 0.5: it no longer tells target from source
-
-
-def distances(one: Tensor, other: Tensor) -> Tensor:
-    """Cosine distance (B,) of two maps (B, C, H, W), flattened."""
-    return 1.0 - F.cosine_similarity(one.float().flatten(1), other.float().flatten(1))
 
 
 def layer_figures(c2t: Tensor, c2s: Tensor, negative: Tensor) -> Layer:
@@ -73,7 +68,7 @@ class LayerDistances(Kept):
     def update(self, target: Sequence[Tensor], changed: Sequence[Tensor], source: Sequence[Tensor]) -> None:  # type: ignore[override]
         """Each a list of maps (B, C_l, H_l, W_l)."""
         pairs = ((changed, target), (changed, source), (target, source))
-        super().update(*(torch.stack(list(map(distances, *pair)), 1) for pair in pairs))  # (B, L) each
+        super().update(*(torch.stack(list(map(map_distance, *pair)), 1) for pair in pairs))  # (B, L) each
 
     def compute(self) -> list[Layer]:
         kept = self.kept()

@@ -60,6 +60,7 @@ class Colours(nn.Module):
     Args:
         brightness: largest b, either way, in units of the [-1, 1] range.
         contrast, saturation: ranges of c and s.
+        tint: largest b of each channel's own, added to the face's; 0, as in its code: none.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class Colours(nn.Module):
         brightness: float = 0.3,
         contrast: tuple[float, float] = (0.9, 1.1),
         saturation: tuple[float, float] = (0.9, 1.1),
+        tint: float = 0.0,
     ) -> None:
         super().__init__()
-        self.brightness = float(brightness)
+        self.brightness, self.tint = float(brightness), float(tint)
         self.contrast = (float(contrast[0]), float(contrast[1]))
         self.saturation = (float(saturation[0]), float(saturation[1]))
 
@@ -77,6 +79,9 @@ class Colours(nn.Module):
         """Images (B, 3, H, W) in [-1, 1] -> the same form and range."""
         draw = torch.rand(3, len(images), 1, 1, 1, generator=rng, device=images.device, dtype=images.dtype)
         out = images + self.brightness * (2 * draw[0] - 1)
+        if self.tint:
+            own = torch.rand(len(images), 3, 1, 1, generator=rng, device=images.device, dtype=images.dtype)
+            out = out + self.tint * (2 * own - 1)
         mean = out.mean((2, 3), keepdim=True)
         out = mean + (self.contrast[0] + (self.contrast[1] - self.contrast[0]) * draw[1]) * (out - mean)
         out = out.clamp(-1, 1).add(1).div(2)

@@ -1,13 +1,14 @@
 """A robust student of a recognizer: its embeddings, but without the patterns that fool it.
 
-    loss = 1 - cos(student(x + d), teacher(x)),   d = the worst change of the same loss within a ball around x
+    loss = 1 - cos(student(c(x) + d), teacher(x)),   d = the worst change of the same loss within a ball around c(x)
 
 The teacher is any frozen encoder, such as one from a file; it sees the augmented picture, the student the worst picture
 of a ball around it (adversarially robust distillation: Goldblum et al., AAAI 2020, eq. 1, with the teacher's answer in
-the place of the labels within the search too, as Zi et al., ICCV 2021). No labels are learned from, so any folder of
-faces will do, and both see one view of a picture (Beyer et al., CVPR 2022). It is for generators to flee, who find no
-pattern against it as cheaply as against its teacher (:mod:`anon.training.robustness`). With L2 the radius grows with
-the picture's side, for one change a pixel: 2.0 at 64 px is 3.5 at 112 px.
+the place of the labels within the search too, as Zi et al., ICCV 2021). c gives the face another light and tint, which
+no ball of small changes holds and a generator that flees finds at once (ours). No labels are learned from, so any
+folder of faces will do, and both see one view of a picture (Beyer et al., CVPR 2022). It is for generators to flee, who
+find no pattern against it as cheaply as against its teacher (:mod:`anon.training.robustness`). With L2 the radius grows
+with the picture's side, for one change a pixel: 2.0 at 64 px is 3.5 at 112 px.
 
 With a network of its own the student begins at random, or at ``start``, such as a student that learned without worst
 pictures. Without one it is a copy of the teacher that becomes robust (Schlarmann et al., ICML 2024, eq. 3, with the
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from anon.errors import UserError
 from anon.identity.encoder import Encoder
-from anon.training.augment import step_rng
+from anon.training.augment import Colours, step_rng
 from anon.training.gradients import mean_over_processes
 from anon.training.recognizer import RecognizerTraining, augment
 from anon.training.robustness import Losses
@@ -73,6 +74,7 @@ class DistillationTraining(RecognizerTraining):
             None: a copy of the teacher's network, at the teacher's size.
         adversarial: from the student's loss, the pictures (B, 3, H, W) and a generator to the pictures that the student
             sees, such as :class:`anon.training.robustness.WorstPicture`; None: those that the teacher sees.
+        colours: from pictures (B, 3, H, W) and a generator to those around which the ball lies; None: as they are.
         steps, lr, weight_decay, warmup, strength, seed, start, size: as :class:`RecognizerTraining` has them.
 
     Raises:
@@ -94,6 +96,7 @@ class DistillationTraining(RecognizerTraining):
         seed: int = 0,
         start: str | None = None,
         size: int | None = None,
+        colours: Colours | None = None,
     ) -> None:
         if backbone is None:
             backbone, size = CopyOf(teacher), teacher.size
@@ -107,6 +110,7 @@ class DistillationTraining(RecognizerTraining):
             backbone, nn.Identity, steps, lr, weight_decay, warmup, strength, seed, start, size, adversarial
         )
         self.__dict__["teacher"] = teacher  # not a submodule, so neither trained nor saved
+        self.colours = colours
 
     def on_fit_start(self) -> None:
         """Lightning moves submodules alone."""
@@ -121,7 +125,8 @@ class DistillationTraining(RecognizerTraining):
         def losses(seen: Tensor) -> Tensor:
             return 1.0 - (self(seen) * wanted).sum(1)
 
-        loss = losses(self._perturbed(losses, images, rng)).mean()
+        coloured = images if self.colours is None else self.colours(images, rng)
+        loss = losses(self._perturbed(losses, coloured, rng)).mean()
         self.log_dict(mean_over_processes({"train/loss": loss}), prog_bar=True)
         return loss
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anon.metrics.layers import LayerDistances, distances
+from anon.losses.ifsr import map_distance
+from anon.metrics.layers import LayerDistances
 
 
 def _maps(*rows: tuple[float, float]) -> torch.Tensor:
@@ -17,8 +18,8 @@ def test_distances_are_of_flattened_maps() -> None:
     one = torch.ones(1, 2, 2, 2)
     other = one.clone()
     other[0, 1] = -1.0
-    assert distances(one, other).tolist() == pytest.approx([1.0])  # half agrees, half is opposite
-    assert distances(one, -3 * one).tolist() == pytest.approx([2.0])
+    assert map_distance(one, other).tolist() == pytest.approx([1.0])  # half agrees, half is opposite
+    assert map_distance(one, -3 * one).tolist() == pytest.approx([2.0])
 
 
 def test_a_map_of_attributes_and_one_of_identity() -> None:

@@ -38,6 +38,9 @@ def test_colours_by_hand() -> None:
     draw = torch.rand(3, 1, generator=step_rng("cpu", 0))
     brighter = Colours(0.3, (1, 1), (1, 1))(images, step_rng("cpu", 0))
     torch.testing.assert_close(brighter, images + 0.3 * (2 * draw[0] - 1))
+    tint = Colours(0.0, (1, 1), (1, 1), tint=0.4)(images, step_rng("cpu", 0)) - images  # one number a channel
+    assert torch.allclose(tint[..., 0], tint[..., 1], atol=1e-6) and 0.05 < tint.abs().max() <= 0.4
+    assert len(tint[0, :, 0, 0].unique()) == 3
     flat = Colours(0.0, (0.5, 0.5), (1, 1))(images, step_rng("cpu", 0))
     torch.testing.assert_close(flat[0, :, 0], torch.tensor([[0.3, 0.5], [0.0, 0.0], [0.0, 0.0]]))
     grey = Colours(0.0, (1, 1), (0, 0))(images, step_rng("cpu", 0))

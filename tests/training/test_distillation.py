@@ -75,6 +75,19 @@ def test_the_loss_by_hand() -> None:
     assert student.weight.grad is not None and teacher.backbone.weight.grad is None
 
 
+@pytest.mark.filterwarnings("ignore:You are trying to")
+def test_the_ball_lies_around_the_coloured_picture_and_the_teacher_sees_the_plain_one() -> None:
+    teacher = Encoder(Colours([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), 4, name="teacher")
+
+    def swapped(images: Tensor, rng: torch.Generator) -> Tensor:
+        return images[:, [1, 0, 2]]
+
+    student = Colours([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    module = DistillationTraining(teacher, student, strength=0.0, colours=swapped)  # type: ignore[arg-type]
+    loss = module.training_step({"image": _flat((0.3, 0.4, 0.9))}, 0)
+    assert loss.item() == pytest.approx(1 - 2 * 0.6 * 0.8, abs=1e-6)  # (.6, .8) and (.8, .6)
+
+
 def test_the_worst_picture_of_a_linear_loss_is_on_the_ball_along_its_slope() -> None:
     slope = torch.tensor([3.0, 0.0, -4.0])[:, None, None].expand(3, 2, 2)  # of norm 10
     found = WorstPicture(radius=0.5, steps=6, step=0.75)(

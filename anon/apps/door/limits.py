@@ -65,7 +65,7 @@ RANGES = {
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear "
     "*.labels.margin *.max_eer",
-    "[0, 2]": "*.margins margins.* *.brightness *.view.noise *.distance *.pattern",
+    "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.regressor.blur *.limit_val_batches",
     "[0, 180]": "*.rotation *.yaw",
