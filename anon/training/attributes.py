@@ -17,6 +17,7 @@ from torch import Tensor
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors, targets
 from anon.errors import UserError
 from anon.training.gradients import mean_over_processes
+from anon.training.schedule import one_cycle
 
 
 class AttributeTraining(pl.LightningModule):
@@ -65,11 +66,8 @@ class AttributeTraining(pl.LightningModule):
             self.log(f"val/{name}", error.mean(), prog_bar=True, batch_size=len(error), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.regressor.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        steps = int(self.trainer.estimated_stepping_batches)
+        return one_cycle(self.regressor, steps, self.lr, self.weight_decay, self.warmup)
 
 
 def photometric(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tensor:

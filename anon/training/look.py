@@ -24,6 +24,7 @@ from anon.faces.alignment import Framing, reframe
 from anon.faces.contract import FaceSet
 from anon.training.attributes import photometric
 from anon.training.gradients import mean_over_processes
+from anon.training.schedule import one_cycle
 
 
 class LookTraining(pl.LightningModule):
@@ -87,11 +88,8 @@ class LookTraining(pl.LightningModule):
         self._held.clear()
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.regressor.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        steps = int(self.trainer.estimated_stepping_batches)
+        return one_cycle(self.regressor, steps, self.lr, self.weight_decay, self.warmup)
 
 
 def look_of_people(faces: FaceSet) -> Tensor:

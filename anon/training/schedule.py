@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import torch
+from torch import nn
 
 
 def warm_cosine(step: int, steps: int, warmup: float) -> float:
@@ -18,3 +22,13 @@ def warm_cosine(step: int, steps: int, warmup: float) -> float:
         return (step + 1) / rise
     progress = min(1.0, (step - rise) / max(1, steps - rise))
     return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def one_cycle(network: nn.Module, steps: int, lr: float, weight_decay: float, warmup: float) -> dict[str, Any]:
+    """AdamW whose rate rises to ``lr`` over a share ``warmup`` of the steps and falls again (Smith & Topin, 2018).
+
+    In the form in which Lightning takes it from ``configure_optimizers``.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=warmup)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
