@@ -182,11 +182,13 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     """
     detector: Detector = instantiate(config.detector)
     store = store_of(config.store.file, config.store.key_file)
-    method, size, encoder = _method(config, store)
+    base = built_method(config)
+    judging = _judging(config, getattr(base, "encoder", None))  # refused before a policy reads people for a minute
+    method, size = _method(config, base, store), size_of(config, base)
     fallback = instantiate(config.fallback.anonymizer)
     if not isinstance(fallback, Filter):
         raise UserError("method@fallback=... must be a filter: solid, blur, pixelate, low_resolution.")
-    gate = Gate(_judging(config, encoder), config.gate.min_size, config.gate.max_turn)
+    gate = Gate(judging, config.gate.min_size, config.gate.max_turn)
     check_read(overrides(), method, gate, config.domain, getattr(method, "generator", None) is not None)
     whole = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     settings = {name: _placeless(whole.get(name)) for name in _SETTINGS}
@@ -203,9 +205,8 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     return Anonymizing(detector, change, gate, settings, config.strict, config.audio == "copy", config.batch)
 
 
-def _method(config: DictConfig, store: People | None = None) -> tuple[nn.Module, int, Any]:
-    """The anonymizer, the side of its crops, and the encoder that conditions it; None of one that has none."""
-    base = built_method(config)
+def _method(config: DictConfig, base: Any, store: People | None = None) -> nn.Module:
+    """The anonymizer: ``base``, and a generator's policy."""
     redraws = getattr(base, "generator", None) is not None
     data = instantiate(config.data) if redraws else None
     policy = cast(Any, OmegaConf.to_container(config.policy, resolve=True)) if redraws else None
@@ -213,8 +214,7 @@ def _method(config: DictConfig, store: People | None = None) -> tuple[nn.Module,
         opened(store, base, check_used(base, policy))
     given = cast(Any, OmegaConf.to_container(config.method, resolve=True))
     whole = {**given, "anonymizer": base}
-    method = victim_of(whole, policy, cast(Any, data), config.seed, config.paths.cache)
-    return method.eval(), size_of(config, base), getattr(base, "encoder", None)
+    return victim_of(whole, policy, cast(Any, data), config.seed, config.paths.cache).eval()
 
 
 def built_method(config: DictConfig) -> Any:

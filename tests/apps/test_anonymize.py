@@ -206,3 +206,18 @@ def test_rendered_people_get_other_faces_and_every_judge_agrees(run: Command, ph
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "out.png.json").read_text())
     assert report["faces"] == 1 == report["verified"] + report["covered"] and len(report["judges"]) == 3
+
+
+def test_fake_identities_can_be_of_ones_own_people(run: Command, photo: Path, tmp_path: Path) -> None:
+    """No setting of the rendered people is in the way of a folder that has none of them."""
+    words = ["detector=fixed", "method=fiva", "data=packed", f"data.root={tmp_path}"]
+    ended = run(f"input={photo}", f"output={tmp_path / 'out.png'}", *words)
+    assert ended.code == 2 and "no setting" not in ended.err and str(tmp_path) in ended.err, ended.err
+
+
+def test_a_judge_who_cannot_judge_is_refused_before_a_policy_reads_people(
+    run: Command, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "victim_of", lambda *given: pytest.fail("people were read"))
+    ended = run(f"input={photo}", "output=out.png", "detector=fixed", "method=fiva", "judge=synthetic_b")
+    assert ended.code == 2 and "synthetic_b" in ended.err, ended.err
