@@ -70,11 +70,12 @@ def checkpoint_file(text: str) -> Path:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], DictConfig]:
-    """The checkpoint's content, on the CPU, and the configuration it was trained with.
+    """The content of a checkpoint, or of a run folder's last one, on the CPU, and what it was trained with.
 
     Raises:
         UserError: when the file is missing, truncated, not a checkpoint, or not one of this project's.
     """
+    path = checkpoint_file(str(path))
     if not path.is_file():
         raise UserError(f"there is no checkpoint at {path}.")
     try:
