@@ -58,7 +58,7 @@ def test_a_run_folder_is_as_good_as_its_last_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "run/checkpoints").mkdir(parents=True)
     written(tmp_path / "run/checkpoints/last.ckpt", {"_target_": "anon.x", "width": 3})
     assert read_checkpoint(tmp_path / "run")[1].model.width == 3
-    with pytest.raises(UserError, match="holds no checkpoints/last.ckpt"):
+    with pytest.raises(UserError, match=r"holds no checkpoints/last\.ckpt"):
         read_checkpoint(tmp_path)
 
 
