@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -22,12 +22,20 @@ from anon.faces.video import Timed
 from anon.progress import track
 from anon.video import clips, photographs, report
 from anon.video.changer import FaceChanger
-from anon.video.gate import Gate
+from anon.video.gate import Gate, Verdict
 from anon.video.times import Stamps, check_together
-from anon.video.tracks import Faces, alone, follow
+from anon.video.tracks import Faces, Seen, alone, follow
 
 MISSED = 0.6  # seconds for which a face may be missed before its track has ended
 LINGERS = 0.1  # seconds for which a face is covered before it is first seen and after it is last seen
+
+
+class Watching(Protocol):
+    """Looks on while a video is written: the number of a frame, what it was and what it is now, and its faces."""
+
+    def __call__(
+        self, number: int, before: Tensor, after: Tensor, faces: Sequence[Seen], verdicts: Sequence[Verdict]
+    ) -> None: ...
 
 
 class Anonymizing(NamedTuple):
@@ -86,8 +94,11 @@ class Anonymizing(NamedTuple):
         about = {"kind": "photograph", "width": size[1], "height": size[0], "smallest_face": least, **people}
         return report.document(tally, time.monotonic() - began, about, self.settings)
 
-    def video(self, source: Path, target: Path) -> dict[str, Any]:
+    def video(self, source: Path, target: Path, watch: Watching | None = None) -> dict[str, Any]:
         """Anonymize a video; returns its report.
+
+        Args:
+            watch: is shown every frame.
 
         Raises:
             UserError: see :meth:`photograph`.
@@ -100,7 +111,7 @@ class Anonymizing(NamedTuple):
         clips.check_same(source, state)
         self.change.begin()
         with checksums.written_whole(target) as stream:
-            width, height = self._write(source, stream, target.suffix.lower(), about, faces, shown, tally)
+            width, height = self._write(source, stream, target.suffix.lower(), about, faces, shown, tally, watch)
             clips.check_same(source, state)
             people = self.change.finish()
         sound = about.sound if self.sound else None
@@ -126,6 +137,7 @@ class Anonymizing(NamedTuple):
         faces: Faces,
         shown: Sequence[int],
         tally: report.Tally,
+        watch: Watching | None,
     ) -> tuple[int, int]:
         writer = clips.Writer(stream, suffix, source, about, self.sound)
         try:
@@ -136,8 +148,10 @@ class Anonymizing(NamedTuple):
                     raise UserError(f"'{source}' has changed while it was read.")
                 results, verdicts = self.change([frame.pixels for frame in group], seen)
                 for frame, result, own, verdict in zip(group, results, seen, verdicts, strict=True):
-                    at = shown[tally.frames]
-                    tally.add(tally.frames, own, verdict)
+                    number, at = tally.frames, shown[tally.frames]
+                    tally.add(number, own, verdict)
+                    if watch is not None:
+                        watch(number, frame.pixels, result, own, verdict)
                     self._check(tally)
                     writer.add(frame, result, at)
             if tally.frames < len(faces):

@@ -42,6 +42,9 @@ RANGES = {
     "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.datasets.*.images "
     "*.datasets.*.images.* *.datasets.*.clips *.datasets.*.clips.* *.min_images",
     "whole [1, 65536]": "batch *.batch *.batch_size *.clip_frames *.calibration_images",
+    "whole [1, 10000]": "*.crowds.clips *.crowds.frames",
+    "whole [64, 4096]": "*.crowds.height *.crowds.width",
+    "[16, 2048]": "*.crowds.face",
     "whole [16, 4096]": "size data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
     "whole [0, 512]": "*.workers",
