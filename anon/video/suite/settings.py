@@ -73,8 +73,7 @@ class Clips:
         where = f"suite.tables.{name}"
         table = dict(given) if isinstance(given, Mapping) else {}
         measures = table.get("measures")
-        several = isinstance(measures, Sequence) and not isinstance(measures, str)
-        if not several or not isinstance(table.get("title"), str):
+        if not isinstance(measures, Sequence) or isinstance(measures, str) or not isinstance(table.get("title"), str):
             raise UserError(f"{where} is no table of clips; {_NEEDS}.")
         for measure in measures:
             if self.measures.get(measure) is None:
