@@ -48,6 +48,8 @@ class Anonymizing(NamedTuple):
     strict: bool = False  # no file is finished that holds an unverified face
     sound: bool = True  # a video's is kept
     batch: int = 8  # frames at a time
+    window: int = 20  # frames that are held back of what is read live
+    seconds: float | None = None  # of what is read live; None: until it ends
 
     def changed(self, frame: Tensor) -> tuple[Tensor, report.Tally]:
         """A picture uint8 (H, W, 3) RGB -> a changed copy, and the account of its faces.
@@ -65,15 +67,8 @@ class Anonymizing(NamedTuple):
         self.change.begin()
         (result,), (verdicts,) = self.change([frame], [faces])
         tally.add(0, faces, verdicts)
-        self._check(tally)
+        check_strict(self.strict, tally)
         return result, tally
-
-    def _check(self, tally: report.Tally) -> None:
-        if self.strict and tally.unverified:
-            raise UserError(
-                f"strict=true: {tally.unverified} of {tally.faces} faces would be written that no recognizer verified "
-                "and no mask covers, so nothing is written; method=solid covers all, judge=<choice> verifies."
-            )
 
     def photograph(self, source: Path, target: Path) -> dict[str, Any]:
         """Anonymize a photograph; returns its report.
@@ -152,7 +147,7 @@ class Anonymizing(NamedTuple):
                     tally.add(number, own, verdict)
                     if watch is not None:
                         watch(number, frame.pixels, result, own, verdict)
-                    self._check(tally)
+                    check_strict(self.strict, tally)
                     writer.add(frame, result, at)
             if tally.frames < len(faces):
                 raise UserError(f"'{source}' has changed while it was read.")
@@ -161,6 +156,19 @@ class Anonymizing(NamedTuple):
             writer.leave()
             raise
         return result.shape[1], result.shape[0]
+
+
+def check_strict(strict: bool, tally: report.Tally) -> None:
+    """See that every face that was written so far is verified or covered, where that is wanted.
+
+    Raises:
+        UserError: one is not.
+    """
+    if strict and tally.unverified:
+        raise UserError(
+            f"strict=true: {tally.unverified} of {tally.faces} faces would be written that no recognizer verified "
+            "and no mask covers, so nothing is written; method=solid covers all, judge=<choice> verifies."
+        )
 
 
 def check_sound(suffix: str, source: Path, about: clips.Told) -> None:

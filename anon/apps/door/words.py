@@ -98,10 +98,11 @@ def of_files(words: Sequence[str]) -> list[str]:
 
     >>> of_files(["input=a.jpg", "output=b.jpg", "--dry-run"])
     ['files.input=a.jpg', 'files.output=b.jpg', 'dry_run=true']
-    >>> of_files(["domain=synthetic", "method=blur"])
-    ['domain=synthetic', 'method=blur', 'judge=synthetic']
+    >>> of_files(["domain=synthetic", "method=blur"]), of_files(["input=0"])
+    (['domain=synthetic', 'method=blur', 'judge=synthetic'], ['files.input="0"'])
     """
     found = [_FLAGS.get(word, f"files.{word}" if word.startswith(("input=", "output=")) else word) for word in words]
+    found = [re.sub(r"^files\.input=(\d+)$", r'files.input="\1"', word) for word in found]  # a camera's number
     found = [f"store.file={word.partition('=')[2]}" if word.startswith("store=") else word for word in found]
     found = [f"++{word}" if _THRESHOLD.match(word) else word for word in found]
     return _with_domain(found)

@@ -61,9 +61,11 @@ def given_clips(place: str, results: Path) -> list[Clip]:
         results: a folder that is nobody's input.
 
     Raises:
-        UserError: there is nothing, or no video.
+        UserError: there is nothing, no video, or a camera.
     """
     todo = jobs.jobs_of(place, f"{results}/")
+    if any(job.live for job in todo.jobs):
+        raise UserError(f"input={place} is read live, once; record it first, and give the recording.")
     videos = [job for job in todo.jobs if job.video]
     if not videos:
         raise UserError(f"input={place} holds no video; anon anonymize does photographs.")
