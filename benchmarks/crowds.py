@@ -35,11 +35,11 @@ from anon.metrics.tracking import ClearMot, Labelled, clear_mot
 from anon.video.gate import Verdict
 from anon.video.pipeline import LINGERS, MISSED, Anonymizing
 from anon.video.report import Tally
+from anon.video.suite.crowd import Truth
 from anon.video.tracks import Seen, follow
 from benchmarks.machine import description, written
 
 RATE = 25  # frames a second
-SEEN = 0.5  # share of a face that must show before it has to be found
 GROWN = 0.6  # of a face's sides, to each side: within it a change may be
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "crowds.md"
 
@@ -57,7 +57,7 @@ class Clip(NamedTuple):
 class Counts(NamedTuple):
     """Of one clip."""
 
-    due: int  # faces of which at least SEEN shows
+    due: int  # faces that show by half or more
     missed: int  # of those, by no box with an IoU of .5 with what shows
     unchanged: int  # of those, half or more of what shows is as it was
     least: float  # share of what shows of a face that changed, of the worst
@@ -131,10 +131,7 @@ def _near(boxes: Tensor, shape: Sequence[int]) -> Tensor:
 
 def showing(crowd: Crowd, frame: int) -> Labelled:
     """Whose faces show in a frame, and the boxes of what shows."""
-    people = (crowd.shown[frame] >= SEEN).nonzero()[:, 0].tolist()
-    places = [(crowd.owners[frame] == p).nonzero() for p in people]  # rows and columns
-    boxes = [torch.cat((place.amin(0).flip(0), place.amax(0).flip(0) + 1)).float() for place in places]
-    return Labelled(people, _stacked(boxes))
+    return Truth(crowd.shown, crowd.owners).showing(frame)
 
 
 def tracked(clip: Clip) -> dict[str, ClearMot]:

@@ -6,6 +6,7 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
   input=clip.mp4 output=out.mp4          a video, with its sound; audio=drop leaves that out
   input=holiday output=anonymized        a folder, at any depth; the same command continues after a stop
   input='holiday/*.jpg' output=results   a pattern
+  input=camera:0 output=out.mp4          a camera until Ctrl-C, or for live.seconds=60; camera:<pipe>: MPEG-TS
 
   --dry-run                 only say what is found and would be done
   --strict                  finish no file that holds a face that nobody verified and no mask covers
@@ -41,7 +42,7 @@ from torch import nn
 from anon.anonymizers.filters import Filter
 from anon.apps.config import judges_of
 from anon.apps.door.config import check_config, check_places
-from anon.apps.idle import check_photograph, check_read
+from anon.apps.idle import check_live, check_photograph, check_read
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.run_folders.started import overrides
@@ -105,6 +106,7 @@ def anonymize(config: DictConfig) -> None:
         check_store_places(config.store.file, config.store.key_file, jobs.written(todo))
         if todo.folder is None and not todo.jobs[0].video:
             check_photograph(overrides())
+        check_live(overrides(), todo.jobs[0].live is not None)
         with trusting(config.trust), unwrapped():
             by = anonymizing(config)
         if config.dry_run:
@@ -141,10 +143,11 @@ def _told(done: Mapping[str, Any]) -> str:
     masked = f", {done['covered']} covered" if done["covered"] else ""
     rate = f", {done['frames_per_second']} frames/s" if done["kind"] == "video" else ""
     people = done.get("people")
+    ended = f" Ended: {done['live']['ended']}." if "live" in done else ""
     store = (
         "" if people is None else f" The store knew {people['known']} of the people, and {people['new']} are new to it."
     )
-    return f"{counts}{masked}{f' ({fallbacks})' if fallbacks else ''}; {done['label']}{rate}.{store}"
+    return f"{counts}{masked}{f' ({fallbacks})' if fallbacks else ''}; {done['label']}{rate}.{ended}{store}"
 
 
 def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
@@ -159,7 +162,9 @@ def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
         print(f"{flat(name)}: not read, {reason}")
     for job in todo.jobs:
         try:
-            if job.video:
+            if job.live is not None:
+                found = "read once, when it comes"
+            elif job.video:
                 about = clips.told(job.source)
                 if by.sound:
                     check_sound(job.target.suffix.lower(), job.source, about)
@@ -202,7 +207,8 @@ def anonymizing(config: DictConfig) -> Anonymizing:
         assert store.about is not None
         settings["store"] = {"name": store.about.name, "threshold": store.about.threshold}
     change = FaceChanger(method, fallback, gate, size, config.margin)
-    return Anonymizing(detector, change, gate, settings, config.strict, config.audio == "copy", config.batch)
+    live = (OmegaConf.select(config, "live.window", default=20), OmegaConf.select(config, "live.seconds"))
+    return Anonymizing(detector, change, gate, settings, config.strict, config.audio == "copy", config.batch, *live)
 
 
 def _method(config: DictConfig, base: Any, store: People | None = None) -> nn.Module:

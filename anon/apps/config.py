@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import anon
-from anon.apps.door.words import of_files, spelled_out, with_panel
+from anon.apps.door.words import of_clips, of_files, spelled_out, with_panel
 from anon.apps.offered import offer
 from anon.errors import UserError
 from anon.identity.contract import JudgeLike
@@ -42,6 +42,7 @@ def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
         HydraException: an override that fits nothing.
     """
     words = spelled_out(of_files(overrides) if name == "anonymize" else overrides)
+    words = of_clips(words) if name == "evaluate" else words
     words = with_panel(words) if name != "train" else words
     offer(words, config_dir())
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -6,7 +6,8 @@ robustness of its newest run; ``suite=swap`` has its swaps, ``suite=lfw`` pairs 
 with ``method=blur`` they are of that one, and ``method=blur`` alone is table 1 of it. ``judge=[a,b]`` is a panel of
 judges, whose worst case the figures are. ``checkpoint=last`` takes the newest run of the same experiment, scale and
 data; ``checkpoint=<file or run folder>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes along.
-The path of ``results.json`` is the last line.
+``suite=video`` shows clips to what ``anon anonymize`` works by (:mod:`anon.apps.clips`). The last line is the path of
+``results.json``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
+from anon.apps.clips import check_words, evaluate_clips, measures_clips
 from anon.apps.config import CONFIG, judges_of
 from anon.apps.door.config import check_config, check_places
 from anon.apps.launch.entry import run_app
@@ -52,6 +54,7 @@ from anon.weights.files import SHIPPED, fingerprint
 SECTIONS = ["task", "experiment", "scale", "seed", "checkpoint", "checkpoints", "trust", "cache", "output", "run"]
 SECTIONS += ["paths", "data", "judge", "panel", "method", "attack", "suite", "attributes", "lpips", "detectors"]
 SECTIONS += ["logger"]
+SECTIONS += ["domain", "margin", "size", "batch", "gate", "detector", "fallback", "policy"]  # of suite=video
 
 
 def main() -> None:
@@ -74,9 +77,9 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _evaluate(config: DictConfig) -> None:
-    _check_suite(config)
+    clips = _check_suite(config)
     _name(config)
-    if OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None:
+    if not clips and (OmegaConf.select(config, "judge") is None or OmegaConf.select(config, "data") is None):
         raise UserError("an evaluation needs data=<choice> and judge=<choice>, such as judge=synthetic_b.")
     restores = OmegaConf.select(config, "suite.methods.checkpoint.anonymizer.checkpoint") == config.checkpoint
     if restores and config.checkpoint == "last":
@@ -88,6 +91,8 @@ def _evaluate(config: DictConfig) -> None:
     name_newest(config, "method")
     name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
     check_places(config)
+    if clips:
+        check_words(config)
     if place is not None:
         _check_same(config, place)
     with run_folder(config, at=place) as folder, unwrapped(), _no_exit():
@@ -95,8 +100,11 @@ def _evaluate(config: DictConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if restores:
             print(f"checkpoint {config.checkpoint}", flush=True)
-        data, judges = instantiate(config.data), judges_of(config)
-        harness.run(judges, data, config, folder, device=device, commit=commit())
+        if clips:
+            evaluate_clips(config, folder, commit())
+        else:
+            data, judges = instantiate(config.data), judges_of(config)
+            harness.run(judges, data, config, folder, device=device, commit=commit())
         _log(config, folder)
     reasons = [line.needs for line in read(folder).lines]
     if all(reasons):
@@ -127,7 +135,7 @@ def _check_same(config: DictConfig, place: Path) -> None:
     if not (place / CONFIG).is_file():
         return
     past, recorded = run_config(place), start_record(place).get("choices") or {}
-    keys = ("task", "experiment", "suite._target_", "checkpoint")
+    keys = ("task", "experiment", "suite._target_", "suite.input", "checkpoint")
     pairs = [(key, OmegaConf.select(past, key), OmegaConf.select(config, key)) for key in keys]
     pairs += [("data", data_key(past), data_key(config))]
     groups = [group for group in ("suite", "data") if group in recorded and group in choices()]
@@ -177,7 +185,12 @@ def _narrow(config: DictConfig) -> None:
     """A method that the command line chooses is the one of a suite that would name others."""
     given = any(word.partition("=")[0] == "method" for word in overrides())
     suite = OmegaConf.select(config, "suite")
-    if given and OmegaConf.select(config, "suite.tables") and "${method" not in OmegaConf.to_yaml(suite, resolve=False):
+    if (
+        given
+        and not measures_clips(config)
+        and OmegaConf.select(config, "suite.tables")
+        and "${method" not in OmegaConf.to_yaml(suite, resolve=False)
+    ):
         narrow(suite, str(choices()["method"]))
 
 
@@ -198,16 +211,18 @@ def _name(config: DictConfig) -> None:
     config.experiment = method
 
 
-def _check_suite(config: DictConfig) -> None:
-    """See that the suite measures something.
+def _check_suite(config: DictConfig) -> bool:
+    """See that the suite measures something; whether that is clips.
 
     Raises:
         UserError: it is no suite, or has no table, as what all of them share.
     """
     target = OmegaConf.select(config, "suite._target_")
+    clips = measures_clips(config)
     kind = None if target is None else get_class(target)
-    if kind is None or not issubclass(kind, Suite) or not OmegaConf.select(config, "suite.tables"):
+    if kind is None or not (clips or issubclass(kind, Suite)) or not OmegaConf.select(config, "suite.tables"):
         raise UserError("this suite measures nothing by itself; choose another suite=<name> of conf/suite.")
+    return clips
 
 
 if __name__ == "__main__":

@@ -58,6 +58,20 @@ def check_photograph(words: Iterable[str]) -> None:
             raise UserError(f"{word} would do nothing here: a photograph has neither sound nor further frames.")
 
 
+def check_live(words: Iterable[str], live: bool) -> None:
+    """See that a camera is told nothing of sound, and nothing but a camera how it is read.
+
+    Raises:
+        UserError: the first word that nothing would read.
+    """
+    for word in words:
+        for key in keys_of(word):
+            if live and key == "audio":
+                raise UserError(f"{word} would do nothing here: of what is live no sound is recorded.")
+            if not live and key.partition(".")[0] == "live":
+                raise UserError(f"{word} would do nothing here: it is of a camera or a pipe, as in input=camera:0.")
+
+
 def _idle(method: nn.Module, gate: Gate, domain: str, redraws: bool) -> Iterator[tuple[str, str]]:
     """Groups and settings that nothing reads, and why."""
     calibrates = any(each.judge.threshold is None for each in gate.judging)

@@ -17,7 +17,7 @@ from anon.apps.anonymize import anonymizing
 from anon.apps.config import composed
 from anon.apps.door.config import check_config, check_places
 from anon.apps.door.words import of_files, readable
-from anon.apps.idle import check_photograph
+from anon.apps.idle import check_live, check_photograph
 from anon.apps.launch.failures import explain, unwrapped
 from anon.apps.run_folders.started import called_with
 from anon.apps.untrusted import trusting
@@ -52,6 +52,7 @@ def anonymize_video(
     words = _words(settings)
     if not todo.jobs[0].video:
         check_photograph(words)
+    check_live(words, todo.jobs[0].live is not None)
     by = built(*words)
     with by.change.remembering():
         ((_, report),) = jobs.run(todo, by)

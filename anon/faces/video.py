@@ -222,6 +222,18 @@ def _stated(container: Any, stream: Any) -> int:
     return min(stream.frames, sum(not entry.is_discard for entry in stream.index_entries))
 
 
+def timed_frame(frame: Any, aspect: Fraction, max_pixels: int) -> Timed:
+    """One of PyAV's frames as :func:`read_timed` gives it, of a source that crops nothing.
+
+    Args:
+        aspect: width of a pixel, by its height.
+
+    Raises:
+        VideoError: its size cannot be.
+    """
+    return _timed(frame, _shown(frame, (0, 0, 0, 0), aspect, max_pixels))
+
+
 def _timed(frame: Any, pixels: Tensor) -> Timed:
     base = frame.time_base
     if base is None or frame.pts is None:

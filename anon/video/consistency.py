@@ -25,7 +25,7 @@ class Consistency:
     """
 
     def __init__(self, metric: str) -> None:
-        self.metric, self._ended = metric, list[Tensor]()
+        self.metric, self._ended = metric, list[tuple[int, Tensor]]()
         self._tracks: dict[int, _Kept] = {}
 
     def add(self, track: int, before: Tensor, after: Tensor) -> None:
@@ -35,22 +35,26 @@ class Consistency:
     def keep(self, tracks: Collection[int]) -> None:
         """What tracks the frame has; all others are over, for no track has a gap."""
         for track in [each for each in self._tracks if each not in tracks]:
-            self._ended += self._of(self._tracks.pop(track))
+            self._ended += self._of(track, self._tracks.pop(track))
+
+    def tracks(self) -> list[tuple[int, Tensor]]:
+        """Each track of two faces or more with its figures (4,): mu before and after, sigma before and after."""
+        return [*self._ended, *(each for track, kept in self._tracks.items() for each in self._of(track, kept))]
 
     def plain(self) -> dict[str, float | int]:
         """As JSON: ``mu`` and ``sigma`` of what is written, beside those of the originals; empty without tracks."""
-        found = [*self._ended, *(figures for kept in self._tracks.values() for figures in self._of(kept))]
+        found = [figures for _, figures in self.tracks()]
         if not found:
             return {}
         values = torch.stack(found).mean(0).tolist()
         names = ("unchanged_mu", "mu", "unchanged_sigma", "sigma")
         return {"tracks": len(found), **{name: round(value, 4) for name, value in zip(names, values, strict=True)}}
 
-    def _of(self, kept: _Kept) -> list[Tensor]:
-        """(4,) of a track: mu before and after, sigma before and after; none of a single face."""
+    def _of(self, track: int, kept: _Kept) -> list[tuple[int, Tensor]]:
+        """A track's number and figures; none of a single face."""
         if len(kept.faces) < 2:
             return []
-        return [torch.cat(temporal_consistency(torch.stack(kept.faces, 1), self.metric))]  # (2, N, D)
+        return [(track, torch.cat(temporal_consistency(torch.stack(kept.faces, 1), self.metric)))]  # (2, N, D)
 
 
 class _Kept:

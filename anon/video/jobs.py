@@ -1,4 +1,4 @@
-"""What is read and what it becomes: a file, a folder or a pattern, each file to a place that is no input's.
+"""What is read and what it becomes: a file, a folder, a pattern or a camera, each to a place that is no input's.
 
 A folder of results holds ``anonymize.json``, what it was begun with and what became of every input; each result has its
 own report beside it, and ``anonymize.html`` sums them up. Stopped or killed, the same command goes on: a result whose
@@ -22,11 +22,13 @@ import anon
 from anon import plain
 from anon.errors import UserError
 from anon.faces.images import is_photograph
+from anon.faces.live import Source, source_of
 from anon.faces.tree import files_below, spelled
 from anon.faces.video import is_still, is_video
 from anon.printable import flat
 from anon.progress import track
 from anon.video import clips, photographs, report
+from anon.video.live import record
 from anon.video.page import page
 from anon.video.pipeline import Anonymizing
 
@@ -41,6 +43,7 @@ class Job(NamedTuple):
     source: Path
     target: Path
     video: bool
+    live: Source | None = None  # a camera or a pipe, which is read once
 
 
 class Jobs(NamedTuple):
@@ -60,6 +63,9 @@ def jobs_of(given: str, output: str) -> Jobs:
     if not given.strip() or not output.strip():
         raise UserError("input=<photograph, video or folder> and output=<place> must not be empty.")
     source, target = Path(given).expanduser(), Path(output).expanduser()
+    live = source_of(given)
+    if live is not None:
+        return Jobs([_live(live, target, output)], None, {})
     if source.is_dir():
         found, aside = _of_folder(source, target)
     elif not os.path.lexists(source) and glob.has_magic(given):
@@ -81,6 +87,15 @@ def jobs_of(given: str, output: str) -> Jobs:
     return Jobs(found, target, aside)
 
 
+def _live(live: Source, target: Path, output: str) -> Job:
+    if target.is_dir() or target.suffix.lower() not in clips.FORMATS:
+        raise UserError(f"output={output}: what is live becomes one of {', '.join(clips.FORMATS)}; name a file.")
+    job = Job(Path(live.file), target, True, live)
+    _check_apart([job])
+    _check_free(target, output)
+    return job
+
+
 def _alone(source: Path, target: Path, output: str) -> Job:
     if not os.path.lexists(source):
         raise UserError(f"input={source}: there is no such file or folder.")
@@ -94,12 +109,17 @@ def _alone(source: Path, target: Path, output: str) -> Job:
         raise UserError(f"output={target}: a {kind} is written as {', '.join(formats)}; name a file that ends so.")
     job = Job(source, target, video)
     _check_apart([job])
+    _check_free(target, f"{target}")
+    return job
+
+
+def _check_free(target: Path, output: str) -> None:
+    """See that a result and its report take the place of nothing but an earlier run's."""
     beside = report.report_of(target)
     done = _report_at(beside)
     for place in (target, beside, report.page_of(target)):  # Google Takeout, too, lays a .json beside every photograph
         if os.path.lexists(place) and (done is None or (place == target and not _made(place, done))):
-            raise UserError(f"output={target}: {place} is there already and not of this program; name another file.")
-    return job
+            raise UserError(f"output={output}: {place} is there already and not of this program; name another file.")
 
 
 def written(jobs: Jobs) -> Iterator[Path]:
@@ -232,11 +252,14 @@ def _do(job: Job, by: Anonymizing) -> dict[str, Any]:
     """
     beside = report.report_of(job.target)
     _clear(job.target)
-    stamp, before, old = _stamp(job.source), clips.state_of(job.target), _report_at(beside)
+    stamp, before, old = {} if job.live else _stamp(job.source), clips.state_of(job.target), _report_at(beside)
     # Killed between result and report, the same command knows that both are its own; and none tells of an old result.
     _write(beside, {"anon": anon.__version__, "settings": by.settings, "input": stamp})
     try:
-        done = by.video(job.source, job.target) if job.video else by.photograph(job.source, job.target)
+        if job.live is not None:
+            done = record(by, job.live, job.target)
+        else:
+            done = by.video(job.source, job.target) if job.video else by.photograph(job.source, job.target)
         done |= {"input": stamp, "bytes": job.target.stat().st_size}
     except BaseException as error:
         if old is None:

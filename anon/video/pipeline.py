@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -22,12 +22,20 @@ from anon.faces.video import Timed
 from anon.progress import track
 from anon.video import clips, photographs, report
 from anon.video.changer import FaceChanger
-from anon.video.gate import Gate
+from anon.video.gate import Gate, Verdict
 from anon.video.times import Stamps, check_together
-from anon.video.tracks import Faces, alone, follow
+from anon.video.tracks import Faces, Seen, alone, follow
 
 MISSED = 0.6  # seconds for which a face may be missed before its track has ended
 LINGERS = 0.1  # seconds for which a face is covered before it is first seen and after it is last seen
+
+
+class Watching(Protocol):
+    """Looks on while a video is written: the number of a frame, what it was and what it is now, and its faces."""
+
+    def __call__(
+        self, number: int, before: Tensor, after: Tensor, faces: Sequence[Seen], verdicts: Sequence[Verdict]
+    ) -> None: ...
 
 
 class Anonymizing(NamedTuple):
@@ -40,6 +48,8 @@ class Anonymizing(NamedTuple):
     strict: bool = False  # no file is finished that holds an unverified face
     sound: bool = True  # a video's is kept
     batch: int = 8  # frames at a time
+    window: int = 20  # frames that are held back of what is read live
+    seconds: float | None = None  # of what is read live; None: until it ends
 
     def changed(self, frame: Tensor) -> tuple[Tensor, report.Tally]:
         """A picture uint8 (H, W, 3) RGB -> a changed copy, and the account of its faces.
@@ -57,15 +67,8 @@ class Anonymizing(NamedTuple):
         self.change.begin()
         (result,), (verdicts,) = self.change([frame], [faces])
         tally.add(0, faces, verdicts)
-        self._check(tally)
+        check_strict(self.strict, tally)
         return result, tally
-
-    def _check(self, tally: report.Tally) -> None:
-        if self.strict and tally.unverified:
-            raise UserError(
-                f"strict=true: {tally.unverified} of {tally.faces} faces would be written that no recognizer verified "
-                "and no mask covers, so nothing is written; method=solid covers all, judge=<choice> verifies."
-            )
 
     def photograph(self, source: Path, target: Path) -> dict[str, Any]:
         """Anonymize a photograph; returns its report.
@@ -86,8 +89,11 @@ class Anonymizing(NamedTuple):
         about = {"kind": "photograph", "width": size[1], "height": size[0], "smallest_face": least, **people}
         return report.document(tally, time.monotonic() - began, about, self.settings)
 
-    def video(self, source: Path, target: Path) -> dict[str, Any]:
+    def video(self, source: Path, target: Path, watch: Watching | None = None) -> dict[str, Any]:
         """Anonymize a video; returns its report.
+
+        Args:
+            watch: is shown every frame.
 
         Raises:
             UserError: see :meth:`photograph`.
@@ -100,7 +106,7 @@ class Anonymizing(NamedTuple):
         clips.check_same(source, state)
         self.change.begin()
         with checksums.written_whole(target) as stream:
-            width, height = self._write(source, stream, target.suffix.lower(), about, faces, shown, tally)
+            width, height = self._write(source, stream, target.suffix.lower(), about, faces, shown, tally, watch)
             clips.check_same(source, state)
             people = self.change.finish()
         sound = about.sound if self.sound else None
@@ -126,6 +132,7 @@ class Anonymizing(NamedTuple):
         faces: Faces,
         shown: Sequence[int],
         tally: report.Tally,
+        watch: Watching | None,
     ) -> tuple[int, int]:
         writer = clips.Writer(stream, suffix, source, about, self.sound)
         try:
@@ -136,9 +143,11 @@ class Anonymizing(NamedTuple):
                     raise UserError(f"'{source}' has changed while it was read.")
                 results, verdicts = self.change([frame.pixels for frame in group], seen)
                 for frame, result, own, verdict in zip(group, results, seen, verdicts, strict=True):
-                    at = shown[tally.frames]
-                    tally.add(tally.frames, own, verdict)
-                    self._check(tally)
+                    number, at = tally.frames, shown[tally.frames]
+                    tally.add(number, own, verdict)
+                    if watch is not None:
+                        watch(number, frame.pixels, result, own, verdict)
+                    check_strict(self.strict, tally)
                     writer.add(frame, result, at)
             if tally.frames < len(faces):
                 raise UserError(f"'{source}' has changed while it was read.")
@@ -147,6 +156,19 @@ class Anonymizing(NamedTuple):
             writer.leave()
             raise
         return result.shape[1], result.shape[0]
+
+
+def check_strict(strict: bool, tally: report.Tally) -> None:
+    """See that every face that was written so far is verified or covered, where that is wanted.
+
+    Raises:
+        UserError: one is not.
+    """
+    if strict and tally.unverified:
+        raise UserError(
+            f"strict=true: {tally.unverified} of {tally.faces} faces would be written that no recognizer verified "
+            "and no mask covers, so nothing is written; method=solid covers all, judge=<choice> verifies."
+        )
 
 
 def check_sound(suffix: str, source: Path, about: clips.Told) -> None:

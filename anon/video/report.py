@@ -67,6 +67,11 @@ class Tally:
             consistency.add(track, *z)
 
     @property
+    def consistency(self) -> Sequence[Consistency]:
+        """Of each judge, in a video; none before a face was judged."""
+        return self._consistency
+
+    @property
     def unverified(self) -> int:
         """Faces that nobody judged and no filter covers."""
         return self.statuses[UNVERIFIED]

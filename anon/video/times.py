@@ -66,6 +66,32 @@ class Stamps:
         return found
 
 
+class Rising:
+    """Times of what is read live, in units of ``base`` from 0 on, each later than the one before.
+
+    A source that begins anew goes on a frame later; no frame waits for one that comes after it.
+
+    Args:
+        base: the source's unit, seconds.
+        rate: frames a second, on the mean.
+    """
+
+    def __init__(self, base: Fraction, rate: Fraction) -> None:
+        self.base, self._usual = base, max(round(1 / rate / base), 1)
+        self._shift: int | None = None
+        self._last = -1
+
+    def next(self, seconds: Fraction) -> int:
+        """The time of the next frame, which its source gives as so many seconds."""
+        told = round(seconds / self.base)
+        if self._shift is None:
+            self._shift = -told
+        elif told + self._shift < self._last - _JUMP / self.base:
+            self._shift = self._last + self._usual - told
+        self._last = max(told + self._shift, self._last + 1)
+        return self._last
+
+
 def check_together(source: Path) -> None:
     """See that sound that is copied can stay with its pictures, before a frame is read.
 

@@ -7,10 +7,11 @@ missed between two detections is put where a straight line between both has it.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -23,10 +24,14 @@ from anon.faces.detection.frames import areas, overlaps
 
 LEAST_IOU = 0.2  # of a box with the place where its track should be
 REACH = 0.7  # or centres so near, in sides of the box: a fast face does not overlap its last box
-_NUMBERS = 14  # of a face: its box and its points
+NUMBERS = 14  # of a face: its box and its points
 PATIENCE = 15  # frames without a detection after which a track has ended
-_LEAST = 2  # frames for which a track goes on, however long they last
+LEAST = 2  # frames for which a track goes on, however long they last
 _ROUNDING = 1e-6  # of times that are added up
+
+
+#: Of frames, by their numbers.
+Times = Sequence[float] | Mapping[int, float]
 
 
 class Seen(NamedTuple):
@@ -49,7 +54,7 @@ class Faces(Sequence[list[Seen]]):
     def __init__(self, count: int, rows: Iterable[tuple[int, int, bool, Sequence[float]]]) -> None:
         kept = [row for row in rows if 0 <= row[0] < count]
         kept.sort(key=lambda row: row[:2])
-        self._values = np.array([row[3] for row in kept], np.float32).reshape(-1, _NUMBERS)
+        self._values = np.array([row[3] for row in kept], np.float32).reshape(-1, NUMBERS)
         self._tracks = np.array([row[1] for row in kept], np.int64)
         self._filled = np.array([row[2] for row in kept], bool)
         self._starts = np.searchsorted(np.array([row[0] for row in kept], np.int64), np.arange(count + 1))
@@ -73,22 +78,29 @@ class Faces(Sequence[list[Seen]]):
         return [Seen(*face) for face in faces]
 
 
-class _Track:
+class Track:
     """Boxes and points of one face, in the frames in which it was detected."""
 
     def __init__(self, number: int) -> None:
         self.number, self.frames, self.values = number, array("q"), array("f")
+        self.seen = 0  # detections, of which a window forgets the oldest
 
     def add(self, frame: int, box: Tensor, points: Tensor) -> None:
+        self.seen += 1
         self.frames.append(frame)
         self.values.extend((*box.tolist(), *points.flatten().tolist()))
 
+    def forget(self, frame: int) -> None:
+        """Let go of what nothing before and after a frame needs: all but the last two detections up to it."""
+        old = max(bisect.bisect_right(self.frames, frame) - 2, 0)
+        del self.frames[:old], self.values[: old * NUMBERS]
+
     def at(self, index: int) -> Tensor:
         """Box and points (14,) of the detection with that index, negative ones from the end."""
-        start = (index % len(self.frames)) * _NUMBERS
-        return torch.tensor(self.values[start : start + _NUMBERS])
+        start = (index % len(self.frames)) * NUMBERS
+        return torch.tensor(self.values[start : start + NUMBERS])
 
-    def expected(self, frame: int, times: Sequence[float], last: int = -1, before: int = -2) -> Tensor:
+    def expected(self, frame: int, times: Times, last: int = -1, before: int = -2) -> Tensor:
         """Where the box (4,) is, if its centre goes on as it did between two detections.
 
         It goes on by frames or by time, whichever leads less far: neither a pause nor times that jitter throw it off.
@@ -99,6 +111,34 @@ class _Track:
         here, there = self.frames[last], self.frames[before]
         steps = min((frame - here) / (here - there), (times[frame] - times[here]) / (times[here] - times[there]))
         return box + (steps * (_centre(box) - _centre(self.at(before)[:4]))).repeat(2)
+
+
+class Following:
+    """Follows faces, frame by frame; ``active`` are the tracks that may go on.
+
+    Args:
+        patience: see :func:`follow`.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.patience, self.frames, self.active = patience, 0, list[Track]()
+        self._numbers = itertools.count()
+
+    def step(self, found: Detections, times: Times) -> list[Track]:
+        """The next frame's faces; those tracks that begin in it. ``times``: of the frames, this one among them."""
+        frame, begun = self.frames, list[Track]()
+        self.frames += 1
+        self.active = [track for track in self.active if within(times, track.frames[-1], frame, self.patience, LEAST)]
+        free = set(range(len(found.scores)))
+        for place, index in _matched([track.expected(frame, times) for track in self.active], found.boxes):
+            self.active[place].add(frame, found.boxes[index], found.points[index])
+            free.remove(index)
+        for index in sorted(free):
+            track = Track(next(self._numbers))
+            track.add(frame, found.boxes[index], found.points[index])
+            begun.append(track)
+        self.active += begun
+        return begun
 
 
 def alone(found: Detections) -> list[Seen]:
@@ -126,25 +166,16 @@ def follow(
     Returns:
         Track numbers rise in the order in which faces are first seen.
     """
-    active, every, past = list[_Track](), list[_Track](), array("d")
-    for frame, (found, now) in enumerate(zip(detections, itertools.count() if times is None else times, strict=False)):
+    following, every, past = Following(patience), list[Track](), array("d")
+    for found, now in zip(detections, itertools.count() if times is None else times, strict=False):
         past.append(now)
-        active = [track for track in active if _within(past, track.frames[-1], frame, patience, _LEAST)]
-        free = set(range(len(found.scores)))
-        for place, index in _matched([track.expected(frame, past) for track in active], found.boxes):
-            active[place].add(frame, found.boxes[index], found.points[index])
-            free.remove(index)
-        for index in sorted(free):
-            track = _Track(len(every))
-            track.add(frame, found.boxes[index], found.points[index])
-            every.append(track)
-            active.append(track)
+        every += following.step(found, past)
     return Faces(
         len(past), (row for track in every for row in (*_filled(track, past), *_lingering(track, past, linger)))
     )
 
 
-def _within(times: Sequence[float], first: int, last: int, span: float, frames: int) -> bool:
+def within(times: Times, first: int, last: int, span: float, frames: int) -> bool:
     """Whether two frames are not further apart than a span, or than some frames."""
     return last - first <= frames or times[last] - times[first] <= span + _ROUNDING
 
@@ -162,7 +193,7 @@ def _matched(expected: list[Tensor], boxes: Tensor) -> list[tuple[int, int]]:
     return [(int(t), int(n)) for t, n in chosen if float(iou[t, n]) >= LEAST_IOU or float(near[t, n]) > 0]
 
 
-def _filled(track: _Track, times: Sequence[float]) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
+def _filled(track: Track, times: Sequence[float]) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
     """Rows of :class:`Faces` where a track was detected, and between."""
     for index, frame in enumerate(track.frames):
         if index and frame - track.frames[index - 1] > 1:
@@ -170,20 +201,20 @@ def _filled(track: _Track, times: Sequence[float]) -> Iterator[tuple[int, int, b
             for between in range(start + 1, frame):
                 share = (times[between] - times[start]) / (times[frame] - times[start])
                 yield between, track.number, True, before.lerp(after, share).tolist()
-        yield frame, track.number, False, track.values[index * _NUMBERS : (index + 1) * _NUMBERS]
+        yield frame, track.number, False, track.values[index * NUMBERS : (index + 1) * NUMBERS]
 
 
-def _lingering(track: _Track, times: Sequence[float], span: float) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
+def _lingering(track: Track, times: Sequence[float], span: float) -> Iterator[tuple[int, int, bool, Sequence[float]]]:
     """Rows before a track was seen and afterwards; one that was seen twice or less is a detector's mistake."""
     if len(track.frames) <= 2 or span <= 0:
         return
     first, last = track.frames[0], track.frames[-1]
-    before = itertools.takewhile(lambda frame: _within(times, frame, first, span, 1), range(first - 1, -1, -1))
-    after = itertools.takewhile(lambda frame: _within(times, last, frame, span, 1), range(last + 1, len(times)))
+    before = itertools.takewhile(lambda frame: within(times, frame, first, span, 1), range(first - 1, -1, -1))
+    after = itertools.takewhile(lambda frame: within(times, last, frame, span, 1), range(last + 1, len(times)))
     for frames, ends in ((after, (-1, -2)), (before, (0, 1))):
         for frame in frames:
             box = track.expected(frame, times, *ends)
-            yield frame, track.number, True, [*box.tolist(), *[math.nan] * (_NUMBERS - 4)]
+            yield frame, track.number, True, [*box.tolist(), *[math.nan] * (NUMBERS - 4)]
 
 
 def _alike(first: Tensor, second: Tensor) -> Tensor:

@@ -38,6 +38,13 @@ _ANONYMIZED = {
     "checkpoint": "method=checkpoint takes it; a method's own is method.anonymizer.checkpoint=<file>.",
     "checkpoints": "this method has no trained generator; method=fiva and method=facedancer have.",
 }
+_CLIPS = "this suite shows clips to what anon anonymize works by"
+_OF_CLIPS = _ANONYMIZED | {
+    **dict.fromkeys(("encoder", "generator", "discriminator", "objective", "model"), _LEARNED),
+    "experiment": f"{_CLIPS}; method=checkpoint checkpoint=<run folder> is what was trained.",
+    **dict.fromkeys(("attack", "attributes", "lpips", "detectors"), f"{_CLIPS}, and no measure of it reads this."),
+}
+_TARGET = "anon.video.suite.settings.Clips"
 _LOOSE = ("lacks", "margins")  # values for others to read
 #: Keys of what is read.
 _PLACES = re.compile(
@@ -115,12 +122,14 @@ def left_unread(config: DictConfig) -> Iterator[str]:
     """
     rest = [str(name) for name in config if name not in ("method", "logger")]
     text = OmegaConf.to_yaml(OmegaConf.masked_copy(config, rest), resolve=False)
-    if "${method" in text or config.task == "anonymize":  # then what it refers to is read too
+    clips = OmegaConf.select(config, "suite._target_") == _TARGET
+    if "${method" in text or clips or config.task == "anonymize":  # then what it refers to is read too
         text += OmegaConf.to_yaml(config.method, resolve=False)
-    reads = {"train": _TRAINED, "anonymize": _ANONYMIZED}.get(config.task, _EVALUATED)
+    reads = {"train": _TRAINED, "anonymize": _ANONYMIZED}.get(config.task, _OF_CLIPS if clips else _EVALUATED)
     for word in overrides():
         group = re.split(r"[.@=]", word.lstrip("+~"), maxsplit=1)[0]
-        if group in reads and not word.startswith("~") and not _refers(text, rf"{group}[.}},]"):
+        read = _refers(text, rf"{group}[.}},]") and not (clips and group == "experiment")  # a title's, not a network's
+        if group in reads and not word.startswith("~") and not read:
             yield f"{word} would do nothing here: {reads[group]}"
 
 

@@ -34,6 +34,7 @@ RANGES = {
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
     "[0, 4]": "margin",
+    "whole [0, 600]": "live.window",
     # data
     "whole [2, 200000]": "data.identities data.identities.train *.datasets.*.identities "
     "*.datasets.*.identities.train",  # an identity is told from another's
@@ -42,6 +43,9 @@ RANGES = {
     "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.datasets.*.images "
     "*.datasets.*.images.* *.datasets.*.clips *.datasets.*.clips.* *.min_images",
     "whole [1, 65536]": "batch *.batch *.batch_size *.clip_frames *.calibration_images",
+    "whole [1, 10000]": "*.crowds.clips *.crowds.frames",
+    "whole [64, 4096]": "*.crowds.height *.crowds.width",
+    "[16, 2048]": "*.crowds.face",
     "whole [16, 4096]": "size data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
     "whole [0, 512]": "*.workers",
@@ -59,8 +63,8 @@ RANGES = {
     "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
     "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.pairing.after *.counts *.resumed_at",
-    "(0, inf)": "trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma *.loss.scale "
-    "*.threshold suite.threshold.*",
+    "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
+    "*.loss.scale *.threshold suite.threshold.*",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear "
@@ -103,7 +107,7 @@ TYPES: dict[str, Any] = {
     "panel": Mapping[str, JudgeLike | None] | None,
     "attributes": Estimator | None,
     "lacks": list[dict],
-    **dict.fromkeys(("run", "paths", "logger", "callbacks", "files", "gate", "store"), dict),
+    **dict.fromkeys(("run", "paths", "logger", "callbacks", "files", "gate", "store", "live"), dict),
 }
 BUILT: dict[str, Any] = {
     "model": pl.LightningModule,

@@ -98,16 +98,42 @@ def of_files(words: Sequence[str]) -> list[str]:
 
     >>> of_files(["input=a.jpg", "output=b.jpg", "--dry-run"])
     ['files.input=a.jpg', 'files.output=b.jpg', 'dry_run=true']
-    >>> of_files(["domain=synthetic", "method=blur"])
-    ['domain=synthetic', 'method=blur', 'judge=synthetic']
+    >>> of_files(["domain=synthetic", "method=blur"]), of_files(["input=0"])
+    (['domain=synthetic', 'method=blur', 'judge=synthetic'], ['files.input="0"'])
     """
     found = [_FLAGS.get(word, f"files.{word}" if word.startswith(("input=", "output=")) else word) for word in words]
+    found = [re.sub(r"^files\.input=(\d+)$", r'files.input="\1"', word) for word in found]  # a camera's number
     found = [f"store.file={word.partition('=')[2]}" if word.startswith("store=") else word for word in found]
     found = [f"++{word}" if _THRESHOLD.match(word) else word for word in found]
-    given = {word.partition("=")[0].lstrip("+~") for word in found}
-    if "domain=synthetic" in found:
-        found += [f"{group}={choice}" for group, choice in _RENDERED.items() if group not in given]
-    return found
+    return _with_domain(found)
+
+
+def _with_domain(words: list[str]) -> list[str]:
+    """With what rendered faces are anonymized and judged by, where nothing is named."""
+    given = {word.partition("=")[0].lstrip("+~") for word in words}
+    rendered = _RENDERED.items() if "domain=synthetic" in words else ()
+    return words + [f"{group}={choice}" for group, choice in rendered if group not in given]
+
+
+def of_clips(words: Sequence[str]) -> list[str]:
+    """``evaluate.py``'s words; ``input`` of ``suite=video`` is ``suite.input``, for it alone is a group of choices.
+
+    Without it the clips are rendered, and have that domain's defaults, as :func:`of_files` has them.
+
+    >>> of_clips(["suite=video", "input=a.mp4"])
+    ['suite=video', 'suite.input=a.mp4']
+    >>> of_clips(["suite=video", "method=blur"])
+    ['suite=video', 'method=blur', 'domain=synthetic', 'judge=synthetic']
+    >>> of_clips(["suite=table1"])
+    ['suite=table1']
+    """
+    if "suite=video" not in words:
+        return list(words)
+    found = [f"suite.{word}" if word.startswith("input=") else word for word in words]
+    found = [f"++{word}" if _THRESHOLD.match(word) else word for word in found]
+    if not any(word.startswith(("suite.input=", "domain=")) for word in found):
+        found.append("domain=synthetic")
+    return _with_domain(found)
 
 
 def _quoted(word: str) -> str:

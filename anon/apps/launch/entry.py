@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from anon.apps.config import config_dir
-from anon.apps.door.words import of_files, readable, spelled_out, with_panel
+from anon.apps.door.words import of_clips, of_files, readable, spelled_out, with_panel
 from anon.apps.launch.failures import guarded
 from anon.apps.launch.memory import keep_freed_memory
 from anon.apps.launch.multirun import attempt, failures, in_multirun
@@ -69,6 +69,8 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
     def entry() -> None:
         if config_name == "anonymize":
             sys.argv[1:] = of_files(sys.argv[1:])
+        if config_name == "evaluate":
+            sys.argv[1:] = of_clips(sys.argv[1:])
         sys.argv[1:] = readable(spelled_out(sys.argv[1:]), lambda name: bool(name) and (config_dir() / name).is_dir())
         if config_name != "train":
             sys.argv[1:] = with_panel(sys.argv[1:])

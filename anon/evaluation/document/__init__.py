@@ -208,6 +208,8 @@ class Document:
     ``pictures``: file names of the picture grids beside
     results.json, with what they show; empty where the faces belong to somebody and were not asked for.
     ``made``: date, duration and machine, the only part that differs between two runs of one evaluation.
+    ``found``: what was found, in a sentence without its full stop; empty: the report ranks the methods. ``resampled``:
+    what the intervals are over.
     """
 
     title: str
@@ -228,6 +230,8 @@ class Document:
     made: dict[str, Any] = field(default_factory=dict)
     panel: dict[str, tuple[Recognizer, ...]] = field(default_factory=dict)
     correlations: tuple[Correlation, ...] = ()
+    found: str = ""
+    resampled: str = "identities"
 
     def info(self, column: Column) -> MetricInfo:
         """What the column's metric says of itself."""

@@ -35,6 +35,7 @@ class MetricInfo:
             identification): the privacy of the trade-off plots is the largest of these.
         judged: the judge measures it, so each of a panel's judges has its own; None: what is ``privacy`` is.
         mean_of: the metric whose mean over the judges of a panel this is; one judge alone has none.
+        whole: it is a count, and printed as one.
     """
 
     title: str
@@ -46,6 +47,7 @@ class MetricInfo:
     identifies: bool = False
     judged: bool | None = None
     mean_of: str | None = None
+    whole: bool = False
 
     @property
     def by_judge(self) -> bool:

@@ -35,7 +35,7 @@ from anon.checksums import written_whole
 from anon.errors import Failed, UserError
 from anon.evaluation import report
 from anon.evaluation import results as files
-from anon.evaluation.document import Curve, Histogram, Line, as_json
+from anon.evaluation.document import Curve, Document, Histogram, Line, as_json
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, check_described, info_of, metrics_of
 from anon.evaluation.harness.attackers import adversary_of
@@ -142,13 +142,27 @@ def run(
     shown = {one: own[0] for one, own in contexts.items()}
     pictures = write_grids(output, tables, shown, absent, document, suite.grid_faces, images)
     document = finished(document, pictures, time.monotonic() - began, device)
+    hidden = suite.grid_faces > 0 and not (images or all(context.people.synthetic for context in shown.values()))
+    notes = ["no grid of faces that belong to somebody (logger.images=true draws it)"] if hidden else []
+    return publish(document, output, store, notes)
+
+
+def publish(document: Document, output: Path, store: Store, notes: Sequence[str] = ()) -> Path:
+    """Write an evaluation's report and results.json, and print the tables, the notes and the paths.
+
+    Returns:
+        Path of results.json.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     print("writing the report", file=sys.stderr, flush=True)
     written = report.write(document, output)
     path = output / "results.json"
     files.write(path, as_json(document))
     print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}")
-    if suite.grid_faces > 0 and not (images or all(context.people.synthetic for context in shown.values())):
-        print("no grid of faces that belong to somebody (logger.images=true draws it)")
+    for note in notes:
+        print(note)
     print(f"made {sum(store.made.values())} intermediate results, found {sum(store.found.values())} kept ones")
     for file in written:
         print(f"{file.stem} {file}")

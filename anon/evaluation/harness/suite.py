@@ -189,9 +189,6 @@ def _table(where: str, given: Any) -> dict[str, Any]:
             raise UserError(f"{where}.grid has '{odd[0]}', which no block of a grid has; {hint}")
     if not table["grid"]:
         raise UserError(f"{where}.grid is empty; name some methods.")
-    for name, column in table["columns"].items():
-        if column is not None:
-            _check_column(f"{where}.columns.{name}", column)
     return table
 
 
@@ -205,7 +202,7 @@ def _plan(suite: Suite, name: str, given: Any) -> Plan:
     sweeps = [one for one in combinations if one.dial is not None]
     dials = {suite.methods[one.method]["dial"]["title"] for one in sweeps if one.turns is None}
     dials |= {block["dial"]["title"] for block in table["grid"] if isinstance(block.get("dial"), Mapping)}
-    columns = tuple(_column(key, given) for key, given in table["columns"].items() if given is not None)
+    columns = columns_of(f"{where}.columns", table["columns"])
     plan = Plan(
         name=name,
         title=table["title"],
@@ -338,8 +335,20 @@ def _check_column(where: str, given: Any) -> None:
         raise UserError(f"{where} has '{odd[0]}', which no column has{hint}; there are: {', '.join(_COLUMN)}.")
 
 
-def _column(key: str, given: Mapping[str, str | None]) -> Column:
-    return Column(given.get("metric") or key, given.get("title"), given.get("attack"))
+def columns_of(where: str, given: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The columns of a table that are not switched off.
+
+    Raises:
+        UserError: one is no column.
+    """
+    for key, column in given.items():
+        if column is not None:
+            _check_column(f"{where}.{key}", column)
+    return tuple(
+        Column(column.get("metric") or key, column.get("title"), column.get("attack"))
+        for key, column in given.items()
+        if column is not None
+    )
 
 
 def as_plain(given: Any) -> dict[str, Any]:

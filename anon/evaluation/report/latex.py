@@ -52,7 +52,8 @@ def latex(document: Document, intervals: bool = True, columns: Sequence[str] = (
     ]
     lines = [
         f"% {_escaped(document.title)}",
-        r"% \usepackage{booktabs,graphicx}" + "; figures in brackets: 95 %, bootstrap over identities" * intervals,
+        r"% \usepackage{booktabs,graphicx}"
+        + f"; figures in brackets: 95 %, bootstrap over {document.resampled}" * intervals,
         "",
     ]
     for table in tables:

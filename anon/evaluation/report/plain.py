@@ -8,6 +8,7 @@ from anon.evaluation.document import PLACE, Column, Document, Table
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.report.panel import by_judge, facts, worst_of
 from anon.evaluation.report.sheet import Cell, Row, about_paper, datasets, measured, pieces, sheet, told_differences
+from anon.evaluation.report.summary import summary
 from anon.evaluation.results import markdown_table
 from anon.printable import as_csv, flat
 
@@ -17,20 +18,21 @@ _SPECIAL = re.compile(r"([\\`*<>|\[\]~]|(?<!\w)_|_(?!\w))")
 
 def markdown(document: Document) -> str:
     """All tables as GitHub Markdown, with the paper's rows and how it was measured."""
-    lines = [f"# {_escaped(document.title)}", "", *(f"**{_escaped(note)}**\n" for note in document.notes)]
+    lines = [f"# {_escaped(document.title)}", ""]
+    lines += [f"{_escaped(summary(document).sentence)}\n"] if document.found else []
+    lines += [f"**{_escaped(note)}**\n" for note in document.notes]
     lines += [_escaped(worst_of(document)), ""] if document.panel else []
     for table in document.tables:
         lines += _table(document, table)
     for each in facts(document):
         lines += [f"## {_escaped(each.title)}", ""]
         lines += [*markdown_table([*map(_escaped, each.head)], [[*map(_escaped, row)] for row in each.rows]), ""]
-    names = datasets(document)
-    lines += ["## How it was measured", ""]
-    lines += markdown_table(
-        ["", *map(_escaped, names)], [[fact, *map(_escaped, values)] for fact, values in measured(document)]
-    )
+    names, told = datasets(document), measured(document)
+    if told:
+        rows = [[fact, *map(_escaped, values)] for fact, values in told]
+        lines += ["## How it was measured", "", *markdown_table(["", *map(_escaped, names)], rows)]
     commit = f", commit {_escaped(document.commit)}" if document.commit else ""
-    lines += ["", f"Seed {document.seed}{commit}. Brackets: 95 %, bootstrap over identities.", ""]
+    lines += ["", f"Seed {document.seed}{commit}. Brackets: 95 %, bootstrap over {document.resampled}.", ""]
     return "\n".join(lines)
 
 
@@ -77,10 +79,11 @@ def headlines(document: Document) -> dict[str, float]:
     ``table1/FIVA + ITM/ID by edgeface``.
     """
     found: dict[str, float | None] = {}
+    several = len({line.data for line in document.lines}) > 1
     for table in document.tables:
         for number in table.lines:
             line = document.lines[number]
-            place = [table.name, *([line.data] if len(document.people) > 1 else []), line.label]
+            place = [table.name, *([line.data] if several else []), line.label]
             for column in _columns(document, table):
                 name, figure = "/".join([*place, column.name]), document.figure(number, column) or Estimate(None)
                 found |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}

@@ -98,7 +98,7 @@ def sheet(document: Document, table: Table) -> Sheet:
             else:
                 cells = []
                 for place, column in enumerate(table.columns):
-                    cell = _cell(document.figure(number, column), notes)
+                    cell = _cell(document.figure(number, column), notes, document.info(column).whole)
                     marked = (column.name, number) in differs
                     first = cell.value in best[line.input][place] and line.method not in UNCHANGED
                     cells.append(replace(cell, best=first, differs=marked))
@@ -267,9 +267,9 @@ def _best(document: Document, table: Table, lines: Sequence[int]) -> list[set[st
     ]
 
 
-def _cell(figure: Estimate | None, notes: dict[str, str]) -> Cell:
+def _cell(figure: Estimate | None, notes: dict[str, str], whole: bool = False) -> Cell:
     if known(figure):
-        return Cell(*figure.printed, n=figure.n)
+        return Cell(f"{figure.number:,.0f}", n=figure.n) if whole else Cell(*figure.printed, n=figure.n)
     reason = (figure and figure.reason) or "-"
     if len(reason) <= INLINE:
         return Cell(reason)

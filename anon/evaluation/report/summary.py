@@ -63,7 +63,12 @@ class _Shown:
 
 
 def summary(document: Document) -> Summary:
-    """The main table is the first that says who is found again; where none does, the first that ranks."""
+    """The main table is the first that says who is found again; where none does, the first that ranks.
+
+    A document that says itself what was found has no main table.
+    """
+    if document.found:
+        return Summary(f"{document.found}{_lost(document.lines)}.")
     for table in document.tables:
         found = _treated(document, table)
         if any(one.changes for one in found):
@@ -265,13 +270,19 @@ def spoken(figure: Estimate) -> str:
 
 def _lost(lines: Sequence[Line]) -> str:
     """What failed or was not measured, as the end of a sentence."""
-    failed = [line.label for line in lines if (line.needs or "").startswith("failed")]
+    failed = [_where(line, lines) for line in lines if (line.needs or "").startswith("failed")]
     needs = [line for line in lines if line.needs and not line.needs.startswith("failed")]
     text = f"; {len(failed)} of {len(lines)} lines failed ({_some(failed)})" if failed else ""
     text += f"; {len(needs)} of {len(lines)} lines were not measured" if needs else ""
     for judge in dict.fromkeys(judge for line in lines for judge in line.lost):
         text += f"; the judge {judge} failed on {_some([line.label for line in lines if judge in line.lost])}"
     return text
+
+
+def _where(line: Line, lines: Sequence[Line]) -> str:
+    """A line's label; where the lines are of one treatment, the data set that it is of."""
+    alike = len(lines) > 1 and len({each.label for each in lines}) == 1
+    return line.data if alike else line.label
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""``python evaluate.py suite=video``: what becomes of the faces of clips under ``anon anonymize``, as an evaluation."""
