@@ -4,8 +4,9 @@ tables of the harness and for whom an attack learns.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from hydra.utils import get_class
@@ -13,14 +14,23 @@ from torch import Tensor
 
 from anon.anonymizers.composed import Anonymizer
 from anon.errors import UserError
-from anon.evaluation.harness.pictures import Originals, as_it_conditions, embeddings, keyed_recognizer
+from anon.evaluation.harness.pictures import (
+    KeyedRecognizer,
+    Originals,
+    as_it_conditions,
+    embeddings,
+    keyed_recognizer,
+)
 from anon.evaluation.harness.store import Store
-from anon.evaluation.harness.subjects import keyed
+from anon.evaluation.harness.subjects import Group, keyed, whole
 from anon.evaluation.protocol import Data, Protocol, anchors, calibrate, some_of_each
 from anon.identity.contract import PolicyLike
 from anon.identity.encoder import Encoder
 from anon.identity.policies import sampling_of
 from anon.plugs import check_has
+
+if TYPE_CHECKING:
+    from anon.evaluation.harness.stages import Stages
 
 OUT_OF_REACH = 0.1  # share of the people from which on a reader is told
 
@@ -29,12 +39,14 @@ class Basis(NamedTuple):
     """What policies of one encoder are made of; each is asked for only where a policy needs it.
 
     ``people`` (N, D) are averages of training people, ``strangers`` (M, D) embeddings of background people,
-    ``threshold`` is the cosine distance below which a tracker takes two faces for one person.
+    ``threshold`` is the cosine distance below which a tracker takes two faces for one person, ``released`` gives the
+    embeddings (N, D) of all pictures of a split and whose they are (N,).
     """
 
     people: Callable[[], Tensor]
     strangers: Callable[[], Tensor]
     threshold: Callable[[], float]
+    released: Callable[[str], tuple[Tensor, Tensor]]
 
 
 def basis_of(data: Data, encoder: Encoder, rule: Protocol, seed: int, store: Store) -> Basis:
@@ -47,34 +59,67 @@ def basis_of(data: Data, encoder: Encoder, rule: Protocol, seed: int, store: Sto
     """
     by, device = keyed_recognizer(as_it_conditions(encoder)), torch.device("cpu")
 
-    def seen(split: str) -> tuple[Tensor, Tensor]:
-        faces = data.faces(split)
-        group = keyed(faces, some_of_each(faces, rule.calibration_images))[0]
+    def seen(group: Group) -> tuple[Tensor, Tensor]:
         return embeddings(store, Originals(group), by, rule.batch_size, device), group.labels
 
+    def some(split: str) -> Group:
+        faces = data.faces(split)
+        return keyed(faces, some_of_each(faces, rule.calibration_images))[0]
+
     return Basis(
-        lambda: anchors(*seen("train"), rule.anchors, seed),
-        lambda: seen("background")[0],
-        lambda: calibrate(*seen("background"), rule.far, "the encoder").threshold,
+        lambda: anchors(*seen(some("train")), rule.anchors, seed),
+        lambda: seen(some("background"))[0],
+        lambda: calibrate(*seen(some("background")), rule.far, "the encoder").threshold,
+        lambda split: seen(whole(data.faces(split))),
+    )
+
+
+def basis_in(stages: Stages, data: str, by: KeyedRecognizer) -> Basis:
+    """That of an evaluation, whose people have been chosen.
+
+    Args:
+        data: name of the evaluated data set.
+        by: the conditioning encoder.
+    """
+    people, suite = stages.subjects(data), stages.suite
+
+    def seen(group: Group) -> Tensor:
+        return stages.z(Originals(group), by)
+
+    def released(split: str) -> tuple[Tensor, Tensor]:
+        made, other = stages.data(data)
+        group = whole((made if other is None or split == "evaluation" else other).faces(split))
+        return seen(group), group.labels
+
+    return Basis(
+        lambda: anchors(seen(people.anchors), people.anchors.labels, suite.anchors, stages.seed).to(stages.device),
+        lambda: seen(people.background),
+        lambda: stages.calibrations.of_pictures(data, by).threshold,
+        released,
     )
 
 
 def built_policy(chosen: Mapping[str, Any], steers: int, basis: Basis) -> PolicyLike:
     """A policy by its plain configuration; who the anchors are, their side and the tracker's threshold come from here.
 
-    ``mirrored: null`` becomes the generator's side: one that flees its condition (``steers`` -1) gets the anchor
-    itself. A side or a threshold that the configuration names is taken as it is.
+    A part with ``_partial_: true`` gets what it takes by the names of :class:`Basis`. ``mirrored: null`` becomes the
+    generator's side: one that flees its condition (``steers`` -1) gets the anchor itself. A side or a threshold that
+    the configuration names is taken as it is.
     """
     given = dict(chosen)
+    kind = get_class(given.pop("_target_"))
     if "policy" in given:
         given["policy"] = built_policy(given["policy"], steers, basis)
     if "threshold" in given and given["threshold"] is None:
         given["threshold"] = basis.threshold()
     if given.pop("_partial_", False):
-        given["people"] = basis.people()
-        if given.get("mirrored") is None:
+        takes = inspect.signature(kind).parameters
+        if "people" in takes:
+            given["people"] = basis.people()
+        given |= {name: getattr(basis, name) for name in ("strangers", "released") if name in takes}
+        if "mirrored" in takes and given.get("mirrored") is None:
             given["mirrored"] = steers < 0
-    return cast(PolicyLike, get_class(given.pop("_target_"))(**given))
+    return cast(PolicyLike, kind(**given))
 
 
 def posed(base: Any, chosen: Mapping[str, Any] | None, basis: Basis, who: str) -> Anonymizer:
