@@ -6,7 +6,7 @@
                            *Preserving privacy by de-identifying face images*, IEEE TKDE 2005)
     k-Same-Select          the same within each group of a label, which stays (Gross, Airoldi, Malin & Sweeney,
                            *Integrating utility into face de-identification*, PET 2005)
-    k-Same-Furthest        clusters are paired with the one that is furthest away, and show its mean (Meng et al. 2014)
+    k-Same-Furthest        clusters are paired, each with the furthest, and show its mean (Meng & Sun, MIPRO 2014)
     k-Same-M               shape and texture are averaged, so that no ghosts are left (Gross et al., CVPRW 2006)
 
 The guarantee: whoever sees a released picture names its person with a probability of 1/k at most, whatever the

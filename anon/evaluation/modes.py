@@ -23,9 +23,13 @@ from anon.evaluation.harness.pictures import (
 )
 from anon.evaluation.harness.store import Store
 from anon.evaluation.harness.subjects import Group, keyed, whole
-from anon.evaluation.protocol import Data, Protocol, anchors, calibrate, some_of_each
+from anon.evaluation.protocol import Data, Protocol, anchors, calibrate, chosen_people, some_of_each
+from anon.faces.contract import annotations_of
+from anon.faces.labels import groups
+from anon.identity.clusters import means
 from anon.identity.contract import PolicyLike
 from anon.identity.encoder import Encoder
+from anon.identity.matching import Kinds
 from anon.identity.policies import sampling_of
 from anon.plugs import check_has
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from anon.evaluation.harness.stages import Stages
 
 OUT_OF_REACH = 0.1  # share of the people from which on a reader is told
+THIRDS = (1 / 3, 2 / 3)  # where labels of numbers are cut
 
 
 class Basis(NamedTuple):
@@ -40,13 +45,15 @@ class Basis(NamedTuple):
 
     ``people`` (N, D) are averages of training people, ``strangers`` (M, D) embeddings of background people,
     ``threshold`` is the cosine distance below which a tracker takes two faces for one person, ``released`` gives the
-    embeddings (N, D) of all pictures of a split and whose they are (N,).
+    embeddings (N, D) of all pictures of a split and whose they are (N,), ``kinds`` which group of a label each of the
+    people is in.
     """
 
     people: Callable[[], Tensor]
     strangers: Callable[[], Tensor]
     threshold: Callable[[], float]
     released: Callable[[str], tuple[Tensor, Tensor]]
+    kinds: Callable[[str], Kinds]
 
 
 def basis_of(data: Data, encoder: Encoder, rule: Protocol, seed: int, store: Store) -> Basis:
@@ -71,6 +78,7 @@ def basis_of(data: Data, encoder: Encoder, rule: Protocol, seed: int, store: Sto
         lambda: seen(some("background"))[0],
         lambda: calibrate(*seen(some("background")), rule.far, "the encoder").threshold,
         lambda split: seen(whole(data.faces(split))),
+        lambda label: kinds(some("train"), label, rule.anchors, seed),
     )
 
 
@@ -96,7 +104,30 @@ def basis_in(stages: Stages, data: str, by: KeyedRecognizer) -> Basis:
         lambda: seen(people.background),
         lambda: stages.calibrations.of_pictures(data, by).threshold,
         released,
+        lambda label: kinds(people.anchors, label, suite.anchors, stages.seed),
     )
+
+
+def kinds(group: Group, name: str, most: int, seed: int) -> Kinds:
+    """Which group of a label each person of :func:`anon.evaluation.protocol.anchors` belongs to.
+
+    Args:
+        group: pictures of the training people.
+        name: of the label; of numbers, the groups are thirds of the people.
+
+    Raises:
+        UserError: these data say nothing of the kind.
+    """
+    known = annotations_of(group.faces)
+    if name not in known:
+        there = f"they have {', '.join(known)}" if known else "they have none: data.labels=<csv> with rows of them"
+        raise UserError(f"policy.matched='{name}' is no label of the training people; {there}.")
+    label, labels = known[name], group.labels
+    found = groups(label._replace(values=label.values[group.indices]), THIRDS)
+    people, place = labels.unique(return_inverse=True)
+    votes = torch.stack([means(rows.double()[:, None], place, len(people))[:, 0] for rows in found.values()], 1)
+    own = torch.where(votes.amax(1) > 0, votes.argmax(1), -1)  # of pictures that differ, most of them say it
+    return Kinds(own[chosen_people(len(people), most, seed)], tuple(found))
 
 
 def built_policy(chosen: Mapping[str, Any], steers: int, basis: Basis) -> PolicyLike:
@@ -117,6 +148,8 @@ def built_policy(chosen: Mapping[str, Any], steers: int, basis: Basis) -> Policy
         if "people" in takes:
             given["people"] = basis.people()
         given |= {name: getattr(basis, name) for name in ("strangers", "released") if name in takes}
+        if given.get("matched") is not None:
+            given["kinds"] = basis.kinds(given["matched"])
         if "mirrored" in takes and given.get("mirrored") is None:
             given["mirrored"] = steers < 0
     return cast(PolicyLike, kind(**given))
@@ -140,18 +173,26 @@ def posed(base: Any, chosen: Mapping[str, Any] | None, basis: Basis, who: str) -
 
 
 def reach_note(policy: PolicyLike, title: str, basis: Basis) -> str | None:
-    """What a reader must know where the wanted cosine is out of reach for many background people; else None."""
+    """What a reader must know of a sampling: whether the wanted cosine is out of reach for many background people, and
+    how well a label that anchors share is read; None where there is nothing to tell.
+    """
     sampling = sampling_of(policy)
     if sampling is None:
         return None
+    told = []
     z = basis.strangers().to(sampling.people)
     missed = float(sampling.missed(z).double().mean())
-    if missed <= OUT_OF_REACH:
-        return None
-    cosine = (sampling(z) * z).sum(1)
-    return (
-        f"{title}: the sampling's wanted cosine m={sampling.m:g} is out of reach for {missed:.0%} of the background "
-        f"faces, which get the most extreme mix of the {len(sampling.people):,} training people there is "
-        f"({float(cosine.mean()):.2f} ± {float(cosine.std()):.2f} in the place of {sampling.m:g}): use more people, a "
-        "higher policy.policy.most, or an m nearer to 0."
-    )
+    if missed > OUT_OF_REACH:
+        cosine = (sampling(z) * z).sum(1)
+        told.append(
+            f"{title}: the sampling's wanted cosine m={sampling.m:g} is out of reach for {missed:.0%} of the "
+            f"background faces, which get the most extreme mix of the {len(sampling.people):,} training people there "
+            f"is ({float(cosine.mean()):.2f} ± {float(cosine.std()):.2f} in the place of {sampling.m:g}): use more "
+            "people, a higher policy.policy.most, or an m nearer to 0."
+        )
+    if sampling.reader is not None:
+        told.append(
+            f"{title}: anchors share the label '{sampling.matched}', which is read off the embedding, rightly of "
+            f"{sampling.reader.right:.0%} of the training people when they are left out of the fit."
+        )
+    return " ".join(told) or None

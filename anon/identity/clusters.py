@@ -4,7 +4,7 @@
                by de-identifying face images*, IEEE TKDE 2005, algorithm k-Same); the last cluster takes in all that are
                left, up to 2k - 1
     furthest   such a cluster, and the cluster about the face that is furthest from it: each shows the other's mean
-               (Meng, Sun, Ariyaeeinia & Bennett, *Retaining expressions on de-identified faces*, MIPRO 2014)
+               (Meng & Sun, *Face de-identification with perfect privacy protection*, MIPRO 2014)
 
 A surrogate is shown for k faces or more, so whoever names a person for each different surrogate is right for one face
 of a cluster at most: a share of 1/k, *if no two faces of a cluster are one person's*. Of a set with several pictures of
