@@ -12,9 +12,9 @@ Both are local: for any two faces z, z' (that the sensitivity covers) and any se
 
 **of the vector z_a, and not of the picture.** A generator sees the target too: pose, outline, hair, skin and background
 are released as they are, and no epsilon says what they tell. The published theorem covers the vector alone, whatever
-its name. It is of one release: n independent ones of a person cost n epsilon, and their average finds the person again;
-frames of a video are releases unless a tracker gives a person one draw (``policy=itm``
-around it).
+its name. It is of one release: n independent ones of a person cost n epsilon, and their average finds the person again
+(conf/measure/averaged.yaml); frames of a video are releases unless a tracker gives a person one draw
+(``policy=identity_dp_itm``).
 
     python evaluate.py suite=epsilon          # both over epsilon, from .1 to 1000
     python benchmarks/mechanisms.py           # the cosine that is left, without a generator
