@@ -78,7 +78,7 @@ SIZE = 112  # of the crops of a method that does not say with which size it was 
 #: Of the configuration: what is the same wherever files lie, and decides what a result looks like.
 _SETTINGS = ("domain", "margin", "size", "audio", "strict", "gate", "method", "fallback", "policy", "detector", "judge")
 _GIVES_NONE = "it changes no face; choose another with method=<name>."
-_OF_A_FOLDER = "it shows what another tool made, which is nothing to anonymize by; choose another with method=<name>."
+_OF_A_SET = "it knows the pictures of one data set and has nothing for others; choose another with method=<name>."
 
 
 def main() -> None:
@@ -234,7 +234,7 @@ def built_method(config: DictConfig) -> Any:
     if given.get("anonymizer") is None:
         raise UserError(f"this method is none to anonymize by: {_GIVES_NONE}")
     if given["anonymizer"].get("_partial_"):
-        raise UserError(f"this method is none to anonymize by: {_OF_A_FOLDER}")
+        raise UserError(f"this method is none to anonymize by: {_OF_A_SET}")
     return built_of(given["anonymizer"], "method.anonymizer")
 
 

@@ -253,10 +253,14 @@ def anchors(z: Tensor, labels: Tensor, most: int, seed: int) -> Tensor:
         z: (M, D) embeddings of training people (M,) by the encoder that conditions.
     """
     people, _ = average(z, labels)
-    if len(people) <= most:
-        return people
-    chosen = torch.randperm(len(people), generator=torch.Generator().manual_seed(seed))[:most]
-    return people[chosen.sort().values.to(people.device)]
+    return people[chosen_people(len(people), most, seed).to(people.device)]
+
+
+def chosen_people(count: int, most: int, seed: int) -> Tensor:
+    """Places of the anchors' people among ``count`` of them in order of their labels: all, or ``most`` drawn."""
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].sort().values
 
 
 def _units(faces: FaceSet) -> dict[str, tuple[list[list[int]], list[list[int]]]]:

@@ -35,17 +35,19 @@ UNKNOWN = ("na", "n/a", "nan", "null", "unknown", "?")  # in any case; "none" is
 
 
 def annotated(sets: Callable[..., Any], path: str | Path, split: str) -> Any:
-    """One split of a data set, a :class:`anon.faces.contract.Collated`; who is evaluated has the labels of a CSV.
+    """One split of a data set, a :class:`anon.faces.contract.Collated`, with the labels of a CSV.
+
+    The table must have some of those who are evaluated; of others, whom it may leave out, it says what it says.
 
     Raises:
         UserError: see :func:`read_labels` and :func:`labels_for`.
     """
     faces = sets(split=split)
-    if split not in ("evaluation", EVERYONE):  # nobody else is told by group, and the table may have nobody else
-        return faces
     files = getattr(faces, "files", None)
     place = Path(path).expanduser()
-    faces.given = labels_for(read_labels(place), faces.names, faces.labels, files, place)
+    table = read_labels(place)
+    if split in ("evaluation", EVERYONE) or named(table, faces.names, faces.labels, files):
+        faces.given = labels_for(table, faces.names, faces.labels, files, place)
     return faces
 
 
@@ -89,6 +91,17 @@ def read_labels(path: Path) -> Table:
     return Table(key, names, cells)
 
 
+def named(
+    table: Table, people: Sequence[str], owners: Tensor, files: Callable[[], Sequence[str]] | None
+) -> list[Sequence[str] | None]:
+    """The row of each of a set's N pictures, None without one; an empty list where no picture has one."""
+    if table.key == "file" and files is None:
+        return []
+    names = files() if table.key == "file" and files is not None else [people[owner] for owner in owners.tolist()]
+    rows = [table.cells.get(_spelled(name, table.key)) for name in names]
+    return rows if any(row is not None for row in rows) else []
+
+
 def labels_for(
     table: Table, people: Sequence[str], owners: Tensor, files: Callable[[], Sequence[str]] | None, path: Path
 ) -> dict[str, Label]:
@@ -106,9 +119,8 @@ def labels_for(
         raise UserError(
             f"data.labels='{path}' names files, and this data has none; name people in a column 'identity'."
         )
-    names = files() if table.key == "file" and files is not None else [people[owner] for owner in owners.tolist()]
-    rows = [table.cells.get(_spelled(name, table.key)) for name in names]
-    if not any(row is not None for row in rows):
+    rows = named(table, people, owners, files)
+    if not rows:
         raise UserError(
             f"None of the {len(table.cells):,} rows of data.labels='{path}' names a {table.key} of the evaluated "
             "people; 'file' is <identity>/<image> relative to data.root, 'identity' the name of its folder."

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.identity.contract import Draws, Given
+from anon.identity.matching import Kinds, LabelReader
 
 BLOCK = 65_536  # anchors compared at a time, for each face
 CLOSE = 0.005  # a mix of people whose cosine is this near to the wanted one needs nobody else
@@ -82,6 +83,9 @@ class AnchorSampling(nn.Module):
     The extremes leak: z_a = z shows the person and z_a = -z shows it to whoever negates, so choose ``m`` such that the
     result is far from both, and mind :meth:`missed`: whom no anchor at ``m`` is there for gets the most extreme one.
 
+    ``matched`` mixes people of the face's own group of a label alone, such as skin tone: the label is read off z
+    (:mod:`anon.identity.matching`), so that the fake identity keeps it, and tells it.
+
     It is deterministic: over the frames of a video z_a jumps only because z moves (ITM mends that). Two people can get
     one anchor.
 
@@ -91,6 +95,11 @@ class AnchorSampling(nn.Module):
         reading: "signed" or "absolute".
         mirrored: negated anchors are the wanted identities.
         most: people in an anchor, at most; 2 or more.
+        matched: label that an anchor shares with the face; None: none.
+        kinds: the groups of it that the people are in.
+
+    Raises:
+        UserError: settings that are none, or people too few for an anchor, or for one of each group.
     """
 
     people: Tensor
@@ -102,6 +111,8 @@ class AnchorSampling(nn.Module):
         reading: Literal["signed", "absolute"] = "signed",
         mirrored: bool = False,
         most: int = 8,
+        matched: str | None = None,
+        kinds: Kinds | None = None,
     ) -> None:
         super().__init__()
         if reading not in ("signed", "absolute"):
@@ -117,25 +128,39 @@ class AnchorSampling(nn.Module):
         self.reading = reading
         self.mirrored = mirrored
         self.most = most
+        self.matched = matched
+        if (matched is None) != (kinds is None):
+            raise UserError("Anchors that share a label need its name, and which group of it each person is in.")
+        self.reader = None if kinds is None else LabelReader(self.people, kinds, str(matched))
 
     def choose(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The anchors (B, D) of z (B, D), not mirrored, and how many people (B,) each mixes; of equals the first."""
-        cosine = z @ self.people.T  # (B, N)
-        first, second, gap = self._pairs(cosine)
-        mix = self.people[first] + self.people[second]  # (B, D), not normalized
+        if self.reader is None:
+            return self._choose(z, self.people)
+        group = self.reader(z)
+        anchor, count = torch.empty_like(z), torch.empty_like(group)
+        for each in group.unique().tolist():
+            rows = group == each
+            anchor[rows], count[rows] = self._choose(z[rows], self.people[self.reader.of == each])
+        return anchor, count
+
+    def _choose(self, z: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
+        cosine = z @ people.T  # (B, N)
+        first, second, gap = self._pairs(cosine, people)
+        mix = people[first] + people[second]  # (B, D), not normalized
         count = torch.full_like(first, 2)
-        used = F.one_hot(first, len(self.people)).bool() | F.one_hot(second, len(self.people)).bool()
-        for _ in range(min(self.most, len(self.people)) - 2):
+        used = F.one_hot(first, len(people)).bool() | F.one_hot(second, len(people)).bool()
+        for _ in range(min(self.most, len(people)) - 2):
             rows = (gap > CLOSE).nonzero()[:, 0]
             if len(rows) == 0:
                 break
             own = mix[rows]
-            square = own.square().sum(1, keepdim=True) + 1 + 2 * own @ self.people.T  # (b, N)
+            square = own.square().sum(1, keepdim=True) + 1 + 2 * own @ people.T  # (b, N)
             mixed = ((own * z[rows]).sum(1, keepdim=True) + cosine[rows]) / square.clamp_min(EPSILON).sqrt()
             least, who = self._gap(mixed).masked_fill_(used[rows] | (square < EPSILON), math.inf).min(1)
             better = least < gap[rows]
             rows, who = rows[better], who[better]
-            mix[rows] += self.people[who]
+            mix[rows] += people[who]
             used[rows, who] = True
             count[rows] += 1
             gap[rows] = least[better]
@@ -151,14 +176,14 @@ class AnchorSampling(nn.Module):
         anchor, _ = self.choose(z)
         return self._gap((anchor * z).sum(1)) > MISSED
 
-    def _pairs(self, cosine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pairs(self, cosine: Tensor, people: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The two people (B,), (B,) whose mix is nearest to m, and its gap (B,). Memory: a (B, N) row a person."""
-        count = len(self.people)
+        count = len(people)
         best = cosine.new_full((len(cosine),), math.inf)
         first, second = (torch.zeros(len(cosine), dtype=torch.long, device=cosine.device) for _ in range(2))
         step = max(1, BLOCK // count)
         for start in range(0, count - 1, step):
-            block, rest = self.people[start : start + step], self.people[start:]
+            block, rest = people[start : start + step], people[start:]
             square = 2 + 2 * block @ rest.T  # (s, n), of the lengths of sums of two
             again = torch.ones_like(square, dtype=torch.bool).tril()  # each pair once, and nobody with himself
             again |= square < EPSILON  # opposite people have no middle
@@ -194,36 +219,50 @@ def sampling_of(policy: object) -> AnchorSampling | None:
 
 
 class AtDistance(nn.Module):
-    """The dial: the identity at cosine distance ``distance`` from z, on the great circle towards a fake identity.
+    """The dial: how far z_a goes on the great circle from z towards a fake identity.
 
-    ``z_a = cos(a) z + sin(a) u`` with ``cos(a) = 1 - distance`` and u the part of the fake that is perpendicular to z:
-    0 asks for the target's own face, 1 for a stranger, 2 for its negation, which leaks like plain FIVA. The degree d of
-    "Face Anonymization Made Simple" (WACV 2025, supplement: 0.3 to 1.5) is another dial: a parameter of its model, with
-    which the distance of the recognizer grows.
+    ``z_a = cos(degree a) z + sin(degree a) u``, u the part of the fake that is perpendicular to z, and a where the way
+    ends: at cosine distance ``distance``, ``cos(a) = 1 - distance``, or at the fake itself without one (slerp,
+    Shoemake, SIGGRAPH 1985). The cosine distance of z_a from z is ``1 - cos(degree a)``, which grows with the degree.
+
+    degree 0 asks for the target's own face. A distance of 1 is a stranger's, 2 the negation, which leaks like plain
+    FIVA. The degree d of "Face Anonymization Made Simple" (WACV 2025, supplement: 0.3 to 1.5) is another dial: a
+    parameter of its model, with which the distance of the recognizer grows.
 
     Args:
         policy: gives the fake identity.
-        distance: in [0, 2].
+        distance: where degree 1 is, in [0, 2]; None: at the fake identity.
+        degree: in [0, 1].
 
     Raises:
-        UserError: a distance that is none.
+        UserError: a distance or a degree that is none.
     """
 
-    def __init__(self, policy: nn.Module, distance: float) -> None:
+    def __init__(self, policy: nn.Module, distance: float | None = None, degree: float = 1.0) -> None:
         super().__init__()
-        if not 0.0 <= distance <= 2.0:
+        if distance is not None and not 0.0 <= distance <= 2.0:
             raise UserError(f"The dial is a cosine distance in [0, 2], got {distance}.")
+        if not 0.0 <= degree <= 1.0:
+            raise UserError(f"The degree of anonymization is a number from 0 (own face) to 1, got {degree}.")
         self.policy = policy
-        self.distance = float(distance)
+        self.distance = None if distance is None else float(distance)
+        self.degree = float(degree)
 
     def forward(
         self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
-        """z (B, D) unit norm -> (B, D) unit norm with ``1 - cos(z, z_a) = distance``."""
+        """z (B, D) unit norm -> (B, D) unit norm."""
         fake = self.policy(z, source=source, key=key, track=track, rng=rng)
-        side = fake - (fake * z).sum(-1, keepdim=True) * z
-        cosine = 1.0 - self.distance
-        return F.normalize(cosine * z + math.sqrt(max(0.0, 1.0 - cosine**2)) * F.normalize(side))
+        cosine = (fake * z).sum(-1, keepdim=True)
+        side = fake - cosine * z
+        end = torch.atan2(side.norm(dim=-1, keepdim=True), cosine)  # (B, 1), the angle to the fake
+        if self.distance is not None:
+            end = torch.full_like(end, math.acos(1.0 - self.distance))
+        lost = side.square().sum(-1, keepdim=True) < EPSILON  # z itself or its negation: any way there is as good
+        other = F.one_hot(z.abs().argmin(-1), z.shape[-1]).to(z)
+        side = torch.where(lost, other - (other * z).sum(-1, keepdim=True) * z, side)
+        angle = self.degree * end
+        return F.normalize(angle.cos() * z + angle.sin() * F.normalize(side))
 
 
 def average(z: Tensor, labels: Tensor, metric: str = "cosine") -> tuple[Tensor, Tensor]:

@@ -15,8 +15,10 @@ from torch import nn
 
 from anon.apps import victims
 from anon.apps.checkpoints import Trained
+from anon.errors import UserError
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.protocol import Protocol
+from anon.faces.contract import Label
 from anon.faces.datamodule import FaceData
 from anon.identity.policies import sampling_of
 from tests.apps.test_configs import composed
@@ -35,17 +37,19 @@ class Swapper(Built):
         self.generator.steers = 1
 
 
-def by_table(built: nn.Module, policy: str) -> nn.Module:
+def by_table(built: nn.Module, policy: str, **changes: object) -> nn.Module:
     """As the harness builds it for table 1."""
-    suite = OmegaConf.to_container(composed("evaluate", "suite=table1").suite.policies, resolve=True)
+    words = [f"suite.policies.{policy}.{name}={value}" for name, value in changes.items()]
+    suite = OmegaConf.to_container(composed("evaluate", "suite=table1", *words).suite.policies, resolve=True)
     method = {"title": "Own", "policies": True, "anonymizer": built}
     made = stages(data=tiny_world.Data(), methods={**settings()["methods"], "own": method}, policies=suite)
     return made.factory.method(Combination("default", "own", policy)).pristine.policy
 
 
-def by_victim(built: nn.Module, policy: str, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+def by_victim(built: nn.Module, policy: str, monkeypatch: pytest.MonkeyPatch, **changes: object) -> nn.Module:
     """As what an attack is trained against."""
-    given = composed("train", "experiment=reconstruction", f"policy={policy}").attack.policy
+    words = [f"policy.{name}={value}" for name, value in changes.items()]
+    given = composed("train", "experiment=reconstruction", f"policy={policy}", *words).attack.policy
     monkeypatch.setattr(victims, "Protocol", lambda: Protocol(**RULES))
     trained = Trained(built.generator, built.encoder, "Own", OmegaConf.create())
     return victims.victim_of({"anonymizer": trained}, given, cast(FaceData, tiny_world.Data())).policy
@@ -62,3 +66,41 @@ def test_all_entry_points_build_equal_policies(kind, policy, monkeypatch):
     for other in others:
         torch.testing.assert_close(other, first)
     assert len({getattr(each, "threshold", None) for each in own}) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes"),
+    [("k_same", {"k": 3}), ("identity_dp", {"epsilon": 40}), ("von_mises_fisher", {"epsilon": 40})],
+)
+def test_sets_and_budgets_are_the_same_from_both(policy, changes, monkeypatch):
+    """What is measured, and who is clustered, is of the data: the same people give the same identities."""
+    built = Built("here")
+    z = built.encoder(tiny_world.Data().faces("evaluation").images).z
+    own = by_table(built, policy, **changes), by_victim(built, policy, monkeypatch, **changes)
+    one, other = (each(z, rng=torch.Generator().manual_seed(0)) for each in own)
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+    assert float((one * z).sum(1).mean()) < 0.98
+
+
+def test_the_sensitivity_is_measured_on_background_people(monkeypatch):
+    built = Built("here")
+    z = built.encoder(tiny_world.Data().faces("background").images).z
+    widest = float((z[:, None] - z[None]).abs().sum(-1).max())
+    assert by_table(built, "identity_dp", epsilon=2).scale(32) == pytest.approx(widest / 2, rel=1e-3)
+    assert by_table(built, "identity_dp", epsilon=2, sensitivity="bounded").scale(32) == pytest.approx(32**0.5)
+
+
+@pytest.mark.parametrize("kind", [Built, Swapper])
+def test_anchors_share_a_label_of_the_training_people(kind, monkeypatch):
+    def annotations(self):
+        return {"side": Label(self.labels % 2, ("even", "odd"))}
+
+    monkeypatch.setattr(tiny_world.People, "annotations", annotations, raising=False)
+    built = kind("here")
+    own = by_table(built, "sampling", matched="side"), by_victim(built, "sampling", monkeypatch, matched="side")
+    for policy in map(sampling_of, own):
+        assert policy is not None and policy.reader is not None and policy.reader.of.tolist() == [0, 1, 0, 1, 0, 1]
+    z = built.encoder(tiny_world.Data().faces("evaluation").images).z
+    torch.testing.assert_close(own[0](z), own[1](z))
+    with pytest.raises(UserError, match="'hair' is no label of the training people; they have side"):
+        by_table(built, "sampling", matched="hair")

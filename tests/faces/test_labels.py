@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from anon.errors import UserError
 from anon.faces.contract import Label, annotations_of
 from anon.faces.datamodule import folder_data
-from anon.faces.labels import groups, label_of, label_of_numbers, labels_for, read_labels
+from anon.faces.labels import annotated, groups, label_of, label_of_numbers, labels_for, read_labels
 from anon.faces.synthetic import parameters
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.faces.synthetic.parameters import known_labels
@@ -45,6 +46,24 @@ def test_wrong_tables(tmp_path):
         labels_for(read_labels(path), ["bob"], torch.tensor([0]), lambda: ["bob/1.png"], path)
     with pytest.raises(UserError, match="names files, and this data has none"):
         labels_for(read_labels(path), ["bob"], torch.tensor([0]), None, path)
+
+
+def test_a_table_says_what_it_has_of_those_who_are_not_evaluated(tmp_path):
+    """Anchors that share a label are training people; a table that is of the evaluated ones alone is fine, too."""
+
+    def sets(split):
+        name = {"evaluation": "ann", "train": "bob", "attacker": "eve"}[split]
+        return SimpleNamespace(
+            names=[name], labels=torch.tensor([0, 0]), files=lambda: [f"{name}/1.png", f"{name}/2.png"]
+        )
+
+    for text in ("file,tone\nann/1.png,light\nbob/2.png,dark\n", "identity,tone\nann,light\nbob,dark\n"):
+        path = table(tmp_path, text)
+        assert annotated(sets, path, "evaluation").given["tone"].classes == ("light",)
+        assert annotated(sets, path, "train").given["tone"].classes == ("dark",)
+        assert not hasattr(annotated(sets, path, "attacker"), "given")
+    with pytest.raises(UserError, match="None of the 1 rows"):
+        annotated(sets, table(tmp_path, "identity,tone\nbob,dark\n"), "evaluation")
 
 
 def test_classes_and_numbers():

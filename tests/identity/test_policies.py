@@ -126,3 +126,49 @@ def test_average_is_the_normalized_mean():
     z, names = average(at(0, 90, 200), torch.tensor([5, 5, 2]))
     assert names.tolist() == [2, 5]
     torch.testing.assert_close(z, at(200, 45))
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.3, 1.0, 1.7, 2.0])
+def test_the_dial_is_a_distance(distance):
+    z, fake = at(0, 90), at(40, 200)
+    found = AtDistance(SourceIdentity(), distance)(z, source=fake)
+    torch.testing.assert_close(1 - (found * z).sum(1), torch.full((2,), distance), atol=1e-6, rtol=0)
+
+
+def test_the_degree_goes_from_the_own_identity_to_the_fake_one():
+    """On the great circle: a quarter of 80° is 20°, and of -120° it is -30°; with a distance of 1 it ends at 90°."""
+    z, fake = at(0, 0), at(80, -120)
+    for degree in (0.0, 0.25, 0.5, 1.0):
+        found = AtDistance(SourceIdentity(), degree=degree)(z, source=fake)
+        torch.testing.assert_close(found, at(80 * degree, -120 * degree), atol=1e-6, rtol=0)
+        found = AtDistance(SourceIdentity(), 1.0, degree)(z, source=fake)
+        torch.testing.assert_close(found, at(90 * degree, -90 * degree), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("distance", [None, 0.4, 2.0])
+def test_the_distance_grows_with_the_degree(distance):
+    rng = torch.Generator().manual_seed(0)
+    z, fake = (torch.nn.functional.normalize(torch.randn(50, 16, generator=rng)) for _ in range(2))
+    steps = [AtDistance(SourceIdentity(), distance, degree / 10)(z, source=fake) for degree in range(11)]
+    far = torch.stack([1 - (step * z).sum(1) for step in steps])
+    assert bool((far.diff(dim=0) > 0).all()) and float(far[0].abs().max()) < 1e-6
+    if distance is None:
+        torch.testing.assert_close(steps[-1], fake, atol=1e-6, rtol=0)
+
+
+def test_the_way_to_the_opposite_identity():
+    """Kind: a direction that is lost. The opposite of z has no part perpendicular to it; any way there is as good."""
+    z = torch.nn.functional.normalize(torch.randn(20, 8, generator=torch.Generator().manual_seed(0)))
+    for degree, cosine in ((0.5, 0.0), (1.0, -1.0)):
+        found = AtDistance(Negation(), degree=degree)(z)
+        torch.testing.assert_close((found * z).sum(1), torch.full((20,), cosine), atol=1e-5, rtol=0)
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(20))
+    stranger = AtDistance(Negation(), 1.0)(z)
+    torch.testing.assert_close(stranger.norm(dim=1), torch.ones(20))
+    torch.testing.assert_close(AtDistance(OwnEmbedding())(z), z, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{"distance": 2.1}, {"distance": -0.1}, {"degree": 1.1}, {"degree": -0.1}])
+def test_no_such_dial(options):
+    with pytest.raises(UserError):
+        AtDistance(Negation(), **options)

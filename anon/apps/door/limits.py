@@ -52,7 +52,7 @@ RANGES = {
     "whole [1, 512]": "*.threads *.blocks *.bottleneck *.depth *.deep discriminator.layers model.discriminator.layers",
     # networks
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
-    "whole [1, 8192]": "*.widths *.base *.mapping *.z_dim *.dim *.projection *.classes *.neighbours",
+    "whole [1, 8192]": "*.widths *.base *.mapping *.z_dim *.dim *.projection *.classes *.neighbours *.components",
     "(0, 8]": "generator.width model.generator.width",
     "(0, 1000]": "*.adversarial.radius *.head.s *.tau",
     "[0, 2)": "*.head.m",
@@ -67,7 +67,7 @@ RANGES = {
     "*.loss.scale *.threshold suite.threshold.*",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
-    "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear "
+    "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
     "*.labels.margin *.max_eer",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
@@ -77,7 +77,7 @@ RANGES = {
     "[-1, 1]": "*.m *.colour",
     "(-inf, inf)": "*.weight *.dial.values *.low *.high",
     # evaluation
-    "whole [2, 65536]": "*.most *.anchors *.least suite.measures.verification.points",
+    "whole [2, 65536]": "*.most *.anchors *.least *.k suite.measures.verification.points",
     "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes",
     "whole [0, 1000]": "*.grid_faces",
     # Lightning's trainer, which checks its other settings itself

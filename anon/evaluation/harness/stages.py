@@ -52,7 +52,7 @@ from anon.evaluation.harness.subjects import Group, Subjects, images_at, subject
 from anon.evaluation.harness.suite import CLEAN, NONE, SAME, Combination, Suite
 from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.judges.provenance import Provenance
-from anon.evaluation.modes import Basis
+from anon.evaluation.modes import Basis, basis_in
 from anon.faces.contract import to_float
 from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
@@ -148,16 +148,7 @@ class Stages:
 
     def basis(self, data: str, encoder: Encoder) -> Basis:
         """What policies of an encoder's generators are made of."""
-        by, people = self.conditioning(encoder), self.subjects(data)
-
-        def anchors() -> Tensor:
-            z = self.z(Originals(people.anchors), by)
-            return rules.anchors(z, people.anchors.labels, self.suite.anchors, self.seed).to(self.device)
-
-        def threshold() -> float:
-            return self.calibrations.of_pictures(data, by).threshold
-
-        return Basis(anchors, lambda: self.z(Originals(people.background), by), threshold)
+        return basis_in(self, data, self.conditioning(encoder))
 
     def known(self, part: object, title: str, data: str) -> None:
         """See that no network in ``part`` knows the evaluation people of a data set.

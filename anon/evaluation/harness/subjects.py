@@ -226,6 +226,11 @@ def keyed(faces: FaceSet, indices: Tensor) -> tuple[Group, dict[str, Tensor]]:
     return Group(faces, indices, digest.hexdigest()[:40]), joined
 
 
+def whole(faces: FaceSet) -> Group:
+    """All pictures of a set."""
+    return keyed(faces, torch.arange(len(faces)))[0]
+
+
 def _sources(faces: FaceSet, items: Tensor, probe: Tensor, seed: int) -> Tensor:
     """A probe picture of the next person in a seeded circle through all, for every item; its pictures in turn.
 

@@ -28,7 +28,9 @@ ALL = "all"
 #: Words of a grid's ``methods`` that stand for several.
 _SORTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "generators": lambda given: bool(given.get("policies")) and given["title"] is not None,
-    "filters": lambda given: given["anonymizer"] is not None and not given.get("policies"),
+    "filters": lambda given: (
+        given["anonymizer"] is not None and not given.get("policies") and not _of_a_set(given["anonymizer"])
+    ),
     "dials": lambda given: bool(given.get("dial")),
 }
 RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does
@@ -155,6 +157,11 @@ def plans(suite: Suite) -> list[Plan]:
     if not found:
         raise UserError("suite.tables names no table; choose suite=table1, ..., or suite=all.")
     return found
+
+
+def _of_a_set(anonymizer: Any) -> bool:
+    """Whether a method's configuration still wants the data: it changes sets that it knows, and no single picture."""
+    return isinstance(anonymizer, Mapping) and bool(anonymizer.get("_partial_"))
 
 
 def _entry(kind: str, name: str, given: Any, key: str) -> Any:

@@ -43,7 +43,7 @@ def contexts():
 
 def test_each_has_its_file(measures):
     identity = {"retrieval", "encoder", "attacked", "change_detection", "distance", "verification", "identities"}
-    identity |= {"recovery", "swap", "pairs", "purified", "look"}
+    identity |= {"recovery", "swap", "pairs", "purified", "look", "averaged"}
     rest = {
         "temporal",
         "attributes",
