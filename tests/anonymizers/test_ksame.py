@@ -76,15 +76,13 @@ def best(released: torch.Tensor, labels: torch.Tensor) -> float:
     return sum(int(labels[place == at].bincount().max()) for at in place.unique()) / len(labels)
 
 
-SPACES: list[Space | None] = [None, Eigenfaces(8), Appearance()]
-WAYS = [
-    *({"space": space} for space in SPACES),
-    *({"furthest": True, "space": space} for space in SPACES),
-    {"label": "half"},
-]
+SPACES: dict[str, Space | None] = {"pixels": None, "eigenfaces": Eigenfaces(8), "appearance": Appearance()}
+WAYS: dict[str, dict[str, Any]] = {name: {"space": space} for name, space in SPACES.items()}
+WAYS |= {f"furthest {name}": {"furthest": True, "space": space} for name, space in SPACES.items()}
+WAYS["of a label"] = {"label": "half"}
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("k", [2, 3])
 def test_no_recognizer_is_right_more_often_than_one_in_k(k: int, way: dict[str, Any]) -> None:
     """The guarantee, on sets with one picture of each person, whichever the unit; 13 is no multiple of k."""
