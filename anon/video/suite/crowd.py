@@ -18,6 +18,7 @@ from torch import Tensor
 from anon import checksums
 from anon.errors import UserError
 from anon.evaluation.harness.store import Store, Tensors, key_of
+from anon.faces.live import source_of
 from anon.faces.synthetic.crowds import crowd_of, story
 from anon.faces.synthetic.dataset import people_of
 from anon.faces.video import Timed
@@ -63,9 +64,9 @@ def given_clips(place: str, results: Path) -> list[Clip]:
     Raises:
         UserError: there is nothing, no video, or a camera.
     """
-    todo = jobs.jobs_of(place, f"{results}/")
-    if any(job.live for job in todo.jobs):
+    if source_of(place) is not None:
         raise UserError(f"input={place} is read live, once; record it first, and give the recording.")
+    todo = jobs.jobs_of(place, f"{results}/")
     videos = [job for job in todo.jobs if job.video]
     if not videos:
         raise UserError(f"input={place} holds no video; anon anonymize does photographs.")
