@@ -65,28 +65,36 @@ def offer(words: Sequence[str], conf: Path) -> None:
 def narrow(suite: DictConfig, method: str) -> None:
     """Let the tables of a suite that names its methods be of ``method=<choice>`` alone, beside the faces as they are.
 
-    What sweeps a dial is left out where the method has none, and a table where nothing is left.
+    What sweeps a dial is left out where the method has none, what has no policies where it is a generator, which needs
+    one, and a table where nothing is left.
 
     >>> grid = [{"methods": ["real"]}, {"methods": ["fiva", "blur"], "policies": ["itm"]}, {"methods": ["solid"]}]
-    >>> suite = OmegaConf.create({"methods": {}, "tables": {"table1": {"grid": grid}}})
+    >>> suite = OmegaConf.create({"method": {}, "methods": {}, "tables": {"table1": {"grid": grid}}})
     >>> narrow(suite, "folder")
     >>> [block.methods for block in suite.tables.table1.grid]
     [['real'], ['folder'], ['folder']]
+    >>> suite = OmegaConf.create({"method": {"policies": True}, "methods": {}, "tables": {"table1": {"grid": grid}}})
+    >>> narrow(suite, "facedancer")
+    >>> [block.methods for block in suite.tables.table1.grid]
+    [['real'], ['facedancer']]
     """
     with open_dict(suite):
         suite.methods[method] = "${method}"
+        has_dial, redraws = _has(suite, method, "dial"), _has(suite, method, "policies")
         for name, table in suite.tables.items():
             if table is None:
                 continue
-            blocks = [dict(block) for block in table.grid if block.get("dial") is not True or _has_dial(suite, method)]
+            blocks = [dict(block) for block in table.grid if block.get("dial") is not True or has_dial]
             for block in blocks:
                 kept = [each for each in block["methods"] if each == "real"]
-                block["methods"] = kept + [method] * any(each != "real" for each in block["methods"])
+                fits = bool(block.get("policies")) or not redraws
+                block["methods"] = kept + [method] * (fits and any(each != "real" for each in block["methods"]))
+            blocks = [block for block in blocks if block["methods"]]
             if all(block["methods"] == ["real"] for block in blocks):
                 suite.tables[name] = None
             else:
                 table.grid = blocks
 
 
-def _has_dial(suite: DictConfig, method: str) -> bool:
-    return OmegaConf.select(suite, f"methods.{method}.dial") is not None
+def _has(suite: DictConfig, method: str, key: str) -> bool:
+    return OmegaConf.select(suite, f"methods.{method}.{key}") not in (None, False)

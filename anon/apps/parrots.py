@@ -1,7 +1,7 @@
 """A recognizer that was trained on anonymized faces: its data, and what came of it.
 
     python train.py experiment=parrot method=fiva policy=itm
-    python evaluate.py suite=attackers method=fiva policy=itm \
+    python evaluate.py suite=attackers method=fiva \
         suite.attacks.parrot_tuned.attack.recognizer.checkpoint=<run folder>/checkpoints/last.ckpt
 
 (``tuned`` in the place of ``parrot_tuned``: the same recognizer, for whom people are enrolled as they are.)
