@@ -7,7 +7,7 @@ Several run folders become several chapters, in their order.
 
 from __future__ import annotations
 
-import shutil
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from anon.evaluation.document import read
 from anon.evaluation.report.plain import markdown
 
 DOCS = Path(__file__).resolve().parent
+_RUNS = re.compile(r"/[^\s\"'=,]*(?=/(?:train|evaluate)/\w+/\d{4}-\d\d-\d\d_)")
 PACKAGES = ("python", "torch", "numpy", "torchmetrics")
 HEAD = """# Results
 
@@ -43,6 +44,15 @@ def chapter(folder: Path) -> str:
     return "\n".join([f"#{head}", "", told, *lowered])
 
 
+def placeless(text: str) -> str:
+    """Run folders without the place where they lay.
+
+    >>> placeless("checkpoint=/home/me/runs/train/parrot/2026-11-30_09-38-11_1882fa/checkpoints/last.ckpt")
+    'checkpoint=runs/train/parrot/2026-11-30_09-38-11_1882fa/checkpoints/last.ckpt'
+    """
+    return _RUNS.sub("runs", text)
+
+
 def folder_name(folder: Path) -> str:
     """What was evaluated: the folder that a run folder stands in."""
     return folder.resolve().parent.name
@@ -54,9 +64,10 @@ def main(folders: list[str]) -> None:
         sys.exit("error: name the run folders of evaluations, such as runs/evaluate/all/<run>.")
     runs = [Path(folder) for folder in folders]
     page = "\n\n".join([HEAD.rstrip(), *(chapter(run) for run in runs)])
-    (DOCS / "results.md").write_text(page.rstrip() + "\n", encoding="utf-8")
+    (DOCS / "results.md").write_text(placeless(page).rstrip() + "\n", encoding="utf-8")
     for run in runs:
-        shutil.copyfile(run / "results.json", DOCS / "results" / f"{folder_name(run)}.json")
+        figures = (run / "results.json").read_text(encoding="utf-8")
+        (DOCS / "results" / f"{folder_name(run)}.json").write_text(placeless(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":
