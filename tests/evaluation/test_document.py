@@ -169,6 +169,6 @@ def test_the_published_results_are_read() -> None:
         pytest.skip("needs docs/results/all.json, which python evaluate.py suite=all makes")
     found = read(file)
     (first,) = (table for table in found.tables if table.name == "table1")
-    names = ["ID ↓", "¬ID ↓", "RA ↓", "M_tc mu ↓", "M_tc sigma ↓", "SSIM ↑"]
+    names = ["ID ↓", "purified ID ↓", "¬ID ↓", "RA ↓", "look moved ↑", "M_tc mu ↓"]
     assert list(map(found.heading, first.columns))[:6] == names
     assert {name for name, info in found.metrics.items() if info.kind is None} == set()

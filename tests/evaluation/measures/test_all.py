@@ -89,6 +89,7 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
     assert empty("generator with clips") == attacked | {"swap"}
     assert empty("defended and attacked") == {
         "retrieval",
+        "averaged",
         "encoder",
         "swap",
         "recovery",
