@@ -62,8 +62,10 @@ def given_clips(place: str, results: Path) -> list[Clip]:
         results: a folder that is nobody's input.
 
     Raises:
-        UserError: there is nothing, no video, or a camera.
+        UserError: it names nothing, there is nothing, no video, or a camera.
     """
+    if not place.strip():
+        raise UserError("input=<clip or folder> must not be empty; leave it out for rendered crowds.")
     if source_of(place) is not None:
         raise UserError(f"input={place} is read live, once; record it first, and give the recording.")
     todo = jobs.jobs_of(place, f"{results}/")

@@ -139,6 +139,7 @@ def test_every_judge_has_its_columns(tmp_path: Path) -> None:
     ("settings", "told"),
     [
         ({"input": "nowhere.mp4"}, "there is no such file or folder"),
+        ({"input": ""}, "input=<clip or folder> must not be empty"),
         ({"input": "camera:0"}, "input=camera:0 is read live, once"),
         ({"tables": {}}, "suite.tables names no table"),
         ({"tables": {"faces": {"title": "Faces"}}}, "suite.tables.faces is no table of clips"),
