@@ -13,21 +13,14 @@ from anon.metrics.tracking import ClearMot
 from anon.video.gate import COVERED, VERIFIED, Verdict
 from anon.video.tracks import Seen
 from benchmarks import crowds
-from tests.video.scenes import Known, detections, masking
+from tests.video.scenes import CORNERS, Known, detections, half_changed, masking
 
 
 def test_counts_by_hand() -> None:
     """Two faces of 10 x 10, one of them found; a third of which too little shows; one pixel far away changes."""
-    before = torch.zeros(60, 80, 3, dtype=torch.uint8)
-    owners = torch.full((1, 60, 80), -1, dtype=torch.int16)
-    corners = ((10, 10), (40, 10), (60, 30))
-    for p, (left, top) in enumerate(corners):
-        owners[0, top : top + 10, left : left + 10] = p
-    boxes = torch.tensor([[left, top, left + 10, top + 10] for left, top in corners]).float()[None]
+    before, after, owners = half_changed()  # no box is near the second
+    boxes = torch.tensor([[left, top, left + 10, top + 10] for left, top in CORNERS]).float()[None]
     crowd = Crowd([before], boxes, torch.zeros(1, 3, 5, 2), boxes, torch.tensor([[1.0, 0.5, 0.4]]), owners)
-    after = before.clone()
-    after[10:20, 10:18] = 9  # eight of ten columns of the first
-    after[10:20, 40:44] = 9  # four of ten of the second, which no box is near
     after[55, 2] = 9
     face = Seen(7, boxes[0, 0] + 2, torch.zeros(5, 2), False)  # an IoU of 64 / 136: too little
     found = detections([face.box], [face.points])

@@ -21,7 +21,22 @@ from anon.video.gate import Gate
 from anon.video.pipeline import Anonymizing
 
 SIDE = 96  # pixels of a rendered picture; the face is about half as wide
+CORNERS = ((10, 10), (40, 10), (60, 30))  # left and top of the faces of :func:`half_changed`
 _BOX = (0.16, 0.06, 0.84, 0.97)  # of a face, in its picture
+
+
+def half_changed() -> tuple[Tensor, Tensor, Tensor]:
+    """A black frame (60, 80, 3) with three faces of 10 x 10, the frame when much of one and less of another is changed,
+    and whose each pixel is (1, 60, 80), -1 nobody's.
+    """
+    before = torch.zeros(60, 80, 3, dtype=torch.uint8)
+    owners = torch.full((1, 60, 80), -1, dtype=torch.int16)
+    for number, (left, top) in enumerate(CORNERS):
+        owners[0, top : top + 10, left : left + 10] = number
+    after = before.clone()
+    after[10:20, 10:18] = 9  # eight of ten columns of the first
+    after[10:20, 40:44] = 9  # four of ten of the second
+    return before, after, owners
 
 
 @functools.cache

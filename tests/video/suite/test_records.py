@@ -19,7 +19,7 @@ from anon.video.suite.crowd import Clip, Truth
 from anon.video.suite.measure import NO_TRACK, NO_TRUTH, ClipContext, OfClips
 from anon.video.suite.records import Record, Watch, _read, record_of
 from anon.video.tracks import Seen
-from tests.video.scenes import Fixed, frame_of, masking, write_clip
+from tests.video.scenes import Fixed, frame_of, half_changed, masking, write_clip
 from tests.video.test_consistency import ByColour
 
 
@@ -31,14 +31,7 @@ def of(*records: Record, judge: int | None = 0) -> dict[str, object]:
 
 def test_faces_that_are_due_missed_and_unchanged_by_hand() -> None:
     """Two faces of 10 x 10, one of them found too far off; of a third too little shows."""
-    before = torch.zeros(60, 80, 3, dtype=torch.uint8)
-    owners = torch.full((1, 60, 80), -1, dtype=torch.int16)
-    corners = ((10, 10), (40, 10), (60, 30))
-    for p, (left, top) in enumerate(corners):
-        owners[0, top : top + 10, left : left + 10] = p
-    after = before.clone()
-    after[10:20, 10:18] = 9  # eight of ten columns of the first
-    after[10:20, 40:44] = 9  # four of ten of the second, which no box is near
+    before, after, owners = half_changed()  # no box is near the second
     box = torch.tensor([10.0, 10.0, 20.0, 20.0])
     face = Seen(7, box + 2, torch.zeros(5, 2), False)  # an IoU of 64 / 136: too little
     truth = Truth(torch.tensor([[1.0, 0.5, 0.4]]), owners)
