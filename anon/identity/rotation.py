@@ -4,7 +4,8 @@
     X_r = G(X_c, R^-1 z')    z' = E(X_c)
 
 (Cao, Liu, Wen, Xie & Song, ICCV 2021; chapters 6 and 8 of Wen et al., *Face De-identification*, Springer 2024,
-eqs. 6.16 to 6.21 and 8.4 to 8.11.) R depends on a key of 256 bits (:mod:`anon.identity.keys`) and on an angle. Three kinds of it:
+eqs. 6.16 to 6.21 and 8.4 to 8.11.) R depends on a key (:mod:`anon.identity.keys`) and on an
+angle. There are three kinds:
 
     published   w = z cos a + (r - <z, r> z) sin a, r from the key (eqs. 6.16, 6.17), and eqs. 6.19 and 6.20 back
     plane       the same plane with a *unit* vector across z: the angle is the angle, and the way back a rotation
@@ -36,7 +37,7 @@ from torch.nn import functional as F
 from anon.errors import UserError
 from anon.identity.contract import Draws, Given
 
-WORDS = 4  # int64 numbers of a key
+WORDS = 4  # int64 numbers of a key that is drawn, or made of a password
 KINDS = ("blocks", "plane", "published")
 EPSILON = 1e-8
 
@@ -73,16 +74,19 @@ class KeyedRotation(nn.Module):
             raise UserError("The published rotation cannot be undone at 90 degrees (eq. 6.20 divides by its cosine).")
         self.register_buffer("space", space_of(people, rank))
         self.kind, self.angle = kind, float(angle)
-        self._known: dict[bytes, Tensor] = {}
 
     def forward(
         self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
     ) -> Tensor:
-        """z (B, D) unit norm, key (4,) or (B, 4) int64 -> (B, D) unit norm.
+        """z (B, D) unit norm, key (B,) or (B, n) int64 -> (B, D) unit norm.
+
+        Without a key every face gets one from ``rng``, which nobody has afterwards.
 
         Raises:
-            UserError: no key, or none of this form.
+            UserError: neither a key nor ``rng``, or a key of another form.
         """
+        if key is None and rng is not None:
+            key = torch.randint(-(2**63), 2**63 - 1, (len(z), WORDS), generator=rng, device=rng.device)
         return self._turned(z, key, math.radians(self.angle))
 
     def undo(self, z: Tensor, key: Given) -> Tensor:
@@ -94,20 +98,13 @@ class KeyedRotation(nn.Module):
         return self._turned(z, key, -math.radians(self.angle))
 
     def _turned(self, z: Tensor, key: Given, angle: float) -> Tensor:
-        frames = torch.stack([self._frame(row) for row in rows_of(key, len(z))]).to(z.device)  # (1 or B, D, rank)
+        frames = torch.stack([frame_of(row, self.space) for row in rows_of(key, len(z))]).to(z)  # (1 or B, D, rank)
         if self.kind == "blocks":
             return turned(z, frames, angle)
         reference = frames[:, :, 0].to(z).expand_as(z)
         if self.kind == "plane":
             return in_plane(z, reference, angle)
         return published(z, reference, angle) if angle > 0 else published_back(z, reference, -angle)
-
-    def _frame(self, key: bytes) -> Tensor:
-        if key not in self._known:
-            if len(self._known) > 256:
-                self._known.clear()
-            self._known[key] = frame_of(key, self.space)
-        return self._known[key]
 
 
 def space_of(people: Tensor, rank: int | None = None) -> Tensor:
@@ -204,16 +201,37 @@ def published_back(w: Tensor, reference: Tensor, angle: float) -> Tensor:
 
 
 def rows_of(key: Given, count: int) -> list[bytes]:
-    """The keys of ``count`` faces as bytes: of (4,) or (1, 4) int64 the one of all, of (B, 4) each one's own.
+    """The keys of ``count`` faces as bytes: of (B,) or (B, n) int64 each one's own, of (1,) or (1, n) the one of all.
 
     Raises:
         UserError: no key, or another form.
     """
     if key is None:
-        raise UserError("The policy 'rotation' turns identities with a key: key_file=<file>, in Python key=<tensor>.")
-    if key.dtype != torch.int64 or key.shape[-1:] != (WORDS,) or key.ndim > 2:
-        raise UserError(f"A key is {WORDS} int64 numbers (anon.identity.keys), not {key.dtype} {tuple(key.shape)}.")
-    rows = key.reshape(-1, WORDS)
-    if len(rows) not in (1, count):
-        raise UserError(f"There are {len(rows)} keys for {count} faces; give one, or one for each.")
+        raise UserError("The policy 'rotation' turns identities with a key: key.file=<file>, in Python key=<tensor>.")
+    rows = key[:, None] if key.ndim == 1 else key
+    if key.dtype != torch.int64 or rows.ndim != 2 or not rows.shape[1] or len(rows) not in (1, count):
+        raise UserError(
+            f"Keys of {count} faces are int64 numbers ({count}, n), or (1, n) of them all, "
+            f"not {key.dtype} {tuple(key.shape)}."
+        )
     return [row.numpy().astype("<i8").tobytes() for row in rows.cpu()]
+
+
+class Keyed(nn.Module):
+    """A policy with the key of all its faces, for what calls policies without one.
+
+    Args:
+        policy: has ``undo`` if ``back``.
+        key: (1, n) int64. It is in no state_dict.
+        back: it undoes what the policy did.
+    """
+
+    def __init__(self, policy: KeyedRotation, key: Tensor, back: bool = False) -> None:
+        super().__init__()
+        self.policy, self.back, self._key = policy, back, key
+
+    def forward(
+        self, z: Tensor, *, source: Given = None, key: Given = None, track: Given = None, rng: Draws = None
+    ) -> Tensor:
+        """z (B, D) -> (B, D); another key is not taken."""
+        return self.policy.undo(z, self._key) if self.back else self.policy(z, key=self._key)

@@ -5,8 +5,8 @@
     X_w = G(X_c, R_w^-1 z')     shall be whom the wrong key names, naturally
 
 (Book *Face De-identification*, Springer 2024, eqs. 6.1 to 6.7 and 8.1 to 8.3: what a password must do. Its own training
-has no such loss, and leaves recovery to a generator that reconstructs; what a short training leaves of that is measured in
-docs/keys.md. Password-conditioned losses: Gu, Luo, Ryoo & Lee, ECCV 2020.)
+has no such loss, and leaves recovery to a generator that reconstructs; docs/keys.md has
+what that gives. Password-conditioned losses: Gu, Luo, Ryoo & Lee, ECCV 2020.)
 
 Keys are drawn anew for every face and step, angles between ``angles``; half of a batch is recovered with the right key
 and half with a wrong one. R is :mod:`anon.identity.rotation`'s "blocks", in the space of the training people.
