@@ -41,12 +41,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.filters import Filter
 from anon.apps.config import judges_of
 from anon.apps.door.config import check_config, check_places
 from anon.apps.idle import check_live, check_photograph, check_read
-from anon.apps.keys import check_named, with_key
 from anon.apps.keys import check_place as check_key_place
+from anon.apps.keys import key_named
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.run_folders.started import overrides
@@ -66,6 +67,7 @@ from anon.faces.detection.contract import Detector
 from anon.faces.learned import DOMAINS
 from anon.faces.prepare.options import fingerprint as of_files
 from anon.identity.contract import JudgeLike
+from anon.identity.rotation import Keyed, KeyedRotation
 from anon.identity.store.file import Store as People
 from anon.plugs import built_of
 from anon.printable import flat
@@ -80,7 +82,18 @@ from anon.video.report import page_of
 T = TypeVar("T")
 SIZE = 112  # of the crops of a method that does not say with which size it was trained
 #: Of the configuration: what is the same wherever files lie, and decides what a result looks like.
-_SETTINGS = ("domain", "recover", "margin", "size", "audio", "strict", "gate", "method", "fallback", "policy")
+_SETTINGS: tuple[str, ...] = (
+    "domain",
+    "recover",
+    "margin",
+    "size",
+    "audio",
+    "strict",
+    "gate",
+    "method",
+    "fallback",
+    "policy",
+)
 _SETTINGS += ("detector", "judge")
 _GIVES_NONE = "it changes no face; choose another with method=<name>."
 _OF_A_SET = "it knows the pictures of one data set and has nothing for others; choose another with method=<name>."
@@ -97,7 +110,8 @@ def main() -> None:
 def recover() -> None:
     """Entry point of ``anon recover``: the same with the policy's inverse."""
     if not {"-h", "--help"} & set(sys.argv[1:]):
-        sys.argv[1:1] = ["recover=true", "policy=rotation"]
+        named = any(word.startswith("policy=") for word in sys.argv)
+        sys.argv += ["recover=true", *([] if named else ["policy=rotation"])]
     main()
 
 
@@ -201,8 +215,8 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     detector: Detector = instantiate(config.detector)
     store = store_of(config.store.file, config.store.key_file)
     base = built_method(config)
-    redraws, key = getattr(base, "generator", None) is not None, _plain(config.key)
-    check_named(key, config.recover, _plain(config.policy), redraws)
+    redraws = getattr(base, "generator", None) is not None
+    key = key_named(_plain(config.key), config.recover, _plain(config.policy), redraws)
     # refused before a policy reads people for a minute; that a recovered face is recognized is no fault
     judging = [] if config.recover else _judging(config, getattr(base, "encoder", None))
     method, size = _method(config, base, store), size_of(config, base)
@@ -222,8 +236,9 @@ def anonymizing(config: DictConfig) -> Anonymizing:
         remember(method, store)
         assert store.about is not None
         settings["store"] = {"name": store.about.name, "threshold": store.about.threshold}
-    if getattr(method, "reversible", False):  # after the weights, whose hash is in the report: the key is in nothing
-        with_key(method, key, config.recover)
+    if key is not None:  # after the weights, whose hash is in the report: the key is in nothing
+        reversible = cast(Anonymizer, method)
+        reversible.policy = Keyed(cast(KeyedRotation, reversible.policy), key, config.recover).eval()
     change = FaceChanger(method, fallback, gate, size, config.margin)
     live = (OmegaConf.select(config, "live.window", default=20), OmegaConf.select(config, "live.seconds"))
     return Anonymizing(detector, change, gate, settings, config.strict, config.audio == "copy", config.batch, *live)

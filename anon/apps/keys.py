@@ -1,4 +1,4 @@
-"""The key that a command line names for policy=rotation, and the policy that holds it.
+"""The key that a command line names for policy=rotation, and where it must not lie.
 
 anon anonymize input=photo.png output=out.png domain=synthetic policy=rotation key.file=my.key
 anon recover   input=out.png output=back.png  domain=synthetic key.file=my.key
@@ -10,19 +10,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
 from anon import plain
-from anon.anonymizers.composed import Anonymizer
 from anon.errors import UserError
 from anon.identity.keys import LONGEST, key_of
-from anon.identity.rotation import Keyed
+from anon.identity.rotation import KeyedRotation
 
 KEY = "ANON_KEY"
+_ROTATION = f"{KeyedRotation.__module__}.{KeyedRotation.__name__}"
 
 
-def check_named(key: Any, recover: bool, policy: Any, redraws: bool) -> None:
-    """See that a key is named for a policy with one, and for no other; nothing is derived yet.
+def key_named(key: Any, recover: bool, policy: Any, redraws: bool) -> Tensor | None:
+    """The key (1, n) of a policy that turns identities; None for every other.
 
     Args:
         key: ``key`` of ``conf/anonymize.yaml``, as plain data.
@@ -30,34 +30,24 @@ def check_named(key: Any, recover: bool, policy: Any, redraws: bool) -> None:
         redraws: whether the method asks a policy.
 
     Raises:
-        UserError: a key that nothing reads, or none where one is needed.
+        UserError: a key that nothing reads, none where one is needed, or one that is none.
     """
-    takes = redraws and isinstance(policy, dict) and str(policy.get("_target_")).endswith(".KeyedRotation")
-    if takes and key["file"] is None and KEY not in os.environ:
-        raise UserError(
-            f"policy=rotation needs a key: put a password into the environment as {KEY}, or key.file=<file>."
-        )
-    if not takes and recover:
+    if redraws and isinstance(policy, dict) and policy.get("_target_") == _ROTATION:
+        return key_of(_password(key["file"]), os.fsencode(str(key["salt"] or "")))
+    if recover:
         raise UserError("anon recover undoes policy=rotation of a generator; name the method that was used.")
     for name in ("file", "salt"):
-        if not takes and key[name] is not None:
-            raise UserError(
-                f"key.{name} would do nothing here; it is of policy=rotation with a generator (method=fiva)."
-            )
+        if key[name] is not None:
+            raise UserError(f"key.{name} would do nothing here: it is of policy=rotation and of a generator.")
+    return None
 
 
-def with_key(method: nn.Module, key: Any, recover: bool) -> None:
-    """Let a generator's policy hold the user's key, to turn identities or to turn them back.
-
-    Raises:
-        UserError: the file of the key cannot be read, or holds none to take.
-    """
-    assert isinstance(method, Anonymizer)
-    if key["file"] is not None:
-        given = plain.read_bytes(Path(str(key["file"])).expanduser(), LONGEST).rstrip(b"\r\n")
-    else:
-        given = os.fsencode(os.environ[KEY])
-    method.policy = Keyed(method.policy, key_of(given, os.fsencode(str(key["salt"] or ""))), recover).eval()  # type: ignore[arg-type]
+def _password(file: Any) -> bytes:
+    if file is not None:
+        return plain.read_bytes(Path(str(file)).expanduser(), LONGEST).rstrip(b"\r\n")
+    if KEY not in os.environ:
+        raise UserError(f"policy=rotation needs a key: a password in the environment as {KEY}, or in key.file=<file>.")
+    return os.fsencode(os.environ[KEY])
 
 
 def check_place(file: str | None, results: Any) -> None:

@@ -1,6 +1,6 @@
 """Whether a degree of anonymization is one: Spearman's correlation of distance and degree, per person.
 
-distance_spearman   mean over the evaluation people of the rank correlation of the degrees and of how far, by the judge, a
+distance_spearman   mean over the evaluation people of the rank correlation of the degrees and of how far, by the judge,
                     person's anonymized pictures are from the originals at each (mean over the person's pictures)
 
 1: whoever turns the degree up is further away, every time and for everybody. It stands on the line of the last degree.
