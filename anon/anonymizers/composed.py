@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from anon.errors import Failed
+from anon.errors import Failed, UserError
 from anon.faces.contract import check_images
 from anon.generators.contract import GeneratorLike, Redrawn
 from anon.identity.contract import Draws, EncoderLike, Given, PolicyLike
@@ -54,6 +54,25 @@ class Anonymizer(nn.Module):
         check_images(images)
         z_source = None if source is None else self.identify(check_images(source, "source"))
         return self.draw(images, self.policy(self.identify(images), source=z_source, key=key, track=track, rng=rng))
+
+    @property
+    def reversible(self) -> bool:
+        """Whether the policy can be undone."""
+        return callable(getattr(self.policy, "undo", None))
+
+    def recover(self, images: Tensor, key: Given) -> Tensor:
+        """Changed faces (B, 3, H, W) with the key that changed them -> as they were, as far as the generator gets.
+
+        With another key it gives somebody else. Nothing here tells which it was.
+
+        Raises:
+            UserError: a policy that cannot be undone, or no key.
+            AnonymizationError: the generator gave something that is not an image.
+        """
+        if not self.reversible:
+            raise UserError(f"{type(self.policy).__name__} cannot be undone; policy=rotation can, with its key.")
+        wanted = self.policy.undo(self.identify(check_images(images)), key)  # type: ignore[attr-defined]
+        return self.draw(images, wanted).blend(images).clamp(-1.0, 1.0)
 
     def identify(self, images: Tensor) -> Tensor:
         """Who the faces (B, 3, H, W) are, (B, D). A policy could make a fake of NaN that looks like any other.

@@ -20,6 +20,8 @@ usage: anon anonymize input=<place> output=<place> [--dry-run] [--strict] [<sett
   margin=0.3                how much larger than the detector's box a mask is
   store=<file>              of a generator (method=fiva): people keep their fake identities over files and days,
                             encrypted with a key that is in ANON_STORE_KEY or in store.key_file=<file>
+  policy=rotation           of a generator: anon recover undoes it with the key, a password in ANON_KEY or in
+                            key.file=<file> (docs/keys.md)
   --cfg job                 print every setting; docs/anonymize.md explains them
 
 A report, <output>.html (and .json), tells what became of the faces; a folder of results has one page for all.
@@ -39,10 +41,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.filters import Filter
 from anon.apps.config import judges_of
 from anon.apps.door.config import check_config, check_places
 from anon.apps.idle import check_live, check_photograph, check_read
+from anon.apps.keys import check_place as check_key_place
+from anon.apps.keys import key_named
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
 from anon.apps.run_folders.started import overrides
@@ -62,6 +67,7 @@ from anon.faces.detection.contract import Detector
 from anon.faces.learned import DOMAINS
 from anon.faces.prepare.options import fingerprint as of_files
 from anon.identity.contract import JudgeLike
+from anon.identity.rotation import Keyed, KeyedRotation
 from anon.identity.store.file import Store as People
 from anon.plugs import built_of
 from anon.printable import flat
@@ -76,7 +82,19 @@ from anon.video.report import page_of
 T = TypeVar("T")
 SIZE = 112  # of the crops of a method that does not say with which size it was trained
 #: Of the configuration: what is the same wherever files lie, and decides what a result looks like.
-_SETTINGS = ("domain", "margin", "size", "audio", "strict", "gate", "method", "fallback", "policy", "detector", "judge")
+_SETTINGS: tuple[str, ...] = (
+    "domain",
+    "recover",
+    "margin",
+    "size",
+    "audio",
+    "strict",
+    "gate",
+    "method",
+    "fallback",
+    "policy",
+)
+_SETTINGS += ("detector", "judge")
 _GIVES_NONE = "it changes no face; choose another with method=<name>."
 _OF_A_SET = "it knows the pictures of one data set and has nothing for others; choose another with method=<name>."
 
@@ -87,6 +105,14 @@ def main() -> None:
         print(usage(__doc__))
         return
     run_app(anonymize, "anonymize")
+
+
+def recover() -> None:
+    """Entry point of ``anon recover``: the same with the policy's inverse."""
+    if not {"-h", "--help"} & set(sys.argv[1:]):
+        named = any(word.startswith("policy=") for word in sys.argv)
+        sys.argv += ["recover=true", *([] if named else ["policy=rotation"])]
+    main()
 
 
 def anonymize(config: DictConfig) -> None:
@@ -104,6 +130,7 @@ def anonymize(config: DictConfig) -> None:
         check_places(config)
         todo = jobs.jobs_of(str(given), str(output))
         check_store_places(config.store.file, config.store.key_file, jobs.written(todo))
+        check_key_place(config.key.file, jobs.written(todo))
         if todo.folder is None and not todo.jobs[0].video:
             check_photograph(overrides())
         check_live(overrides(), todo.jobs[0].live is not None)
@@ -188,7 +215,10 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     detector: Detector = instantiate(config.detector)
     store = store_of(config.store.file, config.store.key_file)
     base = built_method(config)
-    judging = _judging(config, getattr(base, "encoder", None))  # refused before a policy reads people for a minute
+    redraws = getattr(base, "generator", None) is not None
+    key = key_named(_plain(config.key), config.recover, _plain(config.policy), redraws)
+    # refused before a policy reads people for a minute; that a recovered face is recognized is no fault
+    judging = [] if config.recover else _judging(config, getattr(base, "encoder", None))
     method, size = _method(config, base, store), size_of(config, base)
     fallback = instantiate(config.fallback.anonymizer)
     if not isinstance(fallback, Filter):
@@ -206,6 +236,9 @@ def anonymizing(config: DictConfig) -> Anonymizing:
         remember(method, store)
         assert store.about is not None
         settings["store"] = {"name": store.about.name, "threshold": store.about.threshold}
+    if key is not None:  # after the weights, whose hash is in the report: the key is in nothing
+        reversible = cast(Anonymizer, method)
+        reversible.policy = Keyed(cast(KeyedRotation, reversible.policy), key, config.recover).eval()
     change = FaceChanger(method, fallback, gate, size, config.margin)
     live = (OmegaConf.select(config, "live.window", default=20), OmegaConf.select(config, "live.seconds"))
     return Anonymizing(detector, change, gate, settings, config.strict, config.audio == "copy", config.batch, *live)
@@ -271,6 +304,10 @@ def _threshold(config: DictConfig, judge: JudgeLike) -> float:
     by = keyed_recognizer(judge)
     z = embeddings(Store(cache_of(config.paths.cache)), Originals(group), by, rule.batch_size, torch.device("cpu"))
     return calibrate(z, group.labels, rule.far, f"the judge {judge.name}", judge.metric).threshold
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def _placeless(node: Any) -> Any:

@@ -3,6 +3,7 @@
 usage: anon <command> [...]
 
   anonymize   photographs and videos in, photographs and videos out
+  recover     undo anonymize with policy=rotation, whose key you have
   train       train any experiment: anon train experiment=fiva
   evaluate    Table 1 of a training, or any suite: anon evaluate experiment=fiva
   prepare     photographs and videos to a packed data set of aligned faces
@@ -25,6 +26,7 @@ from anon.commands import in_utf8, refused, usage
 #: Modules and functions; each is imported when it is run.
 COMMANDS = {
     "anonymize": ("anon.apps.anonymize", "main"),
+    "recover": ("anon.apps.anonymize", "recover"),
     "train": ("anon.apps.train", "main"),
     "evaluate": ("anon.apps.evaluate", "main"),
     "prepare": ("anon.faces.prepare.__main__", "main"),

@@ -52,6 +52,7 @@ from anon.training.expression import ExpressionTraining
 from anon.training.look import LookTraining, look_of_people
 from anon.training.recognizer import RecognizerTraining
 from anon.training.reconstruction import ReconstructionTraining
+from anon.training.reversible import ReversibleTraining
 from anon.training.robustness import WorstPicture, robust_figures
 from anon.training.target_oriented import TargetOriented
 from anon.weights.files import SHIPPED
@@ -61,6 +62,17 @@ TABLE1 += ("ssim", "mask_area", "pose_error", "expression_error", "gaze_error")
 ATTACKED = ("ID", "RA", "RA_rank1")
 SWAPPED: tuple[str, ...] = ("swap_ID", "swap_ID_threshold", "swap_ID_target", "cosine_source", "cosine_target")
 SWAPPED += ("pose_error", "expression_error", "gaze_error", "landmarks_error")
+RECOVERED: tuple[str, ...] = ("ID", "ID_rank1", "recovery_right_verified", "recovery_right_ssim")
+RECOVERED += (
+    "recovery_wrong_verified",
+    "guess_verified",
+    "guess_any",
+    "short_found",
+    "short_key",
+    "known_1",
+    "known_8",
+)
+RECOVERED += ("known_32", "known_64", "linked_same", "linked_apart")
 BRIEF = ["data.clips.evaluation=0", "suite.grid_faces=0"]  # table 1 alone
 BRIEF += ["suite.tables.robustness=null", "suite.tables.identities=null"]
 #: What of a training ships.
@@ -124,6 +136,9 @@ def ship(run: Path, name: str) -> Path:
             figures = attack_figures(module, run / LAST, victim)
             built |= {"attack": built.pop("generator"), "victim": record_of(config)}
             what = f"reconstruction attack, {type(network).__name__}, against {title_of(built['victim'] or {})}"
+        elif isinstance(module, ReversibleTraining):
+            figures = reversible_figures(module)
+            what = f"reversible anonymizer, {type(network).__name__}, conditioned on {module.encoder.name}"
         elif module.steers > 0:
             figures = swapper_figures(module, _experiment(config, run))
             what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
@@ -157,6 +172,14 @@ def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, flo
     swaps = ["suite=swap", "suite.grid_faces=0", "suite.tables.table4.measures=[swap]"]
     (line,) = _evaluated(_trained(module), [f"experiment={experiment}", *swaps]).lines
     return figures | {f"swap: {key}": value for key, value in _bounded(line, SWAPPED).items()}
+
+
+def reversible_figures(module: TargetOriented) -> dict[str, float]:
+    """Right and wrong keys at the angle of ``policy=rotation``, and the attacks on them (``suite=keys``)."""
+    grid = "suite.tables.keys.grid=[{methods: [checkpoint], policies: [rotation]}]"
+    found = _evaluated(_trained(module), ["suite=keys", grid, "suite.tables.rotations=null", "suite.grid_faces=0"])
+    (line,) = found.lines
+    return _counted(found) | _bounded(line, RECOVERED)
 
 
 def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str) -> dict[str, float]:

@@ -96,9 +96,9 @@ def check_embeddings(z: Tensor, count: int, judge: JudgeLike) -> Tensor:
 class PolicyLike(Protocol):
     """``z`` (B, D) unit norm -> the *wanted* identity z_a (B, D) unit norm, whatever the generator's ``steers`` is.
 
-    ``source`` (B, D) another person's embedding, ``key`` (B,) int64 secret, ``track`` (B,) int64 track number of a
-    video; random draws come only from ``rng``. A policy that does not use an argument ignores it; one that needs it
-    raises ``UserError`` when it is None.
+    ``source`` (B, D) another person's embedding, ``key`` (B,) or (B, n) int64 secret, ``track`` (B,) int64 track number
+    of a video; random draws come only from ``rng``. A policy that does not use an argument ignores it; one that needs
+    it raises ``UserError`` when it is None.
     """
 
     def __call__(

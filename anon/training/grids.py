@@ -104,3 +104,10 @@ class ReconstructionGrids(SampleGrids):
     def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
         image, changed = target.unbind(1)
         return [image, changed, pl_module.averaged(changed).clamp(-1, 1)]  # type: ignore[operator]
+
+
+class ReversibleGrids(SampleGrids):
+    """A row a face: as it was, redrawn with a key, recovered with the same, and with another one (both turn by 90°)."""
+
+    def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
+        return pl_module.undone(target, torch.Generator().manual_seed(0))  # type: ignore[operator]

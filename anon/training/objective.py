@@ -15,6 +15,8 @@ same_index                        where ``same`` is true: int64; the host knows 
 cycle                             raw, redrawn once more with the target's own identity (B, 3, H, W)
 features_target, features_raw...  the discriminator's maps of X~ and of what is drawn (``discriminator.features``)
 attributes_target, attributes_raw the generator's attribute maps of X~ and X_a (``generator.attributes``)
+z_wanted, returned, right, z_back with keys (:mod:`anon.training.reversible`): R z (B, D); X_c redrawn with a key;
+                                  True (B,) where that was the right one; whom it shall show (B, D)
 ================================  =====================================================================================
 
 A weight of 0 means: logged, not trained, and computed only with ``log_unweighted``.
@@ -32,12 +34,12 @@ from anon.losses.adversarial import discriminator_loss
 from anon.plugs import signature_of
 
 #: What the generator draws, of which embeddings, maps and logits can be asked for.
-DRAWN = ("raw", "blended")
+DRAWN = ("raw", "blended", "returned")
 NAMES = frozenset(
     ["target", "distorted", "mask", "cycle", "same", "same_index", "z_target", "z_source", "z_fled", *DRAWN]
     + [f"{kind}_target" for kind in ("maps", "features", "attributes")]
     + [f"{kind}_{name}" for kind in ("z", "maps", "logits", "features") for name in DRAWN]
-    + ["attributes_raw"]
+    + ["attributes_raw", "z_wanted", "z_back", "right"]
 )
 
 

@@ -6,9 +6,11 @@ from torch import nn
 
 from anon.anonymizers.composed import AnonymizationError, Anonymizer, Unchanged
 from anon.anonymizers.contract import AnonymizerLike
+from anon.errors import UserError
 from anon.generators.contract import Redrawn
 from anon.identity.contract import Embedded
 from anon.identity.policies import Negation, OwnEmbedding, SourceIdentity
+from anon.identity.rotation import KeyedRotation
 
 
 class Corner(nn.Module):
@@ -96,3 +98,36 @@ def test_an_encoder_that_gives_nan_makes_no_finite_fake():
 
     with pytest.raises(AnonymizationError, match="encoder gave no embeddings"):
         Anonymizer(Blind(), fixed, Paint(1))(faces(0.4))
+
+
+class Whole(nn.Module):
+    """z is the direction of all pixels."""
+
+    name, dim = "whole", 48
+
+    def forward(self, images, layers=()):
+        return Embedded(nn.functional.normalize(images.flatten(1)), ())
+
+
+class Written(nn.Module):
+    """Writes its condition into the pixels."""
+
+    steers = -1
+
+    def forward(self, target, z):
+        return Redrawn(-z.reshape(target.shape), None)
+
+
+def test_recovers_with_its_key_and_nobody_with_another():
+    """The generator gives exactly the wanted identity, so z comes back; another key's is another direction."""
+    people = nn.functional.normalize(torch.randn(60, 48, generator=torch.Generator().manual_seed(0)))
+    anonymizer = Anonymizer(Whole(), KeyedRotation(people, rank=None), Written())
+    face, keys = people[:2].reshape(2, 3, 4, 4), torch.tensor([3, 4])
+    changed = anonymizer(face, key=keys)
+    assert anonymizer.reversible and float((changed * face).flatten(1).sum(1).abs().max()) < 1e-5  # 90 degrees
+    torch.testing.assert_close(anonymizer.recover(changed, keys), face, atol=1e-5, rtol=0)
+    assert float((anonymizer.recover(changed, keys + 2) * face).flatten(1).sum(1).max()) < 0.6
+    fixed = Anonymizer(Whole(), Negation(), Written())
+    assert not fixed.reversible
+    with pytest.raises(UserError, match="Negation cannot be undone; policy=rotation can"):
+        fixed.recover(changed, keys)

@@ -66,7 +66,8 @@ class Recovery:
         """The figures; none of unchanged faces, and none with a defense or an attack, which keys do not meet."""
         if context.unchanged or context.one.defense != NONE or context.one.attack != NONE:
             return {}
-        if not callable(getattr(context.method.pristine, "recover", None)):
+        method = context.method.pristine
+        if not callable(getattr(method, "recover", None)) or not getattr(method, "reversible", True):
             return {"recovery": Estimate.absent("n/a (no key)")}
         few = first_of_each(context.labels, context.stages.suite.attacked_probes)
         found = context.kept("key recovery", lambda: self._recover(context, few), of=(TARGET, CHANGED), keys=self.keys)

@@ -36,7 +36,7 @@ NEEDS = ("-m", "--help", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra
 OTHERS = ("make", "pip", "wandb", ".venv/bin/")
 RUN = (
     r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|sbatch |"
-    r"anon (?:anonymize|train|evaluate|identities) )"
+    r"anon (?:anonymize|recover|train|evaluate|identities) )"
 )
 
 
@@ -117,7 +117,8 @@ def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
     app, *settings = rest
     kept = [each for each in settings if not each.startswith((*NEEDS, "hydra.searchpath="))]  # that is given below
     chosen = [re.sub(r"^([^=\[{]+=[^,\[{]*),[^=]*$", r"\1", each) if "-m" in settings else each for each in kept]
-    name = app.removesuffix(".py")
+    name = "anonymize" if app == "recover" else app.removesuffix(".py")
+    chosen += ["recover=true", "policy=rotation"] * (app == "recover")
     chosen = of_files(chosen) if name == "anonymize" else chosen
     chosen += ["paths.runs=runs"] * bool({"+sweep=defenses", "+sweep=methods"} & set(chosen))  # a job's, of a multirun
     config = composed(name, [*readable(chosen), f"hydra.searchpath=[file://{mine}]"])

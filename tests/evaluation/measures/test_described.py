@@ -23,7 +23,9 @@ from anon.evaluation.measures.averaged import Averaged
 from anon.evaluation.measures.cost import Cost
 from anon.evaluation.measures.groups import Groups
 from anon.evaluation.measures.hifd import Hifd
+from anon.evaluation.measures.keys import Keys
 from anon.evaluation.measures.look import Look
+from anon.evaluation.measures.monotone import Monotone
 from anon.evaluation.measures.pairs import Pairs
 from anon.evaluation.measures.purified import PurifiedRetrieval
 from anon.evaluation.measures.spectrum import Spectrum
@@ -71,7 +73,12 @@ class Labelled(tiny_world.Data):
 
 
 SAMPLING = {"_target_": "anon.identity.policies.AnchorSampling", "_partial_": True, "m": 0.5, "mirrored": None}
+ROTATION = {"_target_": "anon.identity.rotation.KeyedRotation", "_partial_": True, "rank": None}
+DIAL = {"_target_": "anon.identity.policies.AtDistance", "distance": None, "degree": 1.0}
+DIAL |= {"policy": {"_target_": "anon.identity.policies.Negation"}}
 MORE = {
+    "swept": {"method": "other", "policy": "dialled", "dial": 1.0, "turns": "policy.degree"},
+    "keyed": {"method": "other", "policy": "rotation"},
     "reversible": {"method": "reversible"},
     "sampling": {"method": "other", "policy": "sampling"},
 }
@@ -89,7 +96,7 @@ def given():
     methods = settings()["methods"] | {
         "reversible": {"title": "Reversible", "anonymizer": {"_target_": f"{HERE}.Swapped"}}
     }
-    policies = settings()["policies"] | {"sampling": SAMPLING}
+    policies = settings()["policies"] | {"sampling": SAMPLING, "rotation": ROTATION, "dialled": DIAL}
     made, seeing = (stages(methods=methods, policies=policies) for _ in range(2))
     seeing.readers = seeing.readers._replace(detectors={"middle": Middle()}, detector_keys={"middle": "middle"})
     contexts = [
@@ -127,7 +134,7 @@ def test_ranges_hold(given, name):
                 assert value is None or info.high is None or value <= info.high + 1e-5, (metric, value)
 
 
-LATER = (Pairs, Averaged, Cost, Groups, Hifd, PurifiedRetrieval, Look, Spectrum)
+LATER = (Pairs, Averaged, Cost, Groups, Hifd, Keys, Monotone, PurifiedRetrieval, Look, Spectrum)
 
 
 def test_older_results_know_every_shipped_measure():
@@ -144,12 +151,13 @@ LOWER += " action_units_rmse difference lpips FID FID_judge KID_judge niqe confi
 LOWER += " swap_ID_target cosine_target C_swapped_swapped mean_l2_source_changed area_cosine_stranger_to_source"
 LOWER += " recovery_right_mae recovery_wrong_verified recovery_changed_match swap_expression_t2c"
 HIGHER = "look_moved diversity hifd_P hifd_U1 hifd_balanced PSR PSR_mean ssim:<group>"
-HIGHER += " EER deidentified target_distance l1 ssim psnr detected detected_<detector> age_agreement"
+HIGHER += " distance_spearman EER deidentified target_distance l1 ssim psnr detected detected_<detector> age_agreement"
 HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_original mean_cosine_target_changed"
 HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
+LOWER += " guess_verified guess_any short_found short_key linked_same linked_apart known_1 known_64"
 LOWER += " purified_ID purified_ID_<name> change_hf hf_ratio"
 LOWER += " ID:<group> RA:<group> ID_gap:<label> ssim_gap:<label> pose_error:<group>"
-NEITHER = "defense_ssim defense_feature_distance AUC FPIR TAR_unchanged"
+NEITHER = "guess_seconds kdf_seconds defense_ssim defense_feature_distance AUC FPIR TAR_unchanged"
 NEITHER += " detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"
 NEITHER += " look_floor faces_hf attack_minutes"
 NEITHER += " FPR VAL_FAR achieved_cosine C_original_original C_swapped_original_std area_l2_midway recovery_wrong_ssim"
