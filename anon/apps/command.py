@@ -2,13 +2,21 @@
 
 usage: anon <command> [...]
 
+faces
   anonymize   photographs and videos in, photographs and videos out
+  identities  who is in an identity store of anonymize, and forgetting people
+  prepare     photographs and videos to a packed data set of aligned faces
+
+research
   train       train any experiment: anon train experiment=fiva
   evaluate    Table 1 of a training, or any suite: anon evaluate experiment=fiva
-  prepare     photographs and videos to a packed data set of aligned faces
-  identities  who is in an identity store of anonymize, and forgetting people
+  report      the report of an evaluation, made again from its results.json
+  compare     runs side by side: settings that differ, curves, figures with intervals
 
-anon <command> --help says more; anon --version.
+weights
+  ship        measure what a run trained, and ship it with a model card
+
+anon <command> --help says more; anon --version. Tab completion in bash: eval "$(anon -sc install=bash)"
 """
 
 from __future__ import annotations
@@ -20,15 +28,19 @@ import sys
 from pathlib import Path
 
 import anon
+from anon.apps.completion import complete
 from anon.commands import in_utf8, refused, usage
 
 #: Modules and functions; each is imported when it is run.
 COMMANDS = {
     "anonymize": ("anon.apps.anonymize", "main"),
+    "identities": ("anon.apps.identities", "main"),
+    "prepare": ("anon.faces.prepare.__main__", "main"),
     "train": ("anon.apps.train", "main"),
     "evaluate": ("anon.apps.evaluate", "main"),
-    "prepare": ("anon.faces.prepare.__main__", "main"),
-    "identities": ("anon.apps.identities", "main"),
+    "report": ("anon.evaluation.report.__main__", "main"),
+    "compare": ("anon.evaluation.compare.__main__", "main"),
+    "ship": ("anon.apps.ship", "command"),
 }
 
 
@@ -42,6 +54,8 @@ def main() -> None:
     if given[0] == "--version":
         print(anon.__version__)
         sys.exit(0)
+    if given[0] in ("-sc", "--shell-completion"):
+        sys.exit(complete(given[1:], list(COMMANDS)))
     if given[0] not in COMMANDS:
         sys.exit(refused(f"there is no command '{given[0]}'; anon knows {', '.join(COMMANDS)}."))
     module, function = COMMANDS[given[0]]
