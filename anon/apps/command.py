@@ -14,6 +14,7 @@ research
   compare     runs side by side: settings that differ, curves, figures with intervals
 
 weights
+  zoo         what ships: how it was made, and whether it is what its card says
   ship        measure what a run trained, and ship it with a model card
 
 anon <command> --help says more; anon --version. Tab completion in bash: eval "$(anon -sc install=bash)"
@@ -40,6 +41,7 @@ COMMANDS = {
     "evaluate": ("anon.apps.evaluate", "main"),
     "report": ("anon.evaluation.report.__main__", "main"),
     "compare": ("anon.evaluation.compare.__main__", "main"),
+    "zoo": ("anon.apps.zoo", "command"),
     "ship": ("anon.apps.ship", "command"),
 }
 

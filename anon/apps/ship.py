@@ -146,22 +146,22 @@ def ship(run: Path, name: str) -> Path:
 
 def swapper_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
     """The swaps (``suite=swap``) on the experiment's default data and judge, with their bounds."""
-    found = _evaluated(_trained(module), [f"experiment={experiment}", "suite=swap", "suite.grid_faces=0"])
+    found = evaluated(_trained(module), [f"experiment={experiment}", "suite=swap", "suite.grid_faces=0"])
     (line,) = found.lines
-    return _counted(found) | _bounded(line, (*SWAPPED, *(name for name in line.metrics if name.startswith("FID"))))
+    return _counted(found) | bounded(line, (*SWAPPED, *(name for name in line.metrics if name.startswith("FID"))))
 
 
 def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, float]:
     """The generator plain, with Sampling, with ITM and as a swapper on the experiment's default data and judges."""
     measures = "suite.tables.table1.measures=[retrieval,purified,look,identities,spectrum,picture,attributes]"
-    found = _evaluated(_trained(module), [f"experiment={experiment}", *BRIEF, measures])
+    found = evaluated(_trained(module), [f"experiment={experiment}", *BRIEF, measures])
     figures = _counted(found)
     for line in found.lines:
         if line.policy in ("plain", "sampling", "itm") and not line.needs:
-            figures |= {f"{line.policy}: {key}": value for key, value in _bounded(line, TABLE1).items()}
+            figures |= {f"{line.policy}: {key}": value for key, value in bounded(line, TABLE1).items()}
     swaps = ["suite=swap", "suite.grid_faces=0", "suite.tables.table4.measures=[swap]"]
-    (line,) = _evaluated(_trained(module), [f"experiment={experiment}", *swaps]).lines
-    return figures | {f"swap: {key}": value for key, value in _bounded(line, SWAPPED).items()}
+    (line,) = evaluated(_trained(module), [f"experiment={experiment}", *swaps]).lines
+    return figures | {f"swap: {key}": value for key, value in bounded(line, SWAPPED).items()}
 
 
 def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str) -> dict[str, float]:
@@ -171,10 +171,10 @@ def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str
         torch.save(read_checkpoint(checkpoint)[0] | {"state_dict": module.state_dict()}, halved)
         attack = ["attack=reconstruction", f"attack.checkpoint={halved}"]
         measures = "suite.tables.table1.measures=[retrieval,attacked]"
-        found = _evaluated(restore_generator(victim), ["experiment=fiva", *BRIEF, measures, *attack])
+        found = evaluated(restore_generator(victim), ["experiment=fiva", *BRIEF, measures, *attack])
     figures = _counted(found)
     for line in found.lines:
-        figures |= {f"{line.policy}: {key}": value for key, value in _bounded(line, ATTACKED).items()}
+        figures |= {f"{line.policy}: {key}": value for key, value in bounded(line, ATTACKED).items()}
     return figures
 
 
@@ -185,7 +185,7 @@ def _trained(module: TargetOriented) -> Trained:
     return Trained(generator, module.encoder, type(module.generator).__name__, OmegaConf.create(), others)
 
 
-def _evaluated(trained: Trained, overrides: list[str]) -> Document:
+def evaluated(trained: Trained, overrides: list[str]) -> Document:
     """An evaluation of ``checkpoint``, which is what was trained, on its default data and judge."""
     config = composed("evaluate", [*overrides, "logger=csv"])
     data, judges = instantiate(config.data), judges_of(config)
@@ -203,7 +203,7 @@ def _counted(found: Document) -> dict[str, float]:
     return {f"{key} ({who})": value for key, value in counts.items()}
 
 
-def _bounded(line: Line, only: tuple[str, ...]) -> dict[str, float]:
+def bounded(line: Line, only: tuple[str, ...]) -> dict[str, float]:
     """Some figures of a line, each with its bounds where it has them."""
     figures: dict[str, float] = {}
     for name in only:

@@ -26,6 +26,8 @@ from tests.conftest import ROOT
         (["evaluate", "--help"], 0, "suite=all"),
         (["report", "--help"], 0, "usage: anon report <folder>"),
         (["compare", "--help"], 0, "usage: anon compare <run>"),
+        (["zoo", "--help"], 0, "usage: anon zoo list"),
+        (["zoo", "list", "nobody"], 2, "No shipped weights named 'nobody'"),
         (["ship", "--help"], 0, "usage: anon ship <run folder> <name>"),
         (["prepare", "--help"], 0, "usage: anon prepare "),
         (["--version"], 0, anon.__version__),

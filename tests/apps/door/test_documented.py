@@ -17,6 +17,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from anon import weights
 from anon.apps import identities, ifsr, ship
 from anon.apps.config import composed
 from anon.apps.door.config import check_config
@@ -35,7 +36,7 @@ NEEDS = ("-m", "--help", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra
 #: Commands of other programs.
 OTHERS = ("make", "pip", "wandb", ".venv/bin/")
 #: Commands of ``anon`` whose words are no settings.
-OF_PARSERS = ("identities", "prepare", "report", "compare", "ship")
+OF_PARSERS = ("identities", "prepare", "report", "compare", "zoo", "ship")
 RUN = (
     r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|sbatch |"
     rf"anon (?:anonymize|train|evaluate|{'|'.join(OF_PARSERS)}) )"
@@ -152,6 +153,9 @@ def test_modules_take_the_words(
         assert "there is no such identity store" in told
         if "find" in given:
             check_config(composed("anonymize", readable(given[given.index("find") + 1 : given.index("--key-file")])))
+        return
+    if given[0] == "zoo":  # tests/apps/test_zoo.py runs it
+        assert given[1] in ("list", "verify") and set(given[2:]) <= weights.index().keys()
         return
     if given[0] == "prepare" or "prepare.sh" in command:
         rest = given[1 + next(at for at, each in enumerate(given) if each.endswith(("prepare", "prepare.sh"))) :]
