@@ -97,6 +97,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     block = re.search(r"```yaml\n(# /my/conf/method/mine\.yaml.*?)```", text, re.DOTALL)
     assert block is not None
     (tmp_path / "method" / "mine.yaml").write_text(block[1], encoding="utf-8")
+    (tmp_path / "method" / "mirrored.yaml").write_text(
+        block[1], encoding="utf-8"
+    )  # tests/test_front_page.py has its own
     measure = re.search(r"```python\n(class Brightness:.*?)```", text, re.DOTALL)
     assert measure is not None
     (tmp_path / "my_package.py").write_text(
