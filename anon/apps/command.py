@@ -16,6 +16,7 @@ research
 weights
   zoo         what ships: how it was made, and whether it is what its card says
   ship        measure what a run trained, and ship it with a model card
+  export      a trained anonymizer as one ONNX or TorchScript file
 
 anon <command> --help says more; anon --version. Tab completion in bash: eval "$(anon -sc install=bash)"
 """
@@ -43,6 +44,7 @@ COMMANDS = {
     "compare": ("anon.evaluation.compare.__main__", "main"),
     "zoo": ("anon.apps.zoo", "command"),
     "ship": ("anon.apps.ship", "command"),
+    "export": ("anon.apps.export", "command"),
 }
 
 

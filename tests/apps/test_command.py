@@ -30,6 +30,7 @@ from tests.conftest import ROOT
         (["zoo", "list", "nobody"], 2, "No shipped weights named 'nobody'"),
         (["ship", "--help"], 0, "usage: anon ship <run folder> <name>"),
         (["prepare", "--help"], 0, "usage: anon prepare "),
+        (["export", "--help"], 0, "usage: anon export method=<choice>"),
         (["--version"], 0, anon.__version__),
         (["nope"], 2, "anon knows anonymize, identities, prepare, train"),
         ([], 2, "usage: anon"),

@@ -23,6 +23,7 @@ from anon.apps.config import composed
 from anon.apps.door.config import check_config
 from anon.apps.door.words import of_files, readable
 from anon.apps.evaluate import SECTIONS
+from anon.apps.export import wish
 from anon.evaluation.compare.__main__ import main as compare
 from anon.evaluation.harness.suite import plans
 from anon.evaluation.report.__main__ import main as report
@@ -36,7 +37,7 @@ NEEDS = ("-m", "--help", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra
 #: Commands of other programs.
 OTHERS = ("make", "pip", "wandb", ".venv/bin/")
 #: Commands of ``anon`` whose words are no settings.
-OF_PARSERS = ("identities", "prepare", "report", "compare", "zoo", "ship")
+OF_PARSERS = ("identities", "prepare", "report", "compare", "zoo", "ship", "export")
 RUN = (
     r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|sbatch |"
     rf"anon (?:anonymize|train|evaluate|{'|'.join(OF_PARSERS)}) )"
@@ -156,6 +157,9 @@ def test_modules_take_the_words(
         assert "there is no such identity store" in told
         if "find" in given:
             check_config(composed("anonymize", readable(given[given.index("find") + 1 : given.index("--key-file")])))
+        return
+    if given[0] == "export":
+        assert wish(readable(given[1:])).target.suffix in (".onnx", ".pt")
         return
     if given[0] == "zoo":  # tests/apps/test_zoo.py runs it
         assert given[1] in ("list", "verify") and set(given[2:]) <= weights.index().keys()
