@@ -30,7 +30,6 @@ Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,7 +54,7 @@ from anon.apps.stores import check_places as check_store_places
 from anon.apps.stores import check_used, opened, remember, store_of
 from anon.apps.untrusted import trusting
 from anon.apps.victims import victim_of
-from anon.commands import in_utf8, usage
+from anon.commands import in_utf8
 from anon.errors import UserError
 from anon.evaluation.harness.pictures import Originals, embeddings, keyed_recognizer
 from anon.evaluation.harness.store import Store, cache_of
@@ -101,9 +100,6 @@ _OF_A_SET = "it knows the pictures of one data set and has nothing for others; c
 
 def main() -> None:
     """Entry point."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(usage(__doc__))
-        return
     run_app(anonymize, "anonymize")
 
 

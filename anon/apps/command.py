@@ -2,14 +2,24 @@
 
 usage: anon <command> [...]
 
+faces
   anonymize   photographs and videos in, photographs and videos out
   recover     undo anonymize with policy=rotation, whose key you have
+  identities  who is in an identity store of anonymize, and forgetting people
+  prepare     photographs and videos to a packed data set of aligned faces
+
+research
   train       train any experiment: anon train experiment=fiva
   evaluate    Table 1 of a training, or any suite: anon evaluate experiment=fiva
-  prepare     photographs and videos to a packed data set of aligned faces
-  identities  who is in an identity store of anonymize, and forgetting people
+  report      the report of an evaluation, made again from its results.json
+  compare     runs side by side: settings that differ, curves, figures with intervals
 
-anon <command> --help says more; anon --version.
+weights
+  zoo         what ships: how it was made, and whether it is what its card says
+  ship        measure what a run trained, and ship it with a model card
+  export      a trained anonymizer as one ONNX or TorchScript file
+
+anon <command> --help says more; anon --version. Tab completion in bash: eval "$(anon -sc install=bash)"
 """
 
 from __future__ import annotations
@@ -21,16 +31,22 @@ import sys
 from pathlib import Path
 
 import anon
+from anon.apps.completion import complete
 from anon.commands import in_utf8, refused, usage
 
 #: Modules and functions; each is imported when it is run.
 COMMANDS = {
     "anonymize": ("anon.apps.anonymize", "main"),
     "recover": ("anon.apps.anonymize", "recover"),
+    "identities": ("anon.apps.identities", "main"),
+    "prepare": ("anon.faces.prepare.__main__", "main"),
     "train": ("anon.apps.train", "main"),
     "evaluate": ("anon.apps.evaluate", "main"),
-    "prepare": ("anon.faces.prepare.__main__", "main"),
-    "identities": ("anon.apps.identities", "main"),
+    "report": ("anon.evaluation.report.__main__", "main"),
+    "compare": ("anon.evaluation.compare.__main__", "main"),
+    "zoo": ("anon.apps.zoo", "command"),
+    "ship": ("anon.apps.ship", "command"),
+    "export": ("anon.apps.export", "command"),
 }
 
 
@@ -44,6 +60,8 @@ def main() -> None:
     if given[0] == "--version":
         print(anon.__version__)
         sys.exit(0)
+    if given[0] in ("-sc", "--shell-completion"):
+        sys.exit(complete(given[1:], list(COMMANDS)))
     if given[0] not in COMMANDS:
         sys.exit(refused(f"there is no command '{given[0]}'; anon knows {', '.join(COMMANDS)}."))
     module, function = COMMANDS[given[0]]

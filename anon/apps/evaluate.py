@@ -1,13 +1,22 @@
-"""Evaluate what was trained: ``python evaluate.py experiment=fiva``, or ``python -m anon.apps.evaluate ...``.
+"""Evaluate what was trained, or what any tool made: ``anon evaluate experiment=fiva``, or ``python evaluate.py ...``.
 
-Every evaluation is a suite of tables (:mod:`anon.evaluation.harness`). That of an experiment is table 1 and the
-robustness of its newest run; ``suite=swap`` has its swaps, ``suite=lfw`` pairs of Labeled Faces in the Wild.
-``suite=table1``, ``suite=attackers``, ... and ``suite=all`` name their methods, whose checkpoints ship or are given;
-with ``method=blur`` they are of that one, and ``method=blur`` alone is table 1 of it. ``judge=[a,b]`` is a panel of
-judges, whose worst case the figures are. ``checkpoint=last`` takes the newest run of the same experiment, scale and
-data; ``checkpoint=<file or run folder>`` any other, and ``checkpoint=shipped:facedancer`` the one that comes along.
-``suite=video`` shows clips to what ``anon anonymize`` works by (:mod:`anon.apps.clips`). The last line is the path of
-``results.json``.
+usage: anon evaluate experiment=<name> | method=<choice> | suite=<name> [<setting>=<value> ...]
+
+  experiment=fiva                   Table 1 and the robustness of its newest run; suite=swap has its swaps
+  checkpoint=<file or run folder>   of another run; checkpoint=shipped:fiva of the one that comes along
+  method=blur                       Table 1 of one method
+  suite=all                         every table of every method that ships; conf/suite has them all
+  attack=reconstruction             who is found again after an attack: RA
+  suite=table1 originals=<faces> method=folder method.root=<changed>
+                                    what any other tool made of a folder
+  suite=video input=<clip or folder>
+                                    clips, by what anon anonymize works by
+  data=folder data.root=<faces>     on photographs; the default is rendered faces
+  judge=[edgeface,onnx]             a panel of recognizers, whose worst case the figures are
+  output=<folder>                   for the results; a new run folder otherwise
+
+The last line is the path of results.json; report.html, Markdown, LaTeX, CSV and grids of faces lie beside it.
+Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped. docs/evaluation.md explains suites and figures.
 """
 
 from __future__ import annotations

@@ -1,14 +1,22 @@
-"""Train any experiment: ``python train.py experiment=fiva``, or ``python -m anon.apps.train experiment=fiva``.
+"""Train any experiment: ``anon train experiment=fiva``, or ``python train.py experiment=fiva``.
 
-Compose the configuration, make the run folder, build data and model, fit. ``ckpt_path=last`` continues the newest run
-of the same experiment and scale, and of the data where they are given, in its folder and with its own configuration but
-for what the command line gives (:mod:`anon.apps.run_folders.resume`); ``ckpt_path=auto`` continues the newest that has
-what the command line gives, ends at once where that one is finished, and begins a new run where there is none;
-``ckpt_path=<file or run folder>`` starts a new folder from that checkpoint. A requeued SLURM job continues the run that
-it began, whatever ``ckpt_path`` is. A signal or Ctrl-C saves first (:mod:`anon.apps.launch.preemption`, docs/slurm.md).
+usage: anon train experiment=<name> [<group>=<choice> ...] [<setting>=<value> ...]
 
-What a training at ``scale=paper`` still lacks of its paper is said first: ``lacks`` of the configuration, sentence by
-sentence. docs/papers.md has every deviation.
+  experiment=fiva                   a generator, an attack, a recognizer, an estimator: conf/experiment has them all
+  data=folder data.root=<faces>     from photographs, a folder a person; the default is rendered faces
+  encoder=mobilefacenet encoder.weights=<file>
+                                    conditioned on a recognizer from a file
+  steps=2400 seed=1 data.batch_size=32
+                                    any setting; --cfg job prints them all
+  ckpt_path=last                    continue the newest run of this experiment, in its folder, with its own settings
+  ckpt_path=auto                    the same where an unfinished one has these settings, else a new run
+  ckpt_path=<file or run folder>    a new run that begins with these weights
+  scale=paper trainer=gpu           the paper's sizes; what is still lacking is said first (docs/papers.md)
+  debug=fast                        a handful of batches, to see whether it runs
+  -m seed=0,1,2                     a multirun; +sweep=defenses, methods, fiva or optuna (docs/sweeps.md)
+
+The run folder is runs/train/<experiment>/<date>_<time>_<id>. Ctrl-C or a signal saves first.
+Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 """
 
 from __future__ import annotations

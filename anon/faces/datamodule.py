@@ -258,7 +258,7 @@ def _collate_to_send(batch: Sample | list[Sample]) -> Sample:
 #: The sentence for data on disk that says not where, by function.
 NEEDS_ROOT = {
     "folder_data": "data=folder needs data.root=<folder>.",
-    "packed_data": "data=packed needs data.root=<folder that python -m anon.faces.prepare wrote>.",
+    "packed_data": "data=packed needs data.root=<folder that anon prepare wrote>.",
 }
 
 
@@ -313,7 +313,7 @@ def packed_data(
     everyone: bool = False,
     labels: str | None = None,
 ) -> FaceData:
-    """``data=packed``: what ``python -m anon.faces.prepare`` wrote, see :class:`anon.faces.packed.PackedFaces`.
+    """``data=packed``: what ``anon prepare`` wrote, see :class:`anon.faces.packed.PackedFaces`.
 
     Args:
         size: None: as packed.

@@ -29,7 +29,7 @@ from anon.faces.video import is_video
 from anon.printable import as_csv
 from anon.progress import track
 
-VIDEO = "a video, which python -m anon.faces.prepare reads"
+VIDEO = "a video, which anon prepare reads"
 WORKERS = 2  # threads
 _AHEAD = 32  # decoded images that may wait: bounds the memory
 

@@ -196,7 +196,7 @@ def _list_files(root: Path, split: str) -> tuple[list[Photograph], int]:
     if not folders:
         found = "files but no folders" if visible else "nothing"
         raise UserError(
-            f"{where} holds {found}; data=folder reads <root>/<identity>/<image>, and python -m anon.faces.prepare "
+            f"{where} holds {found}; data=folder reads <root>/<identity>/<image>, and anon prepare "
             "packs any other arrangement."
         )
     if (root / "index.json").is_file() and "units" in folders:

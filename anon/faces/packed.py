@@ -1,4 +1,4 @@
-"""``data=packed``: what ``python -m anon.faces.prepare`` wrote, read by random access; no tar is ever scanned.
+"""``data=packed``: what ``anon prepare`` wrote, read by random access; no tar is ever scanned.
 
 An index says where each face lies, so a face is one ``pread`` and one decode. Files are opened in the process that
 reads them, and ``pread`` has no position to share, so loader processes may be forked or spawned.
@@ -143,11 +143,10 @@ class Pack:
         if not path.is_file():
             if (self.root / "prepare.json").is_file():
                 raise UserError(
-                    f"data.root='{self.root}' is not finished; run the same python -m anon.faces.prepare ... --out "
-                    f"{self.root} again."
+                    f"data.root='{self.root}' is not finished; run the same anon prepare ... --out {self.root} again."
                 )
             raise UserError(
-                f"data.root='{self.root}' is no packed data set: pack the photographs (python -m anon.faces.prepare "
+                f"data.root='{self.root}' is no packed data set: pack the photographs (anon prepare "
                 "--root <them> --out <a new folder>) and give that folder, or say data=folder."
             )
         try:

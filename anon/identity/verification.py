@@ -161,11 +161,37 @@ def rank1(
     metric: str = "cosine",
 ) -> float:
     """Share of probes whose nearest gallery entry is of their own identity; for ``metric`` see :func:`distance`."""
-    hits = 0
-    for start in range(0, len(probes), block):
-        nearest = distances(probes[start : start + block], gallery, metric).argmin(1)
-        hits += int((gallery_labels[nearest] == probe_labels[start : start + block]).sum())
-    return hits / len(probes)
+    return float(identified(gallery, gallery_labels, probes, probe_labels, block, metric).double().mean())
+
+
+def identified(
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    probes: Tensor,
+    probe_labels: Tensor,
+    block: int = 4096,
+    metric: str = "cosine",
+) -> Tensor:
+    """Whether the nearest gallery entry of each probe is of its own identity, (P,) bool; see :func:`rank1`."""
+    nearest = [distances(part, gallery, metric).argmin(1) for part in probes.split(block)]
+    return gallery_labels[torch.cat(nearest)] == probe_labels
+
+
+def enrolled(z: Tensor, labels: Tensor, metric: str = "cosine") -> tuple[Tensor, Tensor, Tensor]:
+    """The first half of each identity's embeddings (N, D), averaged, as a gallery; the others are probes.
+
+    Returns:
+        the gallery (I, D), its labels (I,), and which rows are probes (N,) bool.
+    """
+    gallery, names, probe = [], [], torch.zeros(len(z), dtype=torch.bool)
+    for label in labels.unique():
+        index = (labels == label).nonzero()[:, 0]
+        half = max(1, len(index) // 2)
+        mean = z[index[:half]].mean(0)
+        gallery.append(torch.nn.functional.normalize(mean, dim=0) if metric == "cosine" else mean)
+        names.append(label)
+        probe[index[half:]] = True
+    return torch.stack(gallery), torch.stack(names), probe
 
 
 def kfold_accuracy(squared: Tensor, same: Tensor, folds: int = 10) -> KFold:
@@ -222,21 +248,14 @@ def summarize(z: Tensor, labels: Tensor, far: float = 1e-3, metric: str = "cosin
     genuine, impostor = pair_distances(z, labels, metric=metric)
     eer, eer_threshold = equal_error_rate(genuine, impostor)
     threshold, achieved = threshold_at_far(impostor, far)
-    gallery, names, probe = [], [], torch.zeros(len(z), dtype=torch.bool)
-    for label in labels.unique():
-        index = (labels == label).nonzero()[:, 0]
-        half = max(1, len(index) // 2)
-        mean = z[index[:half]].mean(0)
-        gallery.append(torch.nn.functional.normalize(mean, dim=0) if metric == "cosine" else mean)
-        names.append(label)
-        probe[index[half:]] = True
+    gallery, names, probe = enrolled(z, labels, metric)
     return {
         "eer": eer,
         "eer_threshold": eer_threshold,
         "tar": float((genuine < threshold).double().mean()),
         "threshold": threshold,
         "far": achieved,
-        "top1": rank1(torch.stack(gallery), torch.stack(names), z[probe], labels[probe], metric=metric),
+        "top1": rank1(gallery, names, z[probe], labels[probe], metric=metric),
         "identities": float(len(names)),
         "genuine_pairs": float(len(genuine)),
         "impostor_pairs": float(len(impostor)),

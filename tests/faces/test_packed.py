@@ -177,7 +177,7 @@ def test_damage_is_refused_at_the_door(copy: Path, damage: Callable[[Path], None
     damage(copy)
     with pytest.raises(UserError, match=told) as caught:
         PackedFaces(copy, "train")
-    assert "run prepare again" in str(caught.value) or "python -m anon.faces.prepare" in str(caught.value)
+    assert "run prepare again" in str(caught.value) or "anon prepare" in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", [_column("offset", 0, row=0), _info(lambda info: info.update(size=127))])

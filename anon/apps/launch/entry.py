@@ -21,6 +21,7 @@ from anon.apps.launch.memory import keep_freed_memory
 from anon.apps.launch.multirun import attempt, failures, in_multirun
 from anon.apps.launch.ranks import end_with_rank_zero
 from anon.apps.offered import offer
+from anon.commands import usage
 from anon.errors import UserError
 
 _OURS = "ANON_FULL_ERROR"  # in the environment where HYDRA_FULL_ERROR is this project's and not the user's
@@ -39,8 +40,12 @@ _NOT_THE_USERS = (
 def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
     """Compose ``config_name`` with the command line's overrides, run ``task`` on it, exit with the right code.
 
-    Hydra prints its own errors and exits with 1; its variable ``HYDRA_FULL_ERROR`` makes it raise them instead.
+    ``--help`` prints the usage in the docstring of the task's module. Hydra prints its own errors and exits with 1; its
+    variable ``HYDRA_FULL_ERROR`` makes it raise them instead.
     """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(usage(sys.modules[task.__module__].__doc__))
+        return
     end_with_rank_zero()
     keep_freed_memory()
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" and _OURS not in os.environ

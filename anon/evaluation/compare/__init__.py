@@ -1,6 +1,6 @@
 """Runs side by side, offline: what differs in their settings and versions, their curves, their tables.
 
-    python -m anon.evaluation.compare runs/train/fiva/* [--out compare]
+    anon compare runs/train/fiva/* [--out compare]
 
 Writes ``compare.html`` (one file, no network, no script), ``compare.md`` and ``compare.csv`` (one line a value).
 Trainings are compared by metrics.csv, evaluations by results.json; runs that broke or are not finished are shown as

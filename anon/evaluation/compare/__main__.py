@@ -1,4 +1,10 @@
-"""Runs side by side: ``python -m anon.evaluation.compare runs/train/fiva/* [--out compare]``.
+"""Runs side by side: ``anon compare runs/train/fiva/*``.
+
+usage: anon compare <run> [<run> ...] [--out <folder>] [--lower <metric>] [--higher <metric>]
+
+  <run>            run folders of trainings or evaluations, folders of them, multiruns, patterns
+  --out compare    folder of compare.html and the files beside it
+  --lower, --higher <metric>   a metric of which lower, or higher, is better; may be given again
 
 Exit codes: 0 done, 2 a mistake that you can mend.
 """
@@ -14,7 +20,7 @@ from anon.evaluation.compare import Better, compare
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    parser = Parser(prog="python -m anon.evaluation.compare", description=__doc__)
+    parser = Parser(prog="anon compare", description=__doc__)
     parser.add_argument("runs", nargs="+", help="run folders, folders of them, multiruns, patterns")
     parser.add_argument("--out", type=Path, default=Path("compare"), help="folder of the files (default: compare)")
     for way in ("lower", "higher"):

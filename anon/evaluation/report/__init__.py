@@ -6,7 +6,7 @@
     tables.tex    the tables as LaTeX (booktabs)
     plots/        every plot of the page as an SVG file
 
-The same document gives the same bytes. ``python -m anon.evaluation.report <folder>`` makes the files again from the
+The same document gives the same bytes. ``anon report <folder>`` makes the files again from the
 results.json in the folder of an evaluation.
 """
 

@@ -1,4 +1,10 @@
-"""The report again, from the results.json of an evaluation: ``python -m anon.evaluation.report <folder>``.
+"""The report again, from the results.json of an evaluation: ``anon report <folder>``.
+
+usage: anon report <folder> [--no-intervals] [--columns <A,B>]
+
+  <folder>         of an evaluation, with its results.json; of another machine's, too
+  --no-intervals   tables.tex without the 95 % intervals
+  --columns A,B    tables.tex with these columns alone: metrics or headings
 
 Exit codes: 0 done, 2 a mistake that you can mend.
 """
@@ -15,7 +21,7 @@ from anon.evaluation.report import write
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    parser = Parser(prog="python -m anon.evaluation.report", description=__doc__)
+    parser = Parser(prog="anon report", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of an evaluation, with its results.json")
     parser.add_argument("--no-intervals", action="store_true", help="tables.tex without the 95 % intervals")
     parser.add_argument("--columns", default="", metavar="A,B", help="tables.tex with these alone: metrics or headings")

@@ -1,1 +1,1 @@
-"""Photographs and videos to packed data sets: ``python -m anon.faces.prepare``."""
+"""Photographs and videos to packed data sets: ``anon prepare``."""

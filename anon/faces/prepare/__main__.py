@@ -1,10 +1,10 @@
 """Photographs and videos to a packed data set of aligned faces, which ``data=packed`` reads.
 
-    python -m anon.faces.prepare --root photos --detector yunet --weights yunet.onnx --out packed/mine
-    python -m anon.faces.prepare --root snaps --identities "pattern=(?P<identity>.+)_[0-9]+[.]jpg" ...
-    python -m anon.faces.prepare --collection lfw --root lfw --points lfw.csv --size 112 --out packed/lfw
+    anon prepare --root photos --detector yunet --weights yunet.onnx --out packed/mine
+    anon prepare --root snaps --identities "pattern=(?P<identity>.+)_[0-9]+[.]jpg" ...
+    anon prepare --collection lfw --root lfw --points lfw.csv --size 112 --out packed/lfw
     sbatch --array=0-15 slurm/prepare.sh ...
-    python -m anon.faces.prepare --verify --out packed/mine        # is every file as it was written?
+    anon prepare --verify --out packed/mine        # is every file as it was written?
 
 Stopped or killed, the same command continues. Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 """
@@ -106,7 +106,7 @@ def array_task() -> tuple[int, int]:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m anon.faces.prepare", description=str(__doc__).split("\n")[0])
+    parser = Parser(prog="anon prepare", description=str(__doc__).split("\n")[0])
     add = parser.add_argument
     add("--root", type=path, help="folder with photographs and videos, at any depth")
     add(

@@ -1,4 +1,4 @@
-"""Is a finished packed data set still as it was written: ``python -m anon.faces.prepare --verify --out <folder>``.
+"""Is a finished packed data set still as it was written: ``anon prepare --verify --out <folder>``.
 
 ``SHA256SUMS`` holds the checksum of each file that the loader reads, as they were when the set was finished; those of
 shards were taken when each was packed. ``sha256sum -c SHA256SUMS`` in the folder does the same.

@@ -17,11 +17,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from anon import weights
 from anon.apps import identities, ifsr, ship
 from anon.apps.config import composed
 from anon.apps.door.config import check_config
 from anon.apps.door.words import of_files, readable
 from anon.apps.evaluate import SECTIONS
+from anon.apps.export import wish
 from anon.evaluation.compare.__main__ import main as compare
 from anon.evaluation.harness.suite import plans
 from anon.evaluation.report.__main__ import main as report
@@ -34,9 +36,11 @@ from tests.conftest import ROOT
 NEEDS = ("-m", "--help", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra.sweeper.", "model.lr=tag(")
 #: Commands of other programs.
 OTHERS = ("make", "pip", "wandb", ".venv/bin/")
+#: Commands of ``anon`` whose words are no settings.
+OF_PARSERS = ("identities", "prepare", "report", "compare", "zoo", "ship", "export")
 RUN = (
     r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|sbatch |"
-    r"anon (?:anonymize|recover|train|evaluate|identities) )"
+    rf"anon (?:anonymize|recover|train|evaluate|{'|'.join(OF_PARSERS)}) )"
 )
 
 
@@ -72,9 +76,9 @@ def words(command: str) -> list[str]:
 
 
 COMMANDS = commands()
-TRAINS = r"python (train|evaluate|anonymize)\.py|anon (?!identities)|sbatch .*(train|sweep)\w*\.sb"
+TRAINS = r"python (train|evaluate|anonymize)\.py|anon (anonymize|train|evaluate) |sbatch .*(train|sweep)\w*\.sb"
 APPS = [(where, each) for where, each in COMMANDS if re.match(TRAINS, each)]
-OF_MODULES = ("python -m", "anon identities")
+OF_MODULES = ("python -m", *(f"anon {each} " for each in OF_PARSERS))
 MODULES = [(where, each) for where, each in COMMANDS if each.startswith(OF_MODULES) or "prepare.sh" in each]
 
 
@@ -94,6 +98,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     block = re.search(r"```yaml\n(# /my/conf/method/mine\.yaml.*?)```", text, re.DOTALL)
     assert block is not None
     (tmp_path / "method" / "mine.yaml").write_text(block[1], encoding="utf-8")
+    (tmp_path / "method" / "mirrored.yaml").write_text(
+        block[1], encoding="utf-8"
+    )  # tests/test_front_page.py has its own
     measure = re.search(r"```python\n(class Brightness:.*?)```", text, re.DOTALL)
     assert measure is not None
     (tmp_path / "my_package.py").write_text(
@@ -152,16 +159,23 @@ def test_modules_take_the_words(
         if "find" in given:
             check_config(composed("anonymize", readable(given[given.index("find") + 1 : given.index("--key-file")])))
         return
-    module = "anon.faces.prepare" if "prepare.sh" in command else given[1]
-    rest = given[next(at for at, each in enumerate(given) if each.endswith(("prepare.sh", module))) + 1 :]
-    if module == "anon.faces.prepare":
-        if len(rest) > 4:  # else the program's name, or a part of a command
+    if given[0] == "export":
+        assert wish(readable(given[1:])).target.suffix in (".onnx", ".pt")
+        return
+    if given[0] == "zoo":  # tests/apps/test_zoo.py runs it
+        assert given[1] in ("list", "verify") and set(given[2:]) <= weights.index().keys()
+        return
+    if given[0] == "prepare" or "prepare.sh" in command:
+        rest = given[1 + next(at for at, each in enumerate(given) if each.endswith(("prepare", "prepare.sh"))) :]
+        if len(rest) > 4:  # else a part of a command
             _parser().parse_args(rest)
         return
+    module = given[1] if given[0] == "-m" else given[0]
+    rest = given[given.index(module) + 1 :]
     if module in ("anon.faces.synthetic", "anon.faces.synthetic.export"):
         return  # pictures, which take a while; test_odd_inputs.py and tests/apps/test_folder_method.py run them
-    entry = {"apps.ifsr": ifsr.command, "apps.ship": ship.command, "evaluation.compare": compare}
-    entry |= {"evaluation.report": report, "identity.onnx": onnx, "faces.prepare.points": points}
+    entry = {"apps.ifsr": ifsr.command, "ship": ship.command, "compare": compare, "report": report}
+    entry |= {"identity.onnx": onnx, "faces.prepare.points": points}
     if rest:
         assert entry[module.removeprefix("anon.")](rest) == 2  # there is nothing of that name here
         assert "--help" not in capsys.readouterr().err

@@ -114,7 +114,7 @@ def document(pictures: bool = True) -> Document:
             "What is kept: attributes & picture",
             (Column("pose_error", "pose, °"), Column("age_kept", "age"), Column("psnr", "PSNR")),
             tuple(place for place in own if lines[place].data == "faces"),
-            about="Against the renderer's truth; `python -m anon.evaluation.report` explains nothing here.",
+            about="Against the renderer's truth; `anon report` explains nothing here.",
         ),
     )
     grid = [place for place in own if lines[place].data == "faces"]

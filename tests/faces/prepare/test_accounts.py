@@ -240,7 +240,7 @@ def test_a_folder_of_data_names_what_it_skips_and_refuses_much(
     assert len(faces) == 19
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "30 files, 19 faces of 1 people; skipped 11: 10 not an image" in said
-    assert "1 a video, which python -m anon.faces.prepare reads" in said
+    assert "1 a video, which anon prepare reads" in said
     for number in range(3):
         os.truncate(root / who / "album" / f"{number}.png", 50)
     for _ in range(2):  # from the cache, too
