@@ -7,10 +7,12 @@ The default of ``anonymize.py``: the file lies in the package (MIT), so nothing 
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from anon.errors import UserError
@@ -51,8 +53,9 @@ class CenterFace(FrameDetector):
         self.find(np.zeros((1, 64, 64, 3), np.uint8), 0.0)  # checks the outputs' shapes
 
     def find(self, images: NDArray[np.uint8], smallest: float) -> list[Candidates]:
-        """See :meth:`FrameDetector.find`; one image at a time, as the first layers take 90 MB at 1280 x 720."""
-        return [self._found(image) for image in images]
+        """See :meth:`FrameDetector.find`; an image for each thread, which waits less than threads that share one do."""
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return list(pool.map(self._found, images))
 
     def _found(self, image: NDArray[np.uint8]) -> Candidates:
         height, width, _ = image.shape
