@@ -22,7 +22,18 @@ from anon.faces.contract import check_made, to_float
 from anon.faces.detection.frames import overlaps
 from anon.identity.store.remembering import Remembering
 from anon.parallel import threads
-from anon.video.gate import COVERED, SIZE, UNVERIFIED, VERIFIED, Gate, Verdict, leaves_nothing
+from anon.video.gate import (
+    COVERED,
+    FAILED,
+    RECOGNIZED,
+    SIZE,
+    UNVERIFIED,
+    VERIFIED,
+    WITHOUT,
+    Gate,
+    Verdict,
+    leaves_nothing,
+)
 from anon.video.paste import Place, blend, crop_of, ellipse, put_back, seamless
 from anon.video.tracks import Seen
 
@@ -140,7 +151,7 @@ class FaceChanger:
             try:
                 crops.append(crop_of(changed[frame], face.points, self.size))
             except ValueError:  # points that are one, or outside of the frame
-                reasons[i] = "without points"
+                reasons[i] = WITHOUT
         rows = [i for i, reason in enumerate(reasons) if reason is None]
         if not rows:
             return reasons
@@ -148,7 +159,7 @@ class FaceChanger:
         for i, target, drawn in zip(rows, batch, self._redrawn(batch, tracks), strict=True):
             frame, face = spots[i]
             if drawn is None:
-                reasons[i] = "the method failed"
+                reasons[i] = FAILED
             else:
                 put_back(changed[frame], face.points, seamless(drawn[None], target[None])[0])
         return reasons
@@ -185,7 +196,7 @@ class FaceChanger:
         try:
             blend(frame, place, by(part, rng=self._rng)[0], mask)
         except (UserError, ValueError, RuntimeError):
-            return "the method failed"
+            return FAILED
         return None
 
     def _cover(self, frame: Tensor, face: Seen) -> str:
@@ -220,7 +231,7 @@ class FaceChanger:
         for i, row, own, passed in zip(
             rows, distances.tolist(), seen, self.gate.passes(distances).tolist(), strict=True
         ):
-            status, reason = (VERIFIED, None) if passed else (UNVERIFIED, "still recognized")
+            status, reason = (VERIFIED, None) if passed else (UNVERIFIED, RECOGNIZED)
             verdicts[i] = Verdict(status, reason, tuple(row), own)
         return verdicts
 

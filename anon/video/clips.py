@@ -22,7 +22,7 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.video import Timed, VideoError, opened_video, read_timed
-from anon.video.overlap import Behind
+from anon.overlap import Behind
 
 #: By the ending of the name: FFmpeg's container, encoder and its options.
 FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {

@@ -15,15 +15,16 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 from torch import Tensor
 
 from anon import checksums
+from anon.anonymizers.filters import Filter
 from anon.errors import UserError
 from anon.faces.detection.contract import Detections, Detector
 from anon.faces.images import Layers
 from anon.faces.video import Timed
+from anon.overlap import ahead
 from anon.progress import track
 from anon.video import clips, photographs, report
 from anon.video.changer import FaceChanger
-from anon.video.gate import Gate, Verdict
-from anon.video.overlap import ahead
+from anon.video.gate import COVERED, UNVERIFIED, Gate, Verdict, leaves_nothing
 from anon.video.times import Stamps, check_together
 from anon.video.tracks import Faces, Seen, alone, follow
 
@@ -158,6 +159,24 @@ class Anonymizing(NamedTuple):
             writer.leave()
             raise
         return result.shape[1], result.shape[0]
+
+
+def check_foreseen(by: Anonymizing, faces: Iterable[Seen]) -> None:
+    """See, before anything is drawn, that a file with these faces can be finished under ``strict``.
+
+    Without a judge nobody verifies what is drawn or filtered, and only a mask covers; with one, it is not known yet.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not by.strict or by.change.gate.judging or leaves_nothing(by.change.method):
+        return
+    tally = report.Tally(by.change.gate)
+    for face in faces:
+        stopped = by.change.gate.unfit(face) is not None and not isinstance(by.change.method, Filter)
+        covered = stopped and leaves_nothing(by.change.fallback)
+        tally.add(0, [face], [Verdict(COVERED if covered else UNVERIFIED)])
+    check_strict(by.strict, tally)
 
 
 def check_strict(strict: bool, tally: report.Tally) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import pytest
 
-from anon.video.overlap import FRAMES, Behind, ahead
+from anon.overlap import HELD, Behind, ahead
 
 WAIT = 20  # seconds that a busy machine may take
 
@@ -17,17 +17,17 @@ def test_frames_are_read_before_they_are_asked_for_and_no_more_than_a_few() -> N
     made, many, where = list[int](), threading.Event(), set[int]()
 
     def source() -> Generator[int, None, None]:
-        for number in range(3 * FRAMES):
+        for number in range(3 * HELD):
             made.append(number)
             where.add(threading.get_ident())
-            if len(made) == FRAMES:
+            if len(made) == HELD:
                 many.set()
             yield number
 
     with ahead(source()) as read:
         assert many.wait(WAIT), "nothing was read before it was asked for"
-        assert len(made) == FRAMES
-        assert list(read) == list(range(3 * FRAMES))
+        assert len(made) == HELD
+        assert list(read) == list(range(3 * HELD))
     assert len(where) == 1 and threading.get_ident() not in where
 
 
@@ -62,13 +62,13 @@ def test_a_reader_that_stops_closes_the_source() -> None:
 def test_tasks_are_done_in_order_beside_the_caller() -> None:
     behind, go, done = Behind(), threading.Event(), list[int]()
     behind.do(lambda: None if go.wait(WAIT) else pytest.fail("the caller waited"))
-    for number in range(FRAMES - 1):
+    for number in range(HELD - 1):
         behind.do(done.append, number)
     assert not done  # the first still waits, and the caller does not
     go.set()
-    behind.do(done.append, FRAMES - 1)
+    behind.do(done.append, HELD - 1)
     behind.end()
-    assert done == list(range(FRAMES))
+    assert done == list(range(HELD))
 
 
 def test_an_error_of_a_task_is_raised_by_a_later_call_or_by_the_end() -> None:
@@ -78,7 +78,7 @@ def test_an_error_of_a_task_is_raised_by_a_later_call_or_by_the_end() -> None:
     behind = Behind()
     behind.do(fails)
     with pytest.raises(KeyError, match="encoder"):
-        for _ in range(FRAMES):
+        for _ in range(HELD):
             behind.do(lambda: None)
     behind.leave()
     behind = Behind()

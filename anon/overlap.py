@@ -1,6 +1,6 @@
-"""Stages of a video side by side: frames are read ahead, and written behind, while others are worked on.
+"""Stages side by side: what comes next is read ahead, and what is done written behind, while others are worked on.
 
-FFmpeg and onnxruntime let go of Python's lock, so threads do. Little is held: :data:`FRAMES` each way.
+FFmpeg, onnxruntime and OpenSSL let go of Python's lock, so threads do. Little is held: :data:`HELD` things each way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
-FRAMES = 4  # that wait for the next stage
+HELD = 4  # things that wait for the next stage
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def ahead(source: Generator[T, None, None]) -> Iterator[Iterator[T]]:
     """What a generator gives, made in a thread of its own before it is asked for; what it raises comes in its place."""
     end = object()
     with contextlib.closing(source), ThreadPoolExecutor(1) as pool:
-        waiting = deque(pool.submit(next, source, end) for _ in range(FRAMES))
+        waiting = deque(pool.submit(next, source, end) for _ in range(HELD))
 
         def given() -> Iterator[T]:
             while (item := waiting.popleft().result()) is not end:
@@ -41,7 +41,7 @@ class Behind:
 
     def do(self, task: Callable[..., None], *given: Any) -> None:
         """Do that next; waits while too much else is to be done."""
-        while len(self._waiting) >= FRAMES:
+        while len(self._waiting) >= HELD:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(task, *given))
 
