@@ -6,7 +6,8 @@ numbers are those of one core with the whole batch, to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
 from typing import Any, TypeVar
@@ -16,6 +17,21 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 LEAST = 16  # pictures of a part: CPU kernels for fewer sum in another order
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads of torch inside.
+
+    One for small work: threads that share it spin while they wait for each other, and where other work holds a core,
+    that takes a hundred times longer than the work.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def has_cores(rows: Tensor) -> bool:

@@ -30,6 +30,8 @@ Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 
 from __future__ import annotations
 
+import itertools
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -71,11 +73,11 @@ from anon.identity.store.file import Store as People
 from anon.plugs import built_of
 from anon.printable import flat
 from anon.provenance import made_of
-from anon.video import clips, jobs, photographs
+from anon.video import clips, jobs, photographs, tracks
 from anon.video.changer import FaceChanger
 from anon.video.gate import Gate, Judging, check_domain
 from anon.video.page import counted
-from anon.video.pipeline import Anonymizing, check_sound
+from anon.video.pipeline import Anonymizing, check_foreseen, check_sound
 from anon.video.report import page_of
 
 T = TypeVar("T")
@@ -192,11 +194,14 @@ def _report(todo: jobs.Jobs, by: Anonymizing) -> None:
                 if by.sound:
                     check_sound(job.target.suffix.lower(), job.source, about)
                 faces, _ = by.faces_of(job.source, about)
+                check_foreseen(by, itertools.chain.from_iterable(faces))
                 found = f"{counted(sum(map(len, faces)), 'face')} in {counted(len(faces), 'frame')}"
             else:
                 photograph = photographs.read(job.source)
                 photographs.check_holds(job.target, photograph)
-                found = counted(len(photographs.detect(by.detector, photograph).scores), "face")
+                alone = tracks.alone(photographs.detect(by.detector, photograph))
+                check_foreseen(by, alone)
+                found = counted(len(alone), "face")
         except UserError as error:
             found = str(error)
         print(flat(f"{job.source} -> {job.target}: {found}"))

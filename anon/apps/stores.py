@@ -113,6 +113,7 @@ def opened(store: Store, base: Any, policy: MutableMapping[str, Any]) -> None:
         UserError: it does not open, or was filled with another encoder or threshold.
     """
     if not os.path.lexists(store.path):  # so that a dry run leaves nothing, no lock either
+        store.check_there()
         return
     with store:
         if store.about is None:

@@ -120,11 +120,9 @@ class Runtime:
 def _describe(found: OnnxFile, size: int | None) -> Recognizer:
     """Input, output and preprocessing of the graph."""
     file, graph = found.path, found.model.graph
-    weights = {tensor.name for tensor in graph.initializer}  # old files list their weights among the inputs
-    inputs = [value for value in graph.input if value.name not in weights]
-    if len(inputs) != 1 or not graph.output:
-        raise UserError(f"'{file}' is not a face recognition model: it has {len(inputs)} inputs, not one image.")
-    kind = inputs[0].type.tensor_type
+    if len(graph.input) != 1 or not graph.output:
+        raise UserError(f"'{file}' is not a face recognition model: it has {len(graph.input)} inputs, not one image.")
+    kind = graph.input[0].type.tensor_type
     sides = [side.dim_value if side.HasField("dim_value") else 0 for side in kind.shape.dim]  # 0: free
     if kind.elem_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
         half = TensorProto.DataType.Name(kind.elem_type).lower()
@@ -142,4 +140,4 @@ def _describe(found: OnnxFile, size: int | None) -> Recognizer:
     # insightface's rule: a graph that begins with a subtraction and a product normalizes the raw bytes itself.
     mean, std = (0.0, 1 / 255) if {"Sub", "Mul"} <= {node.op_type for node in graph.node[:8]} else (0.5, 0.5)
     batch = sides[0] or None
-    return Recognizer(*found, inputs[0].name, graph.output[0].name, height, batch, mean, std)
+    return Recognizer(*found, graph.input[0].name, graph.output[0].name, height, batch, mean, std)

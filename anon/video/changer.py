@@ -21,7 +21,19 @@ from anon.faces.alignment import crop_box, similarity, template
 from anon.faces.contract import check_made, to_float
 from anon.faces.detection.frames import overlaps
 from anon.identity.store.remembering import Remembering
-from anon.video.gate import COVERED, SIZE, UNVERIFIED, VERIFIED, Gate, Verdict, leaves_nothing
+from anon.parallel import threads
+from anon.video.gate import (
+    COVERED,
+    FAILED,
+    RECOGNIZED,
+    SIZE,
+    UNVERIFIED,
+    VERIFIED,
+    WITHOUT,
+    Gate,
+    Verdict,
+    leaves_nothing,
+)
 from anon.video.paste import Place, blend, crop_of, ellipse, put_back, seamless
 from anon.video.tracks import Seen
 
@@ -43,6 +55,7 @@ class FaceChanger:
     def __init__(self, method: nn.Module, fallback: Filter, gate: Gate, size: int, margin: float = 0.3) -> None:
         self.method, self.fallback, self.gate, self.size, self.margin = method, fallback, gate, size, margin
         self._wanted: dict[int, Tensor] = {}  # of each track, the identity that it got when it was first drawn
+        self._threads = 1  # of torch, for networks
         self._rng = torch.Generator().manual_seed(secrets.randbits(63))  # noise that nobody can draw again
 
     def begin(self) -> None:
@@ -93,6 +106,13 @@ class FaceChanger:
         self, frames: Sequence[Tensor], faces: Sequence[Sequence[Seen]]
     ) -> tuple[list[Tensor], list[list[Verdict]]]:
         """Frames uint8 (H, W, 3) RGB and the faces of each -> changed copies, and what became of every face."""
+        self._threads = torch.get_num_threads()
+        with threads(1):  # but for networks: the rest is small
+            return self._changed(frames, faces)
+
+    def _changed(
+        self, frames: Sequence[Tensor], faces: Sequence[Sequence[Seen]]
+    ) -> tuple[list[Tensor], list[list[Verdict]]]:
         changed = [frame.clone() for frame in frames]
         verdicts: dict[tuple[int, int], Verdict] = {}
         orders = [sorted(range(len(found)), key=lambda i: self.gate.unfit(found[i]) is not None) for found in faces]
@@ -131,7 +151,7 @@ class FaceChanger:
             try:
                 crops.append(crop_of(changed[frame], face.points, self.size))
             except ValueError:  # points that are one, or outside of the frame
-                reasons[i] = "without points"
+                reasons[i] = WITHOUT
         rows = [i for i, reason in enumerate(reasons) if reason is None]
         if not rows:
             return reasons
@@ -139,7 +159,7 @@ class FaceChanger:
         for i, target, drawn in zip(rows, batch, self._redrawn(batch, tracks), strict=True):
             frame, face = spots[i]
             if drawn is None:
-                reasons[i] = "the method failed"
+                reasons[i] = FAILED
             else:
                 put_back(changed[frame], face.points, seamless(drawn[None], target[None])[0])
         return reasons
@@ -147,7 +167,8 @@ class FaceChanger:
     def _redrawn(self, crops: Tensor, tracks: Tensor) -> list[Tensor | None]:
         """The method's pictures; None for a face that it fails on, which is tried by itself first."""
         try:
-            return list(check_made(self._method(crops, tracks), crops, "The method"))
+            with threads(self._threads):
+                return list(check_made(self._method(crops, tracks), crops, "The method"))
         except (Failed, ValueError, RuntimeError):
             if len(crops) == 1:
                 return [None]
@@ -175,7 +196,7 @@ class FaceChanger:
         try:
             blend(frame, place, by(part, rng=self._rng)[0], mask)
         except (UserError, ValueError, RuntimeError):
-            return "the method failed"
+            return FAILED
         return None
 
     def _cover(self, frame: Tensor, face: Seen) -> str:
@@ -204,12 +225,13 @@ class FaceChanger:
         if not rows:
             return verdicts
         before, after = torch.stack(pairs).unbind(1)  # (B, 3, S, S) each
-        distances, z = self.gate.compared(before, after)
+        with threads(self._threads):
+            distances, z = self.gate.compared(before, after)
         seen = list(zip(*z, strict=True))  # of each face, each judge's
         for i, row, own, passed in zip(
             rows, distances.tolist(), seen, self.gate.passes(distances).tolist(), strict=True
         ):
-            status, reason = (VERIFIED, None) if passed else (UNVERIFIED, "still recognized")
+            status, reason = (VERIFIED, None) if passed else (UNVERIFIED, RECOGNIZED)
             verdicts[i] = Verdict(status, reason, tuple(row), own)
         return verdicts
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from anon.errors import UserError
 from anon.faces.video import Timed, VideoError, opened_video, read_timed
+from anon.overlap import Behind
 
 #: By the ending of the name: FFmpeg's container, encoder and its options.
 FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -65,7 +66,7 @@ def told(path: Path) -> Told:
         return Told(rate, base, frames, None if pictures.frames > 0 else seconds, sound, tuple(others + further))
 
 
-def frames_of(path: Path, about: Told) -> Iterator[Timed]:
+def frames_of(path: Path, about: Told) -> Generator[Timed, None, None]:
     """Every frame.
 
     Raises:
@@ -172,20 +173,24 @@ class Writer:
         self._heard: Any = None
         self._waiting: Any = None
         self._packets: Iterator[Any] = iter(())
+        self._behind = Behind()
         if sound and about.sound is not None:
             container_of, _ = self._open.enter_context(opened_video(source))
             self._heard = container_of.streams.audio[0]
             self._packets = _played(container_of.demux(self._heard), edits=container in ("mp4", "mov"))
 
     def add(self, frame: Timed, pixels: Tensor, shown: int) -> None:
-        """A frame, uint8 (H, W, 3), in the place of the one read.
+        """A frame, uint8 (H, W, 3), in the place of the one read; it is encoded while the next ones are made.
 
         Args:
             shown: when, in the file's unit of time.
 
         Raises:
-            UserError: FFmpeg refuses it.
+            UserError: FFmpeg refuses it, or one before it.
         """
+        self._behind.do(self._encode, pixels, frame.duration, shown)
+
+    def _encode(self, pixels: Tensor, duration: Fraction | None, shown: int) -> None:
         values = _even(pixels.numpy())
         try:
             if self._pictures is None:
@@ -194,8 +199,8 @@ class Writer:
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
             picture.pts, picture.time_base = shown, self._about.base
-            if frame.duration is not None:
-                picture.duration = round(frame.duration / self._about.base)
+            if duration is not None:
+                picture.duration = round(duration / self._about.base)
             self._out.mux(self._pictures.encode(picture))
             self._hear(shown * self._about.base)
         except _FAILED as error:
@@ -207,6 +212,7 @@ class Writer:
         Raises:
             UserError: FFmpeg refuses to.
         """
+        self._behind.end()
         try:
             if self._pictures is not None:
                 self._out.mux(self._pictures.encode(None))
@@ -217,6 +223,7 @@ class Writer:
 
     def leave(self) -> None:
         """Close everything, whatever is missing: the file is thrown away."""
+        self._behind.leave()
         with contextlib.suppress(*_FAILED, OSError):
             self._open.close()
 

@@ -26,6 +26,10 @@ from anon.video.tracks import Seen
 VERIFIED = "verified"  # every judge holds it for another person
 COVERED = "covered"  # by a filter that leaves nothing of it
 UNVERIFIED = "unverified"  # changed, and nobody has judged it
+#: Why the fallback covers a face.
+RECOGNIZED, FAILED = "still recognized", "the method failed"
+SMALL, TURNED, WITHOUT = "too small", "too turned", "without points"
+REASONS = (RECOGNIZED, FAILED, SMALL, TURNED, WITHOUT)
 SIZE = 112  # of the crops that are judged; judges frame them anew
 
 
@@ -63,10 +67,10 @@ class Gate:
     def unfit(self, face: Seen) -> str | None:
         """Why no generator is asked for a face; None where one is."""
         if not bool(face.points.isfinite().all()):
-            return "without points"
+            return WITHOUT
         if float((face.box[2:] - face.box[:2]).min()) < self.min_size:
-            return "too small"
-        return None if float(misfit(face.points[None], template(SIZE))[0]) <= self.max_turn else "too turned"
+            return SMALL
+        return None if float(misfit(face.points[None], template(SIZE))[0]) <= self.max_turn else TURNED
 
     @torch.no_grad()
     def compared(self, before: Tensor, after: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from anon.evaluation.report.page import rendered
 from anon.printable import visible
-from anon.video.gate import COVERED, UNVERIFIED, VERIFIED
+from anon.video.gate import (
+    COVERED,
+    FAILED,
+    RECOGNIZED,
+    SMALL,
+    TURNED,
+    UNVERIFIED,
+    VERIFIED,
+    WITHOUT,
+)
 
 SHOWN = 12  # tracks; more are folded away
 _MEANS = {
@@ -22,11 +31,11 @@ _MEANS = {
     UNVERIFIED: "changed, and no recognizer judged it",
 }
 _WHY = {
-    "still recognized": "a judge's distance is below its threshold, or the judge failed",
-    "the method failed": "its picture was none, or the face too small for it",
-    "too small": "the box is below gate.min_size",
-    "too turned": "the five points are far from a frontal face's (gate.max_turn)",
-    "without points": "no detector saw it in this frame, or it gives no points",
+    RECOGNIZED: "a judge's distance is below its threshold, or the judge failed",
+    FAILED: "its picture was none, or the face too small for it",
+    SMALL: "the box is below gate.min_size",
+    TURNED: "the five points are far from a frontal face's (gate.max_turn)",
+    WITHOUT: "no detector saw it in this frame, or it gives no points",
 }
 
 

@@ -15,14 +15,16 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 from torch import Tensor
 
 from anon import checksums
+from anon.anonymizers.filters import Filter
 from anon.errors import UserError
 from anon.faces.detection.contract import Detections, Detector
 from anon.faces.images import Layers
 from anon.faces.video import Timed
+from anon.overlap import ahead
 from anon.progress import track
 from anon.video import clips, photographs, report
 from anon.video.changer import FaceChanger
-from anon.video.gate import Gate, Verdict
+from anon.video.gate import COVERED, UNVERIFIED, Gate, Verdict, leaves_nothing
 from anon.video.times import Stamps, check_together
 from anon.video.tracks import Faces, Seen, alone, follow
 
@@ -117,11 +119,11 @@ class Anonymizing(NamedTuple):
     def faces_of(self, source: Path, about: clips.Told) -> tuple[Faces, Sequence[int]]:
         """The first pass: the faces of every frame of a video, followed and filled in, and when each frame is shown."""
         stamps = Stamps(about.base, about.rate)
-        frames = stamps.noted(clips.frames_of(source, about))
-        frames = track(frames, "finding faces", about.frames, unit="frames")
-        groups = ([frame.pixels for frame in group] for group in _groups(frames, self.batch))
-        found = (each for group in groups for each in self.detector.detect_batch(group))
-        return follow(found, MISSED, LINGERS, stamps.seconds), stamps.rising()
+        with ahead(clips.frames_of(source, about)) as read:
+            frames = track(stamps.noted(read), "finding faces", about.frames, unit="frames")
+            groups = ([frame.pixels for frame in group] for group in _groups(frames, self.batch))
+            found = (each for group in groups for each in self.detector.detect_batch(group))
+            return follow(found, MISSED, LINGERS, stamps.seconds), stamps.rising()
 
     def _write(
         self,
@@ -136,19 +138,20 @@ class Anonymizing(NamedTuple):
     ) -> tuple[int, int]:
         writer = clips.Writer(stream, suffix, source, about, self.sound)
         try:
-            frames = track(clips.frames_of(source, about), "changing faces", len(faces), unit="frames")
-            for group in _groups(frames, self.batch):
-                seen = faces[tally.frames : tally.frames + len(group)]
-                if len(seen) < len(group):
-                    raise UserError(f"'{source}' has changed while it was read.")
-                results, verdicts = self.change([frame.pixels for frame in group], seen)
-                for frame, result, own, verdict in zip(group, results, seen, verdicts, strict=True):
-                    number, at = tally.frames, shown[tally.frames]
-                    tally.add(number, own, verdict)
-                    if watch is not None:
-                        watch(number, frame.pixels, result, own, verdict)
-                    check_strict(self.strict, tally)
-                    writer.add(frame, result, at)
+            with ahead(clips.frames_of(source, about)) as read:
+                frames = track(read, "changing faces", len(faces), unit="frames")
+                for group in _groups(frames, self.batch):
+                    seen = faces[tally.frames : tally.frames + len(group)]
+                    if len(seen) < len(group):
+                        raise UserError(f"'{source}' has changed while it was read.")
+                    results, verdicts = self.change([frame.pixels for frame in group], seen)
+                    for frame, result, own, verdict in zip(group, results, seen, verdicts, strict=True):
+                        number, at = tally.frames, shown[tally.frames]
+                        tally.add(number, own, verdict)
+                        if watch is not None:
+                            watch(number, frame.pixels, result, own, verdict)
+                        check_strict(self.strict, tally)
+                        writer.add(frame, result, at)
             if tally.frames < len(faces):
                 raise UserError(f"'{source}' has changed while it was read.")
             writer.close()
@@ -156,6 +159,24 @@ class Anonymizing(NamedTuple):
             writer.leave()
             raise
         return result.shape[1], result.shape[0]
+
+
+def check_foreseen(by: Anonymizing, faces: Iterable[Seen]) -> None:
+    """See, before anything is drawn, that a file with these faces can be finished under ``strict``.
+
+    Without a judge nobody verifies what is drawn or filtered, and only a mask covers; with one, it is not known yet.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not by.strict or by.change.gate.judging or leaves_nothing(by.change.method):
+        return
+    tally = report.Tally(by.change.gate)
+    for face in faces:
+        stopped = by.change.gate.unfit(face) is not None and not isinstance(by.change.method, Filter)
+        covered = stopped and leaves_nothing(by.change.fallback)
+        tally.add(0, [face], [Verdict(COVERED if covered else UNVERIFIED)])
+    check_strict(by.strict, tally)
 
 
 def check_strict(strict: bool, tally: report.Tally) -> None:

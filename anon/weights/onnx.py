@@ -68,6 +68,7 @@ def read(path: str | Path | None, what: str, origin: str) -> OnnxFile:
     if not model.graph.node or not model.opset_import or any(isinstance(name, bytes) for name in _names(model)):
         raise UserError(f"'{file}' is not an ONNX model, or is damaged; {origin}.")
     _fill(model, file, digest)
+    _fix_constants(model)
     return OnnxFile(file, model, digest.hexdigest())
 
 
@@ -92,7 +93,9 @@ def content_of(path: str | Path | None, kind: str, what: str, origin: str, most:
 
 
 def session(file: OnnxFile, origin: str) -> onnxruntime.InferenceSession:
-    """onnxruntime on the CPU, with as many threads as torch has.
+    """onnxruntime on the CPU, with as many threads as torch has; they sleep while they wait.
+
+    By default they spin: where other work wants the cores, that doubles processor time and gains none.
 
     Raises:
         UserError: it cannot build the graph.
@@ -100,6 +103,7 @@ def session(file: OnnxFile, origin: str) -> onnxruntime.InferenceSession:
     trial.refuse_what_ends_badly(file.model, file.path, origin)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what is wrong is in the exception
     try:
         content = file.model.SerializeToString()
@@ -224,6 +228,21 @@ def _fill(model: onnx.ModelProto, file: Path, digest: hashlib._Hash) -> None:
             load_external_data_for_tensor(tensor, str(file.parent))
             tensor.data_location = TensorProto.DEFAULT
             del tensor.external_data[:]
+
+
+def _fix_constants(model: onnx.ModelProto) -> None:
+    """Take the constants off the inputs, where files before IR 4 must list them.
+
+    What is an input may be given another value, so onnxruntime would neither fold nor reorder it: a detector whose file
+    is so old takes twice the time.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) < len(model.graph.input):
+        copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in inputs]
+        del model.graph.input[:]
+        model.graph.input.extend(copies)
+        model.ir_version = max(model.ir_version, 4)
 
 
 def _width(data_type: int) -> float:

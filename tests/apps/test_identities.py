@@ -272,6 +272,9 @@ def test_a_dry_run_makes_no_store(run: Command, folder: Path) -> None:
     before = sorted(os.listdir(folder))
     ended = run("--dry-run", *FIVA, f"input={folder / 'in'}", f"output={folder / 'out'}", f"store={folder / 'a.store'}")
     assert ended.code == 0 and sorted(os.listdir(folder)) == before
+    (folder / "a.store.journal").write_bytes(b"left behind")
+    ended = run("--dry-run", *FIVA, f"input={folder / 'in'}", f"output={folder / 'out'}", f"store={folder / 'a.store'}")
+    assert ended.code == 2 and "is gone beside its journal 'a.store.journal'" in ended.err
 
 
 def test_in_python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from anon.apps.door.words import did_you_mean
 from anon.apps.run_folders.newest import NEWEST
 from anon.apps.run_folders.started import choices as chosen
 from anon.apps.run_folders.started import overrides
+from anon.apps.stores import KEY
 from anon.apps.untrusted.parts import targets
 from anon.errors import UserError
 from anon.faces.datamodule import NEEDS_ROOT
@@ -59,6 +60,8 @@ def check_config(config: DictConfig) -> None:
     Raises:
         UserError: the first of its faults, by the shortest name that it has.
     """
+    if KEY in OmegaConf.to_yaml(config):  # not resolved
+        raise UserError(f"a setting refers to {KEY}, and settings are kept beside results; leave it where it is.")
     for sentence in (*not_given_so(), *left_unread(config)):
         raise UserError(sentence)
     plain_yaml(config)  # what has no value, or refers to nothing

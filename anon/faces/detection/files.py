@@ -31,8 +31,12 @@ def load(net: nn.Module, path: str | Path | None, name: str, origin: str, device
 class Network:
     """A checked file in onnxruntime, on the CPU, with as many threads as torch has.
 
+    Args:
+        free: takes images of any size, as a network of convolutions does, whatever sides its file states.
+
     Attributes:
         file: where it came from.
+        fingerprint: SHA-256 of its bytes.
         inputs: shape of the image input; a free side is None.
         ranks: dimensions of every output.
 
@@ -40,9 +44,14 @@ class Network:
         UserError: see :func:`anon.weights.onnx.read`; or it does not take one float image batch (B, 3, H, W).
     """
 
-    def __init__(self, path: str | Path | None, name: str, origin: str) -> None:
+    _handles = ("_session",)  # of the file, which the fingerprint tells
+
+    def __init__(self, path: str | Path | None, name: str, origin: str, free: bool = False) -> None:
         checked = onnx.read(path, f"The detector {name}", origin)
-        self.file, self._origin = checked.path, origin
+        for value in (*checked.model.graph.input, *checked.model.graph.output) if free else ():
+            for place in (0, 2, 3) if len(value.type.tensor_type.shape.dim) == 4 else ():
+                value.type.tensor_type.shape.dim[place].dim_param = f"{value.name}:{place}"
+        self.file, self.fingerprint, self._origin = checked.path, checked.sha256, origin
         self._session = onnx.session(checked, origin)
         self.inputs = onnx.image_input(self._session)
         if not self.inputs or not all(1 <= (side or 1) <= 4096 for side in self.inputs):

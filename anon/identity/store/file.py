@@ -102,6 +102,20 @@ class Store:
         if self._head is None:
             self._write()
 
+    def check_there(self, read: bool = False) -> None:
+        """See that it is not gone; nothing is opened or locked.
+
+        Args:
+            read: whether it was there before; else its journal tells that it was.
+
+        Raises:
+            UserError: it is.
+        """
+        state = self._stamp()
+        if state[0] is None and (read or state[1] is not None):
+            beside = "" if state[1] is None else f" beside its journal '{self.journal.path.name}'"
+            raise UserError(f"{self._who} is gone{beside}; put it back, or remove what is left of it.")
+
     def check(self, encoder: str, dim: int) -> None:
         """Refuse embeddings of another encoder.
 
@@ -205,9 +219,7 @@ class Store:
     def _refresh(self) -> None:
         """Read the file and its journal, unless they are as this process left them."""
         state = self._stamp()
-        if state[0] is None and (self._head is not None or state[1] is not None):
-            beside = "" if state[1] is None else f" beside its journal '{self.journal.path.name}'"
-            raise UserError(f"{self._who} is gone{beside}; put it back, or remove what is left of it.")
+        self.check_there(self._head is not None)
         if state == self._state or state[0] is None:
             return
         for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):

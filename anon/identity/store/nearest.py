@@ -9,6 +9,7 @@ elude, nothing to train, and nothing that a file would have to keep.
 from __future__ import annotations
 
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from anon.identity.store.rows import BLOCK, Rows
 from anon.identity.store.sketches import BYTES, differing, radius, sketch
 
 LARGE = 100_000  # people up to whom all are compared
+PART = 2**17  # rows that a thread looks through at once
 HALF = BYTES // 2
 
 
@@ -88,31 +90,54 @@ class Nearest:
 class Sketches:
     """Who can be near, by the bits of the rows' sketches: an index looks through half of them, the others decide.
 
+    Threads look through parts of the rows side by side.
+
     Args:
         rows: whose first ones are in it.
         threshold: cosine distance within which pairs are found, but for twice what :func:`.sketches.radius` misses.
     """
 
     def __init__(self, rows: Rows, threshold: float) -> None:
-        self._rows, self._index = rows, _faiss().IndexBinaryFlat(8 * HALF)
+        self._rows, self._parts = rows, list[_Part]()
         self._first, self._both = radius(threshold, 8 * HALF), radius(threshold)
+        one = _faiss().omp_set_num_threads
+        self._pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=one, initargs=(1,))
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return sum(len(part) for part in self._parts)
 
     def add(self, end: int) -> None:
         """The rows up to ``end``, too."""
-        for start in range(len(self), end, BLOCK):
-            part = self._rows.filled["sketch"][start : min(start + BLOCK, end), :HALF]
-            self._index.add(np.ascontiguousarray(part))
+        while (start := len(self)) < end:
+            if not start % PART:
+                self._parts.append(_Part())
+            self._parts[-1].add(self._rows.filled["sketch"][start : min(start - start % PART + PART, end)])
 
     def near(self, z: Tensor) -> np.ndarray:
         """The places of those that can be near z (D,), in order."""
-        _faiss().omp_set_num_threads(torch.get_num_threads())
         own = sketch(z[None])
-        _, bits, found = self._index.range_search(own[:, :HALF], self._first + 1)  # less than that
-        bits = bits.astype(np.int64) + differing(self._rows.filled["sketch"][found, HALF:], own[:, HALF:])
-        return np.sort(found[bits <= self._both])
+        found = self._pool.map(lambda part: part.near(own, self._first, self._both), self._parts)
+        return np.concatenate([PART * number + places for number, places in enumerate(found)])
+
+
+class _Part:
+    """The sketches of some rows, each half of them by itself."""
+
+    def __init__(self) -> None:
+        self._index, self._rest = _faiss().IndexBinaryFlat(8 * HALF), np.empty((0, HALF), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def add(self, sketches: np.ndarray) -> None:
+        self._index.add(np.ascontiguousarray(sketches[:, :HALF]))
+        self._rest = np.concatenate((self._rest, sketches[:, HALF:]))
+
+    def near(self, own: np.ndarray, first: int, both: int) -> np.ndarray:
+        """The places of sketches that differ in so few bits of the first half, and of both, in order."""
+        _, bits, found = self._index.range_search(own[:, :HALF], first + 1)  # less than that
+        bits = bits.astype(np.int64) + differing(self._rest[found], own[:, HALF:])
+        return np.sort(found[bits <= both])
 
 
 def has_index() -> bool:

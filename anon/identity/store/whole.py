@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -16,6 +17,7 @@ from anon import checksums, plain
 from anon.errors import UserError
 from anon.identity.store.rows import MOST, MOST_DIM, Rows, problem, row
 from anon.identity.store.sealed import Box, Cut, Head, Secret, Wrong
+from anon.overlap import ahead
 
 RECORD = 4 * 1024**2  # bytes of rows in a record
 
@@ -65,11 +67,11 @@ def read(stream: BinaryIO, who: str, secret: Secret) -> tuple[Head, About, Rows]
         raise UserError(
             f"{who} does not open: the key is not the one that it was made with, or the file was changed."
         ) from error
-    rows, place = Rows(about.dim, count), 0
+    rows = Rows(about.dim, count)
     try:
-        while len(rows) < count:
-            place += 1
-            take(rows, np.frombuffer(box.open(stream, place, size - stream.tell()), row(about.dim)), who)
+        with ahead(_parts(stream, box, size, about.dim, count)) as parts:  # the next are opened while one is looked at
+            for part in parts:
+                take(rows, part, who)
         if len(rows) > count or stream.read(1):
             raise Wrong
     except Cut as error:
@@ -77,6 +79,16 @@ def read(stream: BinaryIO, who: str, secret: Secret) -> tuple[Head, About, Rows]
     except (Wrong, ValueError) as error:
         raise UserError(f"{who} was changed by another program; take it from a backup.") from error
     return head, about, rows
+
+
+def _parts(stream: BinaryIO, box: Box, size: int, dim: int, count: int) -> Generator[np.ndarray, None, None]:
+    """The rows of every record, until there are so many."""
+    place = seen = 0
+    while seen < count:
+        place += 1
+        part = np.frombuffer(box.open(stream, place, size - stream.tell()), row(dim))
+        seen += len(part)
+        yield part
 
 
 def take(rows: Rows, part: np.ndarray, who: str) -> None:

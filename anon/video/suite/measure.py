@@ -16,13 +16,16 @@ from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.measures.temporal import Temporal
-from anon.video.gate import COVERED, UNVERIFIED, VERIFIED
+from anon.video.gate import COVERED, REASONS, UNVERIFIED, VERIFIED
 from anon.video.report import STATUSES
 from anon.video.suite.records import NOBODY, Record
 
 NO_TRUTH = "n/a (nobody knows who is where in it: of rendered crowds alone)"
 NO_FACE = "n/a (no face)"
 NO_TRACK = "n/a (no judge saw a face of one track twice)"
+#: Of the faces that the fallback covers, the share of each reason: names of figures by :data:`anon.video.gate.REASONS`.
+WHY = dict(zip(("recognized", "failed", "small", "turned", "without_points"), REASONS, strict=True))
+NO_FALLBACK = "n/a (no face by the fallback)"
 NO_JUDGE = "needs a judge, and a method whose faces it may see: judge=<choice>"
 
 #: Of the faces (N,) of a record: a value for each, and whose it is.
@@ -85,6 +88,7 @@ class OfClips:
         "unchanged": share("unchanged", "privacy", False, judged=False),
         "filled_in": share("filled in", "cost", None),
         "fallback": share("by the fallback", "utility", False, judged=False),
+        **{f"fallback_{name}": share(reason, "utility", None, judged=False) for name, reason in WHY.items()},
         "verified": share("verified", "privacy", None, judged=False),
         "covered": share("covered", "privacy", None, judged=False),
         "unverified": share("unverified", "privacy", False, judged=False),
@@ -106,6 +110,10 @@ class OfClips:
             "tracks": context.count(lambda record: len(record.faces[:, 0].unique())),
             "filled_in": context.mean(_filled, shares=True),
             "fallback": context.mean(_fallback, shares=True),
+            **{
+                f"fallback_{name}": context.mean(_for(reason), shares=True, absent=NO_FALLBACK)
+                for name, reason in WHY.items()
+            },
             **{name: context.mean(_of_status(name), shares=True) for name in (VERIFIED, COVERED, UNVERIFIED)},
             "frames_per_second": context.rate(
                 [record.frames for record in context.records], [record.seconds for record in context.records]
@@ -159,6 +167,17 @@ def _filled(record: Record) -> tuple[Tensor, Tensor]:
 
 def _fallback(record: Record) -> tuple[Tensor, Tensor]:
     return record.fallbacks >= 0, record.faces[:, 0]
+
+
+def _for(reason: str) -> _Values:
+    """Of the faces that the fallback covers, whether it does for that reason."""
+
+    def values(record: Record) -> tuple[Tensor, Tensor]:
+        rows = record.fallbacks >= 0
+        place = record.reasons.index(reason) if reason in record.reasons else len(record.reasons)
+        return record.fallbacks[rows] == place, record.faces[rows, 0]
+
+    return values
 
 
 def _left(record: Record) -> tuple[Tensor, Tensor]:

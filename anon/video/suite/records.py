@@ -70,7 +70,7 @@ class Watch:
         self.tally.add(number, faces, verdicts)
         changed = (before != after).any(-1)  # (H, W)
         for face, verdict in zip(faces, verdicts, strict=True):
-            same = _unchanged(face, changed)
+            same = unchanged(face.box, changed)
             self._faces.append((face.track, STATUSES.index(verdict.status), int(face.filled), same))
             self._reasons.append(verdict.reason)
         if self.truth is None:
@@ -102,9 +102,16 @@ class Watch:
         return found
 
 
-def _unchanged(face: Seen, changed: Tensor) -> int:
-    """Whether a face is as it was in the ellipse of its box; ``changed`` (H, W): which pixels of the frame are not."""
-    place, mask = ellipse(face.box, 0.0, (changed.shape[0], changed.shape[1]))
+def unchanged(box: Tensor, changed: Tensor) -> int:
+    """Whether a face is as it was in the ellipse of its box (4,).
+
+    Args:
+        changed: (H, W), which pixels of the frame are others than before.
+
+    Returns:
+        1 or 0; :data:`NOBODY` of a box outside of the frame.
+    """
+    place, mask = ellipse(box, 0.0, (changed.shape[0], changed.shape[1]))
     inside = place.of(changed[..., None])[..., 0][mask >= 1.0]
     return NOBODY if not len(inside) else int(float(inside.float().mean()) <= 1.0 - UNCHANGED)
 

@@ -76,7 +76,7 @@ def words(command: str) -> list[str]:
 
 
 COMMANDS = commands()
-TRAINS = r"python (train|evaluate|anonymize)\.py|anon (anonymize|train|evaluate) |sbatch .*(train|sweep)\w*\.sb"
+TRAINS = r"python (train|evaluate|anonymize)\.py|anon (anonymize|recover|train|evaluate) |sbatch .*(train|sweep)\w*\.sb"
 APPS = [(where, each) for where, each in COMMANDS if re.match(TRAINS, each)]
 OF_MODULES = ("python -m", *(f"anon {each} " for each in OF_PARSERS))
 MODULES = [(where, each) for where, each in COMMANDS if each.startswith(OF_MODULES) or "prepare.sh" in each]

@@ -58,7 +58,8 @@ def near(known: Tensor, cosine: float, seed: int = 9) -> Tensor:
 
 
 @indexed
-def test_with_an_index_whoever_is_near_is_found() -> None:
+def test_with_an_index_whoever_is_near_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART", 700)  # threads have four of them
     known = F.normalize(torch.randn(3000, 64, generator=torch.Generator().manual_seed(0))).half().float()
     rows = rows_of(known[:2500])
     search = Nearest(rows, 0.5, large=1000)
