@@ -182,9 +182,9 @@ def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, flo
 def reversible_figures(module: TargetOriented) -> dict[str, float]:
     """Right and wrong keys at the angle of ``policy=rotation``, and the attacks on them (``suite=keys``)."""
     grid = "suite.tables.keys.grid=[{methods: [checkpoint], policies: [rotation]}]"
-    found = _evaluated(_trained(module), ["suite=keys", grid, "suite.tables.rotations=null", "suite.grid_faces=0"])
+    found = evaluated(_trained(module), ["suite=keys", grid, "suite.tables.rotations=null", "suite.grid_faces=0"])
     (line,) = found.lines
-    return _counted(found) | _bounded(line, RECOVERED)
+    return _counted(found) | bounded(line, RECOVERED)
 
 
 def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str) -> dict[str, float]:
