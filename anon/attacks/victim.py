@@ -118,8 +118,10 @@ def compare(record: Record | None, met: Record) -> Acquaintance:
     if record is None:
         return Acquaintance(False, "whom the attack learned is unknown: its checkpoint has no record of a victim", True)
     behind = _same_defense(record.get("defense"), met.get("defense"))
-    if any(record.get(part) != met.get(part) for part in _METHOD):
-        return Acquaintance(True, f"the attack learned {title_of(record)}", behind)
+    if apart := [part for part in _METHOD if record.get(part) != met.get(part)]:
+        title, known = title_of(record), title_of(met)
+        which = f"another {title}, of other {_and(apart)}" if title == known else title
+        return Acquaintance(True, f"the attack learned {which}", behind)
     if "code" in record and record["code"] != met.get("code"):
         if str(met.get("code")).startswith(UNSHARED):
             note = f"whether the attack learned just this {title_of(record)} cannot be told"
