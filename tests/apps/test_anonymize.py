@@ -138,7 +138,7 @@ def test_help_and_the_console_script(monkeypatch: pytest.MonkeyPatch, capsys: py
         (["anonymize", "--help"], 0, "usage: anon anonymize input="),
         (["identities", "p.store", "--help"], 0, "usage: anon identities <store> list"),
         (["--version"], 0, anon.__version__),
-        (["nope"], 2, "anon knows anonymize, train, evaluate, prepare"),
+        (["nope"], 2, "anon knows anonymize, recover, train, evaluate, prepare"),
         ([], 2, "usage: anon"),
         (["prepare"], 2, "see python -m anon.faces.prepare --help"),
     ):
