@@ -32,7 +32,7 @@ from tests.conftest import ROOT
         (["prepare", "--help"], 0, "usage: anon prepare "),
         (["export", "--help"], 0, "usage: anon export method=<choice>"),
         (["--version"], 0, anon.__version__),
-        (["nope"], 2, "anon knows anonymize, identities, prepare, train"),
+        (["nope"], 2, "anon knows anonymize, recover, identities, prepare, train"),
         ([], 2, "usage: anon"),
         (["prepare"], 2, "see anon prepare --help"),
         (["report"], 2, "see anon report --help"),
