@@ -1,27 +1,37 @@
-"""``anon.anonymize`` and ``anon.anonymize_video``: the command ``anon anonymize`` as two functions."""
+"""The functions of the package, :mod:`anon`: the commands as Python has them."""
 
 from __future__ import annotations
 
 import functools
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from hydra.errors import HydraException
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from torch import nn
 
-from anon.apps.anonymize import anonymizing
-from anon.apps.config import composed
+from anon.apps.anonymize import anonymizing, built_method
+from anon.apps.config import composed, judges_of
 from anon.apps.door.config import check_config, check_places
 from anon.apps.door.words import of_files, readable
+from anon.apps.evaluate import evaluate as table
 from anon.apps.idle import check_live, check_photograph
 from anon.apps.launch.failures import explain, unwrapped
 from anon.apps.run_folders.started import called_with
 from anon.apps.untrusted import trusting
+from anon.apps.victims import trained_attack, victim_of
+from anon.attacks.reconstruction import Reconstruction
 from anon.errors import UserError
+from anon.evaluation.document import Document, read
+from anon.evaluation.embeddings import embedded
+from anon.evaluation.harness.suite import as_plain
+from anon.faces.contract import check_images
+from anon.identity.contract import JudgeLike
 from anon.video import jobs
 from anon.video.pipeline import Anonymizing
 
@@ -59,6 +69,68 @@ def anonymize_video(
     return report
 
 
+def load(method: str, settings: Mapping[str, object]) -> nn.Module:
+    """See :func:`anon.load`."""
+    words = (f"method={method}", *_words(settings))
+    config = _config("anonymize", words)
+    with called_with(words):
+        check_config(config)
+        check_places(config)
+    with trusting(config.trust), unwrapped():
+        base = built_method(config)
+        redraws = getattr(base, "generator", None) is not None
+        data, policy = (instantiate(config.data), as_plain(config.policy)) if redraws else (None, None)
+        whole = {**as_plain(config.method), "anonymizer": base}
+        return victim_of(whole, policy, cast(Any, data), config.seed, config.paths.cache).eval()
+
+
+@torch.no_grad()
+def attack(changed: torch.Tensor, checkpoint: str) -> torch.Tensor:
+    """See :func:`anon.attack`."""
+    return _attack(str(checkpoint)).images(changed)
+
+
+@functools.lru_cache(maxsize=2)
+def _attack(checkpoint: str) -> Reconstruction:
+    return trained_attack(checkpoint)
+
+
+def embed(faces: torch.Tensor, judge: str, settings: Mapping[str, object]) -> torch.Tensor:
+    """See :func:`anon.embed`."""
+    return embedded(_judge(f"judge={judge}", *_words(settings)), check_images(faces, "faces"))
+
+
+@functools.lru_cache(maxsize=2)
+def _judge(*words: str) -> JudgeLike:
+    with unwrapped():
+        judges = judges_of(_config("evaluate", ("method=blur", *words)))
+    if len(judges) != 1:
+        raise UserError(f"{words[0]} names {len(judges)} judges; anon.embed takes one, such as synthetic_d.")
+    return judges[0]
+
+
+def evaluate(
+    originals: str | os.PathLike[str],
+    changed: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    settings: Mapping[str, object],
+) -> Document:
+    """See :func:`anon.evaluate`."""
+    places = {"originals": originals, "method.root": changed, "output": out}
+    words = ("suite=table1", "method=folder", *(f"{name}={_quoted(place)}" for name, place in places.items()))
+    words = (*words, *_words(settings))
+    config = _config("evaluate", words)
+    with called_with(words):
+        table(config)
+    return read(os.path.join(os.fspath(out), "results.json"))
+
+
+def _quoted(place: str | os.PathLike[str]) -> str:
+    """As Hydra reads any name."""
+    escaped = os.fspath(place).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def _words(settings: Mapping[str, object]) -> tuple[str, ...]:
     """Keyword arguments as words of the command line."""
     taken = {"input", "output", "files", "dry_run"} & settings.keys()
@@ -78,7 +150,7 @@ def built(*words: str) -> Anonymizing:
     Raises:
         UserError: a setting that cannot be, or that nothing reads.
     """
-    config = _config(words)
+    config = _config("anonymize", words)
     with called_with(of_files(words)):
         check_config(config)
         check_places(config)
@@ -86,9 +158,9 @@ def built(*words: str) -> Anonymizing:
             return anonymizing(config)
 
 
-def _config(words: tuple[str, ...]) -> DictConfig:
+def _config(name: str, words: tuple[str, ...]) -> DictConfig:
     try:
-        return composed("anonymize", readable(words))
+        return composed(name, readable(words))
     except (HydraException, OmegaConfBaseException) as error:
         sentence = explain(error)
         if sentence is None:

@@ -17,7 +17,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from anon.apps.config import CONFIG
+from anon.apps.config import CONFIG, config_dir
 from anon.apps.untrusted import read_config
 from anon.errors import UserError
 from anon.plain import MAX_YAML, read_json, read_text
@@ -57,6 +57,10 @@ def called_with(words: Sequence[str]) -> Iterator[None]:
 
 def choices() -> dict[str, Any]:
     """What this start takes of each group, such as ``defense@attack.defense``."""
+    called = _CALLED.get()
+    if called is not None:
+        words = (word.split("=", 1) for word in called if "=" in word)
+        return {group: choice for group, choice in words if (config_dir() / group.partition("@")[0]).is_dir()}
     chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     return {str(group): choice for group, choice in chosen.items() if not str(group).startswith("hydra/")}
 
