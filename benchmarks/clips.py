@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -124,7 +126,9 @@ def main() -> None:
     rows.append(["all", "", "", *cells(total), ""])
     head = ["clip", "size", "frames", "CenterFace's faces, changed", "YuNet's others, changed", "the union, changed"]
     head += ["unverified", "M_tc mu by FIVA (the clip's own)"]
-    lines = ["# Real clips", "", "    ANON_REAL=<folder> python benchmarks/clips.py", "", *description(), "", NOTE]
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]  # no folders
+    command = shlex.join(["benchmarks/clips.py", *words])
+    lines = ["# Real clips", "", f"    ANON_REAL=<folder> python {command}", "", *description(), "", NOTE]
     print(written(args.out, [*lines, "", *markdown_table(head, rows)]))
 
 

@@ -1,4 +1,4 @@
-"""The identity store of ``anon anonymize`` at scale: ``python benchmarks/store.py [--quick] [--out <file.md>]``.
+"""The identity store of ``anon anonymize`` at scale: ``python benchmarks/store.py [--quick]``.
 
 Look-ups of one face and of 32 together, by :class:`anon.identity.store.nearest.Nearest`, against an exact product over
 all embeddings, and, up to :data:`OTHERS` people, against other indices of faiss and hnswlib where they are installed.
@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -197,14 +197,14 @@ def of_files(count: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def report(quick: bool) -> list[str]:
-    """The whole report."""
-    sizes = (2_000, 120_000) if quick else (20_000, 100_000, 1_000_000)
+def report(quick: bool, people: Sequence[int] | None = None) -> list[str]:
+    """The whole report, or of so many people."""
+    sizes = people or ((2_000, 120_000) if quick else (20_000, 100_000, 1_000_000))
     many = ASKED // 8 if quick else ASKED
     lines = [
         "# The identity store",
         "",
-        f"    python benchmarks/store.py{' --quick' if quick else ''}",
+        f"    python benchmarks/store.py{' --quick' if quick else ''}{_words(people)}",
         "",
         *description(),
     ]
@@ -230,6 +230,10 @@ def report(quick: bool) -> list[str]:
     return lines
 
 
+def _words(people: Sequence[int] | None) -> str:
+    return f" --people {' '.join(map(str, people))}" if people else ""
+
+
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
@@ -240,7 +244,8 @@ def _version(name: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--people", type=int, nargs="+", help="numbers of people in the place of the usual ones")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/store.md"))
     given = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
-    print(written(given.out, report(given.quick)))
+    print(written(given.out, report(given.quick, given.people)))
