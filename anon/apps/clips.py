@@ -19,6 +19,7 @@ from anon.video.suite.settings import Clips
 
 #: What ``anon anonymize`` reads beside: no store that an evaluation would fill, and no sound that it would copy.
 _OF_FILES = {"store": {"file": None, "key_file": None}, "strict": False, "audio": "drop"}
+_OF_FILES |= {"key": {"file": None, "salt": None}, "recover": False}
 _READ = "seed="  # here whatever the method is: of crowds and of the bootstrap
 _RENDERED = ("scale=", "suite.crowds")
 

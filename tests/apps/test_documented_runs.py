@@ -65,6 +65,8 @@ STANDS_FOR = (
     (r"(mobilefacenet encoder\.weights)=<[^>]*>(/checkpoints/last\.ckpt)?", rf"\1={REAL}/{MOBILE}"),
     (r"(panel\.mobilefacenet\.encoder\.weights)=<[^>]*>", rf"\1={REAL}/{MOBILE}"),
     (r"(judge\.encoder\.weights)=<[^>]*>", rf"\1={REAL}/{EDGE}"),
+    (r"method\.anonymizer\.checkpoint=<run of 3>", "method.anonymizer.checkpoint={photographs}"),
+    (r"attack\.checkpoint=<run>", "attack.checkpoint={reconstruction}"),
     (r"checkpoint=<file>", f"checkpoint={{fiva}}/{LAST}"),
     (r"<run folder or file>|<run folder>", "{fiva}"),
     (r"path=<file\.onnx>", "path=judge.onnx"),
@@ -120,7 +122,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(crowd[0].numpy()).save(place / folder / "photo.jpg")
     for name in ("photo.jpg", "people.png"):
         Image.fromarray(crowd[0].numpy()).save(place / name)
-    (place / "people.key").write_text("a long sentence that nobody guesses")
+    for name in ("people.key", "my.key"):
+        (place / name).write_text("a long sentence that nobody guesses")
     return place
 
 
@@ -136,9 +139,13 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     """The entry point of a command, and its words: what stands for something filled in, and short."""
     for pattern, meant in STANDS_FOR:
         command = re.sub(pattern, meant, command)
-    for name in ("fiva", "parrot"):
+    for name in ("fiva", "parrot", "reconstruction"):
         command = command.replace(f"{{{name}}}", str(max(Path("runs/train", name).glob("*"), default="none")))
+    packed = (run for run in Path("runs/train/fiva").glob("*") if "packed/lfw" in (run / "config.yaml").read_text())
+    command = command.replace("{photographs}", str(max(packed, default="none")))
     _, app, *given = shlex.split(command.replace("{mine}", str(mine)), comments=True)
+    if app == "recover":
+        return anonymize.recover, given
     if app.startswith("anonymize"):
         return anonymize.main, [*given, f"data.identities={PEOPLE}"] if "domain=synthetic" in given else given
     files = ("data=folder", "data=packed", "originals=", "ckpt_path=")
