@@ -147,10 +147,12 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     if app == "recover":
         return anonymize.recover, given
     if app.startswith("anonymize"):
-        return anonymize.main, [*given, f"data.identities={PEOPLE}"] if "domain=synthetic" in given else given
+        if "domain=synthetic" in given and "policy=rotation" not in given:
+            given = [*given, f"data.identities={PEOPLE}"]
+        return anonymize.main, given
     files = ("data=folder", "data=packed", "originals=", "ckpt_path=")
     more = () if any(word.startswith(files) for word in given) else RENDERED
-    if "k_same" in command:  # its groups are of 2k people or more
+    if re.search("k_same|suite=keys", command):  # groups of 2k people or more, and as many as a key turns directions
         more = (*RENDERED, "data.identities={train: 44, background: 44, attacker: 44, evaluation: 44}")
     if app.startswith("train"):
         draws = re.search(r"experiment=(fiva|facedancer|reconstruction)", command)  # others have shipped networks' side
