@@ -2,7 +2,7 @@
 
     python evaluate.py suite=all && python docs/results.py runs/evaluate/all/<run>
 
-Several run folders become several chapters, in their order.
+Several run folders become several chapters. A chapter whose run folder is not given stays as it is.
 """
 
 from __future__ import annotations
@@ -58,12 +58,23 @@ def folder_name(folder: Path) -> str:
     return folder.resolve().parent.name
 
 
+def chapters(page: str) -> dict[str, str]:
+    """The chapters that a page has, by the name of their results.
+
+    >>> chapters("# Results\\n\\n## All\\n[all.json](results/all.json).\\n\\n### One\\n\\n## Lfw\\n(results/lfw.json)")
+    {'all': '## All\\n[all.json](results/all.json).\\n\\n### One', 'lfw': '## Lfw\\n(results/lfw.json)'}
+    """
+    found = [f"## {part.strip()}" for part in page.split("\n## ")[1:]]
+    return {re.search(r"\(results/(\w+)\.json\)", part)[1]: part for part in found}  # type: ignore[index]
+
+
 def main(folders: list[str]) -> None:
     """Write the page and copy each results.json."""
     if not folders:
         sys.exit("error: name the run folders of evaluations, such as runs/evaluate/all/<run>.")
     runs = [Path(folder) for folder in folders]
-    page = "\n\n".join([HEAD.rstrip(), *(chapter(run) for run in runs)])
+    old = chapters((DOCS / "results.md").read_text(encoding="utf-8"))
+    page = "\n\n".join([HEAD.rstrip(), *(old | {folder_name(run): chapter(run) for run in runs}).values()])
     (DOCS / "results.md").write_text(placeless(page).rstrip() + "\n", encoding="utf-8")
     for run in runs:
         figures = (run / "results.json").read_text(encoding="utf-8")

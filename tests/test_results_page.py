@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -18,8 +19,12 @@ def test_the_page_is_what_the_results_say(tmp_path: Path) -> None:
     folder = tmp_path / "all" / "run"
     folder.mkdir(parents=True)
     shutil.copyfile(ROOT / "docs" / "results" / "all.json", folder / "results.json")
-    (folder / "started.json").write_text(json.dumps({"overrides": ["suite=all", "paths.runs=/somewhere"]}))
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    shown = module.chapters(page)["all"]
+    said = re.search(r"`python evaluate\.py (suite=all[^`]*)`", shown)
+    assert said is not None
+    (folder / "started.json").write_text(json.dumps({"overrides": [*said[1].split(), "paths.runs=/somewhere"]}))
     chapter = module.chapter(folder)
-    assert chapter.startswith("## Every method, attack and metric\n\n`python evaluate.py suite=all` (2")
-    assert chapter.rstrip() in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert "/somewhere" not in chapter
+    assert chapter.startswith(f"## Every method, attack and metric\n\n`python evaluate.py {said[1]}` (2")
+    assert chapter.rstrip() == shown and "/somewhere" not in chapter
+    assert module.HEAD.rstrip() + "\n\n" + "\n\n".join(module.chapters(page).values()) + "\n" == page
