@@ -129,6 +129,8 @@ def anonymize(config: DictConfig) -> None:
         todo = jobs.jobs_of(str(given), str(output))
         check_store_places(config.store.file, config.store.key_file, jobs.written(todo))
         check_key_place(config.key.file, jobs.written(todo))
+        if config.recover and "recover=false" in overrides():
+            raise UserError("recover=false would do nothing here; anon anonymize does not recover.")
         if todo.folder is None and not todo.jobs[0].video:
             check_photograph(overrides())
         check_live(overrides(), todo.jobs[0].live is not None)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import re
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anon import plain
 from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.onnx import OnnxAnonymizer
 from anon.anonymizers.torchscript import TorchScriptAnonymizer
@@ -53,9 +55,11 @@ from anon.evaluation.modes import sampling_of
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.generators.contract import Redrawn
 from anon.identity.policies import Negation, OwnEmbedding
+from anon.printable import flat
 from anon.weights.files import fingerprint
 
 OPSET = 17
+MAX_CARD = 2**16  # bytes
 MOST = 1e-3  # of the range [-1, 1]: how far a file may be from what it was made of
 _OURS = ("format", "output", "wanted")
 #: Of the settings of ``anon anonymize``: what a file is made of.
@@ -116,9 +120,10 @@ def wish(words: Sequence[str]) -> Wish:
         raise UserError(f"format={kind} is none; it is one of {', '.join(_WRITERS)}.")
     if not output:
         raise UserError("give output=<file>, as in: anon export method=fiva policy=negation output=fiva.onnx.")
-    target = Path(output).expanduser()
+    target = Path(os.path.expanduser(output))  # a home that is not there stays a name
     if not target.parent.is_dir():
         raise UserError(f"output={output}: there is no folder '{target.parent}'.")
+    check_free(target)
     for word in rest:
         if re.split(r"[.=@/]", word.lstrip("+~"))[0] not in _READ:
             raise UserError(f"{word} would do nothing here: a file is made of {', '.join(_READ[:3])}.")
@@ -127,6 +132,24 @@ def wish(words: Sequence[str]) -> Wish:
         check_config(config)
         check_places(config)
     return Wish(kind, target, ours.get("wanted"), config)
+
+
+def check_free(target: Path) -> None:
+    """See that nothing is written over but what was exported before, which its card tells.
+
+    Raises:
+        UserError: something else has the name.
+    """
+    beside = _card_of(target)
+    if not os.path.lexists(target) and not os.path.lexists(beside):
+        return
+    own = target.is_file() and beside.is_file()
+    if not own or hashlib.sha256(target.read_bytes()).hexdigest() not in plain.read_text(beside, MAX_CARD):
+        raise UserError(f"'{target}' or '{beside.name}' is there already and not of anon export; name another output.")
+
+
+def _card_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.md")
 
 
 def export(words: Sequence[str]) -> tuple[Path, float]:
@@ -154,8 +177,8 @@ def export(words: Sequence[str]) -> tuple[Path, float]:
     size = size_of(config, base)
     with torch.no_grad():
         content, far = _checked(kind, module, _examples(size), target)
-    told = card(target.name, words, module, content, size, far)
-    for file, data in ((target, content), (target.with_name(f"{target.name}.md"), told.encode())):
+    told = card(flat(target.name), kind, words, module, content, size, far)
+    for file, data in ((target, content), (_card_of(target), told.encode())):
         with written_whole(file, 0o644) as stream:
             stream.write(data)
     return target, far
@@ -174,8 +197,8 @@ def _wanted(made: Any, given: str | None) -> Tensor | None:
     sampling = sampling_of(made.policy)
     if sampling is None or given is None:
         raise UserError(f"this policy ({type(made.policy).__name__}) {_NONE}")
-    if not given.isdecimal():
-        raise UserError(f"wanted={given} must be a whole number of 0 or more.")
+    if not given.isdecimal() or len(given) > 18:  # as long as a seed can be
+        raise UserError(f"wanted={given} must be a whole number of 0 or more, of 18 digits at most.")
     rng = torch.Generator().manual_seed(int(given))
     one, other = torch.randperm(len(sampling.people), generator=rng)[:2].tolist()
     mix = F.normalize(sampling.people[one] + sampling.people[other], dim=0)
@@ -233,13 +256,12 @@ _WRITERS: dict[str, tuple[Callable[[InOneFile, Tensor, Path], None], Callable[[P
 }
 
 
-def card(name: str, words: Sequence[str], module: InOneFile, content: bytes, size: int, far: float) -> str:
+def card(name: str, kind: str, words: Sequence[str], module: InOneFile, content: bytes, size: int, far: float) -> str:
     """What the file is, in Markdown."""
     who, leak = "everybody becomes one fake person", ""
     if module.encoder is not None:
         who = type(module.policy).__name__
         leak = _LEAKS[who]
-    kind = "torchscript" if "format=torchscript" in words else "onnx"
     words = [word for word in words if not word.startswith("output=")]
     count = sum(each.numel() for each in module.parameters())
     lines = [
@@ -269,7 +291,7 @@ def command(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> None:
         file, far = export(words)
-        print(f"{file}: at most {far:.2g} of [-1, 1] from the method; card {file}.md")
+        print(f"{flat(str(file))}: at most {far:.2g} of [-1, 1] from the method; card {file}.md")
 
     return guarded(run)
 

@@ -35,7 +35,9 @@ def key_named(key: Any, recover: bool, policy: Any, redraws: bool) -> Tensor | N
     if redraws and isinstance(policy, dict) and policy.get("_target_") == _ROTATION:
         return key_of(_password(key["file"]), os.fsencode(str(key["salt"] or "")))
     if recover:
-        raise UserError("anon recover undoes policy=rotation of a generator; name the method that was used.")
+        raise UserError(
+            "anon recover undoes policy=rotation of a generator: name the domain or the method that was used."
+        )
     for name in ("file", "salt"):
         if key[name] is not None:
             raise UserError(f"key.{name} would do nothing here: it is of policy=rotation and of a generator.")

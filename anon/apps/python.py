@@ -32,6 +32,7 @@ from anon.evaluation.embeddings import embedded
 from anon.evaluation.harness.suite import as_plain
 from anon.faces.contract import check_images
 from anon.identity.contract import JudgeLike
+from anon.identity.rotation import Keyed
 from anon.video import jobs
 from anon.video.pipeline import Anonymizing
 
@@ -76,6 +77,8 @@ def load(method: str, settings: Mapping[str, object]) -> nn.Module:
     with called_with(words):
         check_config(config)
         check_places(config)
+    if config.key.file is not None or config.key.salt is not None:
+        raise UserError("anon.load takes no key; its module does: key=anon.identity.keys.key_of(<password>).")
     with trusting(config.trust), unwrapped():
         base = built_method(config)
         redraws = getattr(base, "generator", None) is not None
@@ -143,13 +146,20 @@ def _words(settings: Mapping[str, object]) -> tuple[str, ...]:
     )
 
 
-@functools.lru_cache(maxsize=2)  # networks stay for the next picture
 def built(*words: str) -> Anonymizing:
     """What ``anon anonymize <words>`` works by.
 
     Raises:
         UserError: a setting that cannot be, or that nothing reads.
     """
+    by = _built(*words)
+    if isinstance(getattr(by.change.method, "policy", None), Keyed):
+        _built.cache_clear()  # under the same words the key may be another one next time
+    return by
+
+
+@functools.lru_cache(maxsize=2)  # networks stay for the next picture
+def _built(*words: str) -> Anonymizing:
     config = _config("anonymize", words)
     with called_with(of_files(words)):
         check_config(config)

@@ -84,6 +84,8 @@ def test_everybody_gets_the_wanted_identity() -> None:
         app._wanted(SimpleNamespace(policy=tracker), None)
     with pytest.raises(UserError, match="wanted=one must be a whole number"):
         app._wanted(SimpleNamespace(policy=tracker), "one")
+    with pytest.raises(UserError, match="of 18 digits at most"):
+        app._wanted(SimpleNamespace(policy=tracker), "9" * 30)
     with pytest.raises(UserError, match="wanted=3 would do nothing here"):
         app._wanted(SimpleNamespace(policy=Negation()), "3")
 
@@ -98,6 +100,7 @@ def test_everybody_gets_the_wanted_identity() -> None:
         ("method=fiva output=a.onnx polciy=own", "polciy=own would do nothing here"),
         ("method=nope output=a.onnx", "no method named 'nope'"),
         ("method=blur output=a.onnx", "a filter has nothing to export"),
+        ("method=fiva output=~nosuch/a.onnx", "there is no folder '~nosuch'"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -117,3 +120,10 @@ def test_the_command_writes_a_method_with_its_card(tmp_path: Path, capsys: pytes
     assert f"- file: {file.stat().st_size:,} bytes" in text and "(B, 3, 64, 64)" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fiva.onnx", "fiva.onnx.md"]
     assert "of [-1, 1] from the method" in capsys.readouterr().out
+    assert "method=onnx" in text
+    app.check_free(file)  # its own may be written again
+    file.write_bytes(b"a photograph")
+    with pytest.raises(UserError, match="is there already and not of anon export"):
+        app.check_free(file)
+    with pytest.raises(UserError, match="is there already"):
+        app.check_free(tmp_path)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from anon.apps import anonymize as app
 from anon.apps import keys as keys_app
+from anon.apps import python
 from anon.identity import keys
 from anon.identity.rotation import Keyed, KeyedRotation
 from anon.video.changer import FaceChanger
@@ -123,3 +124,19 @@ def test_refused(
     few = [word for word in FIVA if word.startswith("data.") and "method=fiva" in words and "recover" not in words]
     ended = command(app.main)(f"input={source}", f"output={output}", "detector=fixed", *few, *words.split())
     assert ended.code == 2 and told in ended.err, ended.err
+
+
+def test_python_keeps_no_key_between_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old code: under the same words the first key stayed, so a wrong one gave the face back."""
+    words = (*(word for word in FIVA if not word.startswith("detector")), "domain=synthetic", "policy=rotation")
+    words += ("data.identities.background=64", "data.images=4")  # enough for a judge's threshold
+    held = []
+    for password in (SECRET, f"{SECRET} of another", SECRET):
+        monkeypatch.setenv(keys_app.KEY, password)
+        held.append(cast(Any, python.built(*words).change.method).policy._key)
+    assert torch.equal(held[0], held[2]) and not torch.equal(held[0], held[1])
+
+
+def test_a_word_that_is_no_key(command: Callable[[Callable[[], None]], Command], folder: Path) -> None:
+    ended = command(app.main)(f"input={folder / 'in.png'}", f"output={folder / 'o.png'}", "policy=rotation", "key=my.key")
+    assert ended.code == 2 and "key" in ended.err and len(ended.err.splitlines()) == 1

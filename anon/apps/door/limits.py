@@ -111,7 +111,7 @@ TYPES: dict[str, Any] = {
     "panel": Mapping[str, JudgeLike | None] | None,
     "attributes": Estimator | None,
     "lacks": list[dict],
-    **dict.fromkeys(("run", "paths", "logger", "callbacks", "files", "gate", "store", "live"), dict),
+    **dict.fromkeys(("run", "paths", "logger", "callbacks", "files", "gate", "store", "live", "key"), dict),
 }
 BUILT: dict[str, Any] = {
     "model": pl.LightningModule,

@@ -14,15 +14,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from anon.commands import Parser, ended, in_utf8
+from anon.commands import Parser, ended, in_utf8, path
 from anon.evaluation.compare import Better, compare
+from anon.printable import flat
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = Parser(prog="anon compare", description=__doc__)
     parser.add_argument("runs", nargs="+", help="run folders, folders of them, multiruns, patterns")
-    parser.add_argument("--out", type=Path, default=Path("compare"), help="folder of the files (default: compare)")
+    parser.add_argument("--out", type=path, default=Path("compare"), help="folder of the files (default: compare)")
     for way in ("lower", "higher"):
         parser.add_argument(
             f"--{way}", action="append", default=[], metavar="METRIC", help=f"a metric of which {way} is better"
@@ -31,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     def run() -> None:
         given = parser.parse_args(arguments)
         better = Better(frozenset(given.lower), frozenset(given.higher))
-        for path in compare(given.runs, given.out.expanduser(), better):
-            print(path)
+        for file in compare(given.runs, given.out, better):
+            print(flat(str(file)))
 
     return ended(run)
 

@@ -12,26 +12,26 @@ Exit codes: 0 done, 2 a mistake that you can mend.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from anon.commands import Parser, ended, in_utf8
+from anon.commands import Parser, ended, in_utf8, path
 from anon.evaluation.document import read
 from anon.evaluation.report import write
+from anon.printable import flat
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = Parser(prog="anon report", description=__doc__)
-    parser.add_argument("folder", type=Path, help="folder of an evaluation, with its results.json")
+    parser.add_argument("folder", type=path, help="folder of an evaluation, with its results.json")
     parser.add_argument("--no-intervals", action="store_true", help="tables.tex without the 95 % intervals")
     parser.add_argument("--columns", default="", metavar="A,B", help="tables.tex with these alone: metrics or headings")
 
     def run() -> None:
         given = parser.parse_args(arguments)
-        folder = given.folder.expanduser()
+        folder = given.folder
         columns = [name.strip() for name in given.columns.split(",") if name.strip()]
-        for path in write(read(folder / "results.json"), folder, not given.no_intervals, columns):
-            print(path)
+        for file in write(read(folder / "results.json"), folder, not given.no_intervals, columns):
+            print(flat(str(file)))
 
     return ended(run)
 
