@@ -138,5 +138,7 @@ def test_python_keeps_no_key_between_two_calls(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_word_that_is_no_key(command: Callable[[Callable[[], None]], Command], folder: Path) -> None:
-    ended = command(app.main)(f"input={folder / 'in.png'}", f"output={folder / 'o.png'}", "policy=rotation", "key=my.key")
+    ended = command(app.main)(
+        f"input={folder / 'in.png'}", f"output={folder / 'o.png'}", "policy=rotation", "key=my.key"
+    )
     assert ended.code == 2 and "key" in ended.err and len(ended.err.splitlines()) == 1
