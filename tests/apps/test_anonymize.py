@@ -156,9 +156,9 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from tests.video.scenes import Fixed
 
     monkeypatch.setattr("anon.faces.detection.centerface.CenterFace", lambda **_: Fixed())
-    python.built.cache_clear()
+    python._built.cache_clear()
     yield
-    python.built.cache_clear()
+    python._built.cache_clear()
 
 
 def test_the_functions(fixed: None, tmp_path: Path) -> None:
