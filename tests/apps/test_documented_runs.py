@@ -24,6 +24,7 @@ from torch import nn
 
 from anon.anonymizers.filters import GaussianBlur
 from anon.apps import anonymize, evaluate, train
+from anon.apps.export import command as export_file
 from anon.apps.run_folders.folder import LAST
 from anon.faces.alignment import template
 from anon.faces.contract import to_float, to_uint8
@@ -47,7 +48,7 @@ ELSEWHERE = (
     (r"fsanet|w600k|MobileFaceNet\.onnx", "published files: tests/attributes, tests/identity"),
     (r"panel\.dlib", "dlib and its file: tests/identity/test_real_recognizers.py"),
     (r"lpips=", "AlexNet's file: tests/metrics"),
-    (r"^python \w+\.py$|--help$", "the name of a program"),
+    (r"^python \w+\.py$|--help$|^anon anonymize policy=rotation$", "a name in a text"),
 )
 SIDE = 32
 PEOPLE = "{train: 12, background: 12, attacker: 6, evaluation: 6}"
@@ -111,6 +112,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("glintr100.onnx", "judge.onnx"):
         channel_means(place / name)
     negative(place / "negative.onnx")
+    assert export_file(["method=fiva", "policy=negation", f"output={place / 'fiva.onnx'}"]) == 0
     torch.jit.script(nn.Hardtanh()).save(str(place / "negative.pt"))
     people = sorted(path.name for path in (place / "faces").iterdir())
     labels = [f"{name},{'ab'[number % 2]}" for number, name in enumerate(people)]
@@ -152,7 +154,7 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         return anonymize.main, given
     files = ("data=folder", "data=packed", "originals=", "ckpt_path=")
     more = () if any(word.startswith(files) for word in given) else RENDERED
-    if re.search("k_same|suite=keys", command):  # groups of 2k people or more, and as many as a key turns directions
+    if re.search("k_same|suite=keys|rotation|experiment=reversible", command):  # groups of 2k, directions of a key
         more = (*RENDERED, "data.identities={train: 44, background: 44, attacker: 44, evaluation: 44}")
     if app.startswith("train"):
         draws = re.search(r"experiment=(fiva|facedancer|reconstruction)", command)  # others have shipped networks' side
@@ -160,7 +162,8 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     if "suite=video" in given:  # clips of crowds, which are as short as they can be
         return evaluate.main, [*given, "logger=csv"]
     more = (*more, *JUDGED, *(["suite.far=0.2"] if "suite=lfw" in given else []))
-    return evaluate.main, [*given, *more, f"data.size={SIDE}", "logger=csv"]
+    side = 64 if "fiva.onnx" in command else SIDE
+    return evaluate.main, [*given, *more, f"data.size={side}", "logger=csv"]
 
 
 def elsewhere(command: str) -> str | None:
