@@ -87,6 +87,7 @@ def attack(changed: Tensor, checkpoint: str = "shipped:reconstruction") -> Tenso
 
     Raises:
         anon.errors.UserError: the checkpoint is of something else.
+        ValueError: faces of another form.
     """
     return _functions().attack(changed, checkpoint)
 
@@ -103,6 +104,7 @@ def embed(faces: Tensor, judge: str = "synthetic_d", **settings: object) -> Tens
 
     Raises:
         anon.errors.UserError: no such judge, several of them, or a weight file that is not there.
+        ValueError: faces of another form.
     """
     return _functions().embed(faces, judge, settings)
 

@@ -12,18 +12,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
+import anon
 from anon.evaluation.document import Document, Estimate, Line, read
 from anon.evaluation.document.estimates import known
 from anon.evaluation.report.drawing import Plot
 from anon.evaluation.report.tradeoff import tradeoffs
+from anon.faces.contract import to_uint8
 from anon.faces.synthetic.dataset import SyntheticFaces
 
 DOCS = Path(__file__).resolve().parent
@@ -95,28 +94,17 @@ def faces(people: int = 6) -> Image.Image:
     """A column a person of the evaluation, a row a treatment; red: the judge's distance to the original is below
     its threshold, so that the person is recognized.
     """
-    from anon.apps.anonymize import built_method
-    from anon.apps.config import composed
-    from anon.apps.victims import trained_attack, victim_of
-
-    config = composed("anonymize", ["domain=synthetic", "method=fiva", "policy=itm"])
-    data, base = instantiate(config.data), built_method(config)
-    method = {**OmegaConf.to_container(config.method, resolve=True), "anonymizer": base}  # type: ignore[dict-item]
-    fiva = victim_of(method, OmegaConf.to_container(config.policy, resolve=True), data, cache=config.paths.cache)  # type: ignore[arg-type]
-    judge = instantiate(composed("evaluate", ["method=blur", "judge=synthetic_d"]).judge)
     panel = read(DOCS / "results" / "all.json").panel["synthetic"]
     threshold = next(each.threshold for each in panel if each.name == "synthetic_d")
     shown = SyntheticFaces("evaluation", identities=people, images=1)
     images = torch.stack([shown[index]["image"] for index in range(people)])
     with torch.no_grad():
-        changed = fiva(images, rng=torch.Generator().manual_seed(0))
+        changed = anon.load("fiva", domain="synthetic")(images, rng=torch.Generator().manual_seed(0))
         rows = {"original": images, "FIVA + ITM": changed}
-        rows["… attacked:\nreconstruction"] = trained_attack("shipped:reconstruction").images(changed)
-        for title, name in (("pixelate", "pixelate"), ("weak blur", "blur_weak")):
-            words = composed("anonymize", [f"method={name}"])
-            rows[title] = built_method(words)(images)
-        z = judge.embed(images)
-        told = {name: (1 - F.cosine_similarity(judge.embed(row), z)).relu().tolist() for name, row in rows.items()}
+        rows["… attacked:\nreconstruction"] = anon.attack(changed)
+        rows |= {"pixelate": anon.load("pixelate")(images), "weak blur": anon.load("blur_weak")(images)}
+        z = {name: anon.embed(row, "synthetic_d") for name, row in rows.items()}
+    told = {name: (1 - F.cosine_similarity(each, z["original"])).relu().tolist() for name, each in z.items()}
     return drawn(rows, told, float(threshold))
 
 
@@ -129,10 +117,10 @@ def drawn(rows: dict[str, Tensor], told: dict[str, list[float]], threshold: floa
     for place, (name, row) in enumerate(rows.items()):
         pen.text((4, place * step + SIDE // 3), name, INK, font)
         for number, image in enumerate(row):
-            pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+            pixels = to_uint8(image).numpy()
             left = LEFT + number * (SIDE + GAP)
             sheet.paste(
-                Image.fromarray(np.ascontiguousarray(pixels)).resize((SIDE, SIDE), Image.Resampling.BICUBIC),
+                Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC),
                 (left, place * step),
             )
             found = told[name][number] < threshold

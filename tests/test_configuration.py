@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, script
 
 
 @pytest.fixture(scope="module")
 def configuration() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("configuration", ROOT / "docs" / "configuration.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("docs/configuration.py")
 
 
 def test_groups_are_few_and_explained(configuration: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -15,16 +14,12 @@ from PIL import Image
 
 from anon.apps.config import composed
 from anon.evaluation.document import Estimate, Line
-from tests.conftest import ROOT
+from tests.conftest import ROOT, script
 
 
 @pytest.fixture(scope="module")
 def front() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("front", ROOT / "docs" / "front.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("docs/front.py")
 
 
 def test_it_is_up_to_date(front: ModuleType) -> None:

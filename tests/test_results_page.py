@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, script
 
 
 def test_the_page_is_what_the_results_say(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("results", ROOT / "docs" / "results.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("docs/results.py")
     folder = tmp_path / "all" / "run"
     folder.mkdir(parents=True)
     shutil.copyfile(ROOT / "docs" / "results" / "all.json", folder / "results.json")

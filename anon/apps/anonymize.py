@@ -61,6 +61,7 @@ from anon.errors import UserError
 from anon.evaluation.harness.pictures import Originals, embeddings, keyed_recognizer
 from anon.evaluation.harness.store import Store, cache_of
 from anon.evaluation.harness.subjects import keyed
+from anon.evaluation.harness.suite import as_plain
 from anon.evaluation.judges.judging import is_one
 from anon.evaluation.protocol import Protocol, calibrate, some_of_each
 from anon.faces.cache import caching
@@ -83,19 +84,8 @@ from anon.video.report import page_of
 T = TypeVar("T")
 SIZE = 112  # of the crops of a method that does not say with which size it was trained
 #: Of the configuration: what is the same wherever files lie, and decides what a result looks like.
-_SETTINGS: tuple[str, ...] = (
-    "domain",
-    "recover",
-    "margin",
-    "size",
-    "audio",
-    "strict",
-    "gate",
-    "method",
-    "fallback",
-    "policy",
-)
-_SETTINGS += ("detector", "judge")
+_SETTINGS: tuple[str, ...] = ("domain", "recover", "margin", "size", "audio", "strict", "gate")
+_SETTINGS += ("method", "fallback", "policy", "detector", "judge")
 _GIVES_NONE = "it changes no face; choose another with method=<name>."
 _OF_A_SET = "it knows the pictures of one data set and has nothing for others; choose another with method=<name>."
 
@@ -219,10 +209,10 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     store = store_of(config.store.file, config.store.key_file)
     base = built_method(config)
     redraws = getattr(base, "generator", None) is not None
-    key = key_named(_plain(config.key), config.recover, _plain(config.policy), redraws)
+    key = key_named(config.key, config.recover, config.policy, redraws)
     # refused before a policy reads people for a minute; that a recovered face is recognized is no fault
     judging = [] if config.recover else _judging(config, getattr(base, "encoder", None))
-    method, size = _method(config, base, store), size_of(config, base)
+    method, size = method_of(config, base, store), size_of(config, base)
     fallback = instantiate(config.fallback.anonymizer)
     if not isinstance(fallback, Filter):
         raise UserError("method@fallback=... must be a filter: solid, blur, pixelate, low_resolution.")
@@ -247,15 +237,14 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     return Anonymizing(detector, change, gate, settings, config.strict, config.audio == "copy", config.batch, *live)
 
 
-def _method(config: DictConfig, base: Any, store: People | None = None) -> nn.Module:
-    """The anonymizer: ``base``, and a generator's policy."""
+def method_of(config: DictConfig, base: Any, store: People | None = None) -> nn.Module:
+    """The anonymizer: ``base`` (:func:`built_method`), and a generator's policy."""
     redraws = getattr(base, "generator", None) is not None
     data = instantiate(config.data) if redraws else None
-    policy = cast(Any, OmegaConf.to_container(config.policy, resolve=True)) if redraws else None
+    policy = as_plain(config.policy) if redraws else None
     if store is not None:
         opened(store, base, check_used(base, policy))
-    given = cast(Any, OmegaConf.to_container(config.method, resolve=True))
-    whole = {**given, "anonymizer": base}
+    whole = {**as_plain(config.method), "anonymizer": base}
     return victim_of(whole, policy, cast(Any, data), config.seed, config.paths.cache).eval()
 
 
@@ -307,10 +296,6 @@ def _threshold(config: DictConfig, judge: JudgeLike) -> float:
     by = keyed_recognizer(judge)
     z = embeddings(Store(cache_of(config.paths.cache)), Originals(group), by, rule.batch_size, torch.device("cpu"))
     return calibrate(z, group.labels, rule.far, f"the judge {judge.name}", judge.metric).threshold
-
-
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def _placeless(node: Any) -> Any:

@@ -31,8 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,14 +39,13 @@ from anon import plain
 from anon.anonymizers.composed import Anonymizer
 from anon.anonymizers.onnx import OnnxAnonymizer
 from anon.anonymizers.torchscript import TorchScriptAnonymizer
-from anon.apps.anonymize import built_method, size_of
+from anon.apps.anonymize import built_method, method_of, size_of
 from anon.apps.config import composed
 from anon.apps.door.config import check_config, check_places
 from anon.apps.door.words import readable
 from anon.apps.launch.failures import guarded, unwrapped
 from anon.apps.run_folders.started import called_with
 from anon.apps.untrusted import trusting
-from anon.apps.victims import victim_of
 from anon.checksums import written_whole
 from anon.commands import in_utf8, usage
 from anon.errors import UserError
@@ -170,9 +168,7 @@ def export(words: Sequence[str]) -> tuple[Path, float]:
         base = built_method(config)
         if getattr(base, "generator", None) is None:
             raise UserError("a filter has nothing to export; method=fiva, facedancer or checkpoint has a generator.")
-        method = {**cast(Any, OmegaConf.to_container(config.method, resolve=True)), "anonymizer": base}
-        policy = cast(Any, OmegaConf.to_container(config.policy, resolve=True))
-        made = cast(Anonymizer, victim_of(method, policy, instantiate(config.data), config.seed, config.paths.cache))
+        made = cast(Anonymizer, method_of(config, base))
     module = InOneFile(made, _wanted(made, wanted)).eval().requires_grad_(False)
     size = size_of(config, base)
     with torch.no_grad():

@@ -7,6 +7,7 @@ anon recover   input=out.png output=back.png  domain=synthetic key.file=my.key
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from anon.identity.keys import LONGEST, key_of
 from anon.identity.rotation import KeyedRotation
 
 KEY = "ANON_KEY"
+_LACKING = f"policy=rotation needs a key: a password in the environment as {KEY}, or in key.file=<file>."
 _ROTATION = f"{KeyedRotation.__module__}.{KeyedRotation.__name__}"
 
 
@@ -25,15 +27,16 @@ def key_named(key: Any, recover: bool, policy: Any, redraws: bool) -> Tensor | N
     """The key (1, n) of a policy that turns identities; None for every other.
 
     Args:
-        key: ``key`` of ``conf/anonymize.yaml``, as plain data.
-        policy: one of ``conf/policy``, as plain data.
+        key: ``key`` of ``conf/anonymize.yaml``, composed.
+        policy: one of ``conf/policy``, composed.
         redraws: whether the method asks a policy.
 
     Raises:
         UserError: a key that nothing reads, none where one is needed, or one that is none.
     """
-    if redraws and isinstance(policy, dict) and policy.get("_target_") == _ROTATION:
-        return key_of(_password(key["file"]), os.fsencode(str(key["salt"] or "")))
+    if redraws and isinstance(policy, Mapping) and policy.get("_target_") == _ROTATION:
+        given, _ = password(key["file"], KEY, _LACKING)
+        return key_of(given, os.fsencode(str(key["salt"] or "")))
     if recover:
         raise UserError(
             "anon recover undoes policy=rotation of a generator: name the domain or the method that was used."
@@ -44,12 +47,21 @@ def key_named(key: Any, recover: bool, policy: Any, redraws: bool) -> Tensor | N
     return None
 
 
-def _password(file: Any) -> bytes:
+def password(file: Any, variable: str, lacking: str) -> tuple[bytes, str]:
+    """A password, and where it was: a file's content but for the end of its last line, or else the environment's.
+
+    Args:
+        variable: its name in the environment.
+        lacking: what to say where there is none.
+
+    Raises:
+        UserError: there is none, or the file cannot be read.
+    """
     if file is not None:
-        return plain.read_bytes(Path(str(file)).expanduser(), LONGEST).rstrip(b"\r\n")
-    if KEY not in os.environ:
-        raise UserError(f"policy=rotation needs a key: a password in the environment as {KEY}, or in key.file=<file>.")
-    return os.fsencode(os.environ[KEY])
+        return plain.read_bytes(Path(str(file)).expanduser(), LONGEST).rstrip(b"\r\n"), f"'{file}'"
+    if variable not in os.environ:
+        raise UserError(lacking)
+    return os.fsencode(os.environ[variable]), variable
 
 
 def check_place(file: str | None, results: Any) -> None:

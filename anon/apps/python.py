@@ -5,34 +5,33 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from hydra.errors import HydraException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from anon.apps.anonymize import anonymizing, built_method
+from anon.apps.anonymize import anonymizing, built_method, method_of
 from anon.apps.config import composed, judges_of
 from anon.apps.door.config import check_config, check_places
 from anon.apps.door.words import of_files, readable
 from anon.apps.evaluate import evaluate as table
 from anon.apps.idle import check_live, check_photograph
+from anon.apps.keys import KEY, password
 from anon.apps.launch.failures import explain, unwrapped
 from anon.apps.run_folders.started import called_with
+from anon.apps.stores import KEY as STORE_KEY
 from anon.apps.untrusted import trusting
-from anon.apps.victims import trained_attack, victim_of
+from anon.apps.victims import trained_attack
 from anon.attacks.reconstruction import Reconstruction
 from anon.errors import UserError
 from anon.evaluation.document import Document, read
 from anon.evaluation.embeddings import embedded
-from anon.evaluation.harness.suite import as_plain
 from anon.faces.contract import check_images
 from anon.identity.contract import JudgeLike
-from anon.identity.rotation import Keyed
 from anon.video import jobs
 from anon.video.pipeline import Anonymizing
 
@@ -80,17 +79,13 @@ def load(method: str, settings: Mapping[str, object]) -> nn.Module:
     if config.key.file is not None or config.key.salt is not None:
         raise UserError("anon.load takes no key; its module does: key=anon.identity.keys.key_of(<password>).")
     with trusting(config.trust), unwrapped():
-        base = built_method(config)
-        redraws = getattr(base, "generator", None) is not None
-        data, policy = (instantiate(config.data), as_plain(config.policy)) if redraws else (None, None)
-        whole = {**as_plain(config.method), "anonymizer": base}
-        return victim_of(whole, policy, cast(Any, data), config.seed, config.paths.cache).eval()
+        return method_of(config, built_method(config))
 
 
 @torch.no_grad()
 def attack(changed: torch.Tensor, checkpoint: str) -> torch.Tensor:
     """See :func:`anon.attack`."""
-    return _attack(str(checkpoint)).images(changed)
+    return _attack(str(checkpoint)).images(check_images(changed, "faces"))
 
 
 @functools.lru_cache(maxsize=2)
@@ -152,14 +147,18 @@ def built(*words: str) -> Anonymizing:
     Raises:
         UserError: a setting that cannot be, or that nothing reads.
     """
-    by = _built(*words)
-    if isinstance(getattr(by.change.method, "policy", None), Keyed):
-        _built.cache_clear()  # under the same words the key may be another one next time
-    return by
+    return _built(words, _secrets(words))
+
+
+def _secrets(words: tuple[str, ...]) -> tuple[str | bytes | None, ...]:
+    """The keys that words mean now: the same words may mean others next time."""
+    files = [word.partition("=")[2] for word in words if word.startswith(("key.file=", "store.key_file="))]
+    kept = [password(file, "", "")[0] for file in files if file not in ("", "null")]
+    return os.environ.get(KEY), os.environ.get(STORE_KEY), *kept
 
 
 @functools.lru_cache(maxsize=2)  # networks stay for the next picture
-def _built(*words: str) -> Anonymizing:
+def _built(words: tuple[str, ...], secrets: tuple[str | bytes | None, ...]) -> Anonymizing:
     config = _config("anonymize", words)
     with called_with(of_files(words)):
         check_config(config)

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from anon.apps.checkpoints import restore_generator
 from anon.apps.config import composed, config_dir, own_yaml
-from anon.apps.ship import BRIEF, bounded, evaluated
+from anon.apps.ship import BRIEF, bounded, evaluated, regressor_errors
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import labelled
 from anon.attributes.look import LookRegressor
-from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
+from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.embeddings import batches
 from anon.evaluation.intervals.shares import share_ends
 from anon.faces.contract import FaceSet
@@ -79,12 +79,7 @@ def _looked(card: Card) -> dict[str, Figure]:
 def _read(card: Card) -> dict[str, Figure]:
     """Mean pose error of an attribute regressor, degrees."""
     faces, regressor = _people(card), AttributeRegressor(weights=SHIPPED + card.name)
-    found = []
-    for batch in batches(faces, torch.arange(len(faces)), 128, "measuring"):
-        truth: Any = {key: batch[key] for key in Attributes.__annotations__}  # type: ignore[literal-required]
-        with torch.no_grad():
-            found.append(attribute_errors(regressor(batch["image"]), truth)["pose"])
-    return {"pose": over_people(torch.cat(found), faces.labels)}
+    return {"pose": over_people(regressor_errors(regressor, faces)["pose"], faces.labels)}
 
 
 def _expressed(card: Card) -> dict[str, Figure]:

@@ -118,7 +118,7 @@ def ship(run: Path, name: str) -> Path:
             how = f"a student of {module.teacher.name}"
         what = f"face recognizer, {type(network).__name__}, {how}"
     elif isinstance(module, AttributeTraining):
-        figures = regressor_errors(network, faces)
+        figures = {key: float(errors.mean()) for key, errors in regressor_errors(network, faces).items()}
         what = "regressor of pose, expression, gaze and five points"
     elif isinstance(module, LookTraining):
         figures = look_figures(network, faces)
@@ -251,15 +251,15 @@ def _experiment(config: DictConfig, run: Path) -> str:
     return str(name)
 
 
-def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: int = 128) -> dict[str, float]:
-    """Mean errors on unchanged faces: pose and gaze L2 in degrees, expression L2, landmarks in pixels."""
+def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: int = 128) -> dict[str, torch.Tensor]:
+    """Errors on unchanged faces, (N,) each: pose and gaze L2 in degrees, expression L2, landmarks in pixels."""
     found: dict[str, list[torch.Tensor]] = {}
     for batch in batches(faces, torch.arange(len(faces)), batch_size, "measuring"):
         truth = Attributes(**{key: batch[key] for key in Attributes.__annotations__})  # type: ignore[literal-required, typeddict-item]
         with torch.no_grad():
             for key, error in attribute_errors(regressor(batch["image"]), truth).items():
                 found.setdefault(key, []).append(error)
-    return {key: float(torch.cat(parts).mean()) for key, parts in found.items()}
+    return {key: torch.cat(parts) for key, parts in found.items()}
 
 
 def look_figures(regressor: LookRegressor, faces: FaceSet, batch_size: int = 128) -> dict[str, float]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from anon import plain
 from anon.anonymizers.composed import Anonymizer
+from anon.apps.keys import password
 from anon.errors import UserError
 from anon.identity.store.file import Store
 from anon.identity.store.remembering import Remembering
@@ -35,12 +35,8 @@ def key_of(file: str | Path | None, told: str = "store.key_file=<file>") -> Secr
     Raises:
         UserError: there is no key, or none that a store should have.
     """
-    if file is not None:
-        given, where = plain.read_bytes(Path(file).expanduser(), LONGEST).rstrip(b"\r\n"), f"'{file}'"
-    elif KEY in os.environ:
-        given, where = os.fsencode(os.environ[KEY]), KEY
-    else:
-        raise UserError(f"an identity store is encrypted: put its key into the environment as {KEY}, or into {told}.")
+    lacking = f"an identity store is encrypted: put its key into the environment as {KEY}, or into {told}."
+    given, where = password(file, KEY, lacking)
     if not SHORTEST <= len(given) <= LONGEST:
         raise UserError(
             f"the key in {where} has {len(given)} bytes; take {SHORTEST} to {LONGEST:,}, such as openssl rand -hex 32 "

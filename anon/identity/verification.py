@@ -21,6 +21,8 @@ from anon.errors import Failed, UserError
 from anon.faces.contract import FaceSet, batch_of
 from anon.identity.contract import METRICS
 
+PROBES = 4096  # whose distances to a gallery are in memory at a time
+
 
 class Rates(NamedTuple):
     """A ROC curve: thresholds rising, with the false and true accept rates at each, all (T,) float64."""
@@ -153,27 +155,17 @@ def pair_distances(z: Tensor, labels: Tensor, block: int = 1024, metric: str = "
 
 
 def rank1(
-    gallery: Tensor,
-    gallery_labels: Tensor,
-    probes: Tensor,
-    probe_labels: Tensor,
-    block: int = 4096,
-    metric: str = "cosine",
+    gallery: Tensor, gallery_labels: Tensor, probes: Tensor, probe_labels: Tensor, metric: str = "cosine"
 ) -> float:
     """Share of probes whose nearest gallery entry is of their own identity; for ``metric`` see :func:`distance`."""
-    return float(identified(gallery, gallery_labels, probes, probe_labels, block, metric).double().mean())
+    return float(identified(gallery, gallery_labels, probes, probe_labels, metric).double().mean())
 
 
 def identified(
-    gallery: Tensor,
-    gallery_labels: Tensor,
-    probes: Tensor,
-    probe_labels: Tensor,
-    block: int = 4096,
-    metric: str = "cosine",
+    gallery: Tensor, gallery_labels: Tensor, probes: Tensor, probe_labels: Tensor, metric: str = "cosine"
 ) -> Tensor:
     """Whether the nearest gallery entry of each probe is of its own identity, (P,) bool; see :func:`rank1`."""
-    nearest = [distances(part, gallery, metric).argmin(1) for part in probes.split(block)]
+    nearest = [distances(part, gallery, metric).argmin(1) for part in probes.split(PROBES)]
     return gallery_labels[torch.cat(nearest)] == probe_labels
 
 

@@ -113,6 +113,7 @@ def test_a_named_method_with_a_filter_of_ones_own_choice(run: Command, photo: Pa
         ("input=photo.png output=b.png detector=yunet", "The detector yunet needs"),
         ("input=photo.png output=b.png mehtod=blur", "mehtod"),
         ("input=photo.png output=b.png method.title=${oc.env:ANON_STORE_KEY}", "a setting refers to ANON_STORE_KEY"),
+        ("input=photo.png output=b.png method.title=${oc.env:ANON_KEY}", "a setting refers to ANON_KEY"),
         ("input=photo.png output=b.png --strickt", "--strickt is no option"),
     ],
 )

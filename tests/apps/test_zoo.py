@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from anon.apps import reruns, zoo
 from anon.errors import UserError
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.weights.cards import Figure, card, cards
-from tests.conftest import ROOT
+from tests.conftest import ROOT, script
 
 TEXT = """# mine
 
@@ -80,10 +79,7 @@ def test_every_card_that_ships_is_measured_again() -> None:
 
 def test_the_page_is_up_to_date() -> None:
     """``python docs/zoo.py`` makes it."""
-    spec = importlib.util.spec_from_file_location("zoo_page", ROOT / "docs" / "zoo.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("docs/zoo.py")
     assert (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8") == module.page(cards())
 
 

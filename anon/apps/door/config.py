@@ -13,10 +13,11 @@ from anon.apps.config import at, plain_yaml
 from anon.apps.door.limits import of_other_types, out_of_range, settings
 from anon.apps.door.parts import unfit
 from anon.apps.door.words import did_you_mean
+from anon.apps.keys import KEY
 from anon.apps.run_folders.newest import NEWEST
 from anon.apps.run_folders.started import choices as chosen
 from anon.apps.run_folders.started import overrides
-from anon.apps.stores import KEY
+from anon.apps.stores import KEY as STORE_KEY
 from anon.apps.untrusted.parts import targets
 from anon.errors import UserError
 from anon.faces.datamodule import NEEDS_ROOT
@@ -60,8 +61,9 @@ def check_config(config: DictConfig) -> None:
     Raises:
         UserError: the first of its faults, by the shortest name that it has.
     """
-    if KEY in OmegaConf.to_yaml(config):  # not resolved
-        raise UserError(f"a setting refers to {KEY}, and settings are kept beside results; leave it where it is.")
+    for key in (KEY, STORE_KEY):
+        if key in OmegaConf.to_yaml(config):  # not resolved
+            raise UserError(f"a setting refers to {key}, and settings are kept beside results; leave it where it is.")
     for sentence in (*not_given_so(), *left_unread(config)):
         raise UserError(sentence)
     plain_yaml(config)  # what has no value, or refers to nothing

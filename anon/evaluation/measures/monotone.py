@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torchmetrics.functional import spearman_corrcoef
 
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo
@@ -56,13 +57,9 @@ class Monotone:
 
 
 def spearman(degrees: Tensor, values: Tensor) -> Tensor:
-    """Rank correlations (P,) of values (V, P) with degrees (V,) that rise; without a correction for ties.
+    """Rank correlations (P,) of values (V, P) with degrees (V,).
 
-    >>> spearman(torch.arange(3.0), torch.tensor([[1.0, 3.0], [2.0, 2.0], [5.0, 1.0]])).tolist()
+    >>> spearman(torch.arange(3.0), torch.tensor([[1.0, 3.0], [2.0, 2.0], [5.0, 1.0]])).round(decimals=5).tolist()
     [1.0, -1.0]
     """
-    ranks = values.argsort(0).argsort(0).double()
-    own = degrees.argsort().argsort().double()[:, None]
-    apart = (ranks - own).square().sum(0)
-    count = len(degrees)
-    return 1.0 - 6.0 * apart / (count * (count**2 - 1))
+    return spearman_corrcoef(values, degrees[:, None].expand_as(values))
