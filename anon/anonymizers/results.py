@@ -87,7 +87,7 @@ class ResultsFolder:
         self._results = Results(place, f"method.root='{root}'")
         self.max_missing, self.framing = max_missing, framing
         self.name = _named(place)
-        self._pairs = {} if pairs is None else _sources(Path(pairs).expanduser())
+        self._pairs = {} if pairs is None else source_of_each(Path(pairs).expanduser())
         self._data = cast(Originals, data)
         self._known: dict[int, tuple[str, int]] = {}
         self._parts: dict[str, Counterparts] = {}
@@ -222,8 +222,8 @@ def _named(root: Path) -> str:
     return flat(spelled(Path(os.path.abspath(root)).name))[:60] or "folder"
 
 
-def _sources(path: Path) -> dict[str, str]:
-    """Sources by target, as :func:`anon.faces.points.file_key` spells them.
+def source_of_each(path: Path) -> dict[str, str]:
+    """Sources by target of a CSV, as :func:`anon.faces.points.file_key` spells them.
 
     Raises:
         UserError: no such file, other columns, or no row.

@@ -103,18 +103,26 @@ class Runtime:
 
     def _raw(self, found: np.ndarray, count: int) -> np.ndarray:
         """The embeddings (count, D) of a run, which may have been filled up."""
-        file, run = self.recognizer.path, self.recognizer.batch or count
-        one_each = found.dtype.kind == "f" and found.ndim >= 2 and len(found) == run
-        raw = found.reshape(run, -1) if one_each else found
-        # Landmark nets give 136, 212 or 3309 numbers, pose nets 3.
-        if not one_each or not 64 <= raw.shape[1] <= 4096 or raw.shape[1] % 32:
-            raise UserError(
-                f"'{file}' is not a face recognition model: {run} images give an output of shape {found.shape}; an "
-                "embedding has 64 to 4096 numbers, a multiple of 32."
-            )
-        if not np.isfinite(raw).all():
-            raise UserError(f"'{file}' gives embeddings with NaN or infinite numbers.")
-        return raw[:count].astype(np.float32)
+        return embeddings(found, self.recognizer.batch or count, self.recognizer.path)[:count]
+
+
+def embeddings(found: np.ndarray, run: int, file: Path) -> np.ndarray:
+    """What a network gave for ``run`` images, as (run, D) float32.
+
+    Raises:
+        UserError: not one finite vector of 64 to 4096 numbers for each image.
+    """
+    one_each = found.dtype.kind == "f" and found.ndim >= 2 and len(found) == run
+    raw = found.reshape(run, -1) if one_each else found
+    # Landmark nets give 136, 212 or 3309 numbers, pose nets 3.
+    if not one_each or not 64 <= raw.shape[1] <= 4096 or raw.shape[1] % 32:
+        raise UserError(
+            f"'{file}' is not a face recognition model: {run} images give an output of shape {found.shape}; an "
+            "embedding has 64 to 4096 numbers, a multiple of 32."
+        )
+    if not np.isfinite(raw).all():
+        raise UserError(f"'{file}' gives embeddings with NaN or infinite numbers.")
+    return raw.astype(np.float32)
 
 
 def _describe(found: OnnxFile, size: int | None) -> Recognizer:

@@ -123,3 +123,31 @@ def test_one_picture_a_person_against_itself(evaluate: Command, tmp_path: Path) 
     assert found["Real"]["ID"]["value"] == 1.0 and found["Solid mask"]["ID_rank1"]["value"] < 0.5
     assert found["Real"]["ID"]["n"] == 10
     refused(evaluate(*words), "two pictures", "suite.enrolment=same")
+
+
+def test_pairs_of_faceforensics_say_who_is_given_whose_face(evaluate: Command, forensics: Path, tmp_path: Path) -> None:
+    """Each pair swaps both ways; the same by a CSV; who has no partner, or is their own, ends it."""
+    splits = tmp_path / "splits"
+    splits.mkdir()
+    (splits / "train.json").write_text('[["000", "003"]]')
+    (splits / "test.json").write_text('[["001", "002"]]')
+    (tmp_path / "swaps.csv").write_text("target,source\n000,003\n003,000\n001,002\n002,001\n")
+    words = (
+        "checkpoint=shipped:facedancer",
+        f"originals={forensics}",
+        f"data.size={SIDE}",
+        *WORDS,
+        *WHOLE,
+        "suite=swap",
+    )
+    given = [f"suite.swaps={splits}", f"suite.swaps={tmp_path / 'swaps.csv'}"]
+    by_list, by_csv, at_random = (
+        table4(folder_of(evaluate(*words, *more)), "FaceDancer") for more in ([given[0]], [given[1]], [])
+    )
+    assert by_list["metrics"]["swap_ID"]["n"] == 20 and by_list["metrics"] == by_csv["metrics"]
+    assert by_list["metrics"]["cosine_source"]["value"] != at_random["metrics"]["cosine_source"]["value"]
+    (splits / "train.json").write_text('[["000", "000"]]')
+    refused(evaluate(*words, given[0]), "2 of the 4 evaluated people", "list them all")
+    (splits / "train.json").write_text('[["000"]]')
+    refused(evaluate(*words, given[0]), "train.json", "a list of pairs")
+    refused(evaluate(*words, f"suite.swaps={forensics}"), "holds no list of pairs")

@@ -15,7 +15,7 @@ from anon.identity.judge import Judge
 from tests.identity.onnx_graphs import channel_means
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-FROM_FILES = {"onnx", "dlib"}  # these are built from a file alone: see test_onnx and test_dlib
+FROM_FILES = {"onnx", "openvino", "dlib"}  # built from a file alone: see test_onnx, test_openvino and test_dlib
 ENCODERS = sorted(file.stem for file in (CONF / "encoder").glob("*.yaml"))
 JUDGES = sorted(file.stem for file in (CONF / "judge").glob("*.yaml"))
 

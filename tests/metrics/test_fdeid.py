@@ -6,12 +6,17 @@ Theirs are written out here as the toolbox's scripts compute them, on similariti
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.linalg import sqrtm
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from anon.metrics.preservation import psnr, ssim
+from anon.metrics.frechet import frechet_distance
+from anon.metrics.preservation import Lpips, psnr, ssim
+from anon.metrics.quality import Pristine, niqe, niqe_features
 from anon.metrics.verification import ProtectionSuccess, balanced_accuracy, best_accuracy
 
 BEFORE = torch.tensor([0.9, 0.8, 0.7, 0.3])  # similarities of four genuine pairs, unchanged
@@ -86,3 +91,70 @@ def test_ssim_is_the_same():
     worse = (picture + 0.1 * torch.randn(2, 3, 64, 64, generator=rng)).clamp(0, 1)
     theirs = structural_similarity_index_measure(worse, picture, data_range=1.0, reduction="none")
     assert torch.allclose(ssim(worse * 2 - 1, picture * 2 - 1), theirs, atol=1e-5)
+
+
+def test_lpips_is_another_network(tmp_path: Path):
+    """Theirs is of VGG-16 and of pictures in [0, 1], ours of AlexNet in [-1, 1]: the range is no difference."""
+    import lpips
+
+    torch.manual_seed(0)
+    theirs, alex = (lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval() for net in ("vgg", "alex"))
+    state = {f"features.{key.split('.', 1)[1]}": value for key, value in alex.net.state_dict().items()}
+    torch.save(state, tmp_path / "alexnet.pth")
+    picture, worse = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = Lpips(tmp_path / "alexnet.pth")(worse * 2 - 1, picture * 2 - 1)
+    with torch.no_grad():
+        torch.testing.assert_close(found, alex(worse, picture, normalize=True).flatten(), atol=1e-5, rtol=0)
+        other = theirs(worse, picture, normalize=True).flatten()
+        torch.testing.assert_close(other, theirs(worse * 2 - 1, picture * 2 - 1).flatten(), atol=1e-5, rtol=0)
+    assert [each.chns for each in (theirs, alex)] == [[64, 128, 256, 512, 512], [64, 192, 384, 256, 256]]
+    assert float((other - found).abs().min()) > 1e-3
+
+
+def test_fid_is_the_same_distance():
+    """One feature, means 0 and 3, variances 1 and 4: 9 + 1 + 4 - 2 sqrt(4) = 10. Theirs asks Inception for features."""
+
+    def theirs(a: np.ndarray, b: np.ndarray) -> float:
+        one, other = (np.atleast_2d(np.cov(each, rowvar=False)) for each in (a, b))
+        root = np.atleast_2d(sqrtm(one @ other)).real
+        gap = a.mean(0) - b.mean(0)
+        return float(gap @ gap + np.trace(one) + np.trace(other) - 2 * np.trace(root))
+
+    a = torch.tensor([[-1.0], [0.0], [1.0]])
+    b = 2 * a + 3
+    assert theirs(a.numpy(), b.numpy()) == pytest.approx(10.0)
+    assert float(frechet_distance(a, b)) == pytest.approx(10.0, abs=1e-5)
+    rng = torch.Generator().manual_seed(0)
+    a, b = torch.randn(60, 5, generator=rng).double(), 1 + torch.randn(50, 5, generator=rng).double()
+    assert float(frechet_distance(a, b)) == pytest.approx(theirs(a.numpy(), b.numpy()), rel=1e-5)
+
+
+def toolbox_niqe(features: torch.Tensor, mean: torch.Tensor, covariance: torch.Tensor) -> float:
+    """Of the features (N, 36) of one picture's blocks of 96 x 96: the mean of both covariances is inverted."""
+    own = torch.cov(features.T)
+    gap = mean - features.mean(0)
+    return float((gap @ torch.linalg.pinv((covariance + own) / 2, hermitian=True) @ gap).sqrt())
+
+
+def test_niqe_takes_one_covariance_less():
+    """Blocks that spread like the pristine pictures: both agree; blocks that do not: theirs is sqrt(2) times ours."""
+    rng = torch.Generator().manual_seed(0)
+    pristine = torch.randn(200, 36, generator=rng).double() @ torch.randn(36, 36, generator=rng).double()
+    model = Pristine.fit(pristine)
+    covariance = torch.cov(pristine.T)
+    shifted = pristine + 2.0
+    ours = float(niqe(shifted.mean(0, keepdim=True), model))
+    assert toolbox_niqe(shifted, pristine.mean(0), covariance) == pytest.approx(ours, rel=1e-6)
+    still = shifted.mean(0, keepdim=True).expand(4, -1)
+    assert toolbox_niqe(still, pristine.mean(0), covariance) == pytest.approx(math.sqrt(2) * ours, rel=1e-6)
+
+
+def test_niqe_has_no_blocks_in_a_face():
+    """A crop of 112 pixels is one block, whose covariance is 0 / 0, and one of 64 is none; ours scores both."""
+    faces = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert (64 // 96) ** 2 == 0 and (112 // 96) ** 2 == 1
+    one_block = niqe_features(faces)
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        assert not math.isfinite(toolbox_niqe(one_block, torch.zeros(36).double(), torch.eye(36).double()))
+    model = Pristine.fit(torch.randn(100, 36, generator=torch.Generator().manual_seed(1)))
+    assert bool(niqe(one_block, model).isfinite().all())

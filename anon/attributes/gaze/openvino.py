@@ -18,6 +18,7 @@ from anon.attributes.framing import crop, crop_matrix, face_points, turn
 from anon.errors import UserError
 from anon.faces.alignment import ARCFACE_112
 from anon.weights.archives import DAMAGED
+from anon.weights.openvino import compiled, damaged, only_output, read
 
 MAX_BYTES = 64 * 1024**2
 _ORIGIN = "take gaze-estimation-adas-0002.xml and .bin (FP16 or FP32) of OpenVINO's Open Model Zoo"
@@ -42,32 +43,15 @@ class OpenVinoGaze(nn.Module):
     def __init__(self, pose: Estimator, weights: str | Path | None = None) -> None:
         super().__init__()
         self.pose = pose
-        if weights is None:
-            raise UserError(f"The gaze estimator needs a file: {_ORIGIN}.")
-        file = Path(weights).expanduser()
-        for part in (file, file.with_suffix(".bin")):
-            if file.suffix != ".xml" or not part.is_file():
-                raise UserError(f"No OpenVINO model at '{part}' (an .xml with its .bin beside it); {_ORIGIN}.")
-            if part.stat().st_size > MAX_BYTES:
-                raise UserError(f"'{part}' is too large for this network; {_ORIGIN}.")
+        found = read(weights, "The gaze estimator", _ORIGIN, MAX_BYTES)
+        inputs = {port.get_any_name(): list(port.get_partial_shape()) for port in found.model.inputs}
+        if set(inputs) != set(_INPUTS) or len(found.model.outputs) != 1:
+            raise UserError(f"'{found.path}' is not gaze-estimation-adas-0002: its inputs differ; {_ORIGIN}.")
         try:
-            import openvino  # optional
-        except ImportError as error:
-            raise UserError("This gaze estimator runs in OpenVINO; install it with pip install anon[gaze].") from error
-        core = openvino.Core()
-        try:
-            model = core.read_model(file)
-            found = {port.get_any_name(): list(port.get_partial_shape()) for port in model.inputs}
-            if set(found) != set(_INPUTS) or len(model.outputs) != 1:
-                raise UserError(f"'{file}' is not gaze-estimation-adas-0002: its inputs differ; {_ORIGIN}.")
-            if any(part.get_type_name() in ("If", "Loop", "TensorIterator") for part in model.get_ops()):
-                raise UserError(f"'{file}' holds control flow (If, Loop), which this network does not need; {_ORIGIN}.")
-            model.reshape({name: [-1, *shape] for name, shape in _INPUTS.items()})  # any batch
-            self._run = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": torch.get_num_threads()})
-        except UserError:
-            raise
+            found.model.reshape({name: [-1, *shape] for name, shape in _INPUTS.items()})  # any batch
         except DAMAGED as error:
-            raise UserError(f"'{file}' is not a model that OpenVINO can run, or is damaged; {_ORIGIN}.") from error
+            raise damaged(found.path, _ORIGIN) from error
+        self._run = compiled(found)
 
     @torch.no_grad()
     def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
@@ -77,7 +61,7 @@ class OpenVinoGaze(nn.Module):
         eyes = [self._eye(images, points, eye) for eye in (0, 1)]
         angles = torch.stack((pose[:, 0], pose[:, 1], torch.zeros_like(roll)), -1)
         feed = {"left_eye_image": eyes[0], "right_eye_image": eyes[1], "head_pose_angles": angles.cpu().numpy()}
-        vector = torch.from_numpy(np.array(next(iter(self._run(feed).values())))).to(images)
+        vector = torch.from_numpy(only_output(self._run, feed)).to(images)
         return {"gaze": _degrees(vector, roll), "pose": pose}
 
     def _eye(self, images: Tensor, points: Tensor, eye: int) -> np.ndarray:

@@ -1,24 +1,33 @@
-"""Who is swapped in: the evaluated people among themselves, or those of another data set.
+"""Who is swapped in: the evaluated people among themselves, or those of another data set; at random, or by a list.
 
     python evaluate.py checkpoint=shipped:facedancer suite=swap data=packed data.root=<AFLW2000-3D> \\
         +data@suite.datasets.ff=packed suite.datasets.ff.root=<FaceForensics++> suite.sources=ff
 
 Targets of one data set with sources of another are Rosberg's thesis, table 5.5; sources are then looked for among those
-who are enrolled in their own data set.
+who are enrolled in their own data set. ``suite.swaps=<file>`` says who is given whose face, as the 1,000 pairs of
+FaceForensics++ do (Roessler et al., ICCV 2019).
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from anon.anonymizers.results import source_of_each
 from anon.errors import UserError
-from anon.evaluation.harness.subjects import Subjects, donated, images_at, in_both
+from anon.evaluation.harness.subjects import Subjects, donated, images_at, in_both, paired
 from anon.evaluation.harness.suite import Combination
+from anon.faces.points import file_key
+from anon.plain import read_json
 
 if TYPE_CHECKING:
     from anon.evaluation.harness.stages import Stages
+
+_MOST = 16 * 1024**2  # bytes of a list of pairs
 
 
 class Donors:
@@ -26,6 +35,11 @@ class Donors:
 
     def __init__(self, stages: Stages) -> None:
         self.stages, self.named = stages, stages.suite.sources
+
+    @functools.cached_property
+    def _partners(self) -> Mapping[str, str] | None:
+        given = self.stages.suite.swaps
+        return None if given is None else partners(Path(given).expanduser())
 
     def data(self, one: Combination) -> str:
         """Of which data set they are; those that a method names itself are among its own originals."""
@@ -61,4 +75,37 @@ class Donors:
         if method.sources is not None:
             return method.sources(people.items.indices)
         donors = self.of(one)
+        if self._partners is not None:
+            return paired(people, donors, self._partners)
         return people.sources if donors is people else donated(people, donors, self.stages.seed)
+
+
+def partners(path: Path) -> dict[str, str]:
+    """Whose face a person is given, by the person's name.
+
+    Args:
+        path: a CSV with the columns target and source; a JSON list of pairs, each of which swaps both ways; or a folder
+            of such lists (FaceForensics++'s ``splits``).
+
+    Raises:
+        UserError: no such file, or another content.
+    """
+    lists = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not lists:
+        raise UserError(f"suite.swaps='{path}' holds no list of pairs (.json); name a CSV or FaceForensics++'s splits.")
+    found: dict[str, str] = {}
+    for file in lists:
+        found |= _both_ways(file) if file.suffix.lower() == ".json" else source_of_each(file)
+    return found
+
+
+def _both_ways(file: Path) -> dict[str, str]:
+    pairs = read_json(file, _MOST)
+    if not isinstance(pairs, list) or not pairs or not all(_is_pair(each) for each in pairs):
+        raise UserError(f"'{file}' must be a list of pairs of names, as FaceForensics++'s splits/test.json.")
+    both = [(file_key(one), file_key(other)) for one, other in pairs]
+    return dict(both) | {other: one for one, other in both}
+
+
+def _is_pair(each: object) -> bool:
+    return isinstance(each, list) and len(each) == 2 and all(isinstance(name, str) and name for name in each)

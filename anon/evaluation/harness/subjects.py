@@ -17,6 +17,7 @@ from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.judges.pairs import check_pairs
 from anon.faces.collections.pairs import Pairs, Roles
 from anon.faces.contract import FaceSet, Label, annotations_of, in_eight_bits, is_raw, to_uint8
+from anon.faces.points import file_key
 from anon.faces.splits import person
 
 KNOWN = ("pose", "expression", "gaze", "landmarks")  # truths that a data set may have
@@ -252,6 +253,29 @@ def donated(people: Subjects, donors: Subjects, seed: int) -> Tensor:
     circle = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(seed))]
     labels = people.items.labels
     return _in_turn(faces, probe, circle[labels.unique(return_inverse=True)[1] % len(circle)], rules.turns(labels))
+
+
+def paired(people: Subjects, donors: Subjects, partners: Mapping[str, str]) -> Tensor:
+    """A probe picture, in turn, of the donor who each item's person is given.
+
+    Args:
+        partners: the donor's name by the person's, as :func:`anon.faces.points.file_key` spells them.
+
+    Raises:
+        UserError: some person has no partner among the donors who can be found again, or is their own.
+    """
+    faces, probe = donors.items.faces, donors.items.indices[donors.probes]
+    known = {file_key(faces.names[label]): label for label in faces.labels[probe].unique().tolist()}
+    labels, own = people.items.labels, people.items.faces.names
+    partner = {label: partners.get(file_key(own[label]), "") for label in labels.unique().tolist()}
+    lacking = sum(name not in known or name == file_key(own[label]) for label, name in partner.items())
+    if lacking:
+        raise UserError(
+            f"suite.swaps names nobody else among the {len(known):,} people of {donors.name} who can be found again "
+            f"for {lacking:,} of the {len(partner):,} evaluated people of {people.name}; list them, or leave it out."
+        )
+    who = torch.tensor([known[partner[label]] for label in labels.tolist()])
+    return _in_turn(faces, probe, who, rules.turns(labels))
 
 
 def _in_turn(faces: FaceSet, probe: Tensor, who: Tensor, turn: Tensor) -> Tensor:

@@ -68,6 +68,8 @@ class Suite(rules.Protocol):
             ``data.everyone`` leaves nobody.
         sources: name of the data set whose evaluation people are swapped in, ``default`` for the evaluation's ``data``;
             None: the evaluated one.
+        swaps: whose face each evaluated person is given (:func:`anon.evaluation.harness.donors.partners`); None: a
+            seeded circle.
         enrolment: ``apart``, some pictures of a person are enrolled and others probe; ``same``, one picture of each is
             enrolled, and what becomes of the same picture probes.
     """
@@ -86,6 +88,7 @@ class Suite(rules.Protocol):
     threshold: float | str | Mapping[str, float | str] | None = None
     reference: str | None = None
     sources: str | None = None
+    swaps: str | None = None
     enrolment: str = APART
 
     def __post_init__(self) -> None:

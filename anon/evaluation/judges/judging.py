@@ -32,6 +32,7 @@ from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.onnx import OnnxBackbone
+from anon.identity.openvino_judge import OpenVinoJudge
 from anon.identity.verification import distances
 from anon.provenance import made_of
 
@@ -240,7 +241,7 @@ def share_of_weights(first: object, second: object) -> float:
     """The share of the smaller network's weights that the other has; 0 where one shows none.
 
     Args:
-        first, second: recognizers: modules, or judges with an ONNX graph.
+        first, second: recognizers: modules, or judges with an ONNX or OpenVINO graph.
     """
     shown = [list(_matrices(each)) for each in (first, second)]
     few, many = sorted(shown, key=lambda matrices: sum(each.numel() for each in matrices))
@@ -274,5 +275,7 @@ def _weights(recognizer: object) -> Iterator[Tensor]:
         for constant in model.graph.initializer:
             if constant.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
                 yield torch.from_numpy(numpy_helper.to_array(constant).copy())
+    elif isinstance(recognizer, OpenVinoJudge):
+        yield from recognizer.constants()
     elif isinstance(recognizer, nn.Module):
         yield from (value for value in recognizer.state_dict().values() if value.is_floating_point())
