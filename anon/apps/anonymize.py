@@ -31,7 +31,6 @@ Exit codes: 0 done, 2 a mistake that you can mend, 130 stopped.
 from __future__ import annotations
 
 import itertools
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -51,6 +50,7 @@ from anon.apps.keys import check_place as check_key_place
 from anon.apps.keys import key_named
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
+from anon.apps.recover import check_as_anonymized
 from anon.apps.run_folders.started import overrides
 from anon.apps.stores import check_places as check_store_places
 from anon.apps.stores import check_used, opened, remember, store_of
@@ -95,14 +95,6 @@ def main() -> None:
     run_app(anonymize, "anonymize")
 
 
-def recover() -> None:
-    """Entry point of ``anon recover``: the same with the policy's inverse."""
-    if not {"-h", "--help"} & set(sys.argv[1:]):
-        named = any(word.startswith("policy=") for word in sys.argv)
-        sys.argv += ["recover=true", *([] if named else ["policy=rotation"])]
-    main()
-
-
 def anonymize(config: DictConfig) -> None:
     """Everything that ``files.input`` names, from a composed configuration.
 
@@ -126,6 +118,8 @@ def anonymize(config: DictConfig) -> None:
         check_live(overrides(), todo.jobs[0].live is not None)
         with trusting(config.trust), unwrapped():
             by = anonymizing(config)
+        if config.recover:
+            check_as_anonymized((job.source for job in todo.jobs), by.settings)
         if config.dry_run:
             _report(todo, by)
             return

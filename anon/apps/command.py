@@ -37,7 +37,7 @@ from anon.commands import in_utf8, refused, usage
 #: Modules and functions; each is imported when it is run.
 COMMANDS = {
     "anonymize": ("anon.apps.anonymize", "main"),
-    "recover": ("anon.apps.anonymize", "recover"),
+    "recover": ("anon.apps.recover", "main"),
     "identities": ("anon.apps.identities", "main"),
     "prepare": ("anon.faces.prepare.__main__", "main"),
     "train": ("anon.apps.train", "main"),

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import nn
 
 from anon.anonymizers.filters import GaussianBlur
-from anon.apps import anonymize, evaluate, train
+from anon.apps import anonymize, evaluate, recover, train
 from anon.apps.export import command as export_file
 from anon.apps.run_folders.folder import LAST
 from anon.faces.alignment import template
@@ -64,10 +64,11 @@ EDGE = "edgeface_xs/derived_edgeface_xs_float32_state_dict.pt"
 STANDS_FOR = (
     (r"attack\.recognizer\.checkpoint=<run folder>", "attack.recognizer.checkpoint={parrot}"),
     (r"(mobilefacenet encoder\.weights)=<[^>]*>(/checkpoints/last\.ckpt)?", rf"\1={REAL}/{MOBILE}"),
-    (r"(panel\.mobilefacenet\.encoder\.weights)=<[^>]*>", rf"\1={REAL}/{MOBILE}"),
+    # The newest FIVA of a folder learned with MobileFaceNet here, which may not judge it.
+    (r"(panel\.mobilefacenet\.encoder\.weights)=<[^>]*>", rf"\1={REAL}/{MOBILE} checkpoint=shipped:fiva"),
     (r"(judge\.encoder\.weights)=<[^>]*>", rf"\1={REAL}/{EDGE}"),
     (r"method\.anonymizer\.checkpoint=<run of 3>", "method.anonymizer.checkpoint={photographs}"),
-    (r"attack\.checkpoint=<run>", "attack.checkpoint={reconstruction}"),
+    (r"attack\.checkpoint=<run>", "attack.checkpoint={attack of photographs}"),
     (r"checkpoint=<file>", f"checkpoint={{fiva}}/{LAST}"),
     (r"<run folder or file>|<run folder>", "{fiva}"),
     (r"path=<file\.onnx>", "path=judge.onnx"),
@@ -143,11 +144,13 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         command = re.sub(pattern, meant, command)
     for name in ("fiva", "parrot", "reconstruction"):
         command = command.replace(f"{{{name}}}", str(max(Path("runs/train", name).glob("*"), default="none")))
-    packed = (run for run in Path("runs/train/fiva").glob("*") if "packed/lfw" in (run / "config.yaml").read_text())
-    command = command.replace("{photographs}", str(max(packed, default="none")))
+    for name, experiment in (("photographs", "fiva"), ("attack of photographs", "reconstruction")):
+        runs = Path("runs/train", experiment).glob("*")
+        packed = (run for run in runs if "packed/lfw" in (run / "config.yaml").read_text())
+        command = command.replace(f"{{{name}}}", str(max(packed, default="none")))
     _, app, *given = shlex.split(command.replace("{mine}", str(mine)), comments=True)
     if app == "recover":
-        return anonymize.recover, given
+        return recover.main, given
     if app.startswith("anonymize"):
         if "domain=synthetic" in given and "policy=rotation" not in given:
             given = [*given, f"data.identities={PEOPLE}"]
@@ -162,7 +165,7 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     if "suite=video" in given:  # clips of crowds, which are as short as they can be
         return evaluate.main, [*given, "logger=csv"]
     more = (*more, *JUDGED, *(["suite.far=0.2"] if "suite=lfw" in given else []))
-    side = 64 if "fiva.onnx" in command else SIDE
+    side = 64 if re.search(r"fiva\.onnx|suite=all", command) else SIDE  # what was exported, dials of 32 blocks
     return evaluate.main, [*given, *more, f"data.size={side}", "logger=csv"]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from anon.apps import anonymize as app
 from anon.apps import keys as keys_app
-from anon.apps import python
+from anon.apps import python, recover
 from anon.identity import keys
 from anon.identity.rotation import Keyed, KeyedRotation
 from anon.video.changer import FaceChanger
@@ -80,10 +80,10 @@ def test_a_face_turned_by_a_key_and_back(
     rotation, words = cast(KeyedRotation, policy.policy), keys.key_of(SECRET.encode())
     torch.testing.assert_close(rotation(identity(encoder, folder / "in.png"), key=words)[0], wanted, atol=1e-4, rtol=0)
     monkeypatch.setenv(keys_app.KEY, SECRET)
-    recovered, _, _ = drawn(command(app.recover), monkeypatch, f"input={out}", f"output={back}")
+    recovered, _, _ = drawn(command(recover.main), monkeypatch, f"input={out}", f"output={back}")
     torch.testing.assert_close(rotation.undo(identity(encoder, out), words)[0], recovered, atol=1e-4, rtol=0)
     salted, _, _ = drawn(
-        command(app.recover), monkeypatch, f"input={out}", f"output={folder / 'c.png'}", "key.salt=mine"
+        command(recover.main), monkeypatch, f"input={out}", f"output={folder / 'c.png'}", "key.salt=mine"
     )
     assert float(salted @ recovered) < 0.9
     for report in (out, back):
@@ -93,6 +93,24 @@ def test_a_face_turned_by_a_key_and_back(
         assert json.loads(report.with_name(report.name + ".json").read_text())["settings"]["recover"] is (
             report == back
         )
+
+
+def test_other_settings_than_the_report_tells_are_refused(
+    command: Callable[[Callable[[], None]], Command], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the policy, and of the people whose directions it turns within; without the report nobody knows."""
+    monkeypatch.setenv(keys_app.KEY, SECRET)
+    source, back = folder / "out.png", f"output={folder / 'back.png'}"
+    assert command(app.main)(*FIVA, f"input={folder / 'in.png'}", f"output={source}", "policy=rotation").code == 0
+    fewer = [*FIVA[:-1], "data.identities.background=3", "data.identities.train=14"]
+    for words, told in (([*FIVA, "policy.angle=60"], "policy={"), (fewer, "another data set")):
+        ended = command(recover.main)(*words, f"input={source}", back)
+        assert ended.code == 2 and f"'{source}' was anonymized with {told}" in ended.err.replace(
+            "other weights, or ", ""
+        )
+        assert "take that report away" in ended.err and not (folder / "back.png").exists()
+    source.with_name("out.png.json").unlink()
+    assert command(recover.main)(*FIVA, "policy.angle=60", f"input={source}", back).code == 0
 
 
 @pytest.mark.parametrize(
