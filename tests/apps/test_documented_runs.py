@@ -62,6 +62,7 @@ MOBILE = "mobilefacenet_foamliu/mobilefacenet.pt"
 EDGE = "edgeface_xs/derived_edgeface_xs_float32_state_dict.pt"
 #: What words stand for: a file of :func:`world`, or ``{fiva}``, the newest run of that name.
 STANDS_FOR = (
+    (r"reconstruction\.trained\.folder=<run folder>", "reconstruction.trained.folder={attack of a folder}"),
     (r"attack\.recognizer\.checkpoint=<run folder>", "attack.recognizer.checkpoint={parrot}"),
     (r"(mobilefacenet encoder\.weights)=<[^>]*>(/checkpoints/last\.ckpt)?", rf"\1={REAL}/{MOBILE}"),
     # The newest FIVA of a folder learned with MobileFaceNet here, which may not judge it.
@@ -85,6 +86,12 @@ STANDS_FOR = (
     (r"<clip[^>]*>", "clip.mp4"),
     (r"anonymize \.\.\.", "anonymize input=photo.jpg output=mine.jpg"),
     (r"file:///my/conf", "file://{mine}"),
+)
+#: The newest run of an experiment whose configuration says so.
+OF_WHAT = (
+    ("photographs", "fiva", "packed/lfw"),
+    ("attack of photographs", "reconstruction", "packed/lfw"),
+    ("attack of a folder", "reconstruction", "ResultsFolder"),
 )
 
 
@@ -144,10 +151,10 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         command = re.sub(pattern, meant, command)
     for name in ("fiva", "parrot", "reconstruction"):
         command = command.replace(f"{{{name}}}", str(max(Path("runs/train", name).glob("*"), default="none")))
-    for name, experiment in (("photographs", "fiva"), ("attack of photographs", "reconstruction")):
+    for name, experiment, told in OF_WHAT:
         runs = Path("runs/train", experiment).glob("*")
-        packed = (run for run in runs if "packed/lfw" in (run / "config.yaml").read_text())
-        command = command.replace(f"{{{name}}}", str(max(packed, default="none")))
+        fit = (run for run in runs if told in (run / "config.yaml").read_text())
+        command = command.replace(f"{{{name}}}", str(max(fit, default="none")))
     _, app, *given = shlex.split(command.replace("{mine}", str(mine)), comments=True)
     if app == "recover":
         return recover.main, given
