@@ -54,7 +54,7 @@ SIDE = 32
 PEOPLE = "{train: 12, background: 12, attacker: 6, evaluation: 6}"
 #: Settings that only say how long a run takes; where a command sets them itself, this is what it gets.
 TRAINED = ("steps=2", "data.batch_size=4", "logger=csv")
-JUDGED = ("suite.far=0.05", "suite.resamples=20", "suite.anchors=16", "suite.grid_faces=2", "suite.max_eer=1")
+JUDGED = ("suite.far=0.05", "suite.resamples=20", "suite.anchors=32", "suite.grid_faces=2", "suite.max_eer=1")
 RENDERED = (f"data.identities={PEOPLE}", "data.images=6", "data.clips=0")
 #: Recognizers of photographs, where they are at hand.
 REAL = Path(os.environ["ANON_REAL"]) / "models"
