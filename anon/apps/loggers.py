@@ -83,6 +83,10 @@ class _Wandb(_Once, WandbLogger):
 class _TensorBoard(_Once, TensorBoardLogger):
     """Lightning's, by its own name."""
 
+    def resume(self, step: int | None) -> None:
+        """Before anything is written: what a run that resumes at ``step`` had written from there on is dropped."""
+        self._kwargs["purge_step"] = step
+
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     whole = path.read_bytes().rpartition(b"\n")[0]  # a killed process may have left half a last row
@@ -107,7 +111,7 @@ def csv_logger(save_dir: str, resumed_at: int | None = None) -> CSVLogger:
     return logger
 
 
-def tensorboard_logger(save_dir: str, resumed_at: int | None = None) -> TensorBoardLogger:
+def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
     """TensorBoard's events in ``tensorboard/`` of the run folder; a resumed run drops those from its first step on.
 
     Raises:
@@ -115,7 +119,7 @@ def tensorboard_logger(save_dir: str, resumed_at: int | None = None) -> TensorBo
     """
     if not is_module("tensorboard"):
         raise UserError("logger=tensorboard needs the package tensorboard: pip install 'anon-faces[tensorboard]'.")
-    return _TensorBoard(save_dir, name="", version="tensorboard", default_hp_metric=False, purge_step=resumed_at)
+    return _TensorBoard(save_dir, name="", version="tensorboard", default_hp_metric=False)
 
 
 def wandb_logger(
@@ -186,6 +190,8 @@ def built(section: DictConfig, name: str, kind: type) -> list[Any]:
 def log_config(loggers: list[Logger], config: DictConfig) -> None:
     """The resolved configuration, to those that keep it elsewhere than in the run folder."""
     for logger in loggers:
+        if isinstance(logger, _TensorBoard):
+            logger.resume(OmegaConf.select(config, "run.resumed_at"))
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(config, resolve=True)}```")
         elif not isinstance(logger, CSVLogger):

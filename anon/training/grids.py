@@ -77,9 +77,9 @@ class SampleGrids(Callback):
             picture.save(file, "PNG")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image("grid", [picture], step=step)
+                logger.log_image("grid", [picture], step=step - 1)  # with the figures of the same batch
             elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("grid", np.asarray(picture), step, dataformats="HWC")
+                logger.experiment.add_image("grid", np.asarray(picture), step - 1, dataformats="HWC")
 
     def pick(self, faces: FaceSet) -> Tensor:
         """The pictures that the grids are made of."""

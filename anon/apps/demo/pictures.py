@@ -65,8 +65,8 @@ class Demo(NamedTuple):
         if self.domain != DOMAINS[0]:
             raise UserError("Rendered people are for anon demo domain=synthetic.")
         number = _ABOUT_PEOPLE + secrets.randbelow(1_000_000)
-        walk = Walk(number, 130.0, torch.tensor([[160.0, 112.0]]))
-        return _png(crowd_of([walk], height=240, width=320, seed=number % 997).frames[0])
+        walk = Walk(number, 96.0, torch.tensor([[120.0, 84.0]]))
+        return _png(crowd_of([walk], height=180, width=240, seed=number % 997).frames[0])
 
     def anonymize(self, content: bytes) -> dict[str, Any]:
         """The anonymized picture, and what became of each face.

@@ -171,7 +171,7 @@ def test_the_page_and_its_parts(running: Server) -> None:
     assert status == 200 and b"page.js" in page and b"http" not in page.replace(b"http-equiv", b"")
     assert ask(running, "GET", "/page.js")[0] == ask(running, "GET", "/page.css?1")[0] == 200
     status, drawn = ask(running, "GET", "/sample")
-    assert status == 200 and Image.open(io.BytesIO(drawn)).size == (320, 240)
+    assert status == 200 and Image.open(io.BytesIO(drawn)).size == (240, 180)
     about = ask(running, "GET", "/about")[1]
     assert about["attack"] and about["judges"] == [{"name": "colours", "threshold": 0.01}]
 

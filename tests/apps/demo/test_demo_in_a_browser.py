@@ -52,7 +52,7 @@ def test_from_a_person_to_an_attack(browser: Any, address: str, width: int, tmp_
         or "covered" in page.locator("#faces tbody").inner_text()
     )
     assert [page.evaluate(f"document.getElementById('{name}').naturalWidth") for name in ("before", "after")] == [
-        320
+        240
     ] * 2
     page.locator("#attack:enabled").click()
     page.locator(".crops").wait_for(timeout=60_000)
