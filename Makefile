@@ -1,4 +1,4 @@
-# make help | make demo | make test | make lint | make check | make clean
+# make help | make demo | make test | make lint | make docs | make check | make clean
 # VENV=<folder> puts the environment elsewhere; PYTHON=<interpreter> makes it with another Python (3.10 or newer);
 # PIP_FLAGS=<flags> go to every install; WORKERS=<n> tests run at once (auto: one a core, at most eight).
 # Without a GPU the CPU build of torch is taken from PyTorch's own index if it answers; make TORCH_INDEX= leaves that
@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format check clean
+.PHONY: help install demo test lint format docs check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +48,10 @@ format: $(INSTALLED) ## let ruff mend and format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-check: lint ## lint, all tests with the slow ones, the contact sheet of docs/
+docs: $(INSTALLED) ## the documentation as a site, build/site/index.html; a broken link ends it
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
+check: lint docs ## lint, the site, all tests with the slow ones, the contact sheet of docs/
 	$(PY) -m pytest $(PARALLEL) -m 'slow or not slow'
 	@mkdir -p build
 	$(PY) -m anon.faces.synthetic build/synthetic-faces.png

@@ -7,6 +7,7 @@ faces
   recover     undo anonymize with policy=rotation, whose key you have
   identities  who is in an identity store of anonymize, and forgetting people
   prepare     photographs and videos to a packed data set of aligned faces
+  demo        a page on this machine: a picture in, anonymized, judged and attacked
 
 research
   train       train any experiment: anon train experiment=fiva
@@ -40,6 +41,7 @@ COMMANDS = {
     "recover": ("anon.apps.recover", "main"),
     "identities": ("anon.apps.identities", "main"),
     "prepare": ("anon.faces.prepare.__main__", "main"),
+    "demo": ("anon.apps.demo.serve", "command"),
     "train": ("anon.apps.train", "main"),
     "evaluate": ("anon.apps.evaluate", "main"),
     "report": ("anon.evaluation.report.__main__", "main"),

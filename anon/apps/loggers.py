@@ -1,4 +1,4 @@
-"""Where figures go: CSV always, Weights & Biases offline unless the user is logged in."""
+"""Where figures go: CSV always, Weights & Biases offline unless the user is logged in, TensorBoard where asked."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import numpy as np
 import wandb
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from PIL import Image
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from anon.apps.launch.ranks import rank
 from anon.errors import UserError
-from anon.evaluation.results import write
+from anon.evaluation.results import markdown_table, write
+from anon.installed import is_module
 
 _LONGEST = 64  # characters of a name or an id
 _DATED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_.")  # names that anon.apps.run_folders.folder makes, each once
+REPORT = ("report.html", "results.json", "table.md", "table.csv", "tables.tex")
 Columns = tuple[list[str], list[list[object]]]  # names, rows
 
 
@@ -76,6 +80,14 @@ class _Wandb(_Once, WandbLogger):
     """Lightning's, by its own name."""
 
 
+class _TensorBoard(_Once, TensorBoardLogger):
+    """Lightning's, by its own name."""
+
+    def resume(self, step: int | None) -> None:
+        """Before anything is written: what a run that resumes at ``step`` had written from there on is dropped."""
+        self._kwargs["purge_step"] = step
+
+
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     whole = path.read_bytes().rpartition(b"\n")[0]  # a killed process may have left half a last row
     table = csv.DictReader(io.StringIO(whole.decode(), newline=""))
@@ -97,6 +109,17 @@ def csv_logger(save_dir: str, resumed_at: int | None = None) -> CSVLogger:
         logger._experiment = writer = _Writer(logger.log_dir)
         writer.keep(resumed_at or 0)
     return logger
+
+
+def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
+    """TensorBoard's events in ``tensorboard/`` of the run folder; a resumed run drops those from its first step on.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    if not is_module("tensorboard"):
+        raise UserError("logger=tensorboard needs the package tensorboard: pip install 'anon-faces[tensorboard]'.")
+    return _TensorBoard(save_dir, name="", version="tensorboard", default_hp_metric=False)
 
 
 def wandb_logger(
@@ -167,7 +190,11 @@ def built(section: DictConfig, name: str, kind: type) -> list[Any]:
 def log_config(loggers: list[Logger], config: DictConfig) -> None:
     """The resolved configuration, to those that keep it elsewhere than in the run folder."""
     for logger in loggers:
-        if not isinstance(logger, CSVLogger):
+        if isinstance(logger, _TensorBoard):
+            logger.resume(OmegaConf.select(config, "run.resumed_at"))
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(config, resolve=True)}```")
+        elif not isinstance(logger, CSVLogger):
             logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
 
@@ -178,28 +205,41 @@ def log_results(
     report: Path,
     scalars: Mapping[str, float],
 ) -> None:
-    """An evaluation's tables by name, its pictures, report and summary, to W&B; the folder holds them anyway.
+    """An evaluation's tables by name, pictures, report and figures, to W&B and TensorBoard; the folder has them, too.
 
     Args:
-        scalars: of the summary, which compares runs (:func:`anon.evaluation.report.headlines`).
+        scalars: which compare runs (:func:`anon.evaluation.report.headlines`), by the same names everywhere.
         pictures: PNG files; those that are not there are passed over.
-        report: the folder of report.html, which becomes an artifact of the run.
+        report: the folder of :data:`REPORT`, which become an artifact of the W&B run with the pictures.
     """
+    shown = [picture for picture in pictures if picture.is_file()]
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(dict(scalars))
             for name, (columns, rows) in tables.items():
                 logger.log_table(name, columns=columns, data=rows)
-            for picture in pictures:
-                if picture.is_file():
-                    logger.log_image(picture.stem, [str(picture)])
+            for picture in shown:
+                logger.log_image(picture.stem, [str(picture)])
             artifact = wandb.Artifact(f"report-{logger.experiment.id}", type="report")
-            artifact.add_file(str(report / "report.html"))
+            for file in [*(report / name for name in REPORT), *shown]:
+                if file.is_file():
+                    artifact.add_file(str(file))
             logger.experiment.log_artifact(artifact)
+        elif isinstance(logger, TensorBoardLogger):
+            for name, (columns, rows) in tables.items():
+                cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+                logger.experiment.add_text(name, "\n".join(markdown_table(columns, cells)))
+            for picture in shown:
+                logger.experiment.add_image(picture.stem, np.asarray(Image.open(picture)), dataformats="HWC")
+            for name, value in scalars.items():
+                logger.experiment.add_scalar(name, value, 0)
 
 
 def finish(loggers: list[Logger]) -> None:
-    """End the W&B run, so that the next run of this process gets its own."""
+    """End the W&B run, so that the next run of this process gets its own, and write what TensorBoard holds back."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.finalize("success")
     if wandb.run is not None and any(isinstance(logger, WandbLogger) for logger in loggers):
         wandb.finish()
 

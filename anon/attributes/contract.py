@@ -1,14 +1,12 @@
 """What must stay when a face changes, and the one form in which every estimator tells it.
 
-===============  ==================================================================================================
-``pose``         (B, 3) degrees: yaw, pitch, roll, right-handed, as in ``anon.faces.contract.Sample``
-``expression``   (B, E) the estimator's own expression vector: class probabilities, coefficients or an embedding
-``gaze``         (B, 2) degrees: x towards the image's right, y up
-``landmarks``    (B, K, 2) pixels of the image that was given
-``action_units`` (B, A) intensities in [0, 5] (FACS, as OpenFace prints them)
-``age``          (B,) years
-``gender``       (B,) probability of "female" in [0, 1], as the network's authors labelled it
-===============  ==================================================================================================
+* ``pose``: (B, 3) degrees: yaw, pitch, roll, right-handed, as in ``anon.faces.contract.Sample``
+* ``expression``: (B, E) the estimator's own expression vector: class probabilities, coefficients or an embedding
+* ``gaze``: (B, 2) degrees: x towards the image's right, y up
+* ``landmarks``: (B, K, 2) pixels of the image that was given
+* ``action_units``: (B, A) intensities in [0, 5] (FACS, as OpenFace prints them)
+* ``age``: (B,) years
+* ``gender``: (B,) probability of "female" in [0, 1], as the network's authors labelled it
 """
 
 from __future__ import annotations

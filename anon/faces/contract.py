@@ -1,12 +1,10 @@
 """The image contract that every room shares, and the checks at the door.
 
-===============  ====================================================================================================
-image batch      float32 ``(B, 3, H, W)``, RGB, range [-1, 1]; an aligned crop shows what
-                 :class:`anon.faces.alignment.Framing` says for its side
-frame            uint8 ``(H, W, 3)``, RGB, as on disk or from a video
-five points      float32 ``(B, 5, 2)``, pixels, x then y; left eye, right eye, nose, left and right mouth corner, as
-                 seen in the image. Pixel (0, 0) is the *centre* of the first pixel.
-===============  ====================================================================================================
+* *image batch*: float32 ``(B, 3, H, W)``, RGB, range [-1, 1]; an aligned crop shows what
+  :class:`anon.faces.alignment.Framing` says for its side
+* *frame*: uint8 ``(H, W, 3)``, RGB, as on disk or from a video
+* *five points*: float32 ``(B, 5, 2)``, pixels, x then y; left eye, right eye, nose, left and right mouth corner, as
+  seen in the image. Pixel (0, 0) is the *centre* of the first pixel.
 """
 
 from __future__ import annotations

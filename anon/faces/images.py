@@ -84,6 +84,17 @@ def read_image(path: str | Path) -> Tensor:
     return torch.from_numpy(_read(path, _to_rgb))
 
 
+def image_of(content: bytes) -> Tensor:
+    """The same of a photograph's bytes.
+
+    Raises:
+        ImageError: see :func:`read_image`.
+    """
+    if not content:
+        raise ImageError("empty")
+    return torch.from_numpy(_decoded(io.BytesIO(content), _to_rgb))
+
+
 def read_layers(path: str | Path) -> Layers:
     """The photograph at ``path`` as it can be written again: with its transparency, and nothing but a photograph.
 
@@ -99,30 +110,34 @@ def read_layers(path: str | Path) -> Layers:
 
 def _read(path: str | Path, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     with open_regular(path, ImageError) as file:
-        try:
-            image = Image.open(file, formats=_formats())
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ImageError(_too_large()) from error
-        except MemoryError as error:
-            raise ImageError(NO_MEMORY) from error
-        except _DECODER_ERRORS as error:
-            file.seek(0)
-            unread = "HEIF" not in _formats() and _is_heic(file.read(12))
-            raise ImageError(HEIC if unread else NO_IMAGE) from error
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ImageError(_too_large())
-        if min(width, height) < MIN_SIDE:
-            raise ImageError(f"smaller than {MIN_SIDE} px")
-        try:
-            image.load()
-            return convert(image)
-        except ImageError:
-            raise
-        except MemoryError as error:
-            raise ImageError(NO_MEMORY) from error
-        except _DECODER_ERRORS as error:
-            raise ImageError("damaged") from error
+        return _decoded(file, convert)
+
+
+def _decoded(file: BinaryIO, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    try:
+        image = Image.open(file, formats=_formats())
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(_too_large()) from error
+    except MemoryError as error:
+        raise ImageError(NO_MEMORY) from error
+    except _DECODER_ERRORS as error:
+        file.seek(0)
+        unread = "HEIF" not in _formats() and _is_heic(file.read(12))
+        raise ImageError(HEIC if unread else NO_IMAGE) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(_too_large())
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"smaller than {MIN_SIDE} px")
+    try:
+        image.load()
+        return convert(image)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(NO_MEMORY) from error
+    except _DECODER_ERRORS as error:
+        raise ImageError("damaged") from error
 
 
 def is_photograph(name: str | Path) -> bool:

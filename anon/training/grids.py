@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from anon.faces.cache import owners_only
@@ -36,8 +37,8 @@ class SampleGrids(Callback):
     """Writes ``<folder>/<step>.png``, a row a face: target, then raw, mask and blended for its own embedding, blended
     for the opposite one, and another face with the target redrawn to be it.
 
-    Drawn, in the run folder and in W&B, only when the data module says ``synthetic`` or ``images`` is true: faces that
-    belong to somebody stay out of logs unless asked for.
+    Drawn, in the run folder, in W&B and in TensorBoard, only when the data module says ``synthetic`` or ``images`` is
+    true: faces that belong to somebody stay out of logs unless asked for.
 
     Args:
         folder: made when the first grid is written.
@@ -76,7 +77,9 @@ class SampleGrids(Callback):
             picture.save(file, "PNG")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image("grid", [picture], step=step)
+                logger.log_image("grid", [picture], step=step - 1)  # with the figures of the same batch
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("grid", np.asarray(picture), step - 1, dataformats="HWC")
 
     def pick(self, faces: FaceSet) -> Tensor:
         """The pictures that the grids are made of."""

@@ -53,23 +53,28 @@ class Anonymizing(NamedTuple):
     window: int = 20  # frames that are held back of what is read live
     seconds: float | None = None  # of what is read live; None: until it ends
 
-    def changed(self, frame: Tensor) -> tuple[Tensor, report.Tally]:
+    def changed(self, frame: Tensor, watch: Watching | None = None) -> tuple[Tensor, report.Tally]:
         """A picture uint8 (H, W, 3) RGB -> a changed copy, and the account of its faces.
+
+        Args:
+            watch: is shown both, and what became of every face.
 
         Raises:
             UserError: a face stays unverified, and ``strict`` wants none.
         """
         with self.change.remembering():
-            result, tally = self._of(frame, photographs.detect(self.detector, Layers(frame, None)))
+            result, tally = self._of(frame, photographs.detect(self.detector, Layers(frame, None)), watch)
             self.change.finish()
         return result, tally
 
-    def _of(self, frame: Tensor, found: Detections) -> tuple[Tensor, report.Tally]:
+    def _of(self, frame: Tensor, found: Detections, watch: Watching | None = None) -> tuple[Tensor, report.Tally]:
         tally, faces = report.Tally(self.gate), alone(found)
         self.change.begin()
         (result,), (verdicts,) = self.change([frame], [faces])
         tally.add(0, faces, verdicts)
         check_strict(self.strict, tally)
+        if watch is not None:
+            watch(0, frame, result, faces, verdicts)
         return result, tally
 
     def photograph(self, source: Path, target: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/*.md that trains, evaluates or anonymizes, run to its end on a few small faces.
+"""Every command of README.md and docs/ that trains, evaluates or anonymizes, run to its end on a few small faces.
 
 The kind: a documented command that composes and fails in the middle (``suite=attackers method=fiva`` asked a row of
 filters for a policy). What stands for a file (``<faces>``) is one that :func:`world` made, and numbers

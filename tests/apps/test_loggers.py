@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from pytorch_lightning.loggers import Logger
 
+from anon.apps import loggers
 from anon.apps.config import composed
 from anon.apps.loggers import Columns, built, csv_logger, finish, log_results, logged_in, wandb_logger
+from anon.errors import UserError
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def test_an_evaluations_run_is_grouped_and_tagged(nobody: Path, tmp_path: Path) 
     config = composed("evaluate", ["experiment=fiva", "logger=wandb", f"run.dir={tmp_path}"])
     (logger,) = built(config.logger, "logger", Logger)
     run = logger.experiment
-    assert (run.group, run.job_type, run.tags) == ("fiva", "evaluate", ("fiva", "default", "synthetic"))
+    assert (run.group, run.job_type, run.tags) == ("fiva", "evaluate", ("fiva", "default", "synthetic", "seed 0"))
     finish([logger])
 
 
@@ -141,3 +143,9 @@ def test_a_folder_is_one_run_and_another_folder_another(nobody: Path, tmp_path: 
     assert first._wandb_init["resume"] == "allow"
     dated = "2026-11-28_20-14-07_41"
     assert wandb_logger(str(tmp_path / dated), project="p")._id == dated
+
+
+def test_tensorboard_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loggers, "is_module", lambda name: False)
+    with pytest.raises(UserError, match=r"needs the package tensorboard: pip install 'anon-faces\[tensorboard\]'"):
+        loggers.tensorboard_logger(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/*.md composes and passes the checks at the door.
+"""Every command of README.md and docs/ composes and passes the checks at the door.
 
 The kind: a command that the documentation prints and nobody had run (``data=packed data.size=112`` with a network of
 powers of two; a filter that is "any callable"). A command in a new document is collected by itself; a word that stands
@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from anon import weights
 from anon.apps import identities, ifsr, ship
 from anon.apps.config import composed
+from anon.apps.demo import serve as demo
 from anon.apps.door.config import check_config
 from anon.apps.door.words import of_files, readable
 from anon.apps.evaluate import SECTIONS
@@ -35,9 +36,9 @@ from tests.conftest import ROOT
 #: Words that need an extra or a cluster; the rest of their command is checked.
 NEEDS = ("-m", "--help", "+sweep=", "hydra/launcher=", "hydra.launcher.", "hydra.sweeper.", "model.lr=tag(")
 #: Commands of other programs.
-OTHERS = ("make", "pip", "wandb", ".venv/bin/")
+OTHERS = ("make", "pip", "wandb", "tensorboard", "docker", "conda", ".venv/bin/")
 #: Commands of ``anon`` whose words are no settings.
-OF_PARSERS = ("identities", "prepare", "report", "compare", "zoo", "ship", "export")
+OF_PARSERS = ("identities", "prepare", "demo", "report", "compare", "zoo", "ship", "export")
 RUN = (
     r"(?:python (?:train\.py|evaluate\.py|anonymize\.py|-m anon[\w.]+)|sbatch |"
     rf"anon (?:anonymize|recover|train|evaluate|{'|'.join(OF_PARSERS)}) )"
@@ -45,14 +46,15 @@ RUN = (
 
 
 def documents() -> list[Path]:
-    """All but what docs/results.py writes, whose commands are the run's own and what its lines need."""
-    written = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "results.md"]
+    """All but results, whose commands are the runs' own and what their lines need, and benchmarks."""
+    written = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "results.md"]
+    written = [path for path in written if path.parent.name not in ("results", "benchmarks")]
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *written]
 
 
 def commands() -> list[tuple[str, str]]:
-    """(document, command) of every block, fenced or indented, and of every line of code in a text."""
-    found: dict[tuple[str, str], None] = {}
+    """(document, command) of every block, fenced or indented, and of every line of code in a text; each once."""
+    found: dict[str, str] = {}
     for document in documents():
         text = re.sub(r"\\\n\s*", " ", document.read_text(encoding="utf-8"))
         fenced = False
@@ -61,10 +63,10 @@ def commands() -> list[tuple[str, str]]:
                 fenced = not fenced
             elif fenced or line.startswith("    "):
                 if re.match(rf"\s*({RUN}|{'|'.join(map(re.escape, OTHERS))})", line):
-                    found[document.name, line.strip()] = None
+                    found.setdefault(line.partition(" # ")[0].strip(), document.name)
             else:
-                found |= dict.fromkeys((document.name, each) for each in re.findall(rf"`({RUN}[^`]*)`", line))
-    return list(found)
+                found = dict.fromkeys(re.findall(rf"`({RUN}[^`]*)`", line), document.name) | found
+    return [(where, command) for command, where in found.items()]
 
 
 def words(command: str) -> list[str]:
@@ -79,7 +81,7 @@ COMMANDS = commands()
 TRAINS = r"python (train|evaluate|anonymize)\.py|anon (anonymize|recover|train|evaluate) |sbatch .*(train|sweep)\w*\.sb"
 APPS = [(where, each) for where, each in COMMANDS if re.match(TRAINS, each)]
 OF_MODULES = ("python -m", *(f"anon {each} " for each in OF_PARSERS))
-MODULES = [(where, each) for where, each in COMMANDS if each.startswith(OF_MODULES) or "prepare.sh" in each]
+MODULES = [(where, each) for where, each in COMMANDS if f"{each} ".startswith(OF_MODULES) or "prepare.sh" in each]
 
 
 def test_all_are_collected() -> None:
@@ -90,6 +92,17 @@ def test_all_are_collected() -> None:
     print(f"\n{len(APPS)} commands of the two scripts, {len(MODULES)} of modules, {len(others)} of other programs")
 
 
+def own_parts() -> list[tuple[str, str]]:
+    """The blocks that say where they stand: (path below /my, content)."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+    block = r"```(?:python|yaml)\n(# /my/(\S+)\n.*?)```"
+    return [
+        (found[2], found[1])
+        for page in pages
+        for found in re.finditer(block, page.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+
+
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The documentation's own method, ``conf/method/mine.yaml``, as it is printed, and a class for it."""
@@ -98,9 +111,11 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     block = re.search(r"```yaml\n(# /my/conf/method/mine\.yaml.*?)```", text, re.DOTALL)
     assert block is not None
     (tmp_path / "method" / "mine.yaml").write_text(block[1], encoding="utf-8")
-    (tmp_path / "method" / "mirrored.yaml").write_text(
-        block[1], encoding="utf-8"
-    )  # tests/test_front_page.py has its own
+    for path, content in own_parts():  # of README.md and docs/howto
+        place = tmp_path / path.removeprefix("conf/")
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(content, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, place.stem, raising=False)
     measure = re.search(r"```python\n(class Brightness:.*?)```", text, re.DOTALL)
     assert measure is not None
     (tmp_path / "my_package.py").write_text(
@@ -161,6 +176,10 @@ def test_modules_take_the_words(
         return
     if given[0] == "export":
         assert wish(readable(given[1:])).target.suffix in (".onnx", ".pt")
+        return
+    if given[0] == "demo":
+        asked = demo.asked(given[1:])
+        check_config(composed("anonymize", readable(asked.settings)))
         return
     if given[0] == "zoo":  # tests/apps/test_zoo.py runs it
         assert given[1] in ("list", "verify") and set(given[2:]) <= weights.index().keys()

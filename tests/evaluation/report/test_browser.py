@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anon.evaluation import report
+from tests.browser import browser
 from tests.evaluation.report.made_up import document, png
 from tests.evaluation.report.test_panel import panel
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+__all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 EMPTY = """selector => [...document.querySelectorAll(selector)].filter(one => {
     const box = one.getBoundingClientRect();
     return !one.closest('details:not([open])') && (box.width < 40 || box.height < 20);
 }).length"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"needs a browser: one of {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
