@@ -175,10 +175,14 @@ class SolidMask(Filter):
         return torch.ones_like(images) * images.new_tensor(self.colour).view(1, 3, 1, 1)
 
 
-def _needed(rng: torch.Generator | None, images: Tensor) -> torch.Generator:
-    """The generator that noise is drawn from."""
+def needed(rng: torch.Generator | None, images: Tensor) -> torch.Generator:
+    """The generator that noise is drawn from.
+
+    Raises:
+        UserError: there is none, or it is on another device.
+    """
     if rng is None:
-        raise UserError("A filter that adds noise needs rng, a torch.Generator on the device of the images.")
+        raise UserError("What draws noise needs rng, a torch.Generator on the device of the images.")
     if rng.device.type != images.device.type:
         raise UserError(f"The images are on {images.device.type} and rng on {rng.device.type}: make rng there, too.")
     return rng
@@ -196,7 +200,7 @@ class PixelNoise(Filter):
         self.sigma = check_positive(sigma, "The noise's sigma, in units of the range [-1, 1],")
 
     def change(self, images: Tensor, rng: torch.Generator | None) -> Tensor:
-        noise = torch.randn(images.shape, generator=_needed(rng, images), dtype=images.dtype, device=images.device)
+        noise = torch.randn(images.shape, generator=needed(rng, images), dtype=images.dtype, device=images.device)
         return images + self.sigma * noise
 
 
@@ -221,7 +225,7 @@ class DPPix(Pixelate):
         self.neighbours = check_count(neighbours, "The number of pixels in which neighbouring images differ")
 
     def change(self, images: Tensor, rng: torch.Generator | None) -> Tensor:
-        rng = _needed(rng, images)
+        rng = needed(rng, images)
         height, width = images.shape[-2:]
         means = self.means(images)  # (B, 3, R, Q)
         rows, columns = (blocks_of(side, self.blocks).bincount() for side in (height, width))

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -58,6 +58,7 @@ from anon.apps.untrusted import trusting
 from anon.apps.victims import victim_of
 from anon.commands import in_utf8
 from anon.errors import UserError
+from anon.evaluation.harness.attackers import recognizers_of
 from anon.evaluation.harness.pictures import Originals, embeddings, keyed_recognizer
 from anon.evaluation.harness.store import Store, cache_of
 from anon.evaluation.harness.subjects import keyed
@@ -69,6 +70,7 @@ from anon.faces.detection.contract import Detector
 from anon.faces.learned import DOMAINS
 from anon.faces.prepare.options import fingerprint as of_files
 from anon.identity.contract import JudgeLike
+from anon.identity.encoder import Encoder
 from anon.identity.rotation import Keyed, KeyedRotation
 from anon.identity.store.file import Store as People
 from anon.plugs import built_of
@@ -87,7 +89,8 @@ SIZE = 112  # of the crops of a method that does not say with which size it was 
 _SETTINGS: tuple[str, ...] = ("domain", "recover", "margin", "size", "audio", "strict", "gate")
 _SETTINGS += ("method", "fallback", "policy", "detector", "judge")
 _GIVES_NONE = "it changes no face; choose another with method=<name>."
-_OF_A_SET = "it knows the pictures of one data set and has nothing for others; choose another with method=<name>."
+_OF_SEVERAL = "it is made of several, which tables and attacks know; choose one of them with method=<name>."
+_OF_A_SET = "it is made of the pictures of one data set and has nothing for others; choose another with method=<name>."
 
 
 def main() -> None:
@@ -205,7 +208,7 @@ def anonymizing(config: DictConfig) -> Anonymizing:
     redraws = getattr(base, "generator", None) is not None
     key = key_named(config.key, config.recover, config.policy, redraws)
     # refused before a policy reads people for a minute; that a recovered face is recognized is no fault
-    judging = [] if config.recover else _judging(config, getattr(base, "encoder", None))
+    judging = [] if config.recover else _judging(config, recognizers_of(base))
     method, size = method_of(config, base, store), size_of(config, base)
     fallback = instantiate(config.fallback.anonymizer)
     if not isinstance(fallback, Filter):
@@ -253,7 +256,7 @@ def built_method(config: DictConfig) -> Any:
     if given.get("anonymizer") is None:
         raise UserError(f"this method is none to anonymize by: {_GIVES_NONE}")
     if given["anonymizer"].get("_partial_"):
-        raise UserError(f"this method is none to anonymize by: {_OF_A_SET}")
+        raise UserError(f"this method is none to anonymize by: {_OF_SEVERAL if given.get('methods') else _OF_A_SET}")
     return built_of(given["anonymizer"], "method.anonymizer")
 
 
@@ -264,12 +267,12 @@ def size_of(config: DictConfig, base: Any) -> int:
     return int(config.size or trained or getattr(encoder, "size", None) or getattr(base, "size", None) or SIZE)
 
 
-def _judging(config: DictConfig, encoder: Any) -> list[Judging]:
+def _judging(config: DictConfig, made_on: Sequence[Encoder]) -> list[Judging]:
     found = []
     for judge in judges_of(config):
         check_domain(judge, config.domain)
-        if encoder is not None and is_one(judge, encoder):
-            raise UserError(f"The judge {judge.name} is the encoder that conditions the method; choose another.")
+        if any(is_one(judge, recognizer) for recognizer in made_on):
+            raise UserError(f"The judge {judge.name} is what the method was made to deceive; choose another.")
         found.append(Judging(judge, judge.threshold if judge.threshold is not None else _threshold(config, judge)))
     return found
 

@@ -57,7 +57,11 @@ def victim_of(
     Raises:
         UserError: an unfit method, checkpoint or policy, or too few people for the threshold.
     """
-    who, given = "method.anonymizer", as_plain(method).get("anonymizer")
+    who, given, inner = "method.anonymizer", as_plain(method).get("anonymizer"), as_plain(method).get("methods")
+    if inner:
+        own = {name: policy if each.get("policies") else None for name, each in inner.items()}
+        parts = {name: victim_of(each, own[name], data, seed, cache) for name, each in inner.items()}
+        return cast(nn.Module, built_of(cast("Mapping[str, Any]", given), who)(parts=parts))
     if given is None:
         raise UserError("this method changes no face, so there is nothing to undo; choose another with method=<name>.")
     base = built_of(given, who) if isinstance(given, Mapping) else given

@@ -32,6 +32,14 @@ _MOST_SAMPLES = 8  # per side and output pixel, when the warp shrinks
 VIEWS = {"arcface": (0.0, 0.0, 112.0), "wide": (-8.0, 0.0, 128.0)}
 
 
+#: Parts of an aligned face: top, bottom, left, right in shares of what the 112 crop shows; cut to the picture.
+PARTS = {
+    "eyes": (0.36, 0.52, 0.15, 0.85),
+    "mouth": (0.68, 0.90, 0.25, 0.75),
+    "left_half": (-1.0, 2.0, -1.0, 0.5),
+}
+
+
 class Framing(NamedTuple):
     """What a square crop shows of an aligned face: one of :data:`VIEWS`, at ``size`` pixels a side."""
 
@@ -63,6 +71,18 @@ class Framing(NamedTuple):
         """
         x, y, whole = VIEWS[self.view]
         return (left - x) * self.size / whole, (top - y) * self.size / whole, side * self.size / whole
+
+
+def part_of(name: str, size: int) -> tuple[slice, slice]:
+    """Rows and columns of one of :data:`PARTS` in a crop of ``size`` pixels a side, framed by its size.
+
+    >>> part_of("eyes", 100)
+    (slice(36, 52, None), slice(15, 85, None))
+    """
+    x, y, side = Framing.of(size).place(*VIEWS["arcface"])
+    places = zip(PARTS[name], (y, y, x, x), strict=True)
+    top, bottom, left, right = (max(round(share * side + start), 0) for share, start in places)
+    return slice(top, bottom), slice(left, right)
 
 
 def template(size: int) -> Tensor:

@@ -11,12 +11,13 @@ from anon.evaluation.measures.keys import Keys
 from anon.evaluation.measures.look import Look
 from anon.evaluation.measures.monotone import Monotone
 from anon.evaluation.measures.pairs import Pairs
+from anon.evaluation.measures.poisoned import Poisoned
 from anon.evaluation.measures.purified import PurifiedRetrieval
 from anon.evaluation.measures.spectrum import Spectrum
 
 METRICS: dict[str, MetricInfo] = {
     name: info for measure in (*MEASURES, Pairs, Cost, Groups, Hifd, Keys) for name, info in measure().metrics.items()
 }
-for given in (PurifiedRetrieval, Look, Spectrum, Monotone):  # which are built of parts
+for given in (PurifiedRetrieval, Look, Spectrum, Monotone, Poisoned):  # which are built of parts
     METRICS |= given.metrics
 METRICS |= {"age_kept": share("age", "utility", True)}  # of somebody's own measure

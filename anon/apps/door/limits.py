@@ -30,7 +30,8 @@ from anon.identity.contract import JudgeLike
 RANGES = {
     "whole [0, 4294967295]": "seed *.seed *.render_seed",  # what every library takes
     # anonymize.py
-    "(0, 1]": "detector.threshold model.decay *.view.scale *.defense.scale suite.defenses.*.scale",
+    "(0, 1]": "detector.threshold model.decay *.view.scale *.defense.scale suite.defenses.*.scale *.momentum "
+    "*.enlarge *.smooth *.soft *.level",
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
     "[0, 4]": "margin",
@@ -61,10 +62,11 @@ RANGES = {
     # training
     "whole [1, 1000000000]": "steps model.steps callbacks.*.steps checkpoint_every callbacks.*every *.keys",
     "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
-    "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window",
+    "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window *.anonymizer.steps "
+    "*attack.steps *.diffused.steps *.rounds *.photos *.people *.targets *.centre *.enrolled",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.pairing.after *.counts *.resumed_at",
     "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
-    "*.loss.scale *.threshold suite.threshold.*",
+    "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "

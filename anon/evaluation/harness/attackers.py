@@ -71,9 +71,25 @@ class Method(NamedTuple):
     source: bool  # it swaps in another person's face
     sources: Callable[[Tensor], Tensor] | None = None  # of pictures (N,), whose faces those are; None: it is told whom
 
+    @property
+    def made_on(self) -> tuple[Encoder, ...]:
+        """The recognizers that it was made to deceive: the conditioning encoder, or those of a cloak."""
+        return recognizers_of(self.pristine) if self.encoder is None else (self.encoder,)
+
     def fresh(self) -> nn.Module:
         """A copy without memory of anybody."""
         return copy.deepcopy(self.pristine)
+
+
+def recognizers_of(part: Any) -> tuple[Encoder, ...]:
+    """Every recognizer that trained what a method's configuration builds, or that it deceives as a cloak."""
+    encoder = getattr(part, "encoder", None)
+    if encoder is not None:
+        return (encoder, *getattr(part, "others", ()))
+    known, inside = getattr(part, "recognizers", None), getattr(part, "parts", None)
+    if isinstance(inside, nn.ModuleList):  # a method of methods
+        return tuple(dict.fromkeys(each for one in inside for each in recognizers_of(one)))
+    return tuple(cast(Encoder, each) for each in known.values()) if isinstance(known, nn.ModuleDict) else ()
 
 
 class KeyedDefense(NamedTuple):

@@ -26,6 +26,7 @@ from anon.evaluation.judges.pairs import Scale
 from anon.evaluation.protocol import first_of_each
 from anon.faces.contract import Label, to_float
 from anon.identity.contract import check_embeddings
+from anon.identity.encoder import Encoder
 from anon.parallel import in_parts
 from anon.provenance import code, made_of
 
@@ -251,11 +252,11 @@ class MeasureContext:
 
     def by_encoder(self, of: str) -> tuple[Tensor, Gallery] | None:
         """Embeddings (R, D) and the gallery by the recognizer that conditioned the generator; None without one."""
-        encoder = self.method.encoder
-        if encoder is None:
-            return None
-        by = self.stages.conditioning(encoder)
-        view = self.view(of)
+        return None if self.method.encoder is None else self.by_recognizer(of, self.method.encoder)
+
+    def by_recognizer(self, of: str, recognizer: Encoder) -> tuple[Tensor, Gallery]:
+        """The same by a recognizer that the method was made to deceive."""
+        by, view = self.stages.conditioning(recognizer), self.view(of)
         return self.stages.z(view.pictures, by)[view.places], self.stages.gallery(self.one.data, by)
 
     def clips(self, of: str = CHANGED) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.utils import instantiate
@@ -20,7 +21,7 @@ from anon.attacks.reconstruction import Reconstruction
 from anon.defenses.defended import check_defense, complete
 from anon.defenses.parameters import ParameterNoise
 from anon.errors import UserError
-from anon.evaluation.harness.attackers import Attackers, KeyedDefense, Method, Unavailable
+from anon.evaluation.harness.attackers import Attackers, KeyedDefense, Method, Unavailable, recognizers_of
 from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, as_plain
@@ -34,6 +35,9 @@ from anon.provenance import made_of
 
 if TYPE_CHECKING:
     from anon.evaluation.harness.stages import Stages
+
+
+_WITHIN = ".methods."
 
 
 class Factory:
@@ -69,8 +73,8 @@ class Factory:
         if key not in self._methods:
             self._methods[key] = self._method(one)
         method = self._methods[key]
-        if method.encoder is not None:  # it may have been built for another judge
-            self._check_judge(method.encoder, method.title)
+        for recognizer in method.made_on:  # it may have been built for another judge
+            self._check_judge(recognizer, method.title)
         return method
 
     def versions(self) -> dict[str, str]:
@@ -89,16 +93,18 @@ class Factory:
         Raises:
             UserError: an unfit checkpoint, or a generator that was trained with the judge or knows the people.
         """
-        given = as_plain(self.suite.methods[method])["anonymizer"]
-        if given is None or _untrained(given):
+        settings = self._settings(method)
+        given = settings["anonymizer"]
+        for inner in settings.get("methods") or ():
+            self.check(_inside(method, inner), data, donors)
+        if given is None or _untrained(given) or settings.get("methods"):
             return
         base, title = self._base(given, method), self.title(method)
         encoder = getattr(base, "encoder", None)
-        if encoder is not None:
-            for recognizer in (encoder, *getattr(base, "others", ())):
-                self._check_judge(recognizer, title)
-        elif isinstance(base, functools.partial):  # it asks for the data, which may not fit it
+        if isinstance(base, functools.partial):  # it asks for the data, which may not fit it
             base = self._plugged(base, method, data)
+        for recognizer in recognizers_of(base):
+            self._check_judge(recognizer, title)
         for part, name in itertools.product((getattr(base, "generator", base), encoder), (data, *donors)):
             self.known(part, title, name)
 
@@ -106,20 +112,43 @@ class Factory:
         """As tables print it: by its configuration, else by the name of the generator's class."""
         if method in self._titles:
             return self._titles[method]
-        settings = self.suite.methods[method]
+        settings = self._settings(method)
         title = settings["title"]
         if title is None:
-            title = getattr(self._base(as_plain(settings)["anonymizer"], method), "name", method)
+            title = getattr(self._base(settings["anonymizer"], method), "name", method)
         return str(title)
 
+    def _settings(self, method: str) -> dict[str, Any]:
+        """A method's configuration; ``<method>.methods.<name>`` is one inside of a method of methods."""
+        first, *inside = method.split(_WITHIN)
+        settings = as_plain(self.suite.methods[first])
+        for name in inside:
+            settings = settings["methods"][name]
+        return settings
+
+    def _joined(self, one: Combination, settings: Mapping[str, Any], title: str) -> Method:
+        """A method of methods: each of them as it is alone, with the policy where it takes one."""
+        parts = {}
+        for name, inner in settings["methods"].items():
+            policy = one.policy if inner.get("policies") else NONE
+            part = replace(one, method=_inside(one.method, name), policy=policy, dial=None, turns=None)
+            parts[name] = self.method(part)
+        given = settings["anonymizer"]
+        made = built_of(given, f"suite.methods.{one.method}.anonymizer")
+        pristine = made(parts={name: part.pristine for name, part in parts.items()}).to(self.device).eval()
+        key = key_of(made=made_of(given, type(pristine)), parts={name: part.key for name, part in parts.items()})
+        return Method(title, pristine, key, None, any(part.source for part in parts.values()))
+
     def _method(self, one: Combination) -> Method:
-        settings = as_plain(self.suite.methods[one.method])
+        settings = self._settings(one.method)
         title, given = self.title(one.method), settings["anonymizer"]
         chosen = None if one.policy == NONE else as_plain(self.suite.policies[one.policy])
         if one.redrawn:
             _turn({"anonymizer": given, "policy": chosen}, str(one.turns or settings["dial"]["key"]), one.dial)
         if given is None:
             return Method(title, Unchanged(), key_of(real=True), None, False)
+        if settings.get("methods"):
+            return self._joined(one, settings, title)
         if _untrained(given):
             raise Unavailable(
                 f"needs {settings['train']}, then suite.methods.{one.method}.anonymizer.checkpoint=<file>"
@@ -158,7 +187,7 @@ class Factory:
         name = id(base), data
         if name not in self._met:
             found = as_anonymizer(base, f"suite.methods.{method}.anonymizer", self.datasets(data))
-            own = self.suite.methods[method]["title"] or getattr(found, "name", self.title(method))
+            own = self._settings(method)["title"] or getattr(found, "name", self.title(method))
             incomplete = getattr(found, "incomplete", None)
             self._titles[method] = f"{own} ({incomplete})" if incomplete else str(own)
             self._met[name] = base, found
@@ -225,6 +254,11 @@ class Factory:
         if made is not None and not isinstance(made, Turned):
             check_call(made, f"suite.inputs.{one.input}", "input(images)", "images")
         return made, key_of(input=made_of(given, made))
+
+
+def _inside(method: str, name: str) -> str:
+    """The name of one of the methods of a method of methods, by which sentences name its settings."""
+    return f"{method}{_WITHIN}{name}"
 
 
 def _key(one: Combination) -> tuple[str, str, str, float | None, str | None]:

@@ -15,14 +15,9 @@ from torch import Tensor, nn
 from anon.anonymizers.filters import block_means
 from anon.defenses.processing import jpeg, resized
 from anon.errors import UserError
-from anon.faces.alignment import VIEWS, Framing
+from anon.faces.alignment import PARTS, part_of
 
 FILL = 0.0  # mid grey
-PLACES = {  # top, bottom, left, right in shares of what the 112 crop shows; cut to the picture
-    "eyes": (0.36, 0.52, 0.15, 0.85),
-    "mouth": (0.68, 0.90, 0.25, 0.75),
-    "left_half": (-1.0, 2.0, -1.0, 0.5),
-}
 
 
 class Pixelated(nn.Module):
@@ -49,17 +44,13 @@ class Occluded(nn.Module):
 
     def __init__(self, part: str) -> None:
         super().__init__()
-        if part not in PLACES:
-            raise UserError(f"A face has no part '{part}' to occlude; there are: {', '.join(PLACES)}.")
+        if part not in PARTS:
+            raise UserError(f"A face has no part '{part}' to occlude; there are: {', '.join(PARTS)}.")
         self.part = part
 
     def forward(self, images: Tensor) -> Tensor:
-        x, y, side = Framing.of(images.shape[-1]).place(*VIEWS["arcface"])
-        top, bottom, left, right = (
-            max(round(share * side + (y, y, x, x)[n]), 0) for n, share in enumerate(PLACES[self.part])
-        )
-        worse = images.clone()
-        worse[..., top:bottom, left:right] = FILL
+        worse, (rows, columns) = images.clone(), part_of(self.part, images.shape[-1])
+        worse[..., rows, columns] = FILL
         return worse
 
 

@@ -27,10 +27,15 @@ APART, SAME = "apart", "same"  # enrolments
 ALL = "all"
 #: Words of a grid's ``methods`` that stand for several.
 _SORTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
-    "generators": lambda given: bool(given.get("policies")) and given["title"] is not None,
+    "generators": lambda given: bool(given.get("policies")) and given["title"] is not None and not given.get("methods"),
     "filters": lambda given: (
-        given["anonymizer"] is not None and not given.get("policies") and not _of_a_set(given["anonymizer"])
+        given["anonymizer"] is not None
+        and not given.get("policies")
+        and not given.get("cloak")
+        and not _of_a_set(given["anonymizer"])
     ),
+    "cloaks": lambda given: bool(given.get("cloak")),
+    "ensembles": lambda given: bool(given.get("methods")),
     "dials": lambda given: bool(given.get("dial")),
 }
 RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does

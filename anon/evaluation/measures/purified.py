@@ -2,6 +2,9 @@
 
     purified_ID          the largest of all purifiers, an adversary's choice
     purified_ID_<name>   ID of the published faces after one of them
+    purified_PSR         the smallest of all: of the pairs whose unchanged face is accepted, the share that is rejected
+                         where the changed face is purified (:mod:`anon.evaluation.measures.verification`)
+    purified_PSR_<name>  PSR after one of them
 
 ID is :class:`anon.evaluation.measures.retrieval.Retrieval`'s: the same gallery of unchanged faces, the same threshold.
 Unchanged faces are purified, too, so the row Real says whether the judge still works on them purified: where its figure
@@ -19,9 +22,11 @@ from anon.attacks.contract import Attack
 from anon.errors import UserError
 from anon.evaluation.document.estimates import Estimate
 from anon.evaluation.document.metric_info import MetricInfo, share
-from anon.evaluation.harness.context import PUBLISHED, MeasureContext
+from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
+from anon.evaluation.measures.verification import own_distances, protection
 from anon.metrics.retrieval import RetrievalRate, retrieval_distances
+from anon.metrics.verification import ProtectionSuccess
 from anon.plugs import check_call
 
 Purifier = Callable[[Tensor], Tensor]
@@ -41,6 +46,8 @@ class PurifiedRetrieval:
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
         "purified_ID": share("purified ID", "privacy", RetrievalRate.higher_is_better, identifies=True),
         "purified_ID_<name>": share("ID, <name>", "privacy", RetrievalRate.higher_is_better),
+        "purified_PSR": share("purified PSR", "privacy", ProtectionSuccess.higher_is_better),
+        "purified_PSR_<name>": share("PSR, <name>", "privacy", ProtectionSuccess.higher_is_better),
     }
 
     def __init__(self, purifiers: Mapping[str, Any]) -> None:
@@ -56,14 +63,30 @@ class PurifiedRetrieval:
         if context.one.attack != NONE:
             return {}
         first = context.of_first()
-        found = {f"purified_ID_{name}": _found(first, name, part) for name, part in self.purifiers.items()}
-        return {"purified_ID": max(found.values(), key=lambda figure: figure.number)} | found
+        seen = {name: _seen(first, name, part) for name, part in self.purifiers.items()}
+        found = {f"purified_ID_{name}": _found(first, z) for name, z in seen.items()}
+        figures = {"purified_ID": max(found.values(), key=lambda figure: figure.number)} | found
+        if context.unchanged:
+            return figures
+        safe = {f"purified_PSR_{name}": _protected(first, z) for name, z in seen.items()}
+        least = min(safe.values(), key=lambda figure: 2.0 if figure.value is None else figure.value)
+        return figures | {"purified_PSR": least} | safe
 
 
-def _found(context: MeasureContext, name: str, part: Any) -> Estimate:
-    act = part.images if isinstance(part, Attack) else part
-    stages, gallery = context.stages, context.gallery
+def _seen(context: MeasureContext, name: str, part: Any) -> Tensor:
+    """(R, D) embeddings by the judge of the published faces after a purifier."""
+    act, stages = part.images if isinstance(part, Attack) else part, context.stages
     view = stages.processed(context.view(PUBLISHED), act, part, f"the purifier '{name}'")
-    z = stages.z(view.pictures, stages.judge)[view.places]
+    return stages.z(view.pictures, stages.judge)[view.places]
+
+
+def _found(context: MeasureContext, z: Tensor) -> Estimate:
+    gallery = context.gallery
     apart = retrieval_distances(z, context.labels, gallery.averages, gallery.people, metric=gallery.metric)
     return context.below(apart, gallery.threshold, gallery.levels)
+
+
+def _protected(context: MeasureContext, z: Tensor) -> Estimate:
+    before, labels = own_distances(context.z(TARGET), context.labels, context.gallery)
+    after, _ = own_distances(z, context.labels, context.gallery)
+    return protection(context, context.gallery, before, after, labels)

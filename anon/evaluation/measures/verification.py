@@ -32,9 +32,10 @@ from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.harness.context import ATTACKED, TARGET, MeasureContext
 from anon.evaluation.harness.suite import NONE
 from anon.evaluation.intervals.errors import resampled_errors
+from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.measures.intervals import columns, complement, densities, resampled
 from anon.identity.contract import DISTANCES
-from anon.identity.verification import distances, equal_error_rate, tar_at_far
+from anon.identity.verification import distance, distances, equal_error_rate, tar_at_far
 from anon.metrics.detection import roc_auc
 from anon.metrics.verification import (
     ProtectionSuccess,
@@ -82,8 +83,8 @@ class Verification:
 
     def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figures; PSR and TAR_unchanged of changed faces only."""
-        distance, own = _pairs(context, ATTACKED)
-        genuine, impostor = distance[own], distance[~own]
+        every, own = _pairs(context, ATTACKED)
+        genuine, impostor = every[own], every[~own]
         rates = {"TAR": context.stages.suite.far if self.far is None else self.far}
         rates |= {f"TAR_far{far:g}": far for far in self.fars}
         if len(genuine) == 0 or len(impostor) == 0:
@@ -97,7 +98,7 @@ class Verification:
         if gallery.levels is not None and len(gallery.levels):
             limits = gallery.levels  # the threshold's spread
         weights = context.bootstrap.weights
-        draws = resampled_errors(distance, own, people, entries, weights, list(rates.values()), limits)
+        draws = resampled_errors(every, own, people, entries, weights, list(rates.values()), limits)
 
         def figure(value: float, of_each: Tensor) -> Estimate:
             return resampled(value, of_each, context.labels, share=True)
@@ -118,8 +119,8 @@ class Verification:
 
     def plots(self, context: MeasureContext, label: str, line: int) -> list[Curve | Histogram]:
         """The curve of errors and the densities, if there are pairs of both kinds."""
-        distance, own = _pairs(context, ATTACKED)
-        genuine, impostor = distance[own], distance[~own]
+        every, own = _pairs(context, ATTACKED)
+        genuine, impostor = every[own], every[~own]
         if len(genuine) == 0 or len(impostor) == 0:
             return []
         return [
@@ -135,8 +136,8 @@ class Verification:
             parts = {f"same person, {'unchanged' if context.one.attack == NONE else 'attacked'}": genuine} | parts
         else:
             if not context.rethresholded:  # unchanged faces have no place in a gallery of the adversary's making
-                distance, own = _pairs(context, TARGET)
-                parts = {"same person, unchanged": distance[own]} | parts
+                unchanged, _ = own_distances(context.z(TARGET), context.labels, context.gallery)
+                parts = {"same person, unchanged": unchanged} | parts
             parts = {"same person, changed": genuine} | parts
         edges, shares = densities(parts, self.bins)
         return Histogram(label, line, edges, shares, context.gallery.threshold, DISTANCES[context.gallery.metric])
@@ -166,12 +167,24 @@ def _protection(context: MeasureContext, after: Tensor) -> dict[str, Estimate]:
     if context.rethresholded:  # an unchanged face has no place in a gallery of the adversary's making
         absent = Estimate.absent("n/a (an adversary who enrols for himself)")
         return {"PSR": absent, "TAR_unchanged": absent}
-    gallery, bootstrap = context.gallery, context.bootstrap
-    distance, own = _pairs(context, TARGET)
-    before, labels = distance[own], context.labels[own.nonzero()[:, 0]]
+    before, labels = own_distances(context.z(TARGET), context.labels, context.gallery)
+    unchanged = context.bootstrap.below(before, context.gallery.threshold, context.gallery.levels, labels)
+    return {"TAR_unchanged": unchanged, "PSR": protection(context, context.gallery, before, after, labels)}
+
+
+def own_distances(z: Tensor, labels: Tensor, gallery: Gallery) -> tuple[Tensor, Tensor]:
+    """Distances (Q,) of the embeddings (R, D) of enrolled people to their own averages, and whose they are (Q,)."""
+    row, entry = (labels[:, None] == gallery.people[None]).nonzero(as_tuple=True)
+    return distance(z[row], gallery.averages[entry], gallery.metric), labels[row]
+
+
+def protection(context: MeasureContext, gallery: Gallery, before: Tensor, after: Tensor, labels: Tensor) -> Estimate:
+    """PSR: of the pairs that a gallery's threshold accepts before a change, the share that it rejects after it.
+
+    Args:
+        before, after: (Q,) distances of pairs of people ``labels`` (Q,).
+    """
     accepted = ~protected(before, after, gallery.threshold).isnan()
-    figures = {"TAR_unchanged": bootstrap.below(before, gallery.threshold, gallery.levels, labels)}
     if not bool(accepted.any()):
-        return figures | {"PSR": Estimate.absent("n/a (no unchanged face is accepted)")}
-    still = bootstrap.below(after[accepted], gallery.threshold, gallery.levels, labels[accepted])
-    return figures | {"PSR": complement(still)}
+        return Estimate.absent("n/a (no unchanged face is accepted)")
+    return complement(context.bootstrap.below(after[accepted], gallery.threshold, gallery.levels, labels[accepted]))

@@ -47,7 +47,10 @@ class KnownContext(MeasureContext):
         self.given_z, self.given_images, self.given_read = z or {}, images or {}, read or {}
         self.given_truth, self.given_beside, self.given_clips = truth or {}, beside or {}, clips or {}
         self.given_gallery, self.given_clip_labels = gallery, clip_labels
-        self.given_method = SimpleNamespace(encoder=encoder, source=False, sources=None, pristine=object())
+        made_on = () if encoder is None else (encoder,)
+        self.given_method = SimpleNamespace(
+            encoder=encoder, made_on=made_on, source=False, sources=None, pristine=object()
+        )
         estimator = None if reads is None else SimpleNamespace(name="reader", reads=reads)
         self.people = SimpleNamespace(
             clips=torch.zeros(len(clip_labels or [])),
@@ -106,6 +109,9 @@ class KnownContext(MeasureContext):
 
     def by_encoder(self, of):
         return _state(self.given_z, of), self.given_gallery
+
+    def by_recognizer(self, of, recognizer):
+        return self.by_encoder(of)
 
     def compared(self, name, function, of=PUBLISHED, against=TARGET, **settings):
         return function(_state(self.given_images, of), _state(self.given_images, against))

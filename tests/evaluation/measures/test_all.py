@@ -43,7 +43,7 @@ def contexts():
 
 def test_each_has_its_file(measures):
     identity = {"retrieval", "encoder", "attacked", "change_detection", "distance", "verification", "identities"}
-    identity |= {"recovery", "swap", "pairs", "purified", "look", "averaged", "keys", "monotone"}
+    identity |= {"recovery", "swap", "pairs", "purified", "look", "averaged", "keys", "monotone", "poisoned"}
     rest = {
         "temporal",
         "attributes",
@@ -84,7 +84,7 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
 
     compares = {"distance", "picture", "distribution", "identities", "recovery"}
     attacked = {"attacked", "change_detection"}
-    assert empty("real") == compares | attacked | {"encoder", "swap", "cost", "hifd", "keys", "monotone"}
+    assert empty("real") == compares | attacked | {"encoder", "swap", "cost", "hifd", "keys", "monotone", "poisoned"}
     assert empty("filter") == attacked | {"encoder", "swap", "keys", "monotone"}
     assert empty("generator with clips") == attacked | {"swap", "keys", "monotone"}
     assert empty("defended and attacked") == {
@@ -95,13 +95,14 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
         "recovery",
         "keys",
         "monotone",
+        "poisoned",
         "cost",
         "hifd",
         "purified",
         "look",
         "spectrum",
     }
-    assert empty("swap") == attacked | {"keys", "monotone"}
+    assert empty("swap") == attacked | {"keys", "monotone", "poisoned"}
 
 
 def test_missing_weights_are_named(measures, contexts):

@@ -27,6 +27,7 @@ from anon.evaluation.measures.keys import Keys
 from anon.evaluation.measures.look import Look
 from anon.evaluation.measures.monotone import Monotone
 from anon.evaluation.measures.pairs import Pairs
+from anon.evaluation.measures.poisoned import Poisoned
 from anon.evaluation.measures.purified import PurifiedRetrieval
 from anon.evaluation.measures.spectrum import Spectrum
 from anon.faces.contract import Label
@@ -134,7 +135,7 @@ def test_ranges_hold(given, name):
                 assert value is None or info.high is None or value <= info.high + 1e-5, (metric, value)
 
 
-LATER = (Pairs, Averaged, Cost, Groups, Hifd, Keys, Monotone, PurifiedRetrieval, Look, Spectrum)
+LATER = (Pairs, Averaged, Cost, Groups, Hifd, Keys, Monotone, PurifiedRetrieval, Look, Spectrum, Poisoned)
 
 
 def test_older_results_know_every_shipped_measure():
@@ -154,8 +155,9 @@ HIGHER = "look_moved diversity hifd_P hifd_U1 hifd_balanced PSR PSR_mean ssim:<g
 HIGHER += " distance_spearman EER deidentified target_distance l1 ssim psnr detected detected_<detector> age_agreement"
 HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_original mean_cosine_target_changed"
 HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
+HIGHER += " purified_PSR purified_PSR_<name> PSR_<encoder> poisoned_PSR"
 LOWER += " guess_verified guess_any short_found short_key linked_same linked_apart known_1 known_64"
-LOWER += " purified_ID purified_ID_<name> change_hf hf_ratio"
+LOWER += " purified_ID purified_ID_<name> change_hf hf_ratio poisoned_ID"
 LOWER += " ID:<group> RA:<group> ID_gap:<label> ssim_gap:<label> pose_error:<group>"
 NEITHER = "guess_seconds kdf_seconds defense_ssim defense_feature_distance AUC FPIR TAR_unchanged"
 NEITHER += " detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"

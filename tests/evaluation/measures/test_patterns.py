@@ -56,7 +56,8 @@ def test_what_a_purifier_undoes_is_found_again():
     plain = PurifiedRetrieval({"same": nn.Identity()})(real)["purified_ID"]
     assert found["purified_ID_same"].value == 0.0 and plain.value > 0.9
     assert found["purified_ID_negative"].value == plain.value == found["purified_ID"].value
-    assert set(found) == {"purified_ID", "purified_ID_negative", "purified_ID_same"}
+    names = {"", "_negative", "_same"}
+    assert set(found) == {f"purified_{figure}{name}" for figure in ("ID", "PSR") for name in names}
     people = len(context.labels.unique())
     assert found["purified_ID"].n == 2 * people < len(context.labels)
     assert Retrieval()(context)["ID"].value == 0.0

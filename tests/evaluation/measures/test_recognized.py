@@ -57,8 +57,10 @@ def test_retrieval_is_of_published_faces_only():
 
 
 def test_by_the_encoder_it_is_named_so():
-    context = KnownContext([7, 8, 7, 9], z={"changed": PROBES}, gallery=three_people(), encoder=tiny_world.encoder(0))
-    assert values(EncoderRetrieval()(context)) == {"ID_projection-0": 0.5}
+    """Own distances .2, .4, 1.8 and 0; the first three were accepted unchanged, and two of them are not any more."""
+    z = {"target": torch.eye(3)[[0, 1, 0, 0]], "changed": PROBES}
+    context = KnownContext([7, 8, 7, 9], z=z, gallery=three_people(), encoder=tiny_world.encoder(0))
+    assert values(EncoderRetrieval()(context)) == {"ID_projection-0": 0.5, "PSR_projection-0": 0.6667}
 
 
 def test_distance():
