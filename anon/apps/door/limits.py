@@ -52,7 +52,8 @@ RANGES = {
     "whole [1, 512]": "*.threads *.blocks *.bottleneck *.depth *.deep discriminator.layers model.discriminator.layers",
     # networks
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
-    "whole [1, 8192]": "*.widths *.base *.mapping *.z_dim *.dim *.projection *.classes *.neighbours *.components",
+    "whole [1, 8192]": "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
+    "*.neighbours *.components",
     "(0, 8]": "generator.width model.generator.width",
     "(0, 1000]": "*.adversarial.radius *.head.s *.tau",
     "[0, 2)": "*.head.m",
@@ -68,10 +69,10 @@ RANGES = {
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
-    "*.degrees *.labels.margin *.max_eer",
+    "*.degrees *.labels.margin *.max_eer *.box",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
-    "*.regressor.blur *.limit_val_batches",
+    "*.regressor.blur *.limit_val_batches *.drift *.truncation",
     "[0, 180]": "*.rotation *.yaw",
     "(0, 180)": "*.angle *.angles",
     "whole [2, 8192]": "*.rank",

@@ -31,6 +31,7 @@ _SORTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "filters": lambda given: (
         given["anonymizer"] is not None and not given.get("policies") and not _of_a_set(given["anonymizer"])
     ),
+    "inpainters": lambda given: given.get("policies") == "latent",
     "dials": lambda given: bool(given.get("dial")),
 }
 RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does
