@@ -88,6 +88,20 @@ class NonSaturating(nn.Module):
         return generator_loss(torch.cat(fake))
 
 
+class LeastSquares(nn.Module):
+    """The generator's side of LSGAN: mean of (D(fake) - 1)² over all logits."""
+
+    def forward(self, *fake: Tensor) -> Tensor:
+        return (torch.cat(fake) - 1.0).square().mean()
+
+
+class LeastSquaresCritic(nn.Module):
+    """Mean of (D(real) - 1)² plus mean of D(fake)² (Mao et al., ICCV 2017, eq. 9 with a = 0, b = c = 1)."""
+
+    def forward(self, real: Tensor, fake: Tensor) -> Tensor:
+        return (real - 1.0).square().mean() + fake.square().mean()
+
+
 class Hinge(nn.Module):
     """The generator's side of the hinge loss: minus the mean of all logits."""
 

@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anon.errors import UserError
+from anon.generators.inpainting.ciagan import CIAGAN, CIAGANCritics
 from anon.generators.inpainting.contract import Inpainter
+from anon.losses.siamese import siamese
 from anon.training.target_oriented import TargetOriented
 
 
@@ -31,9 +33,12 @@ class InpaintingTraining(TargetOriented):
         UserError: an objective of more than what was drawn and what the discriminator says of it, or pairs.
     """
 
+    #: Of what a term may be.
+    names = frozenset({"raw", "distorted", "logits_raw"})
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        odd = sorted(self.objective.wanted - {"raw", "distorted", "logits_raw"})
+        odd = sorted(self.objective.wanted - self.names)
         if odd or self.pairing is not None or len(self.others):
             raise UserError(
                 f"a training that inpaints has no {odd[0] if odd else 'pairing or others'}: nobody is in it; "
@@ -77,3 +82,66 @@ class InpaintingTraining(TargetOriented):
         apart = (one - other).abs().mean(1, keepdim=True)
         report = {"cos_drawn": F.cosine_similarity(z, z_one).mean(), "diversity": apart[hole.expand_as(apart)].mean()}
         self.log_dict({f"val/{name}": value for name, value in report.items()}, sync_dist=True, batch_size=len(images))
+
+
+class CIAGANTraining(InpaintingTraining):
+    """CIAGAN's: each face shall become another of the batch, by the identity network that learns from pairs beside it.
+
+        critic            least squares, on what is drawn and on real faces
+        identity network  ½ d² of two pictures of one person, ½ relu(3 - d)² of two people's; real faces alone
+        G                 the critic, and ½ d² of what is drawn to a picture of whom the code means; no loss of pixels
+
+    The code is the number of the other face's person (``identity``), so the training people are as many as the
+    generator's codes. Half of the faces meet another of their own person where the batch has one. In a step all three
+    networks learn once (the paper's code: one, three times the generator, one).
+
+    Raises:
+        UserError: see :class:`InpaintingTraining`; and more people than codes, when they come.
+    """
+
+    names = InpaintingTraining.names | {"z_raw", "z_wanted"}
+
+    @torch.no_grad()
+    def look(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
+        """As before; and whom each face shall become: ``partner`` (B,), the place of a face of that person."""
+        known, people = super().look(batch), batch["identity"]
+        generator = cast(CIAGAN, self.generator)
+        if int(people.max()) >= generator.identities:
+            raise UserError(
+                f"the training split has more people than generator.identities={generator.identities}; raise it, or "
+                "lower data.identities.train."
+            )
+        partner, same = partners(people, self._rng(6))
+        z = cast(CIAGANCritics, self.discriminator).embed(known["distorted"])
+        return known | {
+            "z_condition": generator.codes[people[partner]],
+            "partner": partner,
+            "same": same,
+            "z_target": z,
+            "z_wanted": z[partner],
+        }
+
+    def _embed(self, names: list[str], images: Tensor) -> dict[str, Any]:
+        z = cast(CIAGANCritics, self.discriminator).embed(images)
+        return {f"z_{name}": part for name, part in zip(names, z.chunk(len(names)), strict=True)}
+
+    def _discriminator_backward(self, known: Mapping[str, Any]) -> dict[str, Tensor]:
+        found = super()._discriminator_backward(known)
+        z = cast(CIAGANCritics, self.discriminator).embed(known["distorted"])
+        loss = siamese(z, z[known["partner"]], known["same"])
+        self.manual_backward(loss / self.accumulate)
+        return found | {"siamese": loss.detach()}
+
+
+def partners(people: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For each face another of the batch: (B,) int64, and whether it is the same person's, (B,) bool.
+
+    Half of the faces that have another of their own person get one of these, all others anybody but themselves.
+    """
+    count = len(people)
+    weight = torch.rand(count, count, generator=rng, device=people.device)
+    weight.fill_diagonal_(-1.0)
+    own = people[:, None] == people[None]
+    half = torch.rand(count, generator=rng, device=people.device) < 0.5
+    partner = (weight + (own & half[:, None]) * (weight >= 0)).argmax(1)
+    return partner, people[partner] == people

@@ -15,7 +15,8 @@ same_index                        where ``same`` is true: int64; the host knows 
 cycle                             raw, redrawn once more with the target's own identity (B, 3, H, W)
 features_target, features_raw...  the discriminator's maps of X~ and of what is drawn (``discriminator.features``)
 attributes_target, attributes_raw the generator's attribute maps of X~ and X_a (``generator.attributes``)
-z_wanted, returned, right, z_back with keys (:mod:`anon.training.reversible`): R z (B, D); X_c redrawn with a key;
+z_wanted                          whom the target shall be (B, D): with keys R z, of CIAGAN the identity network's
+returned, right, z_back           with keys (:mod:`anon.training.reversible`): X_c redrawn with a key;
                                   True (B,) where that was the right one; whom it shall show (B, D)
 ================================  =====================================================================================
 

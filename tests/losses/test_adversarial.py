@@ -10,6 +10,8 @@ import torch
 from anon.losses.adversarial import (
     DriftingCritic,
     GradientPenalty,
+    LeastSquares,
+    LeastSquaresCritic,
     NonSaturating,
     WassersteinCritic,
     discriminator_loss,
@@ -51,6 +53,12 @@ def test_r1_of_a_square_critic() -> None:
     real = torch.tensor([[1.0], [3.0]]).view(2, 1, 1, 1).requires_grad_()
     # D(x) = x², slope 2x: mean of 4 and 36 is 20
     assert r1_penalty(real.square().flatten(1).sum(1), real, 2.0).item() == pytest.approx(20.0)
+
+
+def test_least_squares_by_hand() -> None:
+    real, fake = torch.tensor([3.0, 1.0]), torch.tensor([0.0, -2.0])
+    assert LeastSquaresCritic()(real, fake).item() == pytest.approx((4 + 0) / 2 + (0 + 4) / 2)
+    assert LeastSquares()(fake).item() == pytest.approx((1 + 9) / 2)
 
 
 def test_wasserstein_by_hand() -> None:

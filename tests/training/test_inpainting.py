@@ -10,14 +10,24 @@ import torch
 from torch import nn
 
 from anon.errors import UserError
+from anon.generators.inpainting.ciagan import CIAGAN, CIAGANCritics
 from anon.generators.inpainting.deepprivacy import DeepPrivacy, DeepPrivacyCritic
 from anon.generators.inpainting.deepprivacy2 import DeepPrivacy2, DeepPrivacy2Critic
 from anon.identity.encoder import Encoder
 from anon.identity.networks.iresnet import IResNet
-from anon.losses.adversarial import DriftingCritic, GradientPenalty, Hinge, NonSaturating, WassersteinCritic
+from anon.losses.adversarial import (
+    DriftingCritic,
+    GradientPenalty,
+    Hinge,
+    LeastSquares,
+    LeastSquaresCritic,
+    NonSaturating,
+    WassersteinCritic,
+)
+from anon.losses.siamese import Siamese
 from anon.training.adversarial.sizes import check_size
 from anon.training.grids import InpaintingGrids
-from anon.training.inpainting import InpaintingTraining
+from anon.training.inpainting import CIAGANTraining, InpaintingTraining
 from anon.training.objective import Objective, Term
 from tests.generators.test_inpainting import Points
 from tests.training import small
@@ -60,6 +70,30 @@ def test_two_steps_move_both_networks(kind: str, side: int, tmp_path: Path) -> N
     for name in ("train/adversarial", "train/discriminator", "train/d_real"):
         assert trainer.callback_metrics[name].isfinite()
     assert penalty in trainer.callback_metrics
+
+
+def test_ciagan_learns_who_people_are_and_refuses_more_than_it_has_codes_for(tmp_path: Path) -> None:
+    """Three networks move in a step; the identity network learns from reals alone, and the code is the partner's."""
+    torch.manual_seed(0)
+    frozen = Encoder(IResNet((1, 1), (8, 16), 16, 16, stem_stride=1), 16, name="small")
+    terms = {
+        "adversarial": Term(LeastSquares(), ["logits_raw"]),
+        "identity": Term(Siamese(), ["z_raw", "z_wanted"]),
+    }
+    objective = Objective(terms, r1_gamma=0.0, critic=LeastSquaresCritic())
+    networks = CIAGAN(16, Points(), 12, 4, 16, 1), CIAGANCritics(16, 4, 8)  # type: ignore[arg-type]
+    made = CIAGANTraining(*networks, frozen, objective, lr=1e-2)
+    before = {name: value.clone() for name, value in made.named_parameters() if value.requires_grad}
+    trainer = small.trainer(tmp_path, 2)
+    trainer.fit(made, datamodule=small.data())  # 12 people
+    still = {name for name, value in made.named_parameters() if name in before and torch.equal(value, before[name])}
+    assert not {name for name in still if not name.startswith("ema") and ".skip.parametrizations" not in name}
+    assert trainer.callback_metrics["train/siamese"] > 0 and trainer.callback_metrics["train/identity"] > 0
+    known = made.look({"image": torch.rand(4, 3, 16, 16), "identity": torch.tensor([3, 3, 5, 11])})
+    assert networks[0].person(known["z_condition"]).tolist() == torch.tensor([3, 3, 5, 11])[known["partner"]].tolist()
+    assert torch.equal(known["z_wanted"], known["z_target"][known["partner"]])
+    with pytest.raises(UserError, match=r"more people than generator\.identities=12"):
+        made.look({"image": torch.rand(1, 3, 16, 16), "identity": torch.tensor([12])})
 
 
 def test_the_critic_is_told_what_the_generator_sees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ RANGES = {
     # data
     "whole [2, 200000]": "data.identities data.identities.train *.datasets.*.identities "
     "*.datasets.*.identities.train",  # an identity is told from another's
-    "whole [1, 200000]": "data.identities.* *.datasets.*.identities.*",
+    "whole [1, 200000]": "*generator.identities data.identities.* *.datasets.*.identities.*",
     "whole [0, 1000000000]": "*.first",
     "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.datasets.*.images "
     "*.datasets.*.images.* *.datasets.*.clips *.datasets.*.clips.* *.min_images",
@@ -49,7 +49,8 @@ RANGES = {
     "whole [16, 4096]": "size data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
     "whole [0, 512]": "*.workers",
-    "whole [1, 512]": "*.threads *.blocks *.bottleneck *.depth *.deep discriminator.layers model.discriminator.layers",
+    "whole [1, 512]": "*.threads *.residuals *.blocks *.bottleneck *.depth *.deep discriminator.layers "
+    "model.discriminator.layers",
     # networks
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
     "whole [1, 8192]": "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "

@@ -7,6 +7,7 @@ growing of GANs*, ICLR 2018, section 4.1), so that Adam's steps are the same sha
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -49,11 +50,11 @@ class PixelNorm(nn.Module):
         return x * (x.float().square().mean(1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
 
 
-def pair_of_convs(cin: int, cout: int, normalized: bool) -> nn.Sequential:
+def two_convs(cin: int, middle: int, cout: int, normalized: bool) -> nn.Sequential:
     """Two 3x3 convolutions with leaky ReLU, and pixel norm where ``normalized``: (B, cin, H, W) -> (B, cout, H, W)."""
     layers: list[nn.Module] = []
-    for channels in (cin, cout):
-        layers += [EqualConv(channels, cout), nn.LeakyReLU(SLOPE), *([PixelNorm()] if normalized else [])]
+    for each in pairwise((cin, middle, cout)):
+        layers += [EqualConv(*each), nn.LeakyReLU(SLOPE), *([PixelNorm()] if normalized else [])]
     return nn.Sequential(*layers)
 
 

@@ -28,7 +28,7 @@ from anon.attributes.contract import Estimator
 from anon.errors import UserError
 from anon.faces.regions import TIGHT
 from anon.generators.blocks import halvings
-from anon.generators.inpainting.blocks import SLOPE, EqualConv, EqualLinear, composite, pair_of_convs, point_maps
+from anon.generators.inpainting.blocks import SLOPE, EqualConv, EqualLinear, composite, point_maps, two_convs
 from anon.generators.inpainting.contract import FivePoints, Inpainter, Seen
 
 POINTS = 5
@@ -64,7 +64,7 @@ class DeepPrivacy(Inpainter):
         self,
         size: int,
         landmarks: Estimator,
-        channels: int = 48,
+        channels: int = 32,
         z_dim: int = 256,
         box: Sequence[float] = TIGHT,
         truncation: float | None = None,
@@ -76,14 +76,14 @@ class DeepPrivacy(Inpainter):
         self.points = FivePoints(landmarks)
         self.from_rgb = EqualConv(3, widths[0], 1)
         self.encode = nn.ModuleList(
-            pair_of_convs(cin, cout, True) for cin, cout in zip([widths[0], *widths[:-1]], widths, strict=True)
+            two_convs(cin, cout, cout, True) for cin, cout in zip([widths[0], *widths[:-1]], widths, strict=True)
         )
         deep = widths[-1]
         self.join = EqualConv(deep + POINTS + z_dim // BOTTOM**2, deep, 1)
-        self.middle = pair_of_convs(deep, deep, True)
+        self.middle = two_convs(deep, deep, deep, True)
         rising = widths[::-1]
         self.merge = nn.ModuleList(EqualConv(below + own + POINTS, own, 1) for below, own in pairwise(rising))
-        self.decode = nn.ModuleList(pair_of_convs(own, own, True) for own in rising[1:])
+        self.decode = nn.ModuleList(two_convs(own, own, own, True) for own in rising[1:])
         self.to_rgb = nn.ModuleList(EqualConv(width, 3, 1, gain=1.0) for width in rising)
 
     def locate(self, target: Tensor) -> Tensor:
@@ -124,12 +124,12 @@ class DeepPrivacyCritic(nn.Module):
     The keypoints join at every resolution; widths are sqrt(2) times the generator's (its code).
     """
 
-    def __init__(self, size: int, channels: int = 48) -> None:
+    def __init__(self, size: int, channels: int = 32) -> None:
         super().__init__()
         widths = [round(width * math.sqrt(2.0)) for width in widths_of(size, channels, "DeepPrivacy's critic judges")]
         self.from_rgb = EqualConv(7, widths[0], 1)
         self.blocks = nn.ModuleList(
-            pair_of_convs(cin + POINTS, cout, False)
+            two_convs(cin + POINTS, cin, cout, False)
             for cin, cout in zip(widths, [*widths[1:], widths[-1]], strict=True)
         )
         self.join = EqualConv(widths[-1], widths[-1], BOTTOM)

@@ -124,7 +124,7 @@ class DeepPrivacy2(Inpainter):
     def __init__(
         self,
         size: int,
-        base: int = 24,
+        base: int = 16,
         most: int = 4,
         z_dim: int = 256,
         box: Sequence[float] = TIGHT,
@@ -177,7 +177,7 @@ class DeepPrivacy2Critic(nn.Module):
         most: how many times as wide it becomes.
     """
 
-    def __init__(self, size: int, base: int = 24, most: int = 4) -> None:
+    def __init__(self, size: int, base: int = 16, most: int = 4) -> None:
         super().__init__()
         widths = _widths(size, base, most, 4, "DeepPrivacy2's critic judges")
         self.stem = EqualConv(7, widths[0], 1, gain=1.0)
