@@ -96,21 +96,25 @@ class CIAGANTraining(InpaintingTraining):
     networks learn once (the paper's code: one, three times the generator, one).
 
     Raises:
-        UserError: see :class:`InpaintingTraining`; and more people than codes, when they come.
+        UserError: see :class:`InpaintingTraining`; and more people than codes, when the training begins.
     """
 
     names = InpaintingTraining.names | {"z_raw", "z_wanted"}
 
+    def on_fit_start(self) -> None:
+        """Each training person has a code."""
+        people = len(self.trainer.datamodule.faces("train").names)  # type: ignore[attr-defined]
+        codes = cast(CIAGAN, self.generator).identities
+        if people > codes:
+            raise UserError(
+                f"the training split has {people} people and generator.identities={codes}, as many codes; raise it, or "
+                "take fewer people."
+            )
+
     @torch.no_grad()
     def look(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
         """As before; and whom each face shall become: ``partner`` (B,), the place of a face of that person."""
-        known, people = super().look(batch), batch["identity"]
-        generator = cast(CIAGAN, self.generator)
-        if int(people.max()) >= generator.identities:
-            raise UserError(
-                f"the training split has more people than generator.identities={generator.identities}; raise it, or "
-                "lower data.identities.train."
-            )
+        known, people, generator = super().look(batch), batch["identity"], cast(CIAGAN, self.generator)
         partner, same = partners(people, self._rng(6))
         z = cast(CIAGANCritics, self.discriminator).embed(known["distorted"])
         return known | {
