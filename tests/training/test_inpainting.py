@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
+from anon.apps import checkpoints
 from anon.errors import UserError
 from anon.generators.inpainting.ciagan import CIAGAN, CIAGANCritics
 from anon.generators.inpainting.deepprivacy import DeepPrivacy, DeepPrivacyCritic
@@ -140,3 +142,15 @@ def test_a_grid_shows_what_is_seen_and_three_people(tmp_path: Path) -> None:
     assert [tuple(column.shape) for column in columns] == [(3, 3, 16, 16)] * 5
     assert torch.equal(columns[0], faces) and torch.equal(columns[1], made.averaged.see(faces).context)
     assert not torch.allclose(columns[2], columns[3]) and not torch.allclose(columns[3], columns[4])
+
+
+def test_latents_of_a_checkpoint_can_be_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``method.anonymizer.truncation``; at 0 every latent draws one face."""
+    made, faces = module(), small.Pictures().images[:2]
+    monkeypatch.setattr(checkpoints, "restore_module", lambda path: (made.eval(), OmegaConf.create()))
+    z = made.latents(2, torch.Generator().manual_seed(0))
+    for truncation, alike in ((None, False), (0.0, True)):
+        trained = checkpoints.restore_inpainter(tmp_path, truncation)
+        assert trained.name == "DeepPrivacy"
+        one, other = (trained.generator(faces, part).image for part in (z, z.flip(0)))
+        assert torch.equal(one, other) is alike
