@@ -27,7 +27,8 @@ class Anonymizer(nn.Module):
     Args:
         encoder: the conditioning encoder that the generator was trained with.
         policy: who the face shall seem to be.
-        generator: redraws it; its ``steers`` says whether it becomes (+1) or flees (-1) its condition.
+        generator: redraws it; its ``steers`` says whether it becomes (+1) or flees (-1) its condition. Of one that
+            inpaints (0) the encoder only tells a tracker who is who, and the policy draws a latent.
     """
 
     def __init__(self, encoder: EncoderLike, policy: PolicyLike, generator: GeneratorLike) -> None:
@@ -89,7 +90,7 @@ class Anonymizer(nn.Module):
         """Redraw ``images`` (B, 3, H, W) as the wanted identities (B, D), whatever the policy says."""
         if not bool(wanted.isfinite().all()):
             raise AnonymizationError("The wanted identity holds NaN or infinite numbers; the face was not changed.")
-        conditions = self.generator.steers * wanted
+        conditions = -wanted if self.generator.steers < 0 else wanted
         images = images.contiguous(memory_format=torch.channels_last)  # faster on a CPU
         few = len(images) if images.is_cuda else max(1, AT_ONCE // (images.shape[-2] * images.shape[-1]))
         parts = list(zip(images.split(few), conditions.split(few), strict=True))

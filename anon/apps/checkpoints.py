@@ -22,6 +22,7 @@ from anon.checksums import written_whole
 from anon.errors import UserError
 from anon.faces.learned import DOMAINS, Learned, remember
 from anon.generators.contract import GeneratorLike
+from anon.generators.inpainting.contract import Inpainter
 from anon.identity.encoder import Encoder
 from anon.training.callbacks.clock import TrainingClock
 from anon.training.target_oriented import TargetOriented
@@ -190,6 +191,20 @@ def restore_generator(checkpoint: str | Path) -> Trained:
     generator, encoder, config = shipped_part(str(checkpoint), "generator")
     others = tuple(build(other, str(checkpoint), "model", Encoder) for other in config.get("others", ()))
     return Trained(cast(GeneratorLike, generator), encoder, type(generator).__name__, config, others)
+
+
+def restore_inpainter(checkpoint: str | Path, truncation: float | None = None) -> Trained:
+    """:func:`restore_generator` of one that inpaints, with its latents cut at ``truncation``; None: as it was trained.
+
+    Raises:
+        UserError: see there; or the generator draws from no latent.
+    """
+    trained = restore_generator(checkpoint)
+    if not isinstance(trained.generator, Inpainter):
+        raise UserError(f"{checkpoint} is a {trained.name}, which does not inpaint; its method is another.")
+    if truncation is not None:
+        trained.generator.truncation = float(truncation)
+    return trained
 
 
 def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:

@@ -54,6 +54,7 @@ from anon.plain import MAX_YAML, read_json, read_text
 from anon.training.attributes import AttributeTraining
 from anon.training.distillation import DistillationTraining
 from anon.training.expression import ExpressionTraining
+from anon.training.inpainting import InpaintingTraining
 from anon.training.look import LookTraining, look_of_people
 from anon.training.recognizer import RecognizerTraining
 from anon.training.reconstruction import ReconstructionTraining
@@ -144,6 +145,9 @@ def ship(run: Path, name: str) -> Path:
         elif isinstance(module, ReversibleTraining):
             figures = reversible_figures(module)
             what = f"reversible anonymizer, {type(network).__name__}, conditioned on {module.encoder.name}"
+        elif isinstance(module, InpaintingTraining):
+            figures = anonymizer_figures(module, _experiment(config, run))
+            what = f"inpainting anonymizer, {type(network).__name__}, which sees no pixel of the face"
         elif module.steers > 0:
             figures = swapper_figures(module, _experiment(config, run))
             what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
@@ -174,6 +178,8 @@ def anonymizer_figures(module: TargetOriented, experiment: str) -> dict[str, flo
     for line in found.lines:
         if line.policy in ("plain", "sampling", "itm") and not line.needs:
             figures |= {f"{line.policy}: {key}": value for key, value in bounded(line, TABLE1).items()}
+    if module.steers == 0:  # it cannot swap
+        return figures
     swaps = ["suite=swap", "suite.grid_faces=0", "suite.tables.table4.measures=[swap]"]
     (line,) = evaluated(_trained(module), [f"experiment={experiment}", *swaps]).lines
     return figures | {f"swap: {key}": value for key, value in bounded(line, SWAPPED).items()}

@@ -29,8 +29,10 @@ from anon.faces.labels import groups
 from anon.identity.clusters import means
 from anon.identity.contract import PolicyLike
 from anon.identity.encoder import Encoder
+from anon.identity.latent import RandomIdentity
 from anon.identity.matching import Kinds
-from anon.identity.policies import sampling_of
+from anon.identity.policies import AnchorSampling, Negation, sampling_of
+from anon.identity.tracking import IdentityTracker
 from anon.plugs import check_has
 
 if TYPE_CHECKING:
@@ -136,9 +138,15 @@ def built_policy(chosen: Mapping[str, Any], steers: int, basis: Basis) -> Policy
     A part with ``_partial_: true`` gets what it takes by the names of :class:`Basis`. ``mirrored: null`` becomes the
     generator's side: one that flees its condition (``steers`` -1) gets the anchor itself. A side or a threshold that
     the configuration names is taken as it is.
+
+    A generator that inpaints (``steers`` 0) draws its people from a latent: whatever policy makes a fake identity
+    becomes :class:`anon.identity.latent.RandomIdentity`, so that nothing of the face reaches the network; the tracker
+    (ITM) gives a person one latent. What else a policy wants, :func:`without_latent` tells.
     """
     given = dict(chosen)
     kind = get_class(given.pop("_target_"))
+    if steers == 0 and not issubclass(kind, IdentityTracker):
+        return RandomIdentity(given.get("seed", 0))
     if "policy" in given:
         given["policy"] = built_policy(given["policy"], steers, basis)
     if "threshold" in given and given["threshold"] is None:
@@ -155,6 +163,20 @@ def built_policy(chosen: Mapping[str, Any], steers: int, basis: Basis) -> Policy
     return cast(PolicyLike, kind(**given))
 
 
+def without_latent(chosen: Mapping[str, Any]) -> str | None:
+    """Why a policy has no meaning for a generator that draws its people from a latent; None where it has one.
+
+    The plain mode is a latent for each face, and within the tracker a new person's fake identity is one.
+    """
+    kind = get_class(chosen["_target_"])
+    if issubclass(kind, IdentityTracker):
+        inner = get_class(chosen["policy"]["_target_"])
+        meant = issubclass(inner, AnchorSampling | RandomIdentity)
+    else:
+        meant = issubclass(kind, Negation | RandomIdentity)
+    return None if meant else f"draws people from a latent, and {kind.__name__} wants somebody"
+
+
 def posed(base: Any, chosen: Mapping[str, Any] | None, basis: Basis, who: str) -> Anonymizer:
     """The anonymizer of a trained generator with its policy: for tables and for whom an attack learns alike.
 
@@ -164,11 +186,14 @@ def posed(base: Any, chosen: Mapping[str, Any] | None, basis: Basis, who: str) -
         who: of whom a sentence speaks, such as "method.anonymizer".
 
     Raises:
-        UserError: it has no generator, or no policy is chosen.
+        UserError: it has no generator, no policy is chosen, or one that asks a latent for somebody.
     """
     check_has(base, who, "generator")
     if chosen is None:
         raise UserError(f"{who} is a generator and needs a policy: policy=itm, in a table's grid policies: [itm].")
+    told = without_latent(chosen) if base.generator.steers == 0 else None
+    if told is not None:
+        raise UserError(f"{who} {told}; take policy=random (one for each face) or policy=itm (a person).")
     return Anonymizer(base.encoder, built_policy(chosen, base.generator.steers, basis), base.generator)
 
 

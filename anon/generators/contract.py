@@ -25,7 +25,8 @@ class GeneratorLike(Protocol):
     """``forward(target, z) -> Redrawn``.
 
     ``steers`` is +1 for a swapper, which *becomes* its condition (FaceDancer, SimSwap, FaceShifter), and -1 for FIVA,
-    which *flees* it. Policies return the wanted identity and the anonymizer feeds ``steers * z_a``.
+    which *flees* it. Policies return the wanted identity and the anonymizer feeds ``steers * z_a``. It is 0 for a
+    generator that inpaints (DeepPrivacy), whose condition is a latent, drawn at random whoever the face is.
     """
 
     steers: int

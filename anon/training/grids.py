@@ -114,3 +114,11 @@ class ReversibleGrids(SampleGrids):
 
     def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
         return pl_module.undone(target, torch.Generator().manual_seed(0))  # type: ignore[operator]
+
+
+class InpaintingGrids(SampleGrids):
+    """A row a face: as it was, what the network sees of it, and three people drawn into the hole."""
+
+    def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
+        context = pl_module.averaged.see(target).context  # type: ignore[operator, union-attr]
+        return [target, context, *pl_module.drawn(target, 3)]  # type: ignore[operator]

@@ -15,7 +15,8 @@ same_index                        where ``same`` is true: int64; the host knows 
 cycle                             raw, redrawn once more with the target's own identity (B, 3, H, W)
 features_target, features_raw...  the discriminator's maps of X~ and of what is drawn (``discriminator.features``)
 attributes_target, attributes_raw the generator's attribute maps of X~ and X_a (``generator.attributes``)
-z_wanted, returned, right, z_back with keys (:mod:`anon.training.reversible`): R z (B, D); X_c redrawn with a key;
+z_wanted                          whom the target shall be (B, D): with keys R z, of CIAGAN the identity network's
+returned, right, z_back           with keys (:mod:`anon.training.reversible`): X_c redrawn with a key;
                                   True (B,) where that was the right one; whom it shall show (B, D)
 ================================  =====================================================================================
 
@@ -30,7 +31,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from anon.errors import UserError
-from anon.losses.adversarial import discriminator_loss
+from anon.losses.adversarial import GradientPenalty, discriminator_loss
 from anon.plugs import signature_of
 
 #: What the generator draws, of which embeddings, maps and logits can be asked for.
@@ -79,6 +80,7 @@ class Objective(nn.Module):
         r1_every: steps between R1 penalties, each multiplied by this number (lazy regularization; StyleGAN2).
         log_unweighted: compute and log terms of weight 0.
         critic: the discriminator's loss of real and fake logits.
+        penalty: in the place of R1 (``r1_gamma: 0``), between real and fake, as often (:class:`GradientPenalty`).
     """
 
     def __init__(
@@ -88,11 +90,15 @@ class Objective(nn.Module):
         r1_every: int = 1,
         log_unweighted: bool = False,
         critic: Callable[[Tensor, Tensor], Tensor] = discriminator_loss,
+        penalty: GradientPenalty | None = None,
     ) -> None:
         super().__init__()
         self.terms = {name: term for name, term in terms.items() if term.weight != 0 or log_unweighted}
         self.losses = nn.ModuleDict(self.terms)
         self.r1_gamma, self.r1_every, self.critic = float(r1_gamma), int(r1_every), critic
+        if penalty is not None and self.r1_gamma > 0:
+            raise UserError("an objective has R1 or another penalty, not both; set r1_gamma=0 beside penalty.")
+        self.penalty = penalty
         #: Every name that a term asks for.
         self.wanted = frozenset(name for term in self.terms.values() for name in term.of)
 

@@ -120,7 +120,7 @@ class ReversibleTraining(TargetOriented):
         known |= self._embed(["returned"], known["returned"])
         names = self.objective.drawn("logits", "features")
         if names:
-            known |= self._judge(names, torch.cat([known[name] for name in names]))
+            known |= self._judge(names, known)
 
     def _frames(self, count: int, rng: torch.Generator) -> Tensor:
         """Keys of so many faces as frames (count, D, rank)."""

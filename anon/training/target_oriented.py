@@ -213,9 +213,11 @@ class TargetOriented(pl.LightningModule):
         whole = self.objective.drawn("z")
         shallow = [name for name in self.objective.drawn("maps") if name not in whole]
         judged = self.objective.drawn("logits", "features")
-        for names, eyes in ((whole, self._embed), (shallow, self._map), (judged, self._judge)):
+        for names, eyes in ((whole, self._embed), (shallow, self._map)):
             if names:
                 known |= eyes(names, torch.cat([known[name] for name in names]))
+        if judged:
+            known |= self._judge(judged, known)
 
     def redraw(self, known: dict[str, Any]) -> Redrawn:
         """The generator's pass; its attribute maps of X~ are noted where terms ask for them."""
@@ -235,18 +237,22 @@ class TargetOriented(pl.LightningModule):
         encoder = self.loss_encoder
         return _shares("maps", names, encoder.maps(self._view(images, len(names)), encoder.layers))
 
-    def _judge(self, names: list[str], images: Tensor) -> dict[str, Any]:
-        maps: list[Tensor] = []
+    def critic(self, known: Mapping[str, Any]) -> Any:
+        """The discriminator as it sees pictures (N·B, 3, H, W) of this batch; one kind of it sees more than them."""
+        return self.discriminator
+
+    def _judge(self, names: list[str], known: Mapping[str, Any]) -> dict[str, Any]:
+        critic, images, maps = self.critic(known), torch.cat([known[name] for name in names]), list[Tensor]()
         if self.objective.wants("features"):
-            logits, maps = self.discriminator.features(images)  # type: ignore[operator]
+            logits, maps = critic.features(images)
         else:
-            logits = self.discriminator(images)
+            logits = critic(images)
         found: dict[str, Any] = {f"logits_{n}": part for n, part in zip(names, logits.chunk(len(names)), strict=True)}
         return found | _shares("features", names, maps)
 
     def _backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
         if "features_target" in self.objective.wanted:  # one pass over X~ for the generator's term and the critic
-            known |= judge_real(self.discriminator, self.objective, known["distorted"], self._penalized)
+            known |= judge_real(self.critic(known), self.objective, known["distorted"], self._penalized)
         return self._generator_backward(known) | self._discriminator_backward(known)
 
     def _generator_backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
@@ -261,15 +267,17 @@ class TargetOriented(pl.LightningModule):
         if not names:
             return {}
         fake = torch.cat([known[name].detach() for name in names])
-        found = critic_losses(self.discriminator, self.objective, known, fake, self._penalized)
-        loss = found["discriminator"] + (self.objective.r1_every * found["r1"] if "r1" in found else 0.0)
+        found = critic_losses(self.critic(known), self.objective, known, fake, self._penalized, self._rng(8))
+        due = [found[name] for name in ("r1", "penalty") if name in found]
+        loss = found["discriminator"] + self.objective.r1_every * sum(due)
         self.manual_backward(loss / self.accumulate)
         return {name: value.detach() for name, value in found.items()}
 
     @property
     def _penalized(self) -> bool:
-        """Whether R1 is due in this step."""
-        return self.objective.r1_gamma > 0 and self.step // self.accumulate % self.objective.r1_every == 0
+        """Whether R1, or the penalty in its place, is due in this step."""
+        has = self.objective.r1_gamma > 0 or self.objective.penalty is not None
+        return has and self.step // self.accumulate % self.objective.r1_every == 0
 
     def _optimize(self) -> dict[str, Tensor]:
         norms: dict[str, Tensor] = {}

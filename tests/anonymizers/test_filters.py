@@ -14,6 +14,7 @@ from scipy import ndimage, stats
 
 from anon.anonymizers import filters
 from anon.anonymizers.contract import AnonymizerLike
+from anon.anonymizers.filled import FilledBox
 from anon.errors import UserError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -206,3 +207,13 @@ def test_dp_pix_is_pixelate_where_privacy_costs_nothing():
 def test_arguments_that_cannot_be(kind, arguments):
     with pytest.raises(UserError, match="must be"):
         kind(*arguments)
+
+
+def test_filled_box_leaves_hair_and_outline() -> None:
+    """The control of inpainting: bit for bit around the box, one colour within, whoever was there."""
+    images = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    changed = FilledBox([0.5, 0.0, -0.5], [0.2, 0.1, 0.8, 0.9])(images)
+    inside = changed[:, :, 2:18, 4:16]
+    assert torch.equal(inside, torch.tensor([0.5, 0.0, -0.5]).view(1, 3, 1, 1).expand_as(inside))
+    inside.copy_(images[:, :, 2:18, 4:16])
+    assert torch.equal(changed, images)

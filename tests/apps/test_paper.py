@@ -17,7 +17,8 @@ from anon.apps.config import composed as configuration
 from anon.apps.train import lacking
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "papers.md"
-TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "reconstruction", "recognizer", "recognizer_b", "expression"]
+TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "deepprivacy", "deepprivacy2", "ciagan"]
+TRAINED += ["reconstruction", "recognizer", "recognizer_b", "expression"]
 #: Keys that change no result, or follow from another key that has a row.
 BESIDE = ("scale", "lacks", "checkpoint_every", "encoder.")
 FOLLOWS = {"model.colours", "model.embedder.trunk", "model.pairing"}  # their parts are in their row
@@ -122,6 +123,11 @@ GIVEN = [
     ("fiva", ["data=folder"], "faces are rendered"),
     ("simswap", ["data=packed"], "faces are rendered"),
     ("faceshifter", ["data=packed"], "faces are rendered"),
+    ("deepprivacy", ["generator.landmarks.weights=a.safetensors"], "five points"),
+    ("deepprivacy", ["data=packed"], "faces are rendered"),
+    ("deepprivacy2", ["data=packed"], "faces are rendered"),
+    ("ciagan", ["generator.landmarks.weights=a.safetensors"], "five points"),
+    ("ciagan", ["data=packed"], "faces are rendered"),
     ("reconstruction", ["method.anonymizer.checkpoint=a.ckpt"], "victim"),
     ("reconstruction", ["objective.terms.ifsr.weight=2"], "weights were chosen"),
     ("reconstruction", ["data=packed"], "faces are rendered"),

@@ -121,3 +121,8 @@ def test_the_card_of_an_attack(small: None, monkeypatch: pytest.MonkeyPatch) -> 
     assert "none: ID" in figures and figures[
         "chance (the worst of synthetic_b, synthetic_c and synthetic_d)"
     ] == pytest.approx(1 / 6)
+
+
+def test_what_flees_does_not_inpaint() -> None:
+    with pytest.raises(UserError, match="shipped:fiva is a FIVA, which does not inpaint"):
+        checkpoints.restore_inpainter("shipped:fiva", 0.5)

@@ -16,10 +16,12 @@ from torch import nn
 from anon.apps import victims
 from anon.apps.checkpoints import Trained
 from anon.errors import UserError
+from anon.evaluation.harness.attackers import Unavailable
 from anon.evaluation.harness.suite import Combination
 from anon.evaluation.protocol import Protocol
 from anon.faces.contract import Label
 from anon.faces.datamodule import FaceData
+from anon.identity.latent import RandomIdentity
 from anon.identity.policies import sampling_of
 from tests.apps.test_configs import composed
 from tests.evaluation import tiny_world
@@ -104,3 +106,34 @@ def test_anchors_share_a_label_of_the_training_people(kind, monkeypatch):
     torch.testing.assert_close(own[0](z), own[1](z))
     with pytest.raises(UserError, match="'hair' is no label of the training people; they have side"):
         by_table(built, "sampling", matched="hair")
+
+
+class Inpaints(Built):
+    """Its people come from a latent."""
+
+    def __init__(self, checkpoint: str) -> None:
+        super().__init__(checkpoint)
+        self.generator.steers = 0
+
+
+def test_a_generator_with_a_latent_is_told_nothing_of_the_face(monkeypatch):
+    """Whatever makes fake identities becomes a random draw; the tracker keeps one for each person."""
+    built = Inpaints("here")
+    z = built.encoder(tiny_world.Data().faces("evaluation").images).z
+    for policy in (by_table(built, "plain"), by_victim(built, "negation", monkeypatch)):
+        assert type(policy) is RandomIdentity
+        draws = [policy(face, rng=torch.Generator().manual_seed(0)) for face in (z, z.flip(0))]
+        assert torch.equal(*draws)
+    for policy in (by_table(built, "itm"), by_victim(built, "itm", monkeypatch)):
+        assert type(policy.policy) is RandomIdentity and sampling_of(policy) is None
+        first, again = (policy(z, rng=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+        assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("policy", ["source", "dial", "own", "rotation", "sampling"])
+def test_a_generator_with_a_latent_can_be_nobody_in_particular(policy, monkeypatch):
+    """In a table that is no mistake, elsewhere it is one."""
+    with pytest.raises(Unavailable, match=r"n/a \(draws people from a latent, and \w+ wants somebody\)"):
+        by_table(Inpaints("here"), policy)
+    with pytest.raises(UserError, match=r"wants somebody; take policy=random .* or policy=itm"):
+        by_victim(Inpaints("here"), policy, monkeypatch)

@@ -182,7 +182,7 @@ def test_the_critic_as_the_papers_write_it(gamma: float) -> None:
     network = Discriminator(16, base=4)
     real, fake = torch.rand(4, 3, 16, 16) * 2 - 1, torch.rand(4, 3, 16, 16) * 2 - 1
     objective = Objective({"adversarial": Term(NonSaturating(), ["logits_raw"])}, r1_gamma=gamma)
-    found = critic_losses(network, objective, {"distorted": real}, fake, gamma > 0)
+    found = critic_losses(network, objective, {"distorted": real}, fake, gamma > 0, torch.Generator())
     (found["discriminator"] + found.get("r1", torch.zeros(()))).backward()
     ours = gradients(network)
     network.zero_grad()

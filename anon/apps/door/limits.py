@@ -39,7 +39,7 @@ RANGES = {
     # data
     "whole [2, 200000]": "data.identities data.identities.train *.datasets.*.identities "
     "*.datasets.*.identities.train",  # an identity is told from another's
-    "whole [1, 200000]": "data.identities.* *.datasets.*.identities.*",
+    "whole [1, 200000]": "*generator.identities data.identities.* *.datasets.*.identities.*",
     "whole [0, 1000000000]": "*.first",
     "whole [0, 65536]": "data.images data.images.* data.clips data.clips.* *.datasets.*.images "
     "*.datasets.*.images.* *.datasets.*.clips *.datasets.*.clips.* *.min_images",
@@ -50,10 +50,12 @@ RANGES = {
     "whole [16, 4096]": "size data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
     "whole [0, 512]": "*.workers",
-    "whole [1, 512]": "*.threads *.blocks *.bottleneck *.depth *.deep discriminator.layers model.discriminator.layers",
+    "whole [1, 512]": "*.threads *.residuals *.blocks *.bottleneck *.depth *.deep discriminator.layers "
+    "model.discriminator.layers",
     # networks
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
-    "whole [1, 8192]": "*.widths *.base *.mapping *.z_dim *.dim *.projection *.classes *.neighbours *.components",
+    "whole [1, 8192]": "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
+    "*.neighbours *.components",
     "(0, 8]": "generator.width model.generator.width",
     "(0, 1000]": "*.adversarial.radius *.head.s *.tau",
     "[0, 2)": "*.head.m",
@@ -70,10 +72,10 @@ RANGES = {
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
-    "*.degrees *.labels.margin *.max_eer",
+    "*.degrees *.labels.margin *.max_eer *.box",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
-    "*.regressor.blur *.limit_val_batches",
+    "*.regressor.blur *.limit_val_batches *.drift *.truncation",
     "[0, 180]": "*.rotation *.yaw",
     "(0, 180)": "*.angle *.angles",
     "whole [2, 8192]": "*.rank",

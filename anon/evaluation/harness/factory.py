@@ -26,7 +26,7 @@ from anon.evaluation.harness.inputs import Turned
 from anon.evaluation.harness.store import key_of
 from anon.evaluation.harness.suite import CLEAN, NONE, Combination, as_plain
 from anon.evaluation.judges.judging import judge_notes
-from anon.evaluation.modes import Basis, posed, reach_note
+from anon.evaluation.modes import Basis, posed, reach_note, without_latent
 from anon.identity.contract import PolicyLike
 from anon.identity.encoder import Encoder
 from anon.identity.policies import sampling_of
@@ -164,6 +164,10 @@ class Factory:
             title = self._titles[one.method] = f"{own} ({incomplete})" if incomplete else str(own)
         else:
             self._check_judge(encoder, title)
+            if chosen is not None and getattr(getattr(base, "generator", None), "steers", None) == 0:
+                told = without_latent(chosen)
+                if told is not None:
+                    raise Unavailable(f"n/a ({told})")
             basis = self.basis(one.data, encoder)
             pristine = posed(base, chosen, basis, f"suite.methods.{one.method}.anonymizer")
             self._tell_reach(pristine.policy, title, basis, one.data)

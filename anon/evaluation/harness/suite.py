@@ -36,6 +36,7 @@ _SORTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     ),
     "cloaks": lambda given: bool(given.get("cloak")),
     "ensembles": lambda given: bool(given.get("methods")),
+    "inpainters": lambda given: given.get("policies") == "latent",
     "dials": lambda given: bool(given.get("dial")),
 }
 RENDERED = "synthetic"  # the data set that calibrates and gives anchors where nobody else does

@@ -23,8 +23,9 @@ def check_size(module: TargetOriented, size: int) -> None:
         network.eval()  # no statistics of a batch norm move
     try:
         z = module.encoder(images).z
-        drawn = module.redraw({"distorted": images, "changed": images, "z_own": z, "z_condition": z}).image
-        module.discriminator(drawn)
+        known = {"distorted": images, "changed": images, "z_own": z, "z_condition": z}
+        drawn = module.redraw(known).image
+        module.critic(known)(drawn)
     except _MISFITS as error:
         told = (str(error).splitlines() or [""])[0].rstrip(".")
         raise UserError(

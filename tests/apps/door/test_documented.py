@@ -30,6 +30,7 @@ from anon.evaluation.harness.suite import plans
 from anon.evaluation.report.__main__ import main as report
 from anon.faces.prepare.__main__ import _parser
 from anon.faces.prepare.points import main as points
+from anon.generators.inpainting.contract import Inpainter
 from anon.identity.onnx import main as onnx
 from tests.conftest import ROOT
 
@@ -158,7 +159,8 @@ def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
         with torch.no_grad():
             drawn = generator(*given)
             drawn = drawn if config.attack is not None else drawn.image
-            assert drawn.shape == images.shape and discriminator(drawn).shape[0] == 1
+            told = {"seen": generator.see(images)} if isinstance(generator, Inpainter) else {}
+            assert drawn.shape == images.shape and discriminator(drawn, **told).shape[0] == 1
 
 
 @pytest.mark.parametrize(("where", "command"), MODULES)

@@ -77,3 +77,14 @@ def test_a_set_is_no_filter():
     table = {"title": "t", "grid": [{"methods": ["filters"]}], "measures": ["m"], "columns": {}}
     suite = built(tables={"t": table}, measures={"m": {}}).suite
     assert {one.method for one in plans(suite)[0].combinations} == {"noise", "pixelate"}
+
+
+def test_inpainters_are_generators_with_a_latent():
+    other = {"title": "Other", "policies": "latent", "anonymizer": None}
+    found = []
+    for word in ("generators", "inpainters"):
+        table = {"title": "t", "grid": [{"methods": [word], "policies": ["plain"]}], "measures": ["m"], "columns": {}}
+        methods = {**settings()["methods"], "fills": other}
+        suite = stages(tables={"t": table}, measures={"m": {}}, methods=methods).suite
+        found.append({one.method for one in plans(suite)[0].combinations})
+    assert found[1] == {"fills"} and found[0] > found[1]
