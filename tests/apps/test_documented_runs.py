@@ -66,7 +66,8 @@ STANDS_FOR = (
     (r"attack\.recognizer\.checkpoint=<run folder>", "attack.recognizer.checkpoint={parrot}"),
     (r"(mobilefacenet encoder\.weights)=<[^>]*>(/checkpoints/last\.ckpt)?", rf"\1={REAL}/{MOBILE}"),
     # The newest FIVA of a folder learned with MobileFaceNet here, which may not judge it.
-    (r"(panel\.mobilefacenet\.encoder\.weights)=<[^>]*>", rf"\1={REAL}/{MOBILE} checkpoint=shipped:fiva"),
+    (r"(experiment=fiva data=folder.*panel\.mobilefacenet)", r"checkpoint=shipped:fiva \1"),
+    (r"(panel\.mobilefacenet\.encoder\.weights)=<[^>]*>", rf"\1={REAL}/{MOBILE}"),
     (r"(judge\.encoder\.weights)=<[^>]*>", rf"\1={REAL}/{EDGE}"),
     (r"method\.anonymizer\.checkpoint=<run of 3>", "method.anonymizer.checkpoint={photographs}"),
     (r"attack\.checkpoint=<run>", "attack.checkpoint={attack of photographs}"),
