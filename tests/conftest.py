@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +36,11 @@ os.environ.setdefault("ANON_REAL", str(ROOT.parent / "shared" / "real"))
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+# When Hydra sets up logging, absl, which TensorBoard imports, closes the stderr that it was imported under: pytest's.
+with contextlib.suppress(ImportError):
+    from absl.logging import get_absl_handler
+
+    get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
