@@ -45,7 +45,7 @@ async function working(text, task) {
 }
 
 function judged(judge) {
-  return `${judge.distance === null ? "failed" : judge.distance.toFixed(2)} (below ${judge.threshold.toFixed(2)})`;
+  return `${judge.distance === null ? "failed" : judge.distance.toFixed(2)} (recognized below ${judge.threshold.toFixed(2)})`;
 }
 
 function faces(found) {
