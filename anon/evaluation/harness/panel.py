@@ -190,17 +190,20 @@ class Kin:
         self.found: dict[tuple[str, str], tuple[str, list[bool]]] = {}
 
     def meet(self, one: Combination) -> None:
-        """Compare the judges with the encoder of a combination's method, once; alike scores are told."""
+        """Compare the judges with whom a combination's method was made on, once; alike scores are told."""
         method, place = self.panel[0].factory.method(one), (one.data, one.method)
-        if method.encoder is None or place in self.found:
+        if not method.made_on or place in self.found:
             return
+        who = "the cloaks" if hasattr(method.pristine, "recognizers") else method.title  # one sentence for all of them
         alike = []
         for stages in self.panel:
             group, judge = stages.subjects(one.data).background, stages.judge.recognizer
-            z = [stages.z(Originals(group), by) for by in (stages.judge, stages.conditioning(method.encoder))]
-            for note in kinship_notes(judge, z[0], z[1], group.labels, method.title):
-                stages.factory.tell(note)
-            alike.append(_same_people(stages, one.data, judge, method.encoder))
+            z = stages.z(Originals(group), stages.judge)
+            for encoder in method.made_on:
+                own = stages.z(Originals(group), stages.conditioning(encoder))
+                for note in kinship_notes(judge, z, own, group.labels, who):
+                    stages.factory.tell(note)
+            alike.append(any(_same_people(stages, one.data, judge, encoder) for encoder in method.made_on))
         self.found[place] = method.title, alike
 
     def of(self, number: int) -> tuple[str, ...]:
