@@ -147,7 +147,7 @@ def ship(run: Path, name: str) -> Path:
             what = f"reversible anonymizer, {type(network).__name__}, conditioned on {module.encoder.name}"
         elif isinstance(module, InpaintingTraining):
             figures = anonymizer_figures(module, _experiment(config, run))
-            what = f"inpainting anonymizer, {type(network).__name__}, which sees no pixel of the face"
+            what = f"anonymizer, {type(network).__name__}, which inpaints: it sees no pixel of the face"
         elif module.steers > 0:
             figures = swapper_figures(module, _experiment(config, run))
             what = f"swapper, {type(network).__name__}, conditioned on {module.encoder.name}"
