@@ -31,8 +31,9 @@ def project() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def pins() -> dict[str, Version]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    found = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(name): Version(version) for name, version in found}
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert {str(each.marker) for each in found} <= {"None", 'python_version >= "3.11"'}  # of what has left 3.10 behind
+    return {canonicalize_name(each.name): Version(str(each.specifier).removeprefix("==")) for each in found}
 
 
 def asked(project: dict[str, Any], *extras: str) -> list[Requirement]:
