@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anon.apps.checkpoints import restore_generator
 from anon.apps.config import composed, config_dir, own_yaml
-from anon.apps.ship import BRIEF, bounded, evaluated, regressor_errors
+from anon.apps.ship import BRIEF, bounded, diffusion_losses, evaluated, regressor_errors
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import labelled
 from anon.attributes.look import LookRegressor
@@ -24,6 +24,7 @@ from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.embeddings import batches
 from anon.evaluation.intervals.shares import share_ends
 from anon.faces.contract import FaceSet
+from anon.generators.diffusion import Denoiser, Diffusion
 from anon.identity.judge import Judge
 from anon.identity.verification import embed_faces, enrolled, identified
 from anon.weights.cards import Card, Figure
@@ -82,6 +83,13 @@ def _read(card: Card) -> dict[str, Figure]:
     return {"pose": over_people(regressor_errors(regressor, faces)["pose"], faces.labels)}
 
 
+def _denoised(card: Card) -> dict[str, Figure]:
+    """What a diffusion model does not read of the noise."""
+    faces = instantiate(composed("evaluate", ["method=blur", "data=synthetic"]).data).faces("evaluation")
+    losses = diffusion_losses(Diffusion(Denoiser(), SHIPPED + card.name), faces)
+    return {name: over_people(each, faces.labels) for name, each in losses.items()}
+
+
 def _expressed(card: Card) -> dict[str, Figure]:
     """Accuracy of an expression embedder on the faces that have a class."""
     faces, embedder = _people(card), ExpressionEmbedder(weights=SHIPPED + card.name)
@@ -134,4 +142,5 @@ _KINDS = {
     "anonymizer": _anonymized,
     "swapper": _swapped,
     "reconstruction attack": _attacked,
+    "diffusion model": _denoised,
 }

@@ -27,6 +27,7 @@ _HEADLINES = {
     "anonymizer": ("plain: ssim", "plain: ID", "itm: ID", "itm: pose_error"),
     "swapper": ("swap_ID", "swap_ID_target", "pose_error"),
     "reconstruction attack": ("plain: RA", "plain: RA_rank1", "itm: RA"),
+    "diffusion model": ("loss at t=0.1", "loss at t=0.2", "loss at t=0.4"),
 }
 
 
