@@ -67,7 +67,9 @@ class OpenVinoJudge:
         self.flip, self.bgr, self.threshold = flip, bgr, threshold
         self.name = name or found.path.stem
         self.mean, self.std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+        self.batch = 1
         self.dim = self._raw(torch.zeros(1, 3, self.size, self.size)).shape[1]
+        self.batch = self._at_once()
         check_judge(self)
 
     @torch.no_grad()
@@ -95,10 +97,19 @@ class OpenVinoJudge:
             raise self._none(f"its input is {sides[0]}, not (N, 3, S, S)")
         return height
 
+    def _at_once(self) -> int:
+        """Images of a run: 1 of a graph whose inner sizes are those of one image, though its input takes any batch."""
+        two = torch.zeros(2, 3, self.size, self.size)
+        try:
+            found = only_output(self._run, two.numpy())
+        except DAMAGED:
+            return 1
+        return BATCH if len(found) == 2 and found.size == 2 * self.dim else 1
+
     def _raw(self, x: Tensor) -> np.ndarray:
         """Normalized images (B, 3, S, S) -> (B, D) float32."""
         try:
-            parts = [(only_output(self._run, part.numpy()), len(part)) for part in x.split(BATCH)]
+            parts = [(only_output(self._run, part.numpy()), len(part)) for part in x.split(self.batch)]
         except DAMAGED as error:
             raise self._none(f"it fails on images of {self.size} pixels") from error
         return np.concatenate([embeddings(found, count, self.path) for found, count in parts])

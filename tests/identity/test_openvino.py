@@ -47,6 +47,14 @@ def test_a_converted_file_gives_what_the_onnx_file_gives(file: Path, images: Ten
     assert judge.fingerprint == turned.fingerprint != known.fingerprint
 
 
+@pytest.mark.parametrize("reshape", [(1, 3), (1, -1), (-1, 3)])
+def test_sizes_of_one_image_inside_take_one_at_a_time(tmp_path: Path, images: Tensor, reshape: tuple[int, int]) -> None:
+    """As published exports have them: two images would come back as one vector of twice the length."""
+    file = channel_means(tmp_path / "w.onnx", reshape=reshape, normalizes=False)
+    judge = OpenVinoJudge(converted(file), **SIGNED)
+    torch.testing.assert_close(judge.embed(images), OnnxJudge(file).embed(images), atol=1e-5, rtol=0)
+
+
 def test_raw_bytes_are_what_it_wants_by_default(tmp_path: Path, images: Tensor) -> None:
     """A graph with its own (x - 127.5) / 128, whose ONNX file tells so."""
     file = channel_means(tmp_path / "raw.onnx")
