@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from anon.apps.config import choices, config_dir
 from anon.defenses.contract import DefenseLike, NoDefense
+from anon.defenses.diffusion import DiffusionDefense
 from anon.defenses.gradient import FGSM, PGD
 from anon.defenses.noise import GaussianNoise, UniformNoise
 from anon.defenses.parameters import ParameterNoise
@@ -90,6 +91,7 @@ CHOICES = {
     "parameter_noise": ParameterNoise,
     "jpeg": Jpeg,
     "resample": Resample,
+    "diffusion": DiffusionDefense,
 }
 
 

@@ -117,7 +117,7 @@ SSIM = "return torch.as_tensor(values).reshape(len(changed))"
     [
         (filters, "from __future__", "# a remark\n\nfrom __future__", set()),
         (filters, 'class Pixelate(Filter):\n    """', 'class Pixelate(Filter):\n    """In other words: ', set()),
-        (filters, "def _needed(", "def nobody_calls_it():\n    return 1\n\n\ndef _needed(", set()),
+        (filters, "def needed(", "def nobody_calls_it():\n    return 1\n\n\ndef needed(", set()),
         (preservation, "from __future__", "# a remark\n\nfrom __future__", set()),
         (filters, MEANS, f"{MEANS} * 0.5", {"changed", "embeddings", "comparisons"}),
         (preservation, SSIM, f"{SSIM} + 1", {"comparisons"}),
