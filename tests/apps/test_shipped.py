@@ -88,9 +88,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def figures_of(name: str) -> SimpleNamespace:
     """The module whose training would have shipped this generator."""
     generator, encoder, *_ = restore_generator(f"shipped:{name}")
-    return SimpleNamespace(
-        averaged=generator, generator=generator, encoder=encoder, others=[], steers=generator.steers
-    )
+    return SimpleNamespace(averaged=generator, generator=generator, encoder=encoder, others=[], steers=generator.steers)
 
 
 def test_the_card_of_a_swapper(small: None) -> None:
