@@ -30,6 +30,8 @@ LONGEST = (
     "training/test_ddp.py",
     "apps/test_own_parts.py",
     "training/test_identity_follows_z.py",
+    "apps/door/test_documented.py",
+    "test_package.py",
 )
 
 os.environ.setdefault("ANON_REAL", str(ROOT.parent / "shared" / "real"))
