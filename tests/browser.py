@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,3 +23,19 @@ def browser() -> Iterator[Any]:
         found = running.chromium.launch(executable_path=path, args=["--no-sandbox", *CAMERA])
         yield found
         found.close()
+
+
+class Heard(NamedTuple):
+    """What a page complained of, and the addresses that it asked for."""
+
+    complaints: list[str]
+    requests: list[str]
+
+
+def heard(page: Any) -> Heard:
+    """Listens to a page from now on: its console, its uncaught errors, its requests."""
+    found = Heard([], [])
+    page.on("console", lambda message: found.complaints.append(message.text))
+    page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    page.on("request", lambda request: found.requests.append(request.url))
+    return found

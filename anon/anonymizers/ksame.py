@@ -24,27 +24,18 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from anon.anonymizers.spaces import AT_ONCE, Pixels, Space
 from anon.errors import Failed, UserError
-from anon.faces.contract import FaceSet, annotations_of, batch_of, float_batch, in_eight_bits, to_uint8
+from anon.faces.contract import FaceSet, People, annotations_of, batch_of, float_batch, in_eight_bits, to_uint8
 from anon.faces.decoding import digest
-from anon.faces.folder import EmptySplit
 from anon.faces.labels import groups
+from anon.faces.splits import SEARCHED, EmptySplit, searched
 from anon.identity.clusters import check_enough, check_k, clusters, means, units_of
-from anon.identity.ksame import ORDER
-
-
-class People(Protocol):
-    """The data module whose sets are released."""
-
-    name: str
-
-    def faces(self, split: str) -> FaceSet: ...
 
 
 class Release(NamedTuple):
@@ -92,8 +83,7 @@ class KSame:
         self.averaged = self.space.name  # so that records of attacks tell one k-Same from another
         self.label, self.quantiles = label, tuple(quantiles)
         self._data = cast(People, data)
-        alone = getattr(data, "everyone", False) or hasattr(data, "pairs")
-        self._waiting = list(ORDER[:1] if alone else ORDER)
+        self._waiting = list(searched(data))
         self._known: list[Release] = []
         self._take_in()
         self._contents = self._described()
@@ -130,7 +120,7 @@ class KSame:
         try:
             faces = self._data.faces(split)
         except EmptySplit:
-            if split == ORDER[0]:
+            if split == SEARCHED[0]:
                 raise
             return
         self._known.append(self._release(faces, f"the set '{split}' of {self._data.name}"))

@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,27 +25,17 @@ from torch import Tensor
 from anon import plain
 from anon.errors import Failed, UserError
 from anon.faces.alignment import VIEWS
-from anon.faces.contract import FaceSet, to_float, to_uint8
+from anon.faces.contract import People, to_float, to_uint8
 from anon.faces.counterparts import MOST_MISSING, Counterparts, Results
 from anon.faces.decoding import digest
-from anon.faces.folder import EmptySplit
 from anon.faces.points import file_key
+from anon.faces.splits import SEARCHED, EmptySplit, searched
 from anon.faces.tree import spelled
 from anon.plain import read_json
 from anon.printable import flat
 
-#: Whose pictures are asked for most come first.
-_ORDER = ("evaluation", "attacker", "background", "train")
 _ABOUT = "meta.json"  # what a folder says of itself
 _MOST = 64 * 1024  # bytes of that
-
-
-class Originals(Protocol):
-    """The data module of the originals."""
-
-    name: str
-
-    def faces(self, split: str) -> FaceSet: ...
 
 
 class ResultsFolder:
@@ -88,11 +78,10 @@ class ResultsFolder:
         self.max_missing, self.framing = max_missing, framing
         self.name = _named(place)
         self._pairs = {} if pairs is None else source_of_each(Path(pairs).expanduser())
-        self._data = cast(Originals, data)
+        self._data = cast(People, data)
         self._known: dict[int, tuple[str, int]] = {}
         self._parts: dict[str, Counterparts] = {}
-        alone = getattr(data, "everyone", False) or hasattr(data, "pairs")
-        self._waiting = list(_ORDER[:1] if alone else _ORDER)
+        self._waiting = list(searched(data))
         self._look_into_next()
         self.swaps = bool(self._pairs or self._results.swapped)  # the names tell it when originals were looked for
         rows = [f"{name} {content}" for name, content in self._results.hashes.items()]
@@ -120,7 +109,7 @@ class ResultsFolder:
     @property
     def incomplete(self) -> str | None:
         """What stands behind its name in tables: how many of the evaluated pictures it has no result for."""
-        part = self._parts.get(_ORDER[0])
+        part = self._parts.get(SEARCHED[0])
         missing = 0 if part is None else part.failed.total()
         return f"{missing:,} of {len(cast(Counterparts, part)):,} missing" if missing else None
 
@@ -130,7 +119,7 @@ class ResultsFolder:
         Args:
             indices: (N,) of originals among the evaluated ones.
         """
-        faces = self._data.faces(_ORDER[0])
+        faces = self._data.faces(SEARCHED[0])
         named = faces.files  # type: ignore[attr-defined]
         files = [file_key(name) for name in (named() if callable(named) else named)]
         place = {name: number for number, name in enumerate(files)}

@@ -46,11 +46,10 @@ from anon.anonymizers.filters import Filter
 from anon.apps.config import judges_of
 from anon.apps.door.config import check_config, check_places
 from anon.apps.idle import check_live, check_photograph, check_read
+from anon.apps.keys import check_as_anonymized, key_named
 from anon.apps.keys import check_place as check_key_place
-from anon.apps.keys import key_named
 from anon.apps.launch.entry import run_app
 from anon.apps.launch.failures import unwrapped
-from anon.apps.recover import check_as_anonymized
 from anon.apps.run_folders.started import overrides
 from anon.apps.stores import check_places as check_store_places
 from anon.apps.stores import check_used, opened, remember, store_of

@@ -7,7 +7,7 @@ anon recover   input=out.png output=back.png  domain=synthetic key.file=my.key
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,14 @@ from anon import plain
 from anon.errors import UserError
 from anon.identity.keys import LONGEST, key_of
 from anon.identity.rotation import KeyedRotation
+from anon.plain import read_json
+from anon.video.report import SUFFIX
 
 KEY = "ANON_KEY"
 _LACKING = f"policy=rotation needs a key: a password in the environment as {KEY}, or in key.file=<file>."
+_MOST = 64 * 1024**2  # bytes of a report
+#: Of the settings in a report: what decides which face a key gives back.
+_SAME: tuple[str, ...] = ("method", "policy", "size")
 _ROTATION = f"{KeyedRotation.__module__}.{KeyedRotation.__name__}"
 
 
@@ -72,3 +77,31 @@ def check_place(file: str | None, results: Any) -> None:
     """
     if file is not None and os.path.realpath(Path(file).expanduser()) in {os.path.realpath(each) for each in results}:
         raise UserError(f"key.file={file} would be written over; name another place for the result.")
+
+
+def check_as_anonymized(sources: Iterable[Path], settings: Mapping[str, Any]) -> None:
+    """See that faces are recovered by what they were anonymized by, as far as reports beside the files tell.
+
+    Args:
+        sources: what :func:`anon.apps.anonymize.anonymize` wrote.
+        settings: of this run, as its report will have them.
+
+    Raises:
+        UserError: a report says otherwise, or cannot be read.
+    """
+    for source in sources:
+        report = source.with_name(source.name + SUFFIX)
+        if not report.is_file():
+            continue
+        told = read_json(report, _MOST)
+        then = told.get("settings") if isinstance(told, dict) else None
+        if not isinstance(then, dict) or "weights" not in then:
+            continue  # somebody else's file
+        other = [f"{name}={then.get(name)}" for name in _SAME if then.get(name) != settings.get(name)]
+        if not other and then["weights"].get("method") != settings["weights"]["method"]:
+            other = ["other weights, or another data set"]
+        if other:
+            raise UserError(
+                f"'{source}' was anonymized with {', '.join(other)}, says '{report}'; this would give back another "
+                "face. Recover with the same settings, or take that report away."
+            )

@@ -104,6 +104,14 @@ def annotations_of(faces: FaceSet) -> Mapping[str, Label]:
     return found() if callable(found) else {}
 
 
+class People(Protocol):
+    """A data module: the faces of each of its splits."""
+
+    name: str
+
+    def faces(self, split: str) -> FaceSet: ...
+
+
 class RawFaces(FaceSet, Protocol):
     """A face set that keeps square frames and gives them as they are, a quarter of the bytes of an image batch."""
 

@@ -30,10 +30,10 @@ from torch.utils.data import DataLoader, default_collate
 
 from anon.errors import UserError
 from anon.faces.contract import FaceSet, Sample, float_batch, is_raw
-from anon.faces.folder import EmptySplit, FolderFaces
+from anon.faces.folder import FolderFaces
 from anon.faces.labels import annotated
 from anon.faces.packed import Pack, PackedFaces
-from anon.faces.splits import EVERYONE
+from anon.faces.splits import EVERYONE, EmptySplit
 from anon.faces.synthetic.dataset import SyntheticFaces
 from anon.faces.transit import ARRIVED, Orders, RawBatches, Slots, check_room, sent
 from anon.faces.tree import spelled

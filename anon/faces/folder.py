@@ -35,15 +35,11 @@ from anon.faces.contract import Collated, Sample, to_float
 from anon.faces.counterparts import Counterparts, Crops, Results, counterparts, sources_of
 from anon.faces.decoding import Photograph, decode
 from anon.faces.points import FivePoints, file_key, read_points
-from anon.faces.splits import members, one_spelling
+from anon.faces.splits import EmptySplit, members, one_spelling
 from anon.faces.tree import files_below, spelled
 from anon.provenance import code
 
 log = logging.getLogger(__name__)
-
-
-class EmptySplit(UserError):
-    """A data set whose identities all fall into other splits."""
 
 
 class FolderFaces(Collated):

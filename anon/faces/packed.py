@@ -29,10 +29,9 @@ from anon import plain
 from anon.errors import UserError
 from anon.faces.alignment import Framing, reframe, reframing, similarity, template, transform, warp
 from anon.faces.contract import Collated, Label, Sample, to_float
-from anon.faces.folder import EmptySplit
 from anon.faces.labels import label_of_numbers
 from anon.faces.packed_index import FORMATS, fault_of_columns, fault_of_info
-from anon.faces.splits import EVERYONE, SPLITS
+from anon.faces.splits import EVERYONE, SPLITS, EmptySplit
 
 INDEX, COLUMNS = "index.json", "index.safetensors"
 _MAX_INDEX = 4 << 30  # bytes

@@ -25,12 +25,23 @@ SHARES: dict[str, float] = {"train": 0.5, "background": 0.1, "attacker": 0.2, "e
 SPLITS: tuple[str, ...] = tuple(SHARES)
 #: In the place of a split's name: all identities, of data that is evaluated whole (``data.everyone=true``).
 EVERYONE = "everyone"
+#: The order in which a picture is looked for: whose pictures are asked for most come first.
+SEARCHED: tuple[str, ...] = ("evaluation", "attacker", "background", "train")
 _APOSTROPHES = re.compile("[\u2018-\u201b\u02b9\u02bb-\u02bd\u02c8\u02ee\u2032\ua78b\ua78c`\u00b4]")
 # Default_Ignorable_Code_Point of Unicode 16 without Cf; the standard library has no such property.
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
 _OFFICIAL = {"val": "background", "test": "evaluation"}
+
+
+class EmptySplit(UserError):
+    """A data set whose identities all fall into other splits."""
+
+
+def searched(data: object) -> tuple[str, ...]:
+    """The splits of a data module in the order in which a picture is looked for: one, where it is evaluated whole."""
+    return SEARCHED[:1] if getattr(data, "everyone", False) or hasattr(data, "pairs") else SEARCHED
 
 
 def person(name: str) -> str:

@@ -22,13 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anon.errors import Failed, UserError
-from anon.faces.splits import SPLITS
+from anon.faces.splits import SEARCHED
 from anon.identity.clusters import check_enough, check_k, clusters, means, units_of
 from anon.identity.contract import Draws, Given
 
 SAME = 1e-3  # cosine distance within which an embedding is the one that was clustered; rounding is below 1e-5
-#: The order in which sets are searched for a face: who is asked for most comes first.
-ORDER = ("evaluation", *(split for split in reversed(SPLITS) if split != "evaluation"))
 #: Gives the embeddings (N, D) of a split's pictures and whose they are (N,).
 Released = Callable[[str], tuple[Tensor, Tensor]]
 
@@ -58,7 +56,7 @@ class KSameEmbedding(nn.Module):
         self._released = released
         self._sets: dict[str, tuple[Tensor, Tensor]] = {}
         self._missing: dict[str, str] = {}
-        z, _ = self._set(ORDER[0])
+        z, _ = self._set(SEARCHED[0])
         self._contents = hashlib.sha256(z.cpu().contiguous().numpy().tobytes()).hexdigest()
 
     def forward(
@@ -70,7 +68,7 @@ class KSameEmbedding(nn.Module):
             Failed: a face that is in no set of the data, or in one of too few people.
         """
         found, waiting = torch.empty_like(z), torch.ones(len(z), dtype=torch.bool, device=z.device)
-        for split in ORDER:
+        for split in SEARCHED:
             if not bool(waiting.any()):
                 break
             try:

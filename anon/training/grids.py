@@ -15,7 +15,7 @@ from torch import Tensor
 
 from anon.faces.cache import owners_only
 from anon.faces.contract import FaceSet, to_uint8
-from anon.faces.folder import EmptySplit
+from anon.faces.splits import EmptySplit
 from anon.training.callbacks.steps import steps_done
 
 

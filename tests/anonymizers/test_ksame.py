@@ -17,7 +17,7 @@ from anon.apps.config import composed
 from anon.attacks.victim import compare, describe
 from anon.errors import Failed, UserError
 from anon.faces.contract import Label, in_eight_bits
-from anon.faces.folder import EmptySplit
+from anon.faces.splits import EmptySplit
 
 SIDE = 12
 

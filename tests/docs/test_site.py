@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import browser
+from tests.browser import browser, heard
 from tests.conftest import ROOT
 
 __all__ = ["browser"]  # a fixture
@@ -90,15 +90,11 @@ def test_pages_are_whole(browser: Any, address: str, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844})
     for name, (figures, tables) in PAGES.items():
         page = context.new_page()
-        complaints: list[str] = []
-        requests: list[str] = []
-        page.on("console", lambda message, told=complaints: told.append(message.text))
-        page.on("pageerror", lambda error, told=complaints: told.append(str(error)))
-        page.on("request", lambda request, asked=requests: asked.append(request.url))
+        told = heard(page)
         page.goto(address + name)
         page.wait_for_load_state("networkidle")
-        assert complaints == [], name
-        assert [url for url in requests if not url.startswith((address, "data:"))] == [], name
+        assert told.complaints == [], name
+        assert [url for url in told.requests if not url.startswith((address, "data:"))] == [], name
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         assert page.evaluate(SEEN, "img") >= figures and page.evaluate(SEEN, "table") >= tables, name
         assert page.locator("article h1").count() == 1, name

@@ -25,8 +25,11 @@ from anon.evaluation.compare.runs import Run, named
 from anon.evaluation.compare.tables import by_settings, settings, versions
 from anon.evaluation.document import Column, Document, Line, People, Recognizer, Table, as_json
 from anon.evaluation.document.estimates import Estimate, significant
+from tests.browser import browser, heard
 from tests.evaluation.described import METRICS
 from tests.evaluation.report.made_up import png
+
+__all__ = ["browser"]  # a fixture
 
 STARTED = "2026-01-02 03:04:05"
 
@@ -301,29 +304,20 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_in_a_browser(tmp_path: Path, width: int) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("needs a browser: chromium or google-chrome")
+def test_the_page_in_a_browser(browser: Any, tmp_path: Path, width: int) -> None:
     for name in "abcdefgh":
         trained(tmp_path / "runs" / f"a_run_with_a_long_name_{name}", lr=ord(name) / 100)
         evaluated(tmp_path / "runs" / f"evaluated_{name}", document(ord(name) / 200))
     compare([tmp_path / "runs"], tmp_path / "out")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 844})
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.goto((tmp_path / "out" / "compare.html").as_uri())
-        for folded in page.locator("summary").all():
-            folded.click()
-        assert complaints == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        rights = page.evaluate("[...document.querySelectorAll('svg')].map(one => one.getBoundingClientRect().right)")
-        assert len(rights) == 2 and max(rights) <= width
-        overlaps = (
-            """[...document.querySelectorAll('tbody th')].filter(th => th.scrollWidth > th.clientWidth + 1).length"""
-        )
-        assert page.evaluate(overlaps) == 0
-        browser.close()
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    told = heard(page)
+    page.goto((tmp_path / "out" / "compare.html").as_uri())
+    for folded in page.locator("summary").all():
+        folded.click()
+    assert told.complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    rights = page.evaluate("[...document.querySelectorAll('svg')].map(one => one.getBoundingClientRect().right)")
+    assert len(rights) == 2 and max(rights) <= width
+    overlaps = """[...document.querySelectorAll('tbody th')].filter(th => th.scrollWidth > th.clientWidth + 1).length"""
+    assert page.evaluate(overlaps) == 0
+    page.close()

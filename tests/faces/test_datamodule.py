@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from anon.errors import UserError
 from anon.faces.contract import Sample
 from anon.faces.datamodule import BatchStream, FaceData, StepSampler, collate, folder_data, synthetic_data
-from anon.faces.folder import EmptySplit
+from anon.faces.splits import EmptySplit
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

@@ -13,12 +13,11 @@ from PIL import Image
 
 from anon.errors import UserError
 from anon.faces.datamodule import FaceData, folder_data, packed_data
-from anon.faces.folder import EmptySplit
 from anon.faces.points import read_points
 from anon.faces.prepare.options import Options
 from anon.faces.prepare.run import prepare
 from anon.faces.prepare.sources import of_folder
-from anon.faces.splits import SPLITS, split_of
+from anon.faces.splits import SPLITS, EmptySplit, split_of
 from tests.faces.prepare.material import photographs
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 from anon.errors import UserError
 from anon.faces.cache import built_once
 from anon.faces.contract import FaceSet, check_images, to_uint8
-from anon.faces.folder import EmptySplit, FolderFaces
+from anon.faces.folder import FolderFaces
 from anon.faces.points import read_points
-from anon.faces.splits import SPLITS, split_of
+from anon.faces.splits import SPLITS, EmptySplit, split_of
 
 FACE = (30.0, 40.0, 70.0, 40.0, 50.0, 60.0, 35.0, 80.0, 65.0, 80.0)  # left eye, right eye, nose, mouth; as seen
 OURS = "file," + ",".join(f"{p}_x,{p}_y" for p in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"))

@@ -19,14 +19,13 @@ from anon.errors import UserError
 from anon.faces.alignment import align
 from anon.faces.contract import FaceSet, check_images, to_float
 from anon.faces.datamodule import StepSampler, collate, packed_data
-from anon.faces.folder import EmptySplit
 from anon.faces.images import read_image
 from anon.faces.packed import Pack, PackedFaces
 from anon.faces.points import read_points
 from anon.faces.prepare.options import Options
 from anon.faces.prepare.run import prepare
 from anon.faces.prepare.sources import of_folder
-from anon.faces.splits import SPLITS, split_of
+from anon.faces.splits import SPLITS, EmptySplit, split_of
 from tests.faces.prepare.material import photographs
 
 

@@ -20,14 +20,13 @@ import torch
 from torch import Tensor
 
 from anon.anonymizers.cloaks.base import AT_ONCE, Cloak, Identities, slope
-from anon.anonymizers.cloaks.photos import People, photos
+from anon.anonymizers.cloaks.photos import photos
 from anon.anonymizers.filters import check_count, check_positive
 from anon.errors import Failed
-from anon.faces.contract import FaceSet, to_uint8
+from anon.faces.contract import FaceSet, People, to_uint8
 from anon.faces.decoding import digest
-from anon.faces.folder import EmptySplit
+from anon.faces.splits import SEARCHED, EmptySplit, searched
 from anon.identity.encoder import Encoder
-from anon.identity.ksame import ORDER
 
 _SOLVED = 16  # steps of Frank and Wolfe on the weights of a hull
 
@@ -73,8 +72,7 @@ class PersonMasks(Cloak):
         self._owner: dict[int, Owner] = {}
         self._halves: dict[Owner, Tensor] = {}
         self._masks: dict[Owner, Tensor] = {}
-        alone = getattr(data, "everyone", False) or hasattr(data, "pairs")
-        self._waiting = list(ORDER[:1] if alone else ORDER)
+        self._waiting = list(searched(data))
         self._take_in()
         self._contents = tuple(sorted(self._owner.items()))
 
@@ -146,7 +144,7 @@ class PersonMasks(Cloak):
         try:
             faces = self._data.faces(split)
         except EmptySplit:
-            if split == ORDER[0]:
+            if split == SEARCHED[0]:
                 raise
             return
         halves = _halves(faces)

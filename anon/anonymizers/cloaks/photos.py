@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,14 +10,6 @@ from torch import Tensor
 from anon.faces.contract import FaceSet, batch_of, float_batch, in_eight_bits
 
 AT_ONCE = 256  # pictures that are read together
-
-
-class People(Protocol):
-    """A data module."""
-
-    name: str
-
-    def faces(self, split: str) -> FaceSet: ...
 
 
 class Photos(NamedTuple):

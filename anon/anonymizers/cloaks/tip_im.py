@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from anon.anonymizers.cloaks.base import Cloak, Identities, slope
-from anon.anonymizers.cloaks.photos import People, some
+from anon.anonymizers.cloaks.photos import some
 from anon.anonymizers.filters import check_count, check_positive
+from anon.faces.contract import People
 from anon.identity.encoder import Encoder
 from anon.identity.policies import average
 

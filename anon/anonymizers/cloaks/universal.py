@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anon.anonymizers.cloaks.base import AT_ONCE, Cloak, slope
-from anon.anonymizers.cloaks.photos import People, some
+from anon.anonymizers.cloaks.photos import some
 from anon.anonymizers.filters import check_count, check_positive
+from anon.faces.contract import People
 from anon.identity.encoder import Encoder
 
 

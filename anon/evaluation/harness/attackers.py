@@ -43,7 +43,7 @@ from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.judges.judging import check_adversary
 from anon.evaluation.judges.thresholds import Calibrated
 from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
-from anon.faces.folder import EmptySplit
+from anon.faces.splits import EmptySplit
 from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
 from anon.provenance import code, made_of

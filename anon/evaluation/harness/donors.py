@@ -10,8 +10,6 @@ FaceForensics++ do (Roessler et al., ICCV 2019).
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +20,7 @@ from anon.errors import UserError
 from anon.evaluation.harness.subjects import Subjects, donated, images_at, in_both, paired
 from anon.evaluation.harness.suite import Combination
 from anon.faces.points import file_key
+from anon.faces.splits import person
 from anon.plain import read_json
 
 if TYPE_CHECKING:
@@ -35,11 +34,8 @@ class Donors:
 
     def __init__(self, stages: Stages) -> None:
         self.stages, self.named = stages, stages.suite.sources
-
-    @functools.cached_property
-    def _partners(self) -> Mapping[str, str] | None:
-        given = self.stages.suite.swaps
-        return None if given is None else partners(Path(given).expanduser())
+        given = stages.suite.swaps
+        self._partners = None if given is None else partners(Path(given).expanduser())
 
     def data(self, one: Combination) -> str:
         """Of which data set they are; those that a method names itself are among its own originals."""
@@ -81,7 +77,7 @@ class Donors:
 
 
 def partners(path: Path) -> dict[str, str]:
-    """Whose face a person is given, by the person's name.
+    """Whose face a person is given, by the person's name; both as :func:`anon.faces.splits.person` compares names.
 
     Args:
         path: a CSV with the columns target and source; a JSON list of pairs, each of which swaps both ways; or a folder
@@ -96,7 +92,7 @@ def partners(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in lists:
         found |= _both_ways(file) if file.suffix.lower() == ".json" else source_of_each(file)
-    return found
+    return {person(target): person(source) for target, source in found.items()}
 
 
 def _both_ways(file: Path) -> dict[str, str]:

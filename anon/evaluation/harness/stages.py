@@ -9,7 +9,6 @@ memory of other units) with its own random generator, so it does not depend on t
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import cast
 
@@ -95,6 +94,7 @@ class Stages:
         self.factory = Factory(self)
         self._subjects: dict[str, Subjects] = {}
         self.calibrations = Calibrations(self)
+        self.donors = Donors(self)
         self._conditioning: dict[int, KeyedRecognizer] = {}  # they hold their encoders, so that no id is used twice
         self._hashes: dict[int, tuple[object, str]] = {}
 
@@ -105,11 +105,6 @@ class Stages:
         other._conditioning, other._hashes = self._conditioning, self._hashes
         other.factory.share(self.factory)
         return other
-
-    @functools.cached_property
-    def donors(self) -> Donors:
-        """Whose faces swaps put on."""
-        return Donors(self)
 
     def made_of(self, part: object) -> str:
         """:func:`anon.provenance.made_of`, once for each part of an evaluation."""

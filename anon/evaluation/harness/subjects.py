@@ -17,7 +17,6 @@ from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.judges.pairs import check_pairs
 from anon.faces.collections.pairs import Pairs, Roles
 from anon.faces.contract import FaceSet, Label, annotations_of, in_eight_bits, is_raw, to_uint8
-from anon.faces.points import file_key
 from anon.faces.splits import person
 
 KNOWN = ("pose", "expression", "gaze", "landmarks")  # truths that a data set may have
@@ -259,16 +258,16 @@ def paired(people: Subjects, donors: Subjects, partners: Mapping[str, str]) -> T
     """A probe picture, in turn, of the donor who each item's person is given.
 
     Args:
-        partners: the donor's name by the person's, as :func:`anon.faces.points.file_key` spells them.
+        partners: the donor's name by the person's, as :func:`anon.faces.splits.person` compares them.
 
     Raises:
         UserError: some person has no partner among the donors who can be found again, or is their own.
     """
     faces, probe = donors.items.faces, donors.items.indices[donors.probes]
-    known = {file_key(faces.names[label]): label for label in faces.labels[probe].unique().tolist()}
+    known = {person(faces.names[label]): label for label in faces.labels[probe].unique().tolist()}
     labels, own = people.items.labels, people.items.faces.names
-    partner = {label: partners.get(file_key(own[label]), "") for label in labels.unique().tolist()}
-    lacking = sum(name not in known or name == file_key(own[label]) for label, name in partner.items())
+    partner = {label: partners.get(person(own[label]), "") for label in labels.unique().tolist()}
+    lacking = sum(name not in known or name == person(own[label]) for label, name in partner.items())
     if lacking:
         raise UserError(
             f"suite.swaps names nobody else among the {len(known):,} people of {donors.name} who can be found again "

@@ -11,7 +11,7 @@ import pytest
 
 from anon.apps.demo.pictures import demo_of
 from anon.apps.demo.serve import Server
-from tests.browser import browser
+from tests.browser import browser, heard
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.slow
@@ -36,11 +36,7 @@ def address() -> Iterator[str]:
 def test_from_a_person_to_an_attack(browser: Any, address: str, width: int, tmp_path: Path) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, permissions=["camera"])
     page = context.new_page()
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
+    told = heard(page)
     page.goto(address)
     page.locator("#about", has_text="Judges: synthetic_b, synthetic_c, synthetic_d").wait_for()
 
@@ -71,7 +67,9 @@ def test_from_a_person_to_an_attack(browser: Any, address: str, width: int, tmp_
     page.locator("#label", has_text="no face was found").wait_for(timeout=60_000)
     assert page.locator("#attacking").is_hidden() and page.locator("#faces tbody tr").count() == 0
 
-    mistakes = [each for each in complaints if "422" not in each]  # the letter's, which the browser notes by itself
+    mistakes = [
+        each for each in told.complaints if "422" not in each
+    ]  # the letter's, which the browser notes by itself
     assert mistakes == []
-    assert [each for each in requests if not each.startswith((address, "data:", "blob:"))] == []
+    assert [each for each in told.requests if not each.startswith((address, "data:", "blob:"))] == []
     context.close()

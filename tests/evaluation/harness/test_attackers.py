@@ -21,7 +21,7 @@ from anon.evaluation.harness.suite import Combination, Suite
 from anon.evaluation.measures.attacked import Attacked
 from anon.evaluation.measures.retrieval import Retrieval
 from anon.faces.datamodule import synthetic_data
-from anon.faces.folder import EmptySplit
+from anon.faces.splits import EmptySplit
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.networks.compact import CompactNet

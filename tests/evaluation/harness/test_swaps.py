@@ -41,3 +41,18 @@ def test_lists_of_pairs_swap_both_ways_and_a_csv_one(tmp_path: Path) -> None:
     assert partners(tmp_path / "test.json") == {"071": "054", "054": "071"}
     assert partners(tmp_path) == {"071": "054", "054": "071", "000": "003", "003": "000"}
     assert partners(tmp_path / "swaps.csv") == {"071": "054"}
+
+
+def test_names_are_compared_as_people_are(tmp_path: Path) -> None:
+    """The data set writes Anna_B where the list writes "anna b"; they are one person, who gets a face."""
+    (tmp_path / "swaps.csv").write_text("target,source\nanna b,C\nC,ANNA-B\n")
+    faces = SimpleNamespace(labels=torch.tensor([0, 0, 1, 1]), names=["Anna_B", "c"])
+    items = SimpleNamespace(faces=faces, indices=torch.tensor([1, 3]), labels=torch.tensor([0, 1]))
+    two = SimpleNamespace(items=items, probes=torch.arange(2), name="two")
+    assert paired(two, two, partners(tmp_path / "swaps.csv")).tolist() == [3, 1]  # type: ignore[arg-type]
+
+
+def test_a_person_under_two_spellings_is_nobody_else(tmp_path: Path) -> None:
+    (tmp_path / "swaps.csv").write_text("target,source\na,A\nb,a\nc,b\n")
+    with pytest.raises(UserError, match="for 1 of the 3 evaluated people of three"):
+        paired(people(), people(), partners(tmp_path / "swaps.csv"))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from anon.evaluation import report
-from tests.browser import browser
+from tests.browser import browser, heard
 from tests.evaluation.report.made_up import document, png
 from tests.evaluation.report.test_panel import panel
 
@@ -35,14 +35,10 @@ def test_the_page_is_whole(browser: Any, address: str, width: int, scheme: str) 
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     context.set_offline(True)
     page = context.new_page()
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
+    told = heard(page)
     page.goto(address)
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("data:", address))] == []
+    assert told.complaints == []
+    assert [url for url in told.requests if not url.startswith(("data:", address))] == []
 
     # main, facts, three tables, the useful range, how it was run; folded: differences, others of two tables
     assert page.locator("table").count() == 7 + 3
@@ -112,12 +108,11 @@ def test_a_panel_of_judges_has_its_tables(browser: Any, tmp_path: Path, width: i
     report.write(panel(), tmp_path)
     context = browser.new_context(viewport={"width": width, "height": 844})
     page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
+    told = heard(page)
     page.goto((tmp_path / "report.html").as_uri())
     for folded in page.locator("summary").all():
         folded.click()
-    assert complaints == [] and page.evaluate("document.documentElement.scrollWidth") <= width
+    assert told.complaints == [] and page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#judges tbody tr").count() == 8  # six facts, and the correlation with each
     assert page.locator("#table-1 th", has_text="ID by two").is_visible()
     assert page.locator("nav a[href='#judges']").inner_text() == "The judges"
