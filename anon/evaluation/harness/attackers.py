@@ -265,7 +265,8 @@ class Attackers:
             if checkpoint is None and defense == NONE:
                 raise Unavailable("n/a (no defense to adapt to)")
         else:
-            checkpoint, option, what = settings["trained"].get(method), f"trained.{method}", "<file>"
+            checkpoint = settings["trained"].get(method) or newest(settings.get("folder"), method)
+            option, what = f"trained.{method}", "<file>"
         if checkpoint is None:
             raise Unavailable(f"needs {self._command(attack, one)}, then +suite.attacks.{attack}.{option}={what}")
         if str(checkpoint) not in self._attacks:

@@ -240,21 +240,46 @@ def test_a_recognizer_that_nobody_trained_is_said_with_its_command():
     )
 
 
-def test_one_attack_for_all_methods(tmp_path, monkeypatch):
-    """By its checkpoint, else the newest on what it learned in a folder; else the command that trains it."""
-    asked = []
+@pytest.fixture
+def asked(monkeypatch):
+    """The checkpoints of attacks that are asked for, each of which gives an attack that says nothing of its victim."""
+    names = []
 
     def trained(checkpoint):
-        asked.append(str(checkpoint))
+        names.append(str(checkpoint))
         found = attack("-1")
         found.learned_on = None
         return found
 
     monkeypatch.setattr("anon.apps.victims.trained_attack", trained)
+    return names
+
+
+def newest_of(folder, method):
+    """Two runs of an attack on a method, as a multirun leaves them; the newer checkpoint."""
     for run in ("2026-01-01", "2026-01-02"):
-        file = tmp_path / "dark" / "train" / "reconstruction" / run / "checkpoints" / "last.ckpt"
+        file = folder / method / "train" / "reconstruction" / run / "checkpoints" / "last.ckpt"
         file.parent.mkdir(parents=True)
         file.touch()
+    return str(file)
+
+
+def test_an_attack_for_each_method(tmp_path, asked):
+    """By the checkpoint that is named for the method, else the newest in the folder of a multirun; else its command."""
+    folder = newest_of(tmp_path, "pixelate")
+    entry = {"train": "train it", "trained": {"noise": "mine"}, "folder": str(tmp_path)}
+    made = stages(attacks={"reconstruction": entry})
+    for method in ("pixelate", "noise"):
+        made.factory.attackers.trained("reconstruction", Combination("default", method), "none")
+    assert asked == [folder, "mine"]
+    with pytest.raises(Unavailable) as raised:
+        made.factory.attackers.trained("reconstruction", Combination("default", "real"), "none")
+    assert str(raised.value) == "needs train it, then +suite.attacks.reconstruction.trained.real=<file>"
+
+
+def test_one_attack_for_all_methods(tmp_path, asked):
+    """By its checkpoint, else the newest on what it learned in a folder; else the command that trains it."""
+    file = newest_of(tmp_path, "dark")
     entry = {"transfer": True, "train": "train it", "victim": "dark", "folder": str(tmp_path), "checkpoint": None}
     attacks = {
         "newest": entry,
@@ -264,7 +289,7 @@ def test_one_attack_for_all_methods(tmp_path, monkeypatch):
     made = stages(attacks=attacks)
     for name in ("newest", "named"):
         made.factory.attackers.attack(Combination("default", "pixelate", attack=name))
-    assert asked == [str(file), "mine"]
+    assert asked == [file, "mine"]
     with pytest.raises(Unavailable) as raised:
         made.factory.attackers.attack(Combination("default", "pixelate", attack="absent"))
     assert str(raised.value) == "needs train it, then +suite.attacks.absent.checkpoint=<file>"
