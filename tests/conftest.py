@@ -52,8 +52,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """No test hands its number of threads to the next, which a line on stderr of a busy machine would tell of."""
+def _alone() -> Iterator[None]:
+    """A test's random numbers depend on no other test, nor does its number of threads, which a line on stderr tells."""
+    torch.manual_seed(0)
     yield
     torch.set_num_threads(1)
 

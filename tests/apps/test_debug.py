@@ -104,6 +104,7 @@ def test_fast_connects_everything(train: Command) -> None:
     assert column(folder, "val/l1")
 
 
+@pytest.mark.slow
 def test_overfit_learns_its_batch(train: Command) -> None:
     """The weighted objective without the adversary, which learns too: a third of it is gone after 100 steps."""
     folder = folder_of(train(*SMALL, "debug=overfit", "callbacks.stop.steps=100", "trainer.log_every_n_steps=5"))
@@ -117,6 +118,7 @@ def test_overfit_learns_its_batch(train: Command) -> None:
         assert "val/" not in file.readline()  # the batch alone
 
 
+@pytest.mark.slow
 def test_profile_writes_a_trace_and_a_table(train: Command) -> None:
     done = train(*SMALL, "debug=profile")
     folder = folder_of(done)

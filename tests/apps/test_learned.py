@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from anon.apps.checkpoints import LEARNED_KEY, read_checkpoint
@@ -38,6 +39,7 @@ def named(stem: str, counts: dict[str, int]) -> list[str]:
     return [name for split in SPLITS for name in [n for n in names if split_of(n) == split][: counts.get(split, 0)]]
 
 
+@pytest.mark.slow
 def test_a_training_remembers_its_people(train: Command, evaluate: Command, tmp_path: Path) -> None:
     first = folder(tmp_path / "first", named("Ann", PEOPLE), 0)
     learned = [path.name for path in first.iterdir() if split_of(path.name) == "train"]

@@ -125,6 +125,7 @@ def test_one_picture_a_person_against_itself(evaluate: Command, tmp_path: Path) 
     refused(evaluate(*words), "two pictures", "suite.enrolment=same")
 
 
+@pytest.mark.slow
 def test_pairs_of_faceforensics_say_who_is_given_whose_face(evaluate: Command, forensics: Path, tmp_path: Path) -> None:
     """Each pair swaps both ways; the same by a CSV; who has no partner, or is their own, ends it."""
     splits = tmp_path / "splits"

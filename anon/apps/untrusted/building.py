@@ -202,6 +202,10 @@ def _rendered(content: Mapping[Any, Any]) -> int:
     return 4 * most("identities") * frames * 3 * most("size") ** 2
 
 
+#: Operations that take no memory, whatever sizes they name.
+_VIEWS = ("aten::expand", "aten::view", "aten::_unsafe_view", "aten::as_strided", "aten::slice")
+
+
 class _Bounded(TorchDispatchMode):
     """Refuses to make more tensors than a model of this kind has, before they take memory."""
 
@@ -217,8 +221,7 @@ class _Bounded(TorchDispatchMode):
                 numbers = math.prod(value)
             elif argument.name in ("end", "n", "m", "steps") and isinstance(value, int | float):
                 numbers = max(1, numbers) * max(0, int(value))
-        is_view = func._schema.name in ("aten::expand", "aten::view", "aten::_unsafe_view", "aten::as_strided")
-        self.taken += 0 if is_view else 4 * numbers
+        self.taken += 0 if func._schema.name in _VIEWS else 4 * numbers
         if self.taken > self.most or self.operations > _MAX_OPERATIONS:
             raise UserError(f"{self.where} asks for a model of absurd size; it was not loaded.")
         return func(*args, **(kwargs or {}))

@@ -295,6 +295,7 @@ class Tells(Tiny):
         (folder / f"rank{self.global_rank}.txt").write_text(f"{self.lr} {self.trainer.world_size}")
 
 
+@pytest.mark.slow
 def test_both_ranks_go_on_with_the_runs_settings(train: Command) -> None:
     words = ("experiment=tiny", "model._target_=tests.apps.run_folders.test_resume.Tells")
     folder = folder_of(train(*words, "+model.lr=0.002", "steps=2"))

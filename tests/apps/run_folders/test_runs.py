@@ -174,6 +174,7 @@ def test_two_processes_of_lightnings_launcher_share_one_folder(tmp_path: Path) -
     _launch([sys.executable, "train.py"], tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_share_one_folder(tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29591", "train.py"]
     _launch(torchrun, tmp_path)

@@ -64,7 +64,8 @@ def finish(folder: Path, output: str, words: tuple[str, ...] = ()) -> dict:
     return content
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 10])
 def test_killed_and_started_again(tmp_path: Path, kills: int) -> None:
     words = ONE if kills == 1 else ()
     render_faces(tmp_path / "faces")
