@@ -81,6 +81,16 @@ def test_no_gradient_reaches_hidden_pixels(made) -> None:
     assert torch.equal(images.grad[hole], torch.zeros_like(images.grad[hole])) and images.grad[~hole].abs().sum() > 0
 
 
+def test_a_fresh_networks_gradients_are_of_the_size_of_its_weights() -> None:
+    """At the paper's size: the hole's zeros once made them infinite in the first step, and 1e9 in later ones."""
+    torch.manual_seed(0)
+    network = DeepPrivacy(128, Points(), channels=16)  # type: ignore[arg-type]
+    target, z = torch.rand(2, 3, 128, 128) * 2 - 1, nn.functional.normalize(torch.randn(2, 256))
+    network(target, z).image.square().mean().backward()
+    slopes = [weight.grad.norm() for weight in network.parameters() if weight.grad is not None]
+    assert 1e-4 < torch.stack(slopes).norm() < 1e2
+
+
 @pytest.mark.parametrize("made", KINDS)
 @torch.no_grad()
 def test_around_the_hole_nothing_changes_and_the_latent_decides_within(made) -> None:

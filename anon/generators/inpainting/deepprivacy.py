@@ -74,7 +74,7 @@ class DeepPrivacy(Inpainter):
             raise UserError(f"DeepPrivacy's latent is a map of 4 x 4, so z_dim is a multiple of 16, not {z_dim}.")
         widths = widths_of(size, channels, "DeepPrivacy draws")
         self.points = FivePoints(landmarks)
-        self.from_rgb = EqualConv(3, widths[0], 1)
+        self.from_rgb = EqualConv(3 + 1, widths[0], 1)
         self.encode = nn.ModuleList(
             two_convs(cin, cout, cout, True) for cin, cout in zip([widths[0], *widths[:-1]], widths, strict=True)
         )
@@ -100,7 +100,9 @@ class DeepPrivacy(Inpainter):
     def fill(self, seen: Seen, z: Tensor) -> Tensor:
         size = seen.context.shape[-1]
         assert seen.points is not None
-        x = F.leaky_relu(self.from_rgb(seen.context), SLOPE)
+        # The hole is told, as in DeepPrivacy2: where all is 0, pixel norm multiplies gradients by 1e4, layer by layer.
+        hole = seen.hole.to(seen.context).expand(len(seen.context), -1, -1, -1)
+        x = F.leaky_relu(self.from_rgb(torch.cat((seen.context, hole), 1)), SLOPE)
         maps: list[Tensor] = []
         for step, block in enumerate(self.encode):
             x = block(F.avg_pool2d(x, 2) if step else x)
