@@ -1,4 +1,4 @@
-# make help | make demo | make test | make lint | make docs | make check | make clean
+# make help | make demo | make test | make lint | make docs | make check | make lowest | make clean
 # VENV=<folder> puts the environment elsewhere; PYTHON=<interpreter> makes it with another Python (3.10 or newer);
 # PIP_FLAGS=<flags> go to every install; WORKERS=<n> tests run at once (auto: one a core, at most eight).
 # Without a GPU the CPU build of torch is taken from PyTorch's own index if it answers; make TORCH_INDEX= leaves that
@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs check clean
+.PHONY: help install demo test lint format docs check lowest clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,16 @@ check: lint docs ## lint, the site, all tests with the slow ones, the contact sh
 	$(PY) -m pytest $(PARALLEL) -m 'slow or not slow'
 	@mkdir -p build
 	$(PY) -m anon.faces.synthetic build/synthetic-faces.png
+
+LOWEST := build/lowest/bin
+# What is computed, read and written; the tests of the tools around it need today's tools.
+COMPUTED := losses metrics generators identity weights defenses attacks anonymizers attributes training faces evaluation video
+lowest: ## the oldest versions that pyproject.toml allows, in an environment of their own, and the tests of the figures with them
+	@test -x $(LOWEST)/python || $(PYTHON) -m venv build/lowest
+	$(LOWEST)/python -m pip install $(PIP_FLAGS) -q uv
+	$(LOWEST)/uv pip install --python $(LOWEST)/python --resolution lowest-direct \
+	  -e '.[store,detector,index,tensorboard]' 'pytest>=8.3' 'pytest-xdist>=3.6' 'webdataset>=0.2.100'
+	$(LOWEST)/python -m pytest $(PARALLEL) $(addprefix tests/,$(COMPUTED))
 
 clean: ## remove the environment and the caches; runs stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

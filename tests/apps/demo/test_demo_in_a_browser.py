@@ -67,9 +67,7 @@ def test_from_a_person_to_an_attack(browser: Any, address: str, width: int, tmp_
     page.locator("#label", has_text="no face was found").wait_for(timeout=60_000)
     assert page.locator("#attacking").is_hidden() and page.locator("#faces tbody tr").count() == 0
 
-    mistakes = [
-        each for each in told.complaints if "422" not in each
-    ]  # the letter's, which the browser notes by itself
-    assert mistakes == []
+    # The browser itself notes the letter's refusal, a 422.
+    assert [each for each in told.complaints if "422" not in each] == []
     assert [each for each in told.requests if not each.startswith((address, "data:", "blob:"))] == []
     context.close()
