@@ -54,6 +54,7 @@ def test_from_a_person_to_an_attack(browser: Any, address: str, width: int, tmp_
     page.locator(".crops").wait_for(timeout=60_000)
     assert page.locator(".crops img").count() == 3 and page.locator(".crops figcaption div").count() == 6
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.getElementById('faces').getBoundingClientRect().right") <= width  # nothing is cut
     page.screenshot(path=str(tmp_path / "demo.png"), full_page=True)
 
     (tmp_path / "letter.png").write_text("no picture")
