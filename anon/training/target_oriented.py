@@ -110,6 +110,7 @@ class TargetOriented(pl.LightningModule):
                 f"an objective with {paired[-1]} needs model.pairing, which says whose identity a face gets."
             )
         self.ema = EMA(generator, ema)
+        self.norms: dict[str, Tensor] = {}  # of the last gradients, where they were taken
         self.lr, self.d_lr, self.betas = lr, lr if d_lr is None else d_lr, (float(betas[0]), float(betas[1]))
         self.decay, self.decay_every = decay, decay_every
         self.warmup, self.cooldown, self.steps = warmup, cooldown, steps
@@ -293,6 +294,7 @@ class TargetOriented(pl.LightningModule):
                 optimizer.zero_grad()
                 schedule.step()
         self.ema.update(self.generator, self.step // self.accumulate)
+        self.norms = norms
         return norms
 
     def configure_optimizers(self) -> Any:

@@ -95,6 +95,20 @@ def test_the_discriminator_is_named(tmp_path: Path) -> None:
     assert kept["losses"]["discriminator"] != kept["losses"]["discriminator"]
 
 
+def test_a_gradient_that_overflows_is_no_step(tmp_path: Path) -> None:
+    """Losses are finite and clipping makes zeros of it; nothing would be learned, and nothing said."""
+    module = small.module(clip=1.0)
+
+    def overflow(slope: Tensor) -> Tensor:
+        return torch.full_like(slope, 1e30) if module.global_step >= 2 else slope
+
+    next(module.generator.parameters()).register_hook(overflow)
+    told, kept = diverge(tmp_path, module, small.data())
+    assert "the norm of the generator's gradient is not finite; lower model.lr" in told
+    assert kept["losses"]["generator_grad"] == float("inf")
+    assert all(torch.tensor(value).isfinite() for name, value in kept["losses"].items() if name != "generator_grad")
+
+
 def test_automatic_optimization(tmp_path: Path) -> None:
     loader = DataLoader(torch.arange(12.0).view(4, 3), batch_size=1)
     told, kept = diverge(tmp_path, Broken(), loader, images=True)

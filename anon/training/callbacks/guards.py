@@ -39,6 +39,7 @@ class _Step:
     batch: Any
     terms: dict[str, Tensor] = field(default_factory=dict)
     losses: list[Tensor] = field(default_factory=list)
+    norms: Mapping[str, Tensor] = field(default_factory=dict)  # of the networks' gradients
     bad: Tensor | None = None  # one number: how many of them are not finite
     copied: torch.cuda.Event | None = None
 
@@ -48,7 +49,10 @@ class _Step:
 
 
 class FiniteLosses(Callback):
-    """Ends training when a loss, a term of the objective, or at a checkpoint a weight is not finite.
+    """Ends training when a loss, a term of the objective, a gradient's norm, or at a checkpoint a weight is not finite.
+
+    A gradient whose infinite norm is clipped is 0, and a network that learns nothing has finite losses; the norms are
+    those that the module takes (its attribute ``norms``).
 
     The batch is written to ``<folder>/diverged_<step>.pt`` with mode 0600, for ``torch.load(weights_only=True)``: a
     dictionary of ``step``, ``losses`` and ``batch``. Pictures and other measurements of faces that belong to somebody
@@ -96,9 +100,15 @@ class FiniteLosses(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now, self._now = self._now, None
-        if now is None or not now.losses or now.losses[0].device.type == "cpu":
+        if now is None or not now.losses:
+            return
+        now.norms, on_cpu = dict(getattr(pl_module, "norms", {})), now.losses[0].device.type == "cpu"
+        if on_cpu and not now.norms:
             return
         self._count(now)
+        if on_cpu:
+            self._judge(trainer, now)
+            return
         self._unread.append(now)
         self._read(trainer, _BEHIND)
 
@@ -117,7 +127,9 @@ class FiniteLosses(Callback):
     @staticmethod
     def _count(step: _Step) -> None:
         """Count what is not finite on the device, and send the number to the host behind the work queued there."""
-        seen = torch.stack([value.float().mean() for value in (*step.terms.values(), *step.losses)])
+        seen = torch.stack(
+            [value.float().mean() for value in (*step.terms.values(), *step.norms.values(), *step.losses)]
+        )
         step.bad = (~seen.isfinite()).sum()
         if seen.is_cuda:
             step.bad = torch.empty_like(step.bad, device="cpu", pin_memory=True).copy_(step.bad, non_blocking=True)
@@ -136,14 +148,18 @@ class FiniteLosses(Callback):
             return
         losses = dict(step.terms)
         bad = next((name for name, term in losses.items() if _broken(term)), None)
+        what = f"the loss '{bad}'"
+        if bad is None and (norm := next((name for name, value in step.norms.items() if _broken(value)), None)):
+            bad, what = norm, f"the norm of the {norm.removesuffix('_grad')}'s gradient"
+            losses[bad] = step.norms[bad]
         if bad is None:  # of the two networks of an objective, the generator is first
             at = next(at for at, loss in enumerate(step.losses) if _broken(loss))
             bad = ("objective", "discriminator")[at % 2] if step.terms else f"loss {at + 1}" if at else "loss"
-            losses[bad] = step.losses[at]
+            losses[bad], what = step.losses[at], f"the loss '{bad}'"
         kept = self._keep(trainer, step, losses)
         self._unread.clear()
         raise UserError(
-            f"training diverged at step {step.number}: the loss '{bad}' is not finite; lower model.lr, set model.clip, "
+            f"training diverged at step {step.number}: {what} is not finite; lower model.lr, set model.clip, "
             f"or use trainer.precision=32-true. {kept}{_what_is_left(trainer).strip()}".strip()
         )
 
