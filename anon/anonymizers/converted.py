@@ -1,6 +1,6 @@
 """What a subject-specific swap tool makes of a face: predicted, coloured, its mask eroded and feathered, blended in.
 
-    y, m = swap(x)      m <- feather(erode(m, not within the crop's edge))      x_c = m colour(y; x) + (1 - m) x
+    y, m = swap(x)      m <- feather(erode(m, not within the crop's edge))      x_c = m transfer(y; x) + (1 - m) x
 
 Colour, within the mask: ``mean`` moves the drawn face's mean to the target's (DFaker, Faceswap's avg-color), ``lab``
 its means and deviations in CIE Lab (DeepFaceLab's rct; Reinhard et al., IEEE CG&A 2001), ``xyz`` those in XYZ
@@ -40,23 +40,23 @@ class Converted(nn.Module):
     Args:
         swap: faces (B, 3, S, S) in [-1, 1] -> :class:`Redrawn` with a mask.
         size: S, the side in pixels that the tool knows.
-        colour: ``mean``, ``lab``, ``xyz`` or ``none``.
+        transfer: ``mean``, ``lab``, ``xyz`` or ``none``.
         erode: pixels by which the mask is narrowed, of a picture of the tool's size.
         feather: deviation in these pixels of the Gaussian that then blurs it.
 
     Raises:
-        UserError: another word for the colour, or a negative number.
+        UserError: another word for the transfer of colours, or a negative number.
     """
 
     def __init__(
-        self, swap: Callable[[Tensor], Redrawn], size: int, colour: str = "lab", erode: int = 1, feather: float = 1.5
+        self, swap: Callable[[Tensor], Redrawn], size: int, transfer: str = "lab", erode: int = 1, feather: float = 1.5
     ) -> None:
         super().__init__()
-        if colour not in (*SPACES, "none"):
-            raise UserError(f"colour={colour} is none of {', '.join(SPACES)}, none.")
+        if transfer not in (*SPACES, "none"):
+            raise UserError(f"transfer={transfer} is none of {', '.join(SPACES)}, none.")
         if erode < 0 or not feather >= 0:
             raise UserError(f"erode={erode} and feather={feather} are pixels, 0 or more.")
-        self.tool, self.size, self.colour, self.erode, self.feather = swap, size, colour, erode, feather
+        self.tool, self.size, self.transfer, self.erode, self.feather = swap, size, transfer, erode, feather
 
     def forward(self, images: Tensor) -> Tensor:
         """Faces (B, 3, H, W) in [-1, 1] -> the same form, in which nothing outside of the mask has changed.
@@ -73,7 +73,7 @@ class Converted(nn.Module):
         if empty:
             raise Failed(f"the swap tool found no face in {empty} of {len(images)} pictures; nothing is written.")
         mask = narrowed(mask, self.erode, self.feather)
-        picture = drawn if self.colour == "none" else coloured(drawn, seen, mask, self.colour)
+        picture = drawn if self.transfer == "none" else coloured(drawn, seen, mask, self.transfer)
         if side != self.size:
             resized = F.interpolate(torch.cat((picture, mask), 1), images.shape[-2:], mode="bilinear", antialias=True)
             picture, mask = resized[:, :3], resized[:, 3:]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import Tensor
 
 from anon.anonymizers.converted import Converted
 from anon.apps.checkpoints import restore_module
@@ -41,8 +41,7 @@ class SubjectSwap(Converted):
         tool = training.generator
         super().__init__(tool.swap, tool.size, **conversion)
         self.generator = tool
-        known = {name: part for name, part in training.named_children() if isinstance(part, Encoder)}
-        self.recognizers = nn.ModuleDict(known)
+        self.encoder = next((part for part in training.children() if isinstance(part, Encoder)), None)
         self.donors = len(data.people[DONOR].part("validate"))  # pictures, the first of those that are evaluated
 
     def sources(self, indices: Tensor) -> Tensor:
@@ -51,14 +50,14 @@ class SubjectSwap(Converted):
 
 
 def swap_of(
-    data: object, experiment: str, runs: str, colour: str = "lab", erode: int = 1, feather: float = 1.5
+    data: object, experiment: str, runs: str, transfer: str = "lab", erode: int = 1, feather: float = 1.5
 ) -> SubjectSwap:
     """The tool of the newest run of an experiment that learned the pair ``data``.
 
     Args:
         experiment: such as ``dfaker``.
         runs: folder of runs.
-        colour, erode, feather: see :class:`anon.anonymizers.converted.Converted`.
+        transfer, erode, feather: see :class:`anon.anonymizers.converted.Converted`.
 
     Raises:
         UserError: the data are no pair, or the experiment trains no such tool.
@@ -72,7 +71,7 @@ def swap_of(
     module, config = restore_module(file)
     if not isinstance(module, SubjectTraining):
         raise UserError(f"{file} is of experiment={config.get('experiment')}, which trains no swap tool of two people.")
-    return SubjectSwap(module, data, colour=colour, erode=erode, feather=feather)
+    return SubjectSwap(module, data, transfer=transfer, erode=erode, feather=feather)
 
 
 def _newest(data: TwoPeople, experiment: str, runs: Path) -> Path | None:

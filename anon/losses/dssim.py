@@ -64,14 +64,14 @@ class SubjectLoss(nn.Module):
 
         structure · mean DSSIM(w y, w x) + pixel · mean v (w y - w x)² + mask · mean (m_y - m_x)²
 
-    of pictures in [0, 1], with w the face's mask or, where ``soft``, its :func:`soft_edges`, and v = 1 but ``eyes`` and
-    ``mouth`` there. Outside of w nothing counts and no gradient arises. DFaker: 1, 0, 1 with 3 x 3 windows; SAEHD: 10,
-    10, 10, soft, Gaussian windows; Faceswap's defaults: 1, 1, 1, eyes 3 and mouth 2.
+    of pictures in [0, 1], with w the face's mask or, where ``blurred``, its :func:`soft_edges`, and v = 1 but ``eyes``
+    and ``mouth`` there. Outside of w nothing counts and no gradient arises. DFaker: 1, 0, 1 with 3 x 3 windows; SAEHD:
+    10, 10, 10, blurred, Gaussian windows; Faceswap's defaults: 1, 1, 1, eyes 3 and mouth 2.
 
     Args:
         structure, pixel, mask: weights.
         window, sigma: see :func:`dssim`.
-        soft: blur the edge by a 32nd of the side.
+        blurred: blur the edge by a 32nd of the side.
         eyes, mouth: by how much more an error of pixels counts there.
 
     Raises:
@@ -85,7 +85,7 @@ class SubjectLoss(nn.Module):
         mask: float = 1.0,
         window: int = 3,
         sigma: float | None = None,
-        soft: bool = False,
+        blurred: bool = False,
         eyes: float = 1.0,
         mouth: float = 1.0,
     ) -> None:
@@ -93,7 +93,7 @@ class SubjectLoss(nn.Module):
         if window < 1 or window % 2 == 0:
             raise UserError(f"the window of DSSIM is an odd number of pixels, not {window}.")
         self.structure, self.pixel, self.mask = float(structure), float(pixel), float(mask)
-        self.window, self.sigma, self.soft = window, sigma, soft
+        self.window, self.sigma, self.blurred = window, sigma, blurred
         self.eyes, self.mouth = float(eyes), float(mouth)
 
     def forward(self, picture: Tensor, mask: Tensor, target: Tensor, areas: Tensor) -> dict[str, Tensor]:
@@ -106,7 +106,7 @@ class SubjectLoss(nn.Module):
         """
         face, eyes, mouth = areas.split(1, 1)
         picture, mask = picture.float(), mask.float()
-        weight = soft_edges(face, face.shape[-1] / 32) if self.soft else face
+        weight = soft_edges(face, face.shape[-1] / 32) if self.blurred else face
         y, x = ((each.add(1.0).div(2.0)) * weight for each in (picture, target))
         found = {}
         if self.structure:

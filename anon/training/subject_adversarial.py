@@ -15,7 +15,7 @@ its notebook. A small recognizer's instance-normalized maps stand in for VGGFace
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -104,6 +104,8 @@ class FaceswapGANTraining(SubjectTraining):
         options: of :class:`SubjectTraining`; ``loss`` is a :class:`MaskedLoss`.
     """
 
+    loss: MaskedLoss
+
     def __init__(self, critics: Critics, encoder: Encoder, critic_optimizer: Optimizer, **options: Any) -> None:
         super().__init__(**options)
         self.critics, self.encoder, self.critic_optimizer = critics, encoder, critic_optimizer
@@ -121,16 +123,16 @@ class FaceswapGANTraining(SubjectTraining):
         return reached[-1] if reached else None
 
     def learn(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        optimizer, critic_optimizer = self.optimizers()  # type: ignore[misc]
+        optimizer, critic_optimizer = cast("list[Any]", self.optimizers())
         found: dict[str, Tensor] = {}
-        kept = []
+        kept: list[tuple[int, Tensor, Tensor, list[Tensor]]] = []
         with local_backward(self.trainer):
             with frozen(self.critics):
                 for person, given, wanted, areas in self.shown(batch):
                     picture, mask = (part.float() for part in self.generator.own(given, person))
                     fakes = (torch.lerp(given, picture, mask), picture)
                     terms = self.loss(picture, mask, wanted, areas)
-                    terms["mask"] = self.loss.masked(mask, self.least)  # type: ignore[operator]
+                    terms["mask"] = self.loss.masked(mask, self.least)
                     told = torch.stack(
                         [(self.critics(fake, given, person).float() - 1.0).square().mean() for fake in fakes]
                     )
@@ -140,7 +142,10 @@ class FaceswapGANTraining(SubjectTraining):
                     found |= self.of(person, terms)
                     kept.append((person, given, wanted, [fake.detach() for fake in fakes]))
                 self.manual_backward(torch.stack(list(found.values())).sum())
-            critic = {f"{PEOPLE[person]}_critic": self._critic(person, *rest) for person, *rest in kept}
+            critic = {
+                f"{PEOPLE[person]}_critic": self._critic(person, given, wanted, fakes)
+                for person, given, wanted, fakes in kept
+            }
             self.manual_backward(torch.stack(list(critic.values())).sum())
         self.take(optimizer, self.generator)
         self.take(critic_optimizer, self.critics)
@@ -151,7 +156,7 @@ class FaceswapGANTraining(SubjectTraining):
         one = self.encoder.maps(masked, layers)
         with torch.no_grad():
             other = self.encoder.maps(wanted, layers)
-        weights = self.loss.features  # type: ignore[union-attr]
+        weights = self.loss.features
         apart = [w * F.mse_loss(normalized(a), normalized(b)) for w, a, b in zip(weights, one, other, strict=False)]
         return torch.stack(apart).sum()
 

@@ -32,9 +32,9 @@ def faces(side: int = S) -> Tensor:
     return torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
 
 
-@pytest.mark.parametrize("colour", ["none", "mean", "lab", "xyz"])
-def test_a_tool_that_draws_what_it_sees_changes_nothing(colour: str) -> None:
-    made = Converted(identity, S, colour)(faces())
+@pytest.mark.parametrize("transfer", ["none", "mean", "lab", "xyz"])
+def test_a_tool_that_draws_what_it_sees_changes_nothing(transfer: str) -> None:
+    made = Converted(identity, S, transfer)(faces())
     assert (made - faces()).abs().max() <= 2 / 255  # one level of 256, in the range [-1, 1]
 
 
@@ -98,7 +98,7 @@ def test_what_failed_is_an_error() -> None:
         Converted(nothing, S)(faces())
     with pytest.raises(Failed, match="no numbers"):
         Converted(lambda images: Redrawn(images * torch.nan, square(images)), S)(faces())
-    with pytest.raises(UserError, match="colour=rct is none of mean, lab, xyz, none"):
+    with pytest.raises(UserError, match="transfer=rct is none of mean, lab, xyz, none"):
         Converted(identity, S, "rct")
     with pytest.raises(UserError, match="pixels, 0 or more"):
         Converted(identity, S, erode=-1)

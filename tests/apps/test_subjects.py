@@ -56,8 +56,8 @@ def test_the_run_that_learned_the_pair(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"needs python train.py .*dfaker subjects.donor=synthetic-000003 subj"):
         subjects.swap_of(data, "dfaker", str(tmp_path))
     trained(tmp_path, "Synthetic_000003", data.original)  # another spelling of one name
-    found = subjects.swap_of(data, "dfaker", str(tmp_path), colour="mean")
-    assert found.swaps and found.colour == "mean" and found.size == 32 and not len(found.recognizers)
+    found = subjects.swap_of(data, "dfaker", str(tmp_path), transfer="mean")
+    assert found.swaps and found.transfer == "mean" and found.size == 32 and found.encoder is None
     assert found.sources(torch.tensor([9, 8, 7])).tolist() == [0, 1, 0]  # two of twenty pictures validate
     assert data.faces("evaluation").labels[found.sources(torch.tensor([5]))].tolist() == [0]
 
