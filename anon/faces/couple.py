@@ -18,8 +18,7 @@ from anon.errors import UserError
 from anon.faces.collections.pairs import Roles
 from anon.faces.contract import Collated, FaceSet, Sample, batch_of
 from anon.faces.datamodule import FaceData
-from anon.faces.folder import EmptySplit
-from anon.faces.splits import SPLITS, person, split_of
+from anon.faces.splits import SEARCHED, EmptySplit, person, split_of
 
 TRAIN, VALIDATE = 0.7, 0.1  # shares of a person's pictures; the rest is evaluated
 LEAST = 20  # pictures of a person
@@ -153,7 +152,7 @@ class TwoPeople(FaceData):
 
     def _one(self, name: str, role: str) -> One:
         known: list[str] = []
-        for split in sorted(SPLITS, key=lambda each: each != split_of(name)):  # most likely there; a split takes time
+        for split in sorted(SEARCHED, key=lambda each: each != split_of(name)):  # most likely there; a split takes time
             try:
                 faces = self.data.faces(split)
             except EmptySplit:
