@@ -157,6 +157,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
     data = instantiate(config.data)
     if config.attack is not None:  # its pairs are made of that data
         data = instantiate(config.attack, data=data)
+    if config.get("subjects") is not None:  # two people of it
+        data = instantiate(config.subjects, data=data)
     module = instantiate(config.model)
     own: list[pl.Callback] = [preemption]
     if begun is not None:

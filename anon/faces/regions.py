@@ -18,6 +18,8 @@ from anon.faces.alignment import similarity, template, transform
 
 #: A mean face in pixels of the 112 x 112 template: middle, half the width, brows, where the jaw begins, chin.
 MIDDLE, HALF, BROWS, JAW, CHIN = 56.0, 37.0, 38.0, 55.0, 116.0
+EYES = 51.6  # height of the eyes in it
+EYE, MOUTH = (10.0, 6.0), (18.0, 9.0)  # half the width and half the height of an eye and of a mouth
 LINE = 1.1  # half the width of a drawn line in these pixels
 
 #: Left, top, right and bottom edge, as shares of the side.
@@ -54,15 +56,38 @@ def box_mask(box: Sequence[float], height: int, width: int) -> Tensor:
     return mask
 
 
-def inside_face(points: Tensor, height: int, width: int) -> Tensor:
+def inside_face(points: Tensor, height: int, width: int, raised: float = 0.0) -> Tensor:
     """bool (B, 1, height, width): within jaw and temples and below the brows, as a mean face has them.
 
     Args:
         points: (B, 5, 2) in pixels; the mean face is laid on them by a similarity.
+        raised: how much higher the brows are taken to be, as a share of their distance from the eyes.
     """
     x, y = _in_template(points, height, width)
     across, down = ((x - MIDDLE) / HALF).abs(), ((y - JAW) / (CHIN - JAW)).clamp_min(0.0)
-    return ((across.square() + down.square() <= 1.0) & (y >= BROWS))[:, None]
+    return ((across.square() + down.square() <= 1.0) & (y >= BROWS - raised * (EYES - BROWS)))[:, None]
+
+
+def face_areas(points: Tensor, height: int, width: int, raised: float = 0.5) -> Tensor:
+    """float (B, 3, height, width), 0 or 1: the face (:func:`inside_face`), its eyes, and its mouth.
+
+    Eyes and mouth are ellipses about the points, as wide and high as :data:`EYE` and :data:`MOUTH` of a mean face.
+
+    Args:
+        points, raised: see there; half of the distance is Faceswap's extended mask.
+    """
+    x, y = _in_template(points, height, width)
+    found = transform(similarity(points, template(112)), points)
+    left, right, _, one, other = found.unbind(1)
+    eyes = _ellipse(x, y, left, *EYE) | _ellipse(x, y, right, *EYE)
+    mouth = _ellipse(x, y, (one + other) / 2, *MOUTH)
+    return torch.stack((inside_face(points, height, width, raised)[:, 0], eyes, mouth), 1).float()
+
+
+def _ellipse(x: Tensor, y: Tensor, centre: Tensor, half_width: float, half_height: float) -> Tensor:
+    """Whether (x, y) (B, H, W) lie in an ellipse about each centre (B, 2)."""
+    across, down = ((part - at[:, None, None]) for part, at in zip((x, y), centre.unbind(1), strict=True))
+    return (across / half_width).square() + (down / half_height).square() <= 1.0
 
 
 def face_lines(points: Tensor, height: int, width: int) -> Tensor:

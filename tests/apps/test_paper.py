@@ -19,6 +19,7 @@ from anon.apps.train import lacking
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "papers.md"
 TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "deepprivacy", "deepprivacy2", "ciagan"]
 TRAINED += ["reconstruction", "recognizer", "recognizer_b", "expression"]
+TRAINED += ["dfaker", "saehd_df", "saehd_liae", "villain", "faceswap_gan"]
 #: Keys that change no result, or follow from another key that has a row.
 BESIDE = ("scale", "lacks", "checkpoint_every", "encoder.")
 FOLLOWS = {"model.colours", "model.embedder.trunk", "model.pairing"}  # their parts are in their row
@@ -114,6 +115,7 @@ def test_fiva_at_paper_scale_has_the_numbers_of_the_paper() -> None:
     assert (config.objective.r1_gamma, config.objective.r1_every) == (10, 1)  # FaceDancer's discriminator
 
 
+RMSPROP = ["model.optimizer._target_=torch.optim.RMSprop", "~model.optimizer.betas"]
 #: What is given -> a word of the sentence that goes away.
 GIVEN = [
     ("facedancer", ["objective.terms.ifsr.loss.margins=[0.1]"], "margins of 0"),
@@ -135,6 +137,10 @@ GIVEN = [
     ("expression", ["data=packed"], "faces are rendered"),
     ("recognizer", ["data=packed"], "faces are rendered"),
     ("recognizer_b", ["data=packed"], "faces are rendered"),
+    *((tool, ["data=folder"], "people are rendered") for tool in ("dfaker", "villain", "faceswap_gan")),
+    *((tool, ["data=folder"], "people are rendered") for tool in ("saehd_df", "saehd_liae")),
+    *((tool, RMSPROP, "AdaBelief") for tool in ("saehd_df", "saehd_liae")),
+    ("faceswap_gan", ["encoder=edgeface", "encoder.weights=a.pt"], "VGGFace"),
 ]
 
 

@@ -45,7 +45,8 @@ def settled(words: Sequence[str], file: Path) -> Path:
 def test_paper_scale_takes_a_step_of_finite_losses(train: Command, experiment: str, tmp_path: Path) -> None:
     trained = OmegaConf.load(ROOT / "conf" / "experiment" / f"{experiment}.yaml")
     length = "trainer.max_epochs=1" if trained.get("steps", 0) is None else "steps=1"
-    words = [f"experiment={experiment}", "scale=paper", *FEW, *SHORT, length, "logger=csv"]
+    few = ("data.images=20",) if OmegaConf.select(composed("train", (f"experiment={experiment}",)), "subjects") else FEW
+    words = [f"experiment={experiment}", "scale=paper", *few, *SHORT, length, "logger=csv"]
     if "encoder" in OmegaConf.load(SCALES / f"{experiment}_paper.yaml"):
         words.append(f"encoder.weights={settled(words, tmp_path / 'encoder.pt')}")
     folder = folder_of(train(*words))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.document.schema_2 import MEASURES
 from anon.evaluation.measures.cost import Cost
+from anon.evaluation.measures.couple import Couple
 from anon.evaluation.measures.groups import Groups
 from anon.evaluation.measures.hifd import Hifd
 from anon.evaluation.measures.keys import Keys
@@ -16,7 +17,9 @@ from anon.evaluation.measures.purified import PurifiedRetrieval
 from anon.evaluation.measures.spectrum import Spectrum
 
 METRICS: dict[str, MetricInfo] = {
-    name: info for measure in (*MEASURES, Pairs, Cost, Groups, Hifd, Keys) for name, info in measure().metrics.items()
+    name: info
+    for measure in (*MEASURES, Pairs, Cost, Couple, Groups, Hifd, Keys)
+    for name, info in measure().metrics.items()
 }
 for given in (PurifiedRetrieval, Look, Spectrum, Monotone, Poisoned):  # which are built of parts
     METRICS |= given.metrics

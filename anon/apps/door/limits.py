@@ -49,12 +49,14 @@ RANGES = {
     "[16, 2048]": "*.crowds.face",
     "whole [16, 4096]": "size data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
-    "whole [0, 512]": "*.workers",
+    "whole [0, 512]": "*.workers *.erode",
+    "[0, 512]": "*.feather",
     "whole [1, 512]": "*.threads *.residuals *.blocks *.bottleneck *.depth *.deep discriminator.layers "
     "model.discriminator.layers",
     # networks
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
-    "whole [1, 8192]": "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
+    "whole [1, 8192]": "*.latent *.decoder_channels *.mask_channels "
+    "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
     "*.neighbours *.components",
     "(0, 8]": "generator.width model.generator.width",
     "(0, 1000]": "*.adversarial.radius *.head.s *.tau",
@@ -69,12 +71,15 @@ RANGES = {
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.pairing.after *.counts *.resumed_at",
     "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
     "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate",
-    "[0, 1)": "*.betas *.ema *.zoom",
+    "[0, 1)": "*.betas *.ema *.zoom *.overhang",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
-    "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
+    "[0, 1]": "*.views.flip *.unwarped *.reach "
+    "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
     "*.degrees *.labels.margin *.max_eer *.box",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
-    "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
+    "[0, inf)": "*.loss.structure *.loss.pixel *.loss.mask *.loss.eyes *.loss.mouth *.loss.edges "
+    "*.loss.adversarial *.loss.features *.loss.area *.loss.hinge *.loss.variation *.raised "
+    "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.regressor.blur *.limit_val_batches *.drift *.truncation",
     "[0, 180]": "*.rotation *.yaw",
     "(0, 180)": "*.angle *.angles",

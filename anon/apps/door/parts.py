@@ -26,7 +26,7 @@ from anon.errors import UserError
 
 _HYDRAS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 #: What a part gets from the code that builds it.
-_GIVEN_LATER = {"attack": {"data"}}
+_GIVEN_LATER = {"attack": {"data"}, "subjects": {"data"}}
 #: What code of ours completes before it builds it: null there means that the data decide, and a function is a method.
 _COMPLETED = {"policy", "policies", "method"}
 

@@ -102,7 +102,10 @@ class Factory:
         base, title = self._base(given, method), self.title(method)
         encoder = getattr(base, "encoder", None)
         if isinstance(base, functools.partial):  # it asks for the data, which may not fit it
-            base = self._plugged(base, method, data)
+            try:
+                base = self._plugged(base, method, data)
+            except Unavailable:  # nobody trained it on these data, which its line says
+                return
         for recognizer in recognizers_of(base):
             self._check_judge(recognizer, title)
         for part, name in itertools.product((getattr(base, "generator", base), encoder), (data, *donors)):

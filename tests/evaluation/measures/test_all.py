@@ -43,7 +43,7 @@ def contexts():
 
 def test_each_has_its_file(measures):
     identity = {"retrieval", "encoder", "attacked", "change_detection", "distance", "verification", "identities"}
-    identity |= {"recovery", "swap", "pairs", "purified", "look", "averaged", "keys", "monotone", "poisoned"}
+    identity |= {"couple", "recovery", "swap", "pairs", "purified", "look", "averaged", "keys", "monotone", "poisoned"}
     rest = {
         "temporal",
         "attributes",
@@ -83,11 +83,12 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
         return {name for name, measure in measures.items() if not measure(contexts[kind])}
 
     compares = {"distance", "picture", "distribution", "identities", "recovery"}
-    attacked = {"attacked", "change_detection"}
+    attacked = {"attacked", "change_detection", "couple"}
     assert empty("real") == compares | attacked | {"encoder", "swap", "cost", "hifd", "keys", "monotone", "poisoned"}
     assert empty("filter") == attacked | {"encoder", "swap", "keys", "monotone"}
     assert empty("generator with clips") == attacked | {"swap", "keys", "monotone"}
     assert empty("defended and attacked") == {
+        "couple",
         "retrieval",
         "averaged",
         "encoder",
