@@ -1,0 +1,164 @@
+"""U-Nets that show each other what they see: attention whose keys and values are also those of other pictures.
+
+A reference network reads a clean picture once and keeps, at each of its attention blocks, the block's input after
+normalization. The denoiser's block of the same place attends to its own places and to these ("reference attention" of
+Face Anonymization Made Simple: one self-attention over all tokens, of which only the own ones are kept. Other tokens
+taken as keys and values alone give the same at less cost).
+
+Ours: attention knows where a place is (sinusoids of row and column are added to queries and keys, never to what is
+kept), and the maps are those of 2 x 2 blocks of pixels, as in :mod:`anon.generators.diffusion`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anon.errors import UserError
+from anon.generators.diffusion import Residual, times_code
+
+HEADS = 2
+States = list[Tensor]  # (B, C, h, w) of each attention block, in the order in which they are met
+
+
+class ReferenceAttention(nn.Module):
+    """Attention of all places of a map to themselves and to the same block's places in other networks."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, width)
+        self.queries = nn.Conv2d(width, width, 1)
+        self.keys = nn.Conv2d(width, width, 1)
+        self.values = nn.Conv2d(width, width, 1)
+        self.out = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor, others: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """A map (B, C, h, w) and others' states, the same form -> the map, and its own state."""
+        count, width, height, columns = x.shape
+        own = self.norm(x)
+        where = places(width, height, columns).to(own)
+        seen = torch.cat([own, *others])  # all (n B, C, h, w)
+        parts = [self.queries(own + where), self.keys(seen + where), self.values(seen)]
+        tokens = [
+            part.reshape(-1, count, HEADS, width // HEADS, height * columns).permute(1, 2, 0, 4, 3).flatten(2, 3)
+            for part in parts
+        ]  # (B, heads, n h w, C / heads), of the queries n = 1
+        mixed = attended(*tokens)
+        return x + self.out(mixed.transpose(-1, -2).reshape(count, width, height, columns)), own
+
+
+class Kept(nn.Module):
+    """What :class:`ReferenceAttention` keeps, where nothing comes after it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, width)
+
+    def forward(self, x: Tensor, others: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """A map (B, C, h, w) -> the map, and its state."""
+        return x, self.norm(x)
+
+
+def attended(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of (B, heads, n, C) to (B, heads, m, C), the form of the queries.
+
+    PyTorch's fused one takes twice as long on a CPU in bfloat16 with few channels.
+    """
+    if queries.is_cuda or queries.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(queries, keys, values)
+    with torch.autocast(queries.device.type, enabled=False):
+        share = (queries * queries.shape[-1] ** -0.5 @ keys.transpose(-1, -2)).softmax(-1)
+        return share @ values
+
+
+@functools.cache
+def places(width: int, height: int, columns: int) -> Tensor:
+    """(C, h, w): sines and cosines of the row, then of the column, a quarter of the channels each.
+
+    The waves are whole turns over twice the map and its halves, so that a far place never looks like a near one.
+    """
+    quarter = width // 4
+    turns = torch.arange(1, quarter + 1) * math.pi / 2  # radians from one side to the other
+    row, column = (torch.linspace(0, 1, side) for side in (height, columns))
+    down = (turns[:, None] * row).view(quarter, height, 1).expand(-1, -1, columns)
+    across = (turns[:, None] * column).view(quarter, 1, columns).expand(-1, height, -1)
+    return torch.cat([down.sin(), down.cos(), across.sin(), across.cos()])
+
+
+class AttentiveUNet(nn.Module):
+    """A U-Net with attention at every size but the largest, on the way down, in the middle and on the way up.
+
+    Args:
+        widths: channels at half the picture's side and at each halving of that; multiples of 8.
+        pictures: that are looked at, beside one another: 1 of a reference network, the noisy one and the driving one
+            of a denoiser.
+        draws: whether something is drawn; a reference network only keeps states, and has no parts beyond its last one.
+    """
+
+    def __init__(self, widths: Sequence[int] = (40, 48, 64), pictures: int = 1, draws: bool = False) -> None:
+        super().__init__()
+        if len(widths) < 2 or any(width % 8 for width in widths):
+            raise UserError(f"A U-Net with references needs two widths or more, multiples of 8, not {list(widths)}.")
+        self.least, self.draws = 2 ** len(widths), draws
+        self.code = code = 2 * widths[-1]
+        self.time = nn.Sequential(nn.Linear(128, code), nn.SiLU(), nn.Linear(code, code))
+        self.stem = nn.Conv2d(12 * pictures, widths[0], 3, padding=1)
+        pairs, last = list(pairwise(widths)), widths[-1]
+        self.down = nn.ModuleList(Residual(width, width, code) for width in widths)
+        self.down_seen = nn.ModuleList(ReferenceAttention(width) for width in widths[1:])
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
+        self.middle_seen, self.middle = ReferenceAttention(last), Residual(last, last, code)
+        kept = widths if draws else widths[1:]
+        self.up = nn.ModuleList(Residual(2 * width, width, code) for width in kept)
+        self.up_seen = nn.ModuleList(ReferenceAttention(width) for width in widths[1:])
+        if not draws:
+            self.up_seen[0] = Kept(widths[1])
+        self.grow = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in (pairs if draws else pairs[1:]))
+        if draws:
+            self.head = nn.Sequential(nn.GroupNorm(8, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], 12, 3, padding=1))
+            for parameter in self.head[-1].parameters():  # it begins by saying nothing
+                nn.init.zeros_(parameter)
+
+    def forward(
+        self, pictures: Tensor, t: Tensor, others: Sequence[States] = (), token: Tensor | None = None
+    ) -> tuple[Tensor, States]:
+        """Look, and draw.
+
+        Args:
+            pictures: (B, 3 n, H, W), n pictures beside one another.
+            t: (B,) times in [0, 1].
+            others: states of reference networks, each of as many maps as this network has blocks.
+            token: (B, ``code``) beside the time; None: nothing.
+
+        Returns:
+            What is drawn, (B, 3, H, W), or without ``draws`` the middle's mean, (B, C): and the states.
+        """
+        code = self.time(times_code(t))
+        code = F.silu(code if token is None else code + token)
+        x, states, skips = self.stem(F.pixel_unshuffle(pictures, 2)), States(), []  # (B, C, H/2, W/2)
+
+        def attend(block: nn.Module, x: Tensor) -> Tensor:
+            x, state = block(x, [each[len(states)] for each in others])
+            states.append(state)
+            return x
+
+        for level, block in enumerate(self.down):
+            x = block(x, code)
+            x = attend(self.down_seen[level - 1], x) if level else x
+            skips.append(x)
+            x = self.shrink[level](x) if level < len(self.shrink) else x
+        x = self.middle(attend(self.middle_seen, x), code)
+        pooled, first = x.mean((2, 3)), 0 if self.draws else 1  # the first level that is gone back to
+        for level in reversed(range(first, len(skips))):
+            x = self.up[level - first](torch.cat([x, skips[level]], 1), code)
+            x = attend(self.up_seen[level - 1], x) if level else x
+            if level > first:
+                x = self.grow[level - 1 - first](F.interpolate(x, scale_factor=2, mode="nearest"))
+        return (F.pixel_shuffle(self.head(x), 2) if self.draws else pooled), states
