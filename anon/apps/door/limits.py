@@ -34,6 +34,7 @@ RANGES = {
     "*.enlarge *.smooth *.soft *.level",
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
+    "[0, 30]": "*.guidance",
     "[0, 4]": "margin",
     "whole [0, 600]": "live.window",
     # data
@@ -53,6 +54,7 @@ RANGES = {
     "whole [1, 512]": "*.threads *.residuals *.blocks *.bottleneck *.depth *.deep discriminator.layers "
     "model.discriminator.layers",
     # networks
+    "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
     "whole [1, 8192]": "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
     "*.neighbours *.components",
@@ -71,8 +73,9 @@ RANGES = {
     "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate",
     "[0, 1)": "*.betas *.ema *.zoom",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
+    "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
     "[0, 1]": "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
-    "*.degrees *.labels.margin *.max_eer *.box",
+    "*.degrees *.labels.margin *.max_eer *.box *.null_share *.own_share *.flip_share",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
     "[0, inf)": "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.regressor.blur *.limit_val_batches *.drift *.truncation",

@@ -125,9 +125,7 @@ class CrossedFaces(Collated, Dataset):
     def __getitems__(self, indices: list[int]) -> Sample:
         """A collated batch: every value has a leading ``len(indices)``."""
         pictures = self.prepare()
-        truth, source, driving = (
-            to_float(torch.from_numpy(pictures[part[indices].numpy()])) for part in self.rows
-        )
+        truth, source, driving = (to_float(torch.from_numpy(pictures[part[indices].numpy()])) for part in self.rows)
         return {**self.sample(indices, truth), "source": source, "driving": driving}  # type: ignore[typeddict-unknown-key]
 
     def __getstate__(self) -> dict:

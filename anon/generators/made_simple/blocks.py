@@ -21,10 +21,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anon.errors import UserError
-from anon.generators.diffusion import Residual, times_code
+from anon.generators.diffusion import times_code
 
 HEADS = 2
 States = list[Tensor]  # (B, C, h, w) of each attention block, in the order in which they are met
+
+
+class Told(nn.Module):
+    """Two convolutions beside the identity; what is told scales and shifts the maps between them, after their norm.
+
+    A shift before it, as in :mod:`anon.generators.diffusion`, is lost where a group has few channels, and with it the
+    colour of a skin. The second convolution starts at 0.
+
+    Args:
+        code: numbers that are told; None: nothing is.
+    """
+
+    def __init__(self, before: int, after: int, code: int | None) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.GroupNorm(8, before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1))
+        self.norm, self.second = nn.GroupNorm(8, after), nn.Conv2d(after, after, 3, padding=1)
+        self.tell = None if code is None else nn.Linear(code, 2 * after)
+        self.beside = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        """A map (B, C, h, w) and what is told (B, ``code``) -> a map of ``after`` channels."""
+        inner = self.norm(self.first(x))
+        if self.tell is not None:
+            scale, shift = self.tell(code)[:, :, None, None].chunk(2, 1)
+            inner = inner * (1 + scale) + shift
+        return self.beside(x) + self.second(F.silu(inner))
 
 
 class ReferenceAttention(nn.Module):
@@ -99,7 +126,8 @@ class AttentiveUNet(nn.Module):
         widths: channels at half the picture's side and at each halving of that; multiples of 8.
         pictures: that are looked at, beside one another: 1 of a reference network, the noisy one and the driving one
             of a denoiser.
-        draws: whether something is drawn; a reference network only keeps states, and has no parts beyond its last one.
+        draws: whether something is drawn. A reference network only keeps states: it has no parts beyond its last one,
+            and no time, which is always 0.
     """
 
     def __init__(self, widths: Sequence[int] = (40, 48, 64), pictures: int = 1, draws: bool = False) -> None:
@@ -107,16 +135,17 @@ class AttentiveUNet(nn.Module):
         if len(widths) < 2 or any(width % 8 for width in widths):
             raise UserError(f"A U-Net with references needs two widths or more, multiples of 8, not {list(widths)}.")
         self.least, self.draws = 2 ** len(widths), draws
-        self.code = code = 2 * widths[-1]
-        self.time = nn.Sequential(nn.Linear(128, code), nn.SiLU(), nn.Linear(code, code))
+        code = 2 * widths[-1] if draws else None
+        if code is not None:
+            self.time = nn.Sequential(nn.Linear(128, code), nn.SiLU(), nn.Linear(code, code))
         self.stem = nn.Conv2d(12 * pictures, widths[0], 3, padding=1)
         pairs, last = list(pairwise(widths)), widths[-1]
-        self.down = nn.ModuleList(Residual(width, width, code) for width in widths)
+        self.down = nn.ModuleList(Told(width, width, code) for width in widths)
         self.down_seen = nn.ModuleList(ReferenceAttention(width) for width in widths[1:])
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
-        self.middle_seen, self.middle = ReferenceAttention(last), Residual(last, last, code)
+        self.middle_seen, self.middle = ReferenceAttention(last), Told(last, last, code)
         kept = widths if draws else widths[1:]
-        self.up = nn.ModuleList(Residual(2 * width, width, code) for width in kept)
+        self.up = nn.ModuleList(Told(2 * width, width, code) for width in kept)
         self.up_seen = nn.ModuleList(ReferenceAttention(width) for width in widths[1:])
         if not draws:
             self.up_seen[0] = Kept(widths[1])
@@ -127,21 +156,23 @@ class AttentiveUNet(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(
-        self, pictures: Tensor, t: Tensor, others: Sequence[States] = (), token: Tensor | None = None
+        self, pictures: Tensor, others: Sequence[States] = (), t: Tensor | None = None, token: Tensor | None = None
     ) -> tuple[Tensor, States]:
         """Look, and draw.
 
         Args:
             pictures: (B, 3 n, H, W), n pictures beside one another.
-            t: (B,) times in [0, 1].
             others: states of reference networks, each of as many maps as this network has blocks.
-            token: (B, ``code``) beside the time; None: nothing.
+            t: (B,) times in [0, 1], of what draws.
+            token: (B, twice the last width), which joins the time.
 
         Returns:
             What is drawn, (B, 3, H, W), or without ``draws`` the middle's mean, (B, C): and the states.
         """
-        code = self.time(times_code(t))
-        code = F.silu(code if token is None else code + token)
+        code = None
+        if self.draws:
+            assert t is not None and token is not None
+            code = F.silu(self.time(times_code(t)) + token)
         x, states, skips = self.stem(F.pixel_unshuffle(pictures, 2)), States(), []  # (B, C, H/2, W/2)
 
         def attend(block: nn.Module, x: Tensor) -> Tensor:

@@ -4,7 +4,8 @@
     v = denoiser(x_t, t; its attention also sees s and r, its time also e; y)               e, s of zeros: nobody, e = 0
     loss = mean |v - (sqrt(a_t) n - sqrt(1 - a_t) X)|^2,  X: the source's person in the scene of y
 
-The degree d takes the source away, beyond nobody where d > 1, and guidance g (Ho & Salimans, 2021) enlarges what it says:
+The degree d takes the source away, beyond nobody where d > 1, and guidance g (Ho & Salimans, 2021) enlarges what it
+says:
 
     e_d = (1 - d) e        s_d = (1 - d) s + d s_0        v = (1 - g) v(s_0, 0) + g v(s_d, e_d)
 
@@ -49,9 +50,7 @@ class Identity(NamedTuple):
 
     def repeated(self, count: int) -> Identity:
         """One of a batch of 1 for each of ``count``."""
-        return Identity(
-            [state.expand(count, -1, -1, -1) for state in self.states], self.token.expand(count, -1)
-        )
+        return Identity([state.expand(count, -1, -1, -1) for state in self.states], self.token.expand(count, -1))
 
 
 class MadeSimple(nn.Module):
@@ -66,15 +65,15 @@ class MadeSimple(nn.Module):
         super().__init__()
         self.source, self.driving = AttentiveUNet(widths), AttentiveUNet(widths)
         self.denoiser = AttentiveUNet(widths, pictures=2, draws=True)
-        self.token = nn.Linear(widths[-1], self.denoiser.code)
+        self.token = nn.Linear(widths[-1], 2 * widths[-1])
         if weights is not None:
             load_into(self, weights)
             self.eval().requires_grad_(False)
 
     def identity(self, source: Tensor, known: Tensor | None = None) -> Identity:
-        """What sources (B, 3, H, W) say. Where ``known`` (B,) is 0, not 1, the picture and the token are zeros: nobody."""
+        """What sources (B, 3, H, W) say. Where ``known`` (B,) is 0, not 1, picture and token are zeros: nobody."""
         shown = source if known is None else source * known.view(-1, 1, 1, 1)
-        pooled, states = self.source(shown, shown.new_zeros(len(shown)))
+        pooled, states = self.source(shown)
         token = self.token(pooled)
         return Identity(states, token if known is None else token * known[:, None])
 
@@ -84,15 +83,13 @@ class MadeSimple(nn.Module):
 
     def scene(self, driving: Tensor) -> States:
         """The states of driving pictures (B, 3, H, W)."""
-        return self.driving(driving, driving.new_zeros(len(driving)))[1]
+        return self.driving(driving)[1]
 
     def v(self, noisy: Tensor, t: Tensor, who: Identity, driving: Tensor, scene: States) -> Tensor:
         """v of noisy pictures (B, 3, H, W) at times t (B,), the form of the pictures."""
-        return self.denoiser(torch.cat([noisy, driving], 1), t, [who.states, scene], who.token)[0]
+        return self.denoiser(torch.cat([noisy, driving], 1), [who.states, scene], t, who.token)[0]
 
-    def loss(
-        self, truth: Tensor, source: Tensor, driving: Tensor, known: Tensor, t: Tensor, noise: Tensor
-    ) -> Tensor:
+    def loss(self, truth: Tensor, source: Tensor, driving: Tensor, known: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Mean squared error of v of each picture, (B,).
 
         Args:
@@ -133,7 +130,8 @@ class MadeSimple(nn.Module):
                 f"This model takes pictures whose sides are multiples of {least} pixels, not {driving.shape[-1]} x "
                 f"{driving.shape[-2]}."
             )
-        parts = zip(driving.split(AT_ONCE), check_images(source, "source").split(AT_ONCE), noise.split(AT_ONCE))
+        given = (driving, check_images(source, "source"), noise)
+        parts = zip(*(each.split(AT_ONCE) for each in given), strict=True)
         nobody = self.nobody(driving)
         drawn = [self._drawn(*part, nobody, degree, guidance, steps, ancestral) for part in parts]
         return torch.cat(drawn) if drawn else driving
