@@ -130,7 +130,7 @@ class AttentiveUNet(nn.Module):
             and no time, which is always 0.
     """
 
-    def __init__(self, widths: Sequence[int] = (40, 48, 64), pictures: int = 1, draws: bool = False) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 48, 64), pictures: int = 1, draws: bool = False) -> None:
         super().__init__()
         if len(widths) < 2 or any(width % 8 for width in widths):
             raise UserError(f"A U-Net with references needs two widths or more, multiples of 8, not {list(widths)}.")

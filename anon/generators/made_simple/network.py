@@ -61,7 +61,7 @@ class MadeSimple(nn.Module):
         weights: a file of this module, or ``shipped:<name>``; None keeps the random start, for training.
     """
 
-    def __init__(self, widths: Sequence[int] = (40, 48, 64), weights: str | None = None) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 48, 64), weights: str | None = None) -> None:
         super().__init__()
         self.source, self.driving = AttentiveUNet(widths), AttentiveUNet(widths)
         self.denoiser = AttentiveUNet(widths, pictures=2, draws=True)
