@@ -11,12 +11,14 @@ known: an anonymized face's source is its driving picture, which no other triple
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from anon.errors import UserError
 from anon.generators.made_simple.network import MadeSimple
 from anon.training.augment import step_rng
 from anon.training.gradients import mean_over_processes
@@ -57,6 +59,19 @@ class MadeSimpleTraining(pl.LightningModule):
         self.null_share, self.own_share, self.flip_share = null_share, own_share, flip_share
         self._held: dict[str, list[Tensor]] = {}
 
+    def on_fit_start(self) -> None:
+        """The data have triples.
+
+        Raises:
+            UserError: they have not.
+        """
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not {"source", "driving"} <= set(data.faces("train")[0]):
+            raise UserError(
+                f"experiment=made_simple learns from a person's other picture and another person in the same scene, "
+                f"which data.name={data.name} has not; data=synthetic_crossed renders them."
+            )
+
     def told(self, batch: dict[str, Tensor], rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Truth, source, driving (B, 3, H, W) of a step, and ``known`` (B,): 0 where the source is nobody."""
         truth, source, driving = (batch[key] for key in ("image", "source", "driving"))
@@ -88,13 +103,8 @@ class MadeSimpleTraining(pl.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Losses of background triples, and of the same with nobody for a source: what the source tells."""
         rng = step_rng(self.device, self.seed, batch_idx, self.global_rank)
-        truth, count = batch["image"], len(batch["image"])
-        noise = torch.randn(truth.shape, generator=rng, device=self.device)
-        for level in LEVELS:
-            t = truth.new_full((count,), level)
-            for name, known in (("loss", truth.new_ones(count)), ("loss_nobody", truth.new_zeros(count))):
-                loss = self.network.loss(truth, batch["source"], batch["driving"], known, t, noise)
-                self._held.setdefault(f"val/{name}_{level:g}", []).append(loss)
+        for (level, known), losses in level_losses(self.network, batch, rng).items():
+            self._held.setdefault(f"val/{'loss' if known else 'loss_nobody'}_{level:g}", []).append(losses)
 
     def on_validation_epoch_end(self) -> None:
         for name, parts in self._held.items():
@@ -105,6 +115,21 @@ class MadeSimpleTraining(pl.LightningModule):
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, self.steps, self.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+
+@torch.no_grad()
+def level_losses(
+    network: MadeSimple, batch: Mapping[str, Tensor], rng: torch.Generator
+) -> dict[tuple[float, bool], Tensor]:
+    """Losses (B,) of triples by time and by whether their source is known, with the same noise for all."""
+    truth, found = batch["image"], {}
+    noise = torch.randn(truth.shape, generator=rng, device=truth.device)
+    for level in LEVELS:
+        t = truth.new_full((len(truth),), level)
+        for known in (True, False):
+            told = truth.new_full((len(truth),), float(known))
+            found[level, known] = network.loss(truth, batch["source"], batch["driving"], told, t, noise)
+    return found
 
 
 class DegreeGrids(SampleGrids):

@@ -6,7 +6,7 @@ Face Anonymization Made Simple: one self-attention over all tokens, of which onl
 taken as keys and values alone give the same at less cost).
 
 Ours: attention knows where a place is (sinusoids of row and column are added to queries and keys, never to what is
-kept), and the maps are those of 2 x 2 blocks of pixels, as in :mod:`anon.generators.diffusion`.
+kept), and the maps are those of blocks of pixels, 2 x 2 at 64 pixels, as in :mod:`anon.generators.diffusion`.
 """
 
 from __future__ import annotations
@@ -123,22 +123,27 @@ class AttentiveUNet(nn.Module):
     """A U-Net with attention at every size but the largest, on the way down, in the middle and on the way up.
 
     Args:
-        widths: channels at half the picture's side and at each halving of that; multiples of 8.
+        widths: channels at the first size, the picture's side over ``block``, and at each halving of that; multiples of
+            8.
+        block: side of the blocks of pixels that become channels.
         pictures: that are looked at, beside one another: 1 of a reference network, the noisy one and the driving one
             of a denoiser.
         draws: whether something is drawn. A reference network only keeps states: it has no parts beyond its last one,
             and no time, which is always 0.
     """
 
-    def __init__(self, widths: Sequence[int] = (32, 48, 64), pictures: int = 1, draws: bool = False) -> None:
+    def __init__(
+        self, widths: Sequence[int] = (32, 48, 64), block: int = 2, pictures: int = 1, draws: bool = False
+    ) -> None:
         super().__init__()
         if len(widths) < 2 or any(width % 8 for width in widths):
             raise UserError(f"A U-Net with references needs two widths or more, multiples of 8, not {list(widths)}.")
-        self.least, self.draws = 2 ** len(widths), draws
+        self.block, self.draws = block, draws
+        self.least = block * 2 ** (len(widths) - 1)  # what sides are multiples of
         code = 2 * widths[-1] if draws else None
         if code is not None:
             self.time = nn.Sequential(nn.Linear(128, code), nn.SiLU(), nn.Linear(code, code))
-        self.stem = nn.Conv2d(12 * pictures, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(3 * block**2 * pictures, widths[0], 3, padding=1)
         pairs, last = list(pairwise(widths)), widths[-1]
         self.down = nn.ModuleList(Told(width, width, code) for width in widths)
         self.down_seen = nn.ModuleList(ReferenceAttention(width) for width in widths[1:])
@@ -151,7 +156,9 @@ class AttentiveUNet(nn.Module):
             self.up_seen[0] = Kept(widths[1])
         self.grow = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in (pairs if draws else pairs[1:]))
         if draws:
-            self.head = nn.Sequential(nn.GroupNorm(8, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], 12, 3, padding=1))
+            self.head = nn.Sequential(
+                nn.GroupNorm(8, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], 3 * block**2, 3, padding=1)
+            )
             for parameter in self.head[-1].parameters():  # it begins by saying nothing
                 nn.init.zeros_(parameter)
 
@@ -173,7 +180,7 @@ class AttentiveUNet(nn.Module):
         if self.draws:
             assert t is not None and token is not None
             code = F.silu(self.time(times_code(t)) + token)
-        x, states, skips = self.stem(F.pixel_unshuffle(pictures, 2)), States(), []  # (B, C, H/2, W/2)
+        x, states, skips = self.stem(F.pixel_unshuffle(pictures, self.block)), States(), []
 
         def attend(block: nn.Module, x: Tensor) -> Tensor:
             x, state = block(x, [each[len(states)] for each in others])
@@ -192,4 +199,4 @@ class AttentiveUNet(nn.Module):
             x = attend(self.up_seen[level - 1], x) if level else x
             if level > first:
                 x = self.grow[level - 1 - first](F.interpolate(x, scale_factor=2, mode="nearest"))
-        return (F.pixel_shuffle(self.head(x), 2) if self.draws else pooled), states
+        return (F.pixel_shuffle(self.head(x), self.block) if self.draws else pooled), states

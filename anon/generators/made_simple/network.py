@@ -57,14 +57,14 @@ class MadeSimple(nn.Module):
     """The three networks.
 
     Args:
-        widths: channels of each, see :class:`anon.generators.made_simple.blocks.AttentiveUNet`.
+        widths, block: of each, see :class:`anon.generators.made_simple.blocks.AttentiveUNet`.
         weights: a file of this module, or ``shipped:<name>``; None keeps the random start, for training.
     """
 
-    def __init__(self, widths: Sequence[int] = (32, 48, 64), weights: str | None = None) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 48, 64), block: int = 2, weights: str | None = None) -> None:
         super().__init__()
-        self.source, self.driving = AttentiveUNet(widths), AttentiveUNet(widths)
-        self.denoiser = AttentiveUNet(widths, pictures=2, draws=True)
+        self.source, self.driving = AttentiveUNet(widths, block), AttentiveUNet(widths, block)
+        self.denoiser = AttentiveUNet(widths, block, pictures=2, draws=True)
         self.token = nn.Linear(widths[-1], 2 * widths[-1])
         if weights is not None:
             load_into(self, weights)
