@@ -35,6 +35,7 @@ RANGES = {
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
     "[0, 30]": "*.guidance",
+    "(0, 2]": "*.network.spread",
     "[0, 4]": "margin",
     "whole [0, 600]": "live.window",
     # data

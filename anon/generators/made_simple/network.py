@@ -1,7 +1,7 @@
 """Face Anonymization Made Simple (Kung et al., WACV 2025), small: who from a source, all else from a driving picture.
 
     states s, token e = source network(x, e)         states r = driving network(y)          each once, at t = 0
-    v = denoiser(x_t, t; its attention also sees s and r, its time also e; y)               e, s of zeros: nobody, e = 0
+    v = denoiser(x_t, y, t; its attention also sees s and r, its time also e)               e, s of zeros: nobody, e = 0
     loss = mean |v - (sqrt(a_t) n - sqrt(1 - a_t) X)|^2,  X: the source's person in the scene of y
 
 The degree d takes the source away, beyond nobody where d > 1, and guidance g (Ho & Salimans, 2021) enlarges what it
@@ -10,9 +10,15 @@ says:
     e_d = (1 - d) e        s_d = (1 - d) s + d s_0        v = (1 - g) v(s_0, 0) + g v(s_d, e_d)
 
 as the authors' public code has it; the paper calls d the degree of anonymization. Ours: a token is the mean of the
-source network's middle and joins the time, where theirs is a CLIP embedding that cross-attention reads; y also lies
-beside x_t in the denoiser's first layer, for a network this small does not learn in an hour to copy through attention;
-pixels take the place of a latent. No recognizer takes part anywhere.
+source network's middle and joins the time, where theirs is a CLIP embedding that cross-attention reads; pixels take the
+place of a latent; and the denoiser begins at the driving picture, for a network this small does not learn in an hour to
+copy through attention. Were the truth y and Gaussian noise of spread s, the best v would be v_0; the network F says
+what is missing, in the unit that is left (as Karras et al., NeurIPS 2022, table 1, begin at the noisy picture):
+
+    v = v_0 + s / sqrt(q) F(x_t - sqrt(a) y, y)           q = a s^2 + 1 - a
+    v_0 = sqrt(1 - a) (sqrt(a) (1 - s^2) / q (x_t - sqrt(a) y) - y)
+
+No recognizer takes part anywhere.
 
     python train.py experiment=made_simple
 """
@@ -27,7 +33,7 @@ from torch import Tensor, nn
 
 from anon.errors import UserError
 from anon.faces.contract import check_images
-from anon.generators.diffusion import ddim, ddpm, wanted_v, with_noise
+from anon.generators.diffusion import ddim, ddpm, kept, wanted_v, with_noise
 from anon.generators.made_simple.blocks import AttentiveUNet, States
 from anon.weights.files import load_into
 
@@ -58,11 +64,15 @@ class MadeSimple(nn.Module):
 
     Args:
         widths, block: of each, see :class:`anon.generators.made_simple.blocks.AttentiveUNet`.
+        spread: s, root mean square of the difference of two people's pictures in one scene.
         weights: a file of this module, or ``shipped:<name>``; None keeps the random start, for training.
     """
 
-    def __init__(self, widths: Sequence[int] = (32, 48, 64), block: int = 2, weights: str | None = None) -> None:
+    def __init__(
+        self, widths: Sequence[int] = (32, 48, 64), block: int = 2, spread: float = 0.39, weights: str | None = None
+    ) -> None:
         super().__init__()
+        self.spread = float(spread)
         self.source, self.driving = AttentiveUNet(widths, block), AttentiveUNet(widths, block)
         self.denoiser = AttentiveUNet(widths, block, pictures=2, draws=True)
         self.token = nn.Linear(widths[-1], 2 * widths[-1])
@@ -87,7 +97,12 @@ class MadeSimple(nn.Module):
 
     def v(self, noisy: Tensor, t: Tensor, who: Identity, driving: Tensor, scene: States) -> Tensor:
         """v of noisy pictures (B, 3, H, W) at times t (B,), the form of the pictures."""
-        return self.denoiser(torch.cat([noisy, driving], 1), [who.states, scene], t, who.token)[0]
+        left = kept(t).view(-1, 1, 1, 1)
+        power = left * self.spread**2 + 1 - left  # q
+        moved = noisy - left.sqrt() * driving
+        said = self.denoiser(torch.cat([moved, driving], 1), [who.states, scene], t, who.token)[0]
+        begun = (1 - left).sqrt() * (left.sqrt() * (1 - self.spread**2) / power * moved - driving)
+        return begun + self.spread / power.sqrt() * said.float()
 
     def loss(self, truth: Tensor, source: Tensor, driving: Tensor, known: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Mean squared error of v of each picture, (B,).
