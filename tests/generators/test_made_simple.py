@@ -115,10 +115,30 @@ def test_nobody_knows_no_source_and_somebody_does() -> None:
 
     assert torch.equal(loss(pictures(seed=1), 0.0), loss(pictures(seed=2), 0.0))
     assert float((loss(pictures(seed=1), 1.0) - loss(pictures(seed=2), 1.0)).abs().min()) > 1e-4
-    silent = MadeSimple(WIDTHS).loss(truth, truth, truth, torch.ones(2), t, noise)  # it begins at v = 0
-    left = kept(t).view(-1, 1, 1, 1)
-    v = left.sqrt() * noise - (1 - left).sqrt() * truth
-    torch.testing.assert_close(silent, v.square().flatten(1).mean(1))
+
+
+@pytest.mark.parametrize("t", [0.05, 0.5, 0.97])
+def test_it_begins_at_the_best_guess_of_who_knows_the_driving_picture_alone(t: float) -> None:
+    """Bayes: the truth is Gaussian around y with spread s, and x_t is seen with noise of 1 - a around sqrt(a) X."""
+    network = MadeSimple(WIDTHS, spread=0.5)
+    driving, noisy = pictures(), torch.randn(2, 3, 16, 16, generator=rng(4))
+    times = torch.full((2,), t)
+    a = float(kept(times)[0])
+    with torch.no_grad():
+        found = network.v(noisy, times, network.identity(driving), driving, network.scene(driving))
+    truth = (driving / 0.25 + math.sqrt(a) * noisy / (1 - a)) / (1 / 0.25 + a / (1 - a))
+    torch.testing.assert_close(found, (math.sqrt(a) * noisy - truth) / math.sqrt(1 - a), atol=1e-5, rtol=1e-4)
+
+
+def test_what_the_network_says_moves_v_by_the_spread_that_is_left() -> None:
+    """At t = 1 nothing but the driving picture is known, and a truth one spread above it is v one spread below."""
+    network = MadeSimple(WIDTHS, spread=0.5)
+    torch.nn.init.constant_(network.denoiser.head[-1].bias, 1.0)
+    driving = pictures()
+    with torch.no_grad():
+        who, scene = network.identity(driving), network.scene(driving)
+        found = network.v(torch.randn(2, 3, 16, 16, generator=rng()), torch.ones(2), who, driving, scene)
+    torch.testing.assert_close(found, 0.5 - driving, atol=1e-5, rtol=0)
 
 
 def test_steps_of_ddpm_have_the_spread_of_their_time() -> None:
