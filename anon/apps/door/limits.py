@@ -52,7 +52,7 @@ RANGES = {
     "whole [16, 4096]": "size data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
     "whole [0, 512]": "*.workers",
-    "whole [1, 512]": "*.threads *.residuals *.blocks *.bottleneck *.depth *.deep discriminator.layers "
+    "whole [1, 512]": "*.threads *.residuals *.blocks *.network.block *.bottleneck *.depth *.deep discriminator.layers "
     "model.discriminator.layers",
     # networks
     "whole [2, 64]": "data.group",

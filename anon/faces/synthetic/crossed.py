@@ -8,7 +8,6 @@ scene is pose, expression, gaze, light, background, what covers the face, and th
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -167,9 +166,7 @@ def crossed_synthetic_data(
     """
 
     def sets(split: str) -> FaceSet:
-        counts = {"identities": identities, "images": images}
-        own = {name: count[split] if isinstance(count, Mapping) else count for name, count in counts.items()}
-        made = functools.partial(CrossedFaces, size=size, group=group, seed=render_seed, cache=cache, first=first)
-        return made(split, **own)
+        people, scenes = (each[split] if isinstance(each, Mapping) else each for each in (identities, images))
+        return CrossedFaces(split, size, people, scenes, group, render_seed, cache, first)
 
     return FaceData(sets, name, size, synthetic=True, batch_size=batch_size, workers=workers, seed=seed)

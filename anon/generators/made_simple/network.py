@@ -145,8 +145,8 @@ class MadeSimple(nn.Module):
                 f"This model takes pictures whose sides are multiples of {least} pixels, not {driving.shape[-1]} x "
                 f"{driving.shape[-2]}."
             )
-        given = (driving, check_images(source, "source"), noise)
-        parts = zip(*(each.split(AT_ONCE) for each in given), strict=True)
+        check_images(source, "source")
+        parts = zip(driving.split(AT_ONCE), source.split(AT_ONCE), noise.split(AT_ONCE), strict=True)
         nobody = self.nobody(driving)
         drawn = [self._drawn(*part, nobody, degree, guidance, steps, ancestral) for part in parts]
         return torch.cat(drawn) if drawn else driving
