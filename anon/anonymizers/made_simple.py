@@ -5,7 +5,7 @@ source is a swap. At d = 1 the source is nobody, so nothing but the driving pict
 changes nothing; above, the face leaves what its source would have made of it. That code draws 200 steps of DDPM
 (``sampler: ddpm``); DDIM with few is ours.
 
-    python evaluate.py suite=made_simple
+    python evaluate.py suite=made_simple_degree
 """
 
 from __future__ import annotations

@@ -70,9 +70,9 @@ def test_its_table(train: Command, evaluate: Command) -> None:
     folder_of(train("experiment=made_simple", *TINY, *own))
     values = "[0,1.5]"
     few = ("suite.attacked_probes=1", "suite.grid_faces=0", "checkpoints=last")
-    few += (f"suite.measures.monotone.degrees={values}", f"suite.tables.made_simple.grid.1.dial.values={values}")
+    few += (f"suite.measures.monotone.degrees={values}", f"suite.tables.made_simple_degree.grid.1.dial.values={values}")
     few += ("suite.methods.made_simple.anonymizer.steps=2",)
-    ended = evaluate("suite=made_simple", *few, *SMALL, *RULES)
+    ended = evaluate("suite=made_simple_degree", *few, *SMALL, *RULES)
     assert ended.code == 0, ended.err
     lines = [line for line in read(Path(ended.out.splitlines()[-1])).lines if line.method != "Real"]
     assert [line.dial for line in lines] == [0.0, 1.5]

@@ -6,7 +6,7 @@ distance_spearman   mean over the evaluation people of the rank correlation of t
 1: whoever turns the degree up is further away, every time and for everybody. It stands on the line of the last degree.
 
     python evaluate.py suite=degree
-    python evaluate.py suite=made_simple
+    python evaluate.py suite=made_simple_degree
 """
 
 from __future__ import annotations
