@@ -38,6 +38,8 @@ class MadeSimpleTraining(pl.LightningModule):
         null_share: of the triples whose source is nobody.
         own_share: of the triples whose driving picture is the truth.
         flip_share: of the triples that are mirrored, all three pictures.
+        late: how many times are near to pure noise, where the source tells most: t = 1 - (1 - u)^late of even u; 1 is
+            even, as published.
         seed: of times, noise and which triples these are.
     """
 
@@ -51,12 +53,13 @@ class MadeSimpleTraining(pl.LightningModule):
         null_share: float = 0.1,
         own_share: float = 0.1,
         flip_share: float = 0.5,
+        late: float = 2.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.steps, self.lr, self.weight_decay, self.warmup, self.seed = steps, lr, weight_decay, warmup, seed
-        self.null_share, self.own_share, self.flip_share = null_share, own_share, flip_share
+        self.null_share, self.own_share, self.flip_share, self.late = null_share, own_share, flip_share, late
         self._held: dict[str, list[Tensor]] = {}
 
     def on_fit_start(self) -> None:
@@ -94,7 +97,8 @@ class MadeSimpleTraining(pl.LightningModule):
         truth, source, driving, known = self.told(batch, rng)
         count = len(truth)
         part = torch.rand(count, generator=rng, device=self.device)
-        t = (torch.randperm(count, generator=rng, device=self.device) + part) / count  # one of each part of [0, 1]
+        even = (torch.randperm(count, generator=rng, device=self.device) + part) / count  # one of each part of [0, 1]
+        t = 1 - (1 - even) ** self.late
         noise = torch.randn(truth.shape, generator=rng, device=self.device)
         loss = self.network.loss(truth, source, driving, known, t, noise).mean()
         self.log("train/loss", mean_over_processes({"loss": loss})["loss"], prog_bar=True)
