@@ -21,12 +21,11 @@ from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import labelled
 from anon.attributes.look import LookRegressor
 from anon.attributes.regressor import AttributeRegressor
-from anon.evaluation.denoised import diffusion_losses, triple_losses
+from anon.evaluation.denoised import diffusion_losses
 from anon.evaluation.embeddings import batches
 from anon.evaluation.intervals.shares import share_ends
 from anon.faces.contract import FaceSet
 from anon.generators.diffusion import Denoiser, Diffusion
-from anon.generators.made_simple.network import MadeSimple
 from anon.identity.judge import Judge
 from anon.identity.verification import embed_faces, enrolled, identified
 from anon.weights.cards import Card, Figure
@@ -92,13 +91,6 @@ def _denoised(card: Card) -> dict[str, Figure]:
     return {name: over_people(each, faces.labels) for name, each in losses.items()}
 
 
-def _crossed(card: Card) -> dict[str, Figure]:
-    """What Made Simple does not read of the noise, of the card's triples."""
-    faces = instantiate(composed("evaluate", ["method=blur", "data=synthetic_crossed"]).data).faces("evaluation")
-    losses, labels = triple_losses(MadeSimple(weights=SHIPPED + card.name), faces)
-    return {name: over_people(each, labels) for name, each in losses.items()}
-
-
 def _expressed(card: Card) -> dict[str, Figure]:
     """Accuracy of an expression embedder on the faces that have a class."""
     faces, embedder = _people(card), ExpressionEmbedder(weights=SHIPPED + card.name)
@@ -152,5 +144,4 @@ _KINDS = {
     "swapper": _swapped,
     "reconstruction attack": _attacked,
     "diffusion model": _denoised,
-    "diffusion anonymizer": _crossed,
 }

@@ -133,7 +133,7 @@ def ship(run: Path, name: str) -> Path:
         figures = {key: float(losses.mean()) for key, losses in diffusion_losses(network, faces).items()}
         what = "diffusion model of faces, unconditional"
     elif isinstance(module, MadeSimpleTraining):
-        figures = {key: float(losses.mean()) for key, losses in triple_losses(network, faces)[0].items()}
+        figures = {key: float(losses.mean()) for key, losses in triple_losses(network, faces).items()}
         what = "diffusion anonymizer with a degree, of a source and a driving picture (Face Anonymization Made Simple)"
     elif isinstance(module, ExpressionTraining):
         figures, table = measure(network, faces, module.labels)

@@ -31,18 +31,12 @@ def diffusion_losses(model: Diffusion, faces: FaceSet, batch_size: int = 128) ->
     return {key: torch.cat(parts) for key, parts in found.items()}
 
 
-def triple_losses(
-    model: MadeSimple, faces: FaceSet, count: int = 384, batch_size: int = 64
-) -> tuple[dict[str, Tensor], Tensor]:
-    """The same of ``count`` triples, spread over the set, with their source and with nobody for one.
-
-    Returns:
-        Losses (N,) by name; and whose they are, (N,).
-    """
+def triple_losses(model: MadeSimple, faces: FaceSet, count: int = 384, batch_size: int = 64) -> dict[str, Tensor]:
+    """The same of ``count`` triples (N,), spread over the set, with their source and with nobody for one."""
     rows = torch.linspace(0, len(faces) - 1, min(count, len(faces))).long()
     found: dict[str, list[Tensor]] = {}
     for number, batch in enumerate(batches(faces, rows, batch_size, "measuring")):
         shown: Mapping[str, Tensor] = dict(batch)  # type: ignore[arg-type]
         for (level, known), losses in level_losses(model, shown, step_rng("cpu", 0, number)).items():
             found.setdefault(f"loss at t={level:g}{'' if known else ' without a source'}", []).append(losses)
-    return {key: torch.cat(parts) for key, parts in found.items()}, faces.labels[rows]
+    return {key: torch.cat(parts) for key, parts in found.items()}
