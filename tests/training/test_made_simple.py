@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from anon.generators.made_simple.network import MadeSimple
@@ -80,3 +81,19 @@ def test_a_steps_draws_are_of_the_step_alone_and_validation_tells_what_a_source_
     made.on_validation_epoch_end()
     assert set(told) == {f"val/{name}_{level}" for name in ("loss", "loss_nobody") for level in (0.4, 0.7, 0.95)}
     assert told["val/loss_0.4"] != told["val/loss_nobody_0.4"]
+
+
+@pytest.mark.parametrize(("late", "share"), [(1.0, 0.25), (2.0, 0.5)])
+def test_how_many_times_are_near_to_pure_noise(late: float, share: float) -> None:
+    """t > .75 where (1 - u)^late < .25: a quarter of even u, or half; one u of each part of [0, 1], so exactly."""
+    made, seen = training(late=late), []
+
+    def loss(truth, source, driving, known, t, noise):
+        seen.append(t)
+        return made.network.token.weight.sum() + t
+
+    made.network.loss = loss
+    made.training_step(triple(torch.zeros(40), torch.zeros(40)), 0)
+    (t,) = seen
+    assert float((t > 0.75).float().mean()) == pytest.approx(share) and 0 <= float(t.min()) <= float(t.max()) <= 1
+    assert not torch.equal(t, t.sort().values)  # which triples are always the first is no matter of time
