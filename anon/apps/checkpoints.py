@@ -16,6 +16,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from anon import weights
+from anon.anonymizers.made_simple import DDIM, DegreeAnonymizer
 from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import build, read_config
 from anon.checksums import written_whole
@@ -23,8 +24,10 @@ from anon.errors import UserError
 from anon.faces.learned import DOMAINS, Learned, remember
 from anon.generators.contract import GeneratorLike
 from anon.generators.inpainting.contract import Inpainter
+from anon.generators.made_simple.network import MadeSimple
 from anon.identity.encoder import Encoder
 from anon.training.callbacks.clock import TrainingClock
+from anon.training.made_simple import MadeSimpleTraining
 from anon.training.target_oriented import TargetOriented
 from anon.weights import archives
 from anon.weights.files import SHIPPED, check_types, load_into
@@ -205,6 +208,25 @@ def restore_inpainter(checkpoint: str | Path, truncation: float | None = None) -
     if truncation is not None:
         trained.generator.truncation = float(truncation)
     return trained
+
+
+def restore_made_simple(
+    checkpoint: str | Path, degree: float = 1.25, guidance: float = 4.0, steps: int = 10, sampler: str = DDIM
+) -> DegreeAnonymizer:
+    """What ``experiment=made_simple`` trained, with its dial, see there; or what ships: ``shipped:made_simple``.
+
+    Raises:
+        UserError: see :func:`restore_module`; a checkpoint of another experiment, or a number outside its range.
+    """
+    if str(checkpoint).startswith(SHIPPED):
+        network = MadeSimple(weights=str(checkpoint))
+    else:
+        module, config = restore_module(Path(checkpoint))
+        if not isinstance(module, MadeSimpleTraining):
+            raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of made_simple.")
+        network = module.network.requires_grad_(False)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return DegreeAnonymizer(network, degree, guidance, steps, sampler)
 
 
 def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:

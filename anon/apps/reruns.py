@@ -16,11 +16,12 @@ from torch import Tensor
 
 from anon.apps.checkpoints import restore_generator
 from anon.apps.config import composed, config_dir, own_yaml
-from anon.apps.ship import BRIEF, bounded, diffusion_losses, evaluated, regressor_errors
+from anon.apps.ship import BRIEF, bounded, evaluated, regressor_errors
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import labelled
 from anon.attributes.look import LookRegressor
 from anon.attributes.regressor import AttributeRegressor
+from anon.evaluation.denoised import diffusion_losses
 from anon.evaluation.embeddings import batches
 from anon.evaluation.intervals.shares import share_ends
 from anon.faces.contract import FaceSet

@@ -37,6 +37,7 @@ from anon.attributes.look import LookRegressor, explained
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
 from anon.commands import Parser, in_utf8, path
 from anon.errors import UserError
+from anon.evaluation.denoised import diffusion_losses, triple_losses
 from anon.evaluation.document import Document, Line, read
 from anon.evaluation.embeddings import batches
 from anon.evaluation.harness import run as harness
@@ -46,19 +47,18 @@ from anon.faces.learned import DOMAINS
 from anon.faces.synthetic.dataset import people_of
 from anon.faces.synthetic.look import LOOK
 from anon.generators.contract import GeneratorLike
-from anon.generators.diffusion import Diffusion
 from anon.identity.encoder import Encoder
 from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
 from anon.metrics.look import mean_distances
 from anon.plain import MAX_YAML, read_json, read_text
 from anon.training.attributes import AttributeTraining
-from anon.training.augment import step_rng
-from anon.training.diffusion import LEVELS, DiffusionTraining
+from anon.training.diffusion import DiffusionTraining
 from anon.training.distillation import DistillationTraining
 from anon.training.expression import ExpressionTraining
 from anon.training.inpainting import InpaintingTraining
 from anon.training.look import LookTraining, look_of_people
+from anon.training.made_simple import MadeSimpleTraining
 from anon.training.recognizer import RecognizerTraining
 from anon.training.reconstruction import ReconstructionTraining
 from anon.training.reversible import ReversibleTraining
@@ -87,7 +87,7 @@ BRIEF += ["suite.tables.robustness=null", "suite.tables.identities=null"]
 #: What of a training ships.
 _PARTS = {RecognizerTraining: "backbone", AttributeTraining: "regressor"}
 _PARTS |= {ExpressionTraining: "embedder", LookTraining: "regressor", TargetOriented: "averaged"}
-_PARTS |= {DiffusionTraining: "diffusion"}
+_PARTS |= {DiffusionTraining: "diffusion", MadeSimpleTraining: "network"}
 
 
 def ship(run: Path, name: str) -> Path:
@@ -132,6 +132,9 @@ def ship(run: Path, name: str) -> Path:
     elif isinstance(module, DiffusionTraining):
         figures = {key: float(losses.mean()) for key, losses in diffusion_losses(network, faces).items()}
         what = "diffusion model of faces, unconditional"
+    elif isinstance(module, MadeSimpleTraining):
+        figures = {key: float(losses.mean()) for key, losses in triple_losses(network, faces).items()}
+        what = "diffusion anonymizer with a degree, of a source and a driving picture (Face Anonymization Made Simple)"
     elif isinstance(module, ExpressionTraining):
         figures, table = measure(network, faces, module.labels)
         figures |= swap_figures(network, measured)
@@ -272,18 +275,6 @@ def regressor_errors(regressor: AttributeRegressor, faces: FaceSet, batch_size: 
         with torch.no_grad():
             for key, error in attribute_errors(regressor(batch["image"]), truth).items():
                 found.setdefault(key, []).append(error)
-    return {key: torch.cat(parts) for key, parts in found.items()}
-
-
-def diffusion_losses(model: Diffusion, faces: FaceSet, batch_size: int = 128) -> dict[str, torch.Tensor]:
-    """Mean squared error of v of every picture (N,) at some times; 1 is about what a network says that says nothing."""
-    found: dict[str, list[torch.Tensor]] = {}
-    for number, batch in enumerate(batches(faces, torch.arange(len(faces)), batch_size, "measuring")):
-        noise = torch.randn(batch["image"].shape, generator=step_rng("cpu", 0, number))
-        for level in LEVELS:
-            with torch.no_grad():
-                losses = model.loss(batch["image"], torch.full((len(noise),), level), noise)
-            found.setdefault(f"loss at t={level:g}", []).append(losses)
     return {key: torch.cat(parts) for key, parts in found.items()}
 
 

@@ -15,7 +15,7 @@ Going back is DDIM's way without further noise (Song, Meng & Ermon, ICLR 2021, e
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -38,6 +38,12 @@ def kept(t: Tensor) -> Tensor:
     """
     angle = (t.double() + _OFFSET) / (1 + _OFFSET) * math.pi / 2
     return ((angle.cos() / math.cos(_OFFSET / (1 + _OFFSET) * math.pi / 2)) ** 2).clamp(0, 1).float()
+
+
+def times_code(t: Tensor) -> Tensor:
+    """Times (B,) in [0, 1] -> sines and cosines of 1 to 1000 radians a unit of time, (B, 128)."""
+    waves = torch.exp(torch.linspace(0, math.log(1000.0), _WAVES, device=t.device))
+    return torch.cat([(t[:, None] * waves).sin(), (t[:, None] * waves).cos()], 1)
 
 
 class Denoiser(nn.Module):
@@ -67,8 +73,7 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, t: Tensor) -> Tensor:
         """Noisy pictures (B, 3, H, W) and their times (B,) in [0, 1] -> v, the form of the pictures."""
-        waves = torch.exp(torch.linspace(0, math.log(1000.0), _WAVES, device=t.device))  # radians a unit of time
-        code = self.time(torch.cat([(t[:, None] * waves).sin(), (t[:, None] * waves).cos()], 1))
+        code = self.time(times_code(t))
         x = self.stem(F.pixel_unshuffle(noisy, 2))  # (B, C, H/2, W/2)
         skips = []
         for level, block in enumerate(self.down):
@@ -114,6 +119,61 @@ class Attention(nn.Module):
         return x + self.out(seen.transpose(-1, -2).reshape(count, width, height, columns))
 
 
+@torch.no_grad()
+def ddim(v_of: Callable[[Tensor, Tensor], Tensor], noisy: Tensor, start: float, steps: int) -> Tensor:
+    """x_t (B, 3, H, W) at time ``start`` -> pictures in [-1, 1], by so many even steps without further noise.
+
+    Args:
+        v_of: reads v off noisy pictures (B, 3, H, W) and their times (B,).
+    """
+    x = noisy.contiguous(memory_format=torch.channels_last)
+    for now, then in pairwise(torch.linspace(start, 0, steps + 1)):
+        left, next_left = kept(now).to(x), kept(then).to(x)
+        image = _clipped(v_of, x, now)
+        noise = (x - left.sqrt() * image) / (1 - left).sqrt()  # of the clipped picture, so that both make x again
+        x = next_left.sqrt() * image + (1 - next_left).sqrt() * noise
+    return x.clamp(-1, 1).contiguous()
+
+
+@torch.no_grad()
+def ddpm(v_of: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int, rng: torch.Generator) -> Tensor:
+    """Pure noise (B, 3, H, W) -> pictures in [-1, 1], by so many even steps of Ho et al., eq. 6 and 7, t from 1 to 0.
+
+    x_s is drawn from the Gaussian of what it is, given x_t and the picture that the network reads off x_t, whose
+    variance is the smaller of their two (section 3.2).
+
+    Args:
+        v_of: reads v off noisy pictures (B, 3, H, W) and their times (B,).
+        rng: of the noise of every step, on the device of the pictures.
+    """
+    x = noise.contiguous(memory_format=torch.channels_last)
+    for now, then in pairwise(torch.linspace(1, 0, steps + 1)):
+        left, next_left = kept(now).to(x), kept(then).to(x)
+        image, step = _clipped(v_of, x, now), left / next_left  # what a step leaves of the power
+        mean = next_left.sqrt() * (1 - step) * image + step.sqrt() * (1 - next_left) * x
+        spread = ((1 - next_left) * (1 - step) / (1 - left)).sqrt()
+        x = mean / (1 - left) + spread * torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+    return x.clamp(-1, 1).contiguous()
+
+
+def _clipped(v_of: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> Tensor:
+    """The picture that is read off x_t, in [-1, 1]."""
+    left = kept(t).to(x)
+    return (left.sqrt() * x - (1 - left).sqrt() * v_of(x, t.expand(len(x)).to(x))).clamp(-1, 1)
+
+
+def wanted_v(images: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """v of pictures (B, 3, H, W) with noise to times t (B,)."""
+    left = kept(t).view(-1, 1, 1, 1)
+    return left.sqrt() * noise - (1 - left).sqrt() * images
+
+
+def with_noise(images: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1] at times t (B,) -> x_t."""
+    left = kept(t).view(-1, 1, 1, 1)
+    return left.sqrt() * images + (1 - left).sqrt() * noise
+
+
 class Diffusion(nn.Module):
     """Noise, and the way back.
 
@@ -131,27 +191,16 @@ class Diffusion(nn.Module):
 
     def noisy(self, images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] at times t (B,) -> x_t."""
-        left = kept(t).view(-1, 1, 1, 1)
-        return left.sqrt() * images + (1 - left).sqrt() * noise
+        return with_noise(images, noise, t)
 
     def loss(self, images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Mean squared error of v of each picture, (B,)."""
-        left = kept(t).view(-1, 1, 1, 1)
-        wanted = left.sqrt() * noise - (1 - left).sqrt() * images
-        return (self.denoiser(self.noisy(images, t, noise), t).float() - wanted).square().flatten(1).mean(1)
+        found = self.denoiser(self.noisy(images, t, noise), t).float()
+        return (found - wanted_v(images, noise, t)).square().flatten(1).mean(1)
 
-    @torch.no_grad()
     def clean(self, noisy: Tensor, start: float, steps: int) -> Tensor:
         """x_t (B, 3, H, W) at time ``start`` -> pictures in [-1, 1], by so many even steps of DDIM."""
-        times = torch.linspace(start, 0, steps + 1)
-        x = noisy.contiguous(memory_format=torch.channels_last)
-        for now, then in pairwise(times):
-            left, next_left = kept(now).to(x), kept(then).to(x)
-            v = self.denoiser(x, now.expand(len(x)).to(x))
-            image = (left.sqrt() * x - (1 - left).sqrt() * v).clamp(-1, 1)
-            noise = (x - left.sqrt() * image) / (1 - left).sqrt()  # of the clipped picture, so that both make x again
-            x = next_left.sqrt() * image + (1 - next_left).sqrt() * noise
-        return x.clamp(-1, 1).contiguous()
+        return ddim(self.denoiser, noisy, start, steps)
 
     def again(self, images: Tensor, level: float, steps: int, noise: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] with noise to time ``level``, and back.

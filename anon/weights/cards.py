@@ -28,6 +28,7 @@ _HEADLINES = {
     "swapper": ("swap_ID", "swap_ID_target", "pose_error"),
     "reconstruction attack": ("plain: RA", "plain: RA_rank1", "itm: RA"),
     "diffusion model": ("loss at t=0.1", "loss at t=0.2", "loss at t=0.4"),
+    "diffusion anonymizer": ("loss at t=0.7", "loss at t=0.7 without a source"),
 }
 
 

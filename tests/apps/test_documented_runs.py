@@ -46,7 +46,10 @@ ELSEWHERE = (
     (r"\+sweep=optuna|\+sweep=fiva", "the extra sweep: tests/apps/launch/test_optuna.py"),
     (r"experiment=(dfaker|saehd_|villain|faceswap_gan)|suite=subject_swap", "two people: tests/apps/test_subjects.py"),
     (r"input=camera:", "a camera: tests/video/test_live.py has pipes"),
-    (r"fsanet|w600k|MobileFaceNet\.onnx", "published files: tests/attributes, tests/identity"),
+    (
+        r"fsanet|w600k|MobileFaceNet\.onnx|yunet_n_dynamic",
+        "published files: tests/attributes, tests/identity, tests/faces",
+    ),
     (r"panel\.dlib", "dlib and its file: tests/identity/test_real_recognizers.py"),
     (r"lpips=", "AlexNet's file: tests/metrics"),
     (r"^python \w+\.py$|--help$|^anon anonymize policy=rotation$", "a name in a text"),
@@ -169,6 +172,8 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     if re.search("k_same|suite=keys|rotation|experiment=reversible", command):  # groups of 2k, directions of a key
         more = (*RENDERED, "data.identities={train: 44, background: 44, attacker: 44, evaluation: 44}")
     if app.startswith("train"):
+        if "experiment=made_simple" in given:  # scenes are stills
+            more = tuple(word for word in more if not word.startswith("data.clips"))
         draws = re.search(r"experiment=(fiva|facedancer|reconstruction)", command)  # others have shipped networks' side
         return train.main, [*given, *more, *TRAINED, *(["model.cooldown=0", f"data.size={SIDE}"] if draws else [])]
     if "suite=video" in given:  # clips of crowds, which are as short as they can be

@@ -17,7 +17,7 @@ from anon.apps.config import composed as configuration
 from anon.apps.train import lacking
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "papers.md"
-TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "deepprivacy", "deepprivacy2", "ciagan"]
+TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "deepprivacy", "deepprivacy2", "ciagan", "made_simple"]
 TRAINED += ["reconstruction", "recognizer", "recognizer_b", "expression"]
 TRAINED += ["dfaker", "saehd_df", "saehd_liae", "villain", "faceswap_gan"]
 #: Keys that change no result, or follow from another key that has a row.
@@ -130,6 +130,7 @@ GIVEN = [
     ("deepprivacy2", ["data=packed"], "faces are rendered"),
     ("ciagan", ["generator.landmarks.weights=a.safetensors"], "five points"),
     ("ciagan", ["data=packed"], "faces are rendered"),
+    ("made_simple", ["data=packed"], "triples are rendered"),
     ("reconstruction", ["method.anonymizer.checkpoint=a.ckpt"], "victim"),
     ("reconstruction", ["objective.terms.ifsr.weight=2"], "weights were chosen"),
     ("reconstruction", ["data=packed"], "faces are rendered"),

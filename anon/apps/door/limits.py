@@ -34,6 +34,8 @@ RANGES = {
     "*.enlarge *.smooth *.soft *.level",
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
+    "[0, 30]": "*.guidance",
+    "(0, 2]": "*.network.spread",
     "[0, 4]": "margin",
     "whole [0, 600]": "live.window",
     # data
@@ -51,13 +53,15 @@ RANGES = {
     "whole [1, 4096]": "*.size",
     "whole [0, 512]": "*.workers *.erode",
     "[0, 512]": "*.feather",
-    "whole [1, 512]": "*.threads *.residuals *.blocks *.bottleneck *.depth *.deep discriminator.layers "
+    "whole [1, 512]": "*.threads *.residuals *.blocks *.network.block *.bottleneck *.depth *.deep discriminator.layers "
     "model.discriminator.layers",
     # networks
+    "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
     "whole [1, 8192]": "*.latent *.decoder_channels *.mask_channels "
     "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
     "*.neighbours *.components",
+    "(0, 10]": "model.late",
     "(0, 8]": "generator.width model.generator.width",
     "(0, 1000]": "*.adversarial.radius *.head.s *.tau",
     "[0, 2)": "*.head.m",
@@ -73,7 +77,8 @@ RANGES = {
     "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate",
     "[0, 1)": "*.betas *.ema *.zoom *.overhang",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
-    "[0, 1]": "*.views.flip *.unwarped *.reach "
+    "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
+    "[0, 1]": "*.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
     "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
     "*.degrees *.labels.margin *.max_eer *.box",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",

@@ -6,6 +6,7 @@ distance_spearman   mean over the evaluation people of the rank correlation of t
 1: whoever turns the degree up is further away, every time and for everybody. It stands on the line of the last degree.
 
     python evaluate.py suite=degree
+    python evaluate.py suite=made_simple_degree
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from anon.evaluation.harness.context import PUBLISHED, TARGET, MeasureContext
 from anon.identity.clusters import means
 from anon.identity.verification import distance
 
-KEY = "policy.degree"  # what is turned
+KEYS = ("policy.degree", "anonymizer.degree")  # what is turned
 
 
 class Monotone:
@@ -44,7 +45,7 @@ class Monotone:
     def __call__(self, context: MeasureContext) -> dict[str, Estimate]:
         """The figure on the line of the last degree; nothing elsewhere."""
         one = context.one
-        if one.turns != KEY or one.dial != self.degrees[-1]:
+        if one.turns not in KEYS or one.dial != self.degrees[-1]:
             return {}
         people, place = context.labels.unique(return_inverse=True)
         found = []
