@@ -42,6 +42,7 @@ def test_a_word_for_the_cache_that_means_nothing(train: Command, evaluate: Comma
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_cache_is_switched_while_a_run_lasts(
     train: Command, evaluate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,7 @@ def test_missing_results_are_a_label_or_a_refusal(evaluate: Command, place: Path
     assert "the original stands in their place" in " ".join(json.loads(folder_of(ended).read_text())["notes"])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_judged_is_one_sentence(evaluate: Command, place: Path, tmp_path: Path) -> None:
     words = ("suite=table2", "method=folder", *FAST)
     originals = f"originals={place / 'originals'}"

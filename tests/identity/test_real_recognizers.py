@@ -103,6 +103,7 @@ def test_accuracy_on_lfw_pairs_is_the_known_one(real, pairs, build, accuracy, re
     assert found == pytest.approx(accuracy, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "accuracy"), [BUILT[0], BUILT[2]])
 def test_accuracy_on_one_set_of_pairs(real, one_set, faces, build, accuracy):
     found, eer, tar = on_lfw(Judge(build(real)), faces, one_set, 1e-2)

@@ -121,7 +121,8 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, floa
     return ended(process), folder / "cache", time.monotonic() - began
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 20])
 def test_killed_and_started_again(tmp_path: Path, unbroken: tuple[Path, Path, float], kills: int) -> None:
     """A run that gets through between two kills is compared, and another one begun."""
     whole, cache, length = unbroken
@@ -144,6 +145,7 @@ def test_killed_and_started_again(tmp_path: Path, unbroken: tuple[Path, Path, fl
     assert final.name == LAST.name
 
 
+@pytest.mark.slow
 def test_a_signal_to_all_processes_of_a_run(tmp_path: Path, unbroken: tuple[Path, Path, float]) -> None:
     """SLURM signals the loader's workers too: they do not fall to the warning, and the batch at hand is saved."""
     whole, cache, _ = unbroken
