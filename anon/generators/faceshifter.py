@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anon.errors import Failed
 from anon.generators.blocks import halvings
 from anon.generators.contract import Redrawn
 from anon.generators.instance_norm import InstanceNorm
@@ -119,7 +120,7 @@ class FaceShifter(nn.Module):
 
     def __init__(self, size: int = 256, width: float = 1.0, z_dim: int = 512) -> None:
         super().__init__()
-        self.z_dim = z_dim
+        self.size, self.z_dim = size, z_dim
         self.attributes = AttributeEncoder(size, width)
         drawn = [*(_scaled(channels, width) for channels in _DRAWN[-len(self.attributes.channels) :]), 3]
         self.start = nn.ConvTranspose2d(z_dim, drawn[0], self.attributes.side)  # 1 x 1 -> b x b
@@ -129,6 +130,15 @@ class FaceShifter(nn.Module):
         )
 
     def forward(self, target: Tensor, z: Tensor) -> Redrawn:
+        """
+        Raises:
+            Failed: pictures of another side than it was built for, whose coarsest map its start does not fit.
+        """
+        if target.shape[-2:] != (self.size, self.size):
+            sides = " x ".join(map(str, target.shape[-2:]))
+            raise Failed(
+                f"This FaceShifter draws {self.size} x {self.size} pixels, not {sides}; set data.size={self.size}."
+            )
         return self.fuse(self.attributes(target), z)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from anon.attacks.reconstruction import ReconstructionNet
-from anon.errors import UserError
+from anon.errors import Failed, UserError
 from anon.generators.blocks import halvings
 from anon.generators.facedancer import FaceDancer
 from anon.generators.faceshifter import FaceShifter
@@ -50,6 +50,12 @@ def test_stages_by_side() -> None:
     assert deepest == {64: 8, 96: 12, 112: 14, 128: 8, 160: 10, 224: 14, 256: 8}
     assert coarsest == {64: 2, 96: 3, 112: 7, 128: 2, 160: 5, 224: 7, 256: 2}
     assert [part.shape[-1] for part in maps] == [7, 14, 28, 56, 112]
+
+
+def test_faceshifter_draws_one_side() -> None:
+    network = FaceShifter(64, 1 / 128, 4)
+    with pytest.raises(Failed, match=r"draws 64 x 64 pixels, not 32 x 32; set data\.size=64\."):
+        network(torch.zeros(1, 3, 32, 32), torch.ones(1, 4))
 
 
 def test_halvings() -> None:
