@@ -180,7 +180,7 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         return evaluate.main, [*given, "logger=csv"]
     more = (*more, *JUDGED, *(["suite.far=0.2"] if "suite=lfw" in given else []))
     # What was exported, dials of 32 blocks, a network that draws one side.
-    side = 64 if re.search(r"fiva\.onnx|suite=all|faceshifter", command) else SIDE
+    side = 64 if re.search(r"fiva\.onnx|suite=(all|dial)|faceshifter", command) else SIDE
     return evaluate.main, [*given, *more, f"data.size={side}", "logger=csv"]
 
 
