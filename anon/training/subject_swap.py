@@ -104,12 +104,16 @@ class SubjectTraining(pl.LightningModule):
         self.take(self.optimizers(), self.generator)
         return {name: value.detach() for name, value in found.items()}
 
-    def shown(self, batch: Mapping[str, Tensor]) -> Iterable[tuple[int, Tensor, Tensor, Tensor]]:
-        """Of each person in the batch: the number, what is given and wanted (B, 3, S, S), and areas (B, 3, S, S)."""
+    def areas(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, 3, S, S) in [0, 1]: the faces, their eyes and their mouths, by given points or those of the template."""
         images = batch["image"]
         size = images.shape[-1]
         points = batch.get("landmarks", template(size).to(images).expand(len(images), 5, 2))
-        areas = face_areas(points, size, size, self.raised)
+        return face_areas(points, size, size, self.raised)
+
+    def shown(self, batch: Mapping[str, Tensor]) -> Iterable[tuple[int, Tensor, Tensor, Tensor]]:
+        """Of each person in the batch: the number, what is given and wanted (B, 3, S, S), and areas (B, 3, S, S)."""
+        images, areas = batch["image"], self.areas(batch)
         rng = step_rng(self.device, self.seed, self.step, self.global_rank)
         shown = [
             part.contiguous(memory_format=torch.channels_last) for part in self.views(images, areas, rng, self.warped)
@@ -134,10 +138,7 @@ class SubjectTraining(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Each person's own pictures that no training saw, unwarped: mean difference within the face."""
-        images = batch["image"]
-        size = images.shape[-1]
-        points = batch.get("landmarks", template(size).to(images).expand(len(images), 5, 2))
-        face = face_areas(points, size, size, self.raised)[:, :1]
+        images, face = batch["image"], self.areas(batch)[:, :1]
         for person, who in enumerate(PEOPLE):
             rows = (batch["identity"] == person).nonzero()[:, 0]
             if len(rows):

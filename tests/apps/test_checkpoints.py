@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from anon.apps.checkpoints import CheckpointFiles, check_fits, read_checkpoint, restore_module
@@ -100,6 +101,18 @@ def test_a_checkpoint_may_build_what_conf_builds_and_nothing_else() -> None:
         assert own == name or name.startswith(("torch.nn.", "torch.optim."))
         rooms = ("apps", "evaluation", "weights", "anonymizers", "defenses", "metrics")
         assert not name.startswith(tuple(f"anon.{room}." for room in rooms))
+
+
+@pytest.mark.parametrize(
+    "experiment", [name if name == "ciagan" else pytest.param(name, marks=pytest.mark.slow) for name in TRAINED]
+)
+def test_what_an_experiment_trains_is_built_again(experiment: str, tmp_path: Path) -> None:
+    """CIAGAN's spectral norms begin with more operations than hostile configurations were allowed."""
+    config = composed("train", f"experiment={experiment}")
+    content = {"state_dict": instantiate(config.model).state_dict(), "global_step": 0}
+    CheckpointFiles(OmegaConf.to_yaml(config, resolve=True)).save_checkpoint(content, tmp_path / "last.ckpt")
+    module, _ = restore_module(tmp_path / "last.ckpt")
+    assert module.state_dict().keys() == content["state_dict"].keys()
 
 
 def test_a_package_is_built_from_where_the_command_line_trusts_it(tmp_path: Path) -> None:

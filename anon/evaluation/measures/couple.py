@@ -28,9 +28,9 @@ from anon.evaluation.intervals.bootstrap import Bootstrap
 from anon.evaluation.measures.attributes import read, unread
 from anon.faces.couple import TwoPeople
 from anon.faces.synthetic.parameters import EXPRESSION
+from anon.generators.subjects.contract import DONOR, ORIGINAL
 from anon.metrics.comparisons import PAIRS, reference_distances
 
-DONOR, ORIGINAL = 0, 1
 _BETTER = {"swapped_original": True, "swapped_swapped": False}
 
 
