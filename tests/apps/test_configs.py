@@ -71,9 +71,11 @@ def test_experiment_composes(experiment: str, scale: str) -> None:
     check(config)
 
 
-@pytest.mark.parametrize(("suite", "scale"), itertools.product(SUITES, choices("scale")))
+@pytest.mark.parametrize(
+    ("suite", "scale"), [*((name, "default") for name in SUITES), ("all", "paper"), ("table1", "paper")]
+)
 def test_suite_of_methods_composes(suite: str, scale: str) -> None:
-    """It works alone: what it measures ships, or is no one checkpoint."""
+    """It works alone: what it measures ships, or is no one checkpoint. A scale changes data and judge alone."""
     config = composed("evaluate", f"suite={suite}", f"scale={scale}")
     assert (config.experiment, config.scale, config.task) == (suite, scale, "evaluate")
     assert config.suite.tables and OmegaConf.select(config, "suite.methods.checkpoint") is None
@@ -90,42 +92,30 @@ def test_suite_of_a_checkpoint_composes(suite: str, experiment: str) -> None:
     check(config)
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        f"{group}={name}"
-        for group in ("data", "trainer", "logger", "debug", "encoder", "judge", "policy", "generator", "discriminator")
-        for name in choices(group)
-    ],
-)
-def test_every_choice_composes(override: str) -> None:
-    check(composed("train", "experiment=fiva", override))
-
-
-SWEEPS = {"+sweep=defenses", "+sweep=methods"}  # multiruns of train.py
+def together(*groups: str, beside: dict[str, str] | None = None) -> list[list[str]]:
+    """Every choice of the groups at least once, one of each group at a time: a composition takes a second."""
+    names = [[f"{(beside or {}).get(group, group)}={name}" for name in choices(group)] for group in groups]
+    longest = max(len(each) for each in names)
+    return [[each[number % len(each)] for each in names] for number in range(longest)]
 
 
 @pytest.mark.parametrize(
-    "override",
-    sorted(
-        {f"{group}={name}" for group in ("data", "judge", "policy", "suite", "attack") for name in choices(group)}
-        - SWEEPS
-    ),
+    "words", together("data", "trainer", "logger", "debug", "encoder", "judge", "policy", "generator", "discriminator")
 )
-def test_every_choice_of_evaluate_composes(override: str) -> None:
-    needed = ["attack.recognizer.checkpoint=some.ckpt"] if override.endswith("tuned") else []
-    check(composed("evaluate", override, *needed))
+def test_every_choice_composes(words: list[str]) -> None:
+    check(composed("train", "experiment=fiva", *words))
 
 
-@pytest.mark.parametrize("name", choices("method"))
-def test_every_method_composes(name: str) -> None:
-    needed = ["+checkpoint=shipped:fiva"] if name == "checkpoint" else []
-    check(composed("train", "experiment=reconstruction", f"method={name}", *needed))
+@pytest.mark.parametrize("words", together("data", "judge", "policy", "attack"))
+def test_every_choice_of_evaluate_composes(words: list[str]) -> None:
+    needed = ["attack.recognizer.checkpoint=some.ckpt"] if any(word.endswith("tuned") for word in words) else []
+    check(composed("evaluate", *words, *needed))
 
 
-@pytest.mark.parametrize("name", choices("defense"))
-def test_every_defense_composes(name: str) -> None:
-    config = composed("train", "experiment=reconstruction", "method=blur", f"+defense@attack.defense={name}")
+@pytest.mark.parametrize("words", together("method", "defense", beside={"defense": "+defense@attack.defense"}))
+def test_every_method_and_defense_composes(words: list[str]) -> None:
+    needed = ["+checkpoint=shipped:fiva"] if "method=checkpoint" in words else []
+    config = composed("train", "experiment=reconstruction", *words, *needed)
     check(config)
     assert config.attack.defense._target_.startswith("anon.defenses.")
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from anon.apps.config import config_dir
 from anon.apps.door.words import of_clips, of_files, readable, spelled_out, with_panel
+from anon.apps.launch.composing import composed_once
 from anon.apps.launch.failures import guarded
 from anon.apps.launch.memory import keep_freed_memory
 from anon.apps.launch.multirun import attempt, failures, in_multirun
@@ -79,9 +80,14 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
         sys.argv[1:] = readable(spelled_out(sys.argv[1:]), lambda name: bool(name) and (config_dir() / name).is_dir())
         if config_name != "train":
             sys.argv[1:] = with_panel(sys.argv[1:])
-        offer(sys.argv[1:], config_dir())
         try:
-            hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
+            offer(sys.argv[1:], config_dir())
+            with composed_once():
+                hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
+        except UnicodeDecodeError as error:
+            if begun:
+                raise
+            raise UserError(f"a configuration is no YAML: {error}; its files are UTF-8 text.") from error
         except OSError as error:
             if begun or isinstance(error, HydraException):
                 raise

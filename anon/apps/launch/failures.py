@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import yaml
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -28,7 +29,7 @@ from anon.commands import ended, of_a_place
 from anon.errors import UserError
 from anon.printable import flat
 
-_MISTAKES = (UserError, HydraException, OmegaConfBaseException)
+_MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 _EXTRAS = (
     ("hydra/sweeper/", "the searches", "sweep"),
     ("hydra/launcher/submitit", "its launchers", "slurm"),
@@ -77,6 +78,8 @@ def explain(error: BaseException) -> str | None:
             return flat(str(link)).strip()
         if (sentence := of_a_place(link)) is not None:
             return flat(sentence)
+        if isinstance(link, yaml.YAMLError):
+            return flat(_no_yaml(link))
     if isinstance(error, InstantiationException):
         return None  # what the door lets in is built, or the fault is ours
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
@@ -84,6 +87,14 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OverrideParseException):
         return unreadable(error.override)
     return _composing(error) or _first_sentence(error)
+
+
+def _no_yaml(error: yaml.YAMLError) -> str:
+    """The sentence about a file that cannot be read as YAML: the place and what is wrong there."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}, line {mark.line + 1}" if mark else getattr(error, "name", None) or "a configuration"
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or _first_sentence(error)
+    return f"{where}: this is no YAML ({reason}); mend the file or take it away."
 
 
 def _composing(error: BaseException) -> str | None:

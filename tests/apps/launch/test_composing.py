@@ -1,0 +1,97 @@
+"""A command's configuration is composed once, and is the one that Hydra would have made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra._internal import hydra as app
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from anon.apps.launch.composing import ComposedOnce, composed_once
+
+HERE = Path(__file__).parents[1] / "conf"
+
+
+@pytest.fixture
+def composed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The words of every composition that is really made."""
+    made: list[list[str]] = []
+    real = ConfigLoaderImpl._load_configuration_impl
+
+    def counted(self: ConfigLoaderImpl, config_name: str, overrides: list[str], *args: object, **kwargs: object):
+        made.append(list(overrides))
+        return real(self, config_name, overrides, *args, **kwargs)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counted)
+    return made
+
+
+def hydra(folder: Path, loader: type[ConfigLoaderImpl]) -> Hydra:
+    GlobalHydra.instance().clear()
+    return Hydra("test", loader(create_config_search_path(f"file://{folder}")))
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    (tmp_path / "group").mkdir()
+    (tmp_path / "root.yaml").write_text("defaults: [{group: null}, _self_]\nsteps: 1\nhere: ${hydra:job.name}\n")
+    (tmp_path / "needs.yaml").write_text("defaults: [{group: '???'}, _self_]\nsteps: 1\n")
+    (tmp_path / "group" / "one.yaml").write_text("value: 1\n")
+    (tmp_path / "group" / "many.yaml").write_text("# @package hydra\nmode: MULTIRUN\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", [[], ["steps=3"], ["+group=one", "hydra.mode=RUN"], ["group=one", "hydra.job.num=4"]])
+def test_it_is_the_configuration_that_hydra_makes(conf: Path, words: list[str], composed: list[list[str]]) -> None:
+    words = [word.lstrip("+") for word in words]
+    told = []
+    for loader in (ConfigLoaderImpl, ComposedOnce):
+        here, given = hydra(conf, loader), list(words)
+        mode = here.get_mode("root", given)
+        given += [] if mode is not None else ["hydra.mode=RUN"]
+        config = here.compose_config("root", given, run_mode=RunMode.RUN)
+        told.append((mode, OmegaConf.to_yaml(config), OmegaConf.is_struct(config)))
+    assert told[0] == told[1]
+    assert len(composed) == 2 + 1
+
+
+def test_other_words_and_several_values_are_composed_anew(conf: Path, composed: list[list[str]]) -> None:
+    here = hydra(conf, ComposedOnce)
+    assert here.get_mode("root", ["group=one"]) is None
+    assert here.compose_config("root", ["steps=5"], run_mode=RunMode.RUN).steps == 5
+    assert here.get_mode("root", ["steps=1,2"]) is None
+    with pytest.raises(HydraException, match="Ambiguous value"):
+        here.compose_config("root", ["steps=1,2"], run_mode=RunMode.RUN)
+    assert here.get_mode("root", ["group=many"]) == RunMode.MULTIRUN
+    assert here.compose_config("root", ["group=many"], run_mode=RunMode.MULTIRUN).hydra.mode == RunMode.MULTIRUN
+    assert here.get_mode("root", []) is None
+    once = here.compose_config("root", ["hydra.mode=RUN"], run_mode=RunMode.RUN)
+    assert here.compose_config("root", ["hydra.mode=RUN"], run_mode=RunMode.RUN) is not once
+
+
+def test_what_cannot_be_composed_is_told_as_hydra_tells_it(conf: Path) -> None:
+    for words, told in (([], "must specify 'group'"), (["group=none"], "Could not find 'group/none'")):
+        here = hydra(conf, ComposedOnce)
+        assert here.get_mode("needs", words) is None
+        with pytest.raises(HydraException, match=told):
+            here.compose_config("needs", words, run_mode=RunMode.RUN)
+
+
+def test_hydras_own_loader_is_there_again() -> None:
+    with pytest.raises(KeyError), composed_once():
+        assert app.ConfigLoaderImpl is ComposedOnce
+        raise KeyError
+    assert app.ConfigLoaderImpl is ConfigLoaderImpl
+
+
+def test_a_command_composes_once(train, composed: list[list[str]]) -> None:
+    ended = train("experiment=tiny", "steps=1")
+    assert ended.code == 0, ended.err
+    assert len([words for words in composed if "experiment=tiny" in words]) == 1
