@@ -62,11 +62,10 @@ def offer(words: Sequence[str], conf: Path) -> None:
             if name in taken | _NEVER.get(group, set()):
                 continue
             choice = found.load_config(f"{group}/{name}")
-            plain = choice is not None and not choice.defaults_list and not choice.header.get("package")
-            OmegaConf.update(
-                content, place.format(name), choice.config if plain else {}
-            )  # an empty one keeps the order
-            if not plain:
+            plain = choice if choice and not choice.defaults_list and not choice.header.get("package") else None
+            here = plain.config if plain else {}  # an empty one keeps the order
+            OmegaConf.update(content, place.format(name), here)
+            if plain is None:
                 defaults.append({f"/{group}@{place.format(name)}": name})
     ConfigStore.instance().store(name="offered", group="suite", node={"defaults": ["_self_", *defaults], **content})
 
