@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -63,7 +64,7 @@ def offer(words: Sequence[str], conf: Path) -> None:
                 continue
             choice = found.load_config(f"{group}/{name}")
             plain = choice if choice and not choice.defaults_list and not choice.header.get("package") else None
-            here = plain.config if plain else {}  # an empty one keeps the order
+            here: Any = plain.config if plain else {}  # an empty one keeps the order
             OmegaConf.update(content, place.format(name), here)
             if plain is None:
                 defaults.append({f"/{group}@{place.format(name)}": name})
