@@ -119,13 +119,16 @@ def behind(text: str | PurePath) -> str | None:
     name = str(text)
     if not 0 < len(name) < 1024 or "\0" in name or "\n" in name:
         return None
-    place = Path(name).expanduser() if name.startswith("~/") else Path(name)
+    short = name.startswith("~/")
     try:
-        if place.is_file():
+        # Nearly every text is no path, and one look tells; a Path takes longer to make than to look for.
+        mode = os.stat(os.path.expanduser(name) if short else name.rstrip(os.sep) or os.sep).st_mode
+        place = Path(name).expanduser() if short else Path(name)
+        if stat.S_ISREG(mode):
             return f"file {checksums.of_unchanged_file(place)}"
-        if (isinstance(text, PurePath) or os.sep in name.strip(f"{os.sep} .")) and place.is_dir():
+        if (isinstance(text, PurePath) or os.sep in name.strip(f"{os.sep} .")) and stat.S_ISDIR(mode):
             return f"folder {list(_files(place))}"
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return None
     return None
 

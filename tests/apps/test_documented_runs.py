@@ -179,6 +179,8 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     if "suite=video" in given:  # clips of crowds, which are as short as they can be
         return evaluate.main, [*given, "logger=csv"]
     more = (*more, *JUDGED, *(["suite.far=0.2"] if "suite=lfw" in given else []))
+    if "suite=keys" in given:  # each guess is a face drawn
+        more = (*more, *(f"suite.measures.keys.{name}=2" for name in ("guesses", "short", "few")))
     # What was exported, dials of 32 blocks, a network that draws one side.
     side = 64 if re.search(r"fiva\.onnx|suite=(all|dial)|faceshifter", command) else SIDE
     return evaluate.main, [*given, *more, f"data.size={side}", "logger=csv"]
