@@ -18,7 +18,6 @@ from anon.weights import onnx
 
 ORIGIN = "take onnx/yunet_n_dynamic.onnx of github.com/ShiqiYu/libfacedetection.train (Apache-2.0)"
 _TOP = 5000
-_ERRORS = 2  # OpenCV's LOG_LEVEL_ERROR, which older versions have no name for
 
 
 class YuNet(FrameDetector):
@@ -41,16 +40,15 @@ class YuNet(FrameDetector):
         file, model, self.fingerprint = onnx.read(weights, f"The detector {self.name}", ORIGIN)
         if len(model.graph.output) != 12:
             raise UserError(f"'{file}' is not YuNet: it has {len(model.graph.output)} outputs, not 12; {ORIGIN}.")
-        log: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.12 and older have them at the top
-        level = log.getLogLevel()
-        log.setLogLevel(_ERRORS)  # its remark on targets concerns no one
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # its remark on targets concerns no one
         try:
             self._net = cv2.FaceDetectorYN.create(str(file), "", (32, 32), threshold, nms, _TOP)
             self._net.detect(np.zeros((32, 32, 3), np.uint8))
         except cv2.error as error:
             raise UserError(f"'{file}' is not a YuNet that OpenCV can run; {ORIGIN}.") from error
         finally:
-            log.setLogLevel(level)
+            cv2.utils.logging.setLogLevel(level)
 
     def find(self, images: NDArray[np.uint8], smallest: float) -> list[Candidates]:
         """See :meth:`FrameDetector.find`."""
