@@ -17,10 +17,12 @@ from torch import Tensor
 from anon.apps.checkpoints import restore_generator
 from anon.apps.config import composed, config_dir, own_yaml
 from anon.apps.ship import BRIEF, bounded, evaluated, regressor_errors
+from anon.attributes.classifier import AttributeClassifier
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import labelled
 from anon.attributes.look import LookRegressor
 from anon.attributes.regressor import AttributeRegressor
+from anon.evaluation.classified import readings
 from anon.evaluation.denoised import diffusion_losses
 from anon.evaluation.embeddings import batches
 from anon.evaluation.intervals.shares import share_ends
@@ -91,6 +93,14 @@ def _denoised(card: Card) -> dict[str, Figure]:
     return {name: over_people(each, faces.labels) for name, each in losses.items()}
 
 
+def _classified(card: Card) -> dict[str, Figure]:
+    """The share of attributes that a classifier reads rightly."""
+    faces = instantiate(composed("evaluate", ["method=blur", "data=synthetic"]).data).faces("evaluation")
+    names = composed("train", ["experiment=attribute_classifier"]).model.classifier.attributes
+    read, truth = readings(AttributeClassifier(list(names), weights=SHIPPED + card.name), faces)
+    return {"accuracy": over_people((read == truth).double().mean(1), faces.labels)}
+
+
 def _expressed(card: Card) -> dict[str, Figure]:
     """Accuracy of an expression embedder on the faces that have a class."""
     faces, embedder = _people(card), ExpressionEmbedder(weights=SHIPPED + card.name)
@@ -139,6 +149,7 @@ _KINDS = {
     "face recognizer": _recognized,
     "regressor of pose": _read,
     "regressor of what": _looked,
+    "classifier of binary": _classified,
     "expression embedder": _expressed,
     "anonymizer": _anonymized,
     "swapper": _swapped,

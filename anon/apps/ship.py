@@ -37,6 +37,7 @@ from anon.attributes.look import LookRegressor, explained
 from anon.attributes.regressor import AttributeRegressor, Attributes, attribute_errors
 from anon.commands import Parser, in_utf8, path
 from anon.errors import UserError
+from anon.evaluation.classified import classifier_figures
 from anon.evaluation.denoised import diffusion_losses, triple_losses
 from anon.evaluation.document import Document, Line, read
 from anon.evaluation.embeddings import batches
@@ -52,6 +53,7 @@ from anon.identity.judge import Judge
 from anon.identity.verification import evaluate_recognizer
 from anon.metrics.look import mean_distances
 from anon.plain import MAX_YAML, read_json, read_text
+from anon.training.attribute_classifier import AttributeClassifierTraining
 from anon.training.attributes import AttributeTraining
 from anon.training.diffusion import DiffusionTraining
 from anon.training.distillation import DistillationTraining
@@ -85,7 +87,7 @@ RECOVERED += ("known_32", "known_64", "linked_same", "linked_apart")
 BRIEF = ["data.clips.evaluation=0", "suite.grid_faces=0"]  # table 1 alone
 BRIEF += ["suite.tables.robustness=null", "suite.tables.identities=null"]
 #: What of a training ships.
-_PARTS = {RecognizerTraining: "backbone", AttributeTraining: "regressor"}
+_PARTS = {RecognizerTraining: "backbone", AttributeTraining: "regressor", AttributeClassifierTraining: "classifier"}
 _PARTS |= {ExpressionTraining: "embedder", LookTraining: "regressor", TargetOriented: "averaged"}
 _PARTS |= {DiffusionTraining: "diffusion", MadeSimpleTraining: "network"}
 
@@ -125,6 +127,10 @@ def ship(run: Path, name: str) -> Path:
     elif isinstance(module, AttributeTraining):
         figures = {key: float(errors.mean()) for key, errors in regressor_errors(network, faces).items()}
         what = "regressor of pose, expression, gaze and five points"
+    elif isinstance(module, AttributeClassifierTraining):
+        figures = classifier_figures(network, faces)
+        what = "classifier of binary attributes, by CelebA's names of what a rendered face shows"
+        notes.append("Balanced accuracy: the mean of how often those with and those without it are read rightly.")
     elif isinstance(module, LookTraining):
         figures = look_figures(network, faces)
         what = "regressor of what a rendered person looks like: the renderer's identity parameters"

@@ -23,6 +23,7 @@ _HEADLINES = {
     "face recognizer": ("top1", "tar", "eer"),
     "regressor of pose": ("pose", "expression", "gaze", "landmarks"),
     "regressor of what": ("top1", "EER", "R2, mean"),
+    "classifier of binary": ("accuracy", "balanced accuracy, mean"),
     "expression embedder": ("accuracy", "valence CCC", "arousal CCC"),
     "anonymizer": ("plain: ssim", "plain: ID", "itm: ID", "itm: pose_error"),
     "swapper": ("swap_ID", "swap_ID_target", "pose_error"),

@@ -21,6 +21,7 @@ from anon.errors import UserError
 from anon.faces.cache import cache_folder
 from anon.faces.contract import Collated, Label, Sample, float_batch
 from anon.faces.splits import SPLITS, split_of
+from anon.faces.synthetic.attributes import celeba_labels
 from anon.faces.synthetic.look import look_of
 from anon.faces.synthetic.parameters import known_labels, people
 from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder, mend
@@ -143,9 +144,17 @@ class SyntheticFaces(Collated, Dataset):
 
     def annotations(self) -> Mapping[str, Label]:
         """Skin tone, shape, beard and glasses (:func:`anon.faces.synthetic.parameters.known_labels`)."""
+        return known_labels(people(self._numbers, self.seed), self.labels, self._known("occluder"))
+
+    def attributes(self) -> Mapping[str, Label]:
+        """What is seen of each picture, by CelebA's names (:func:`anon.faces.synthetic.attributes.celeba_labels`)."""
+        worn, shown = self._known("occluder"), self._known("expression")
+        return celeba_labels(people(self._numbers, self.seed), self.labels, worn, shown)
+
+    def _known(self, name: str) -> Tensor:
+        """The truth of all pictures (N, ...)."""
         self._open()
-        worn = torch.stack([self._truth[shard]["occluder"][row] for shard, row in self._place.tolist()])
-        return known_labels(people(self._numbers, self.seed), self.labels, worn)
+        return torch.stack([self._truth[shard][name][row] for shard, row in self._place.tolist()])
 
     def look(self) -> Tensor:
         """(P, K) identity parameters of the people ``names``, see :func:`anon.faces.synthetic.look.look_of`."""
