@@ -169,7 +169,9 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         return anonymize.main, given
     files = ("data=folder", "data=packed", "originals=", "ckpt_path=")
     more = () if any(word.startswith(files) for word in given) else RENDERED
-    if re.search("k_same|suite=keys|rotation|experiment=reversible", command):  # groups of 2k, directions of a key
+    if re.search(
+        "k_same|suite=keys|rotation|experiment=reversible|k_anonymity|attribute_editing|anonymous_net", command
+    ):  # groups of 2k, directions of a key
         more = (*RENDERED, "data.identities={train: 44, background: 44, attacker: 44, evaluation: 44}")
     if app.startswith("train"):
         if "experiment=made_simple" in given:  # scenes are stills

@@ -31,7 +31,7 @@ RANGES = {
     "whole [0, 4294967295]": "seed *.seed *.render_seed",  # what every library takes
     # anonymize.py
     "(0, 1]": "detector.threshold model.decay *.view.scale *.defense.scale suite.defenses.*.scale *.momentum "
-    "*.enlarge *.smooth *.soft *.level",
+    "*.enlarge *.smooth *.soft *.level *.gamma",
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
     "[0, 30]": "*.guidance",
@@ -51,16 +51,16 @@ RANGES = {
     "[16, 2048]": "*.crowds.face",
     "whole [16, 4096]": "size data.size model.size *.input_size",
     "whole [1, 4096]": "*.size",
-    "whole [0, 512]": "*.workers *.erode",
+    "whole [0, 512]": "*.workers *.erode generator.units model.generator.units",
     "[0, 512]": "*.feather",
     "whole [1, 512]": "*.threads *.residuals *.blocks *.network.block *.bottleneck *.depth *.deep discriminator.layers "
-    "model.discriminator.layers",
+    "model.discriminator.layers generator.layers model.generator.layers",
     # networks
     "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
     "whole [1, 8192]": "*.latent *.decoder_channels *.mask_channels "
     "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
-    "*.neighbours *.components",
+    "*.neighbours *.components *.hidden *.anonymizer.l",
     "(0, 10]": "model.late",
     "(0, 8]": "generator.width model.generator.width",
     "(0, 1000]": "*.adversarial.radius *.head.s *.tau",
@@ -71,19 +71,20 @@ RANGES = {
     "whole [1, 1000000000]": "steps model.steps callbacks.*.steps checkpoint_every callbacks.*every *.keys",
     "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
     "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window *.anonymizer.steps "
-    "*attack.steps *.diffused.steps *.rounds *.photos *.people *.targets *.centre *.enrolled",
-    "whole [0, inf)": "*.warmup *.wait *.cooldown *.pairing.after *.counts *.resumed_at",
+    "*.critic_steps *attack.steps *.diffused.steps *.rounds *.photos *.people *.targets *.centre *.enrolled",
+    "whole [0, inf)": "*.warmup *.wait *.cooldown *.pairing.after *.ahead *.counts *.resumed_at",
     "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
-    "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate",
+    "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate *.anonymizer.sensitivity",
     "[0, 1)": "*.betas *.ema *.zoom *.overhang",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
     "[0, 1]": "*.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
     "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
-    "*.degrees *.labels.margin *.max_eer *.box",
+    "*.degrees *.labels.margin *.max_eer *.box *.anonymizer.t",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
     "[0, inf)": "*.loss.structure *.loss.pixel *.loss.mask *.loss.eyes *.loss.mouth *.loss.edges "
-    "*.loss.adversarial *.loss.features *.loss.area *.loss.hinge *.loss.variation *.raised "
+    "*.loss.adversarial *.loss.attribute "
+    "*.loss.reconstruction *.loss.read *.loss.features *.loss.area *.loss.hinge *.loss.variation *.raised "
     "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.regressor.blur *.limit_val_batches *.drift *.truncation",
     "[0, 180]": "*.rotation *.yaw",

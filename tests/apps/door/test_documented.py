@@ -30,6 +30,7 @@ from anon.evaluation.harness.suite import plans
 from anon.evaluation.report.__main__ import main as report
 from anon.faces.prepare.__main__ import _parser
 from anon.faces.prepare.points import main as points
+from anon.generators.editing.contract import Editor
 from anon.generators.inpainting.contract import Inpainter
 from anon.identity.onnx import main as onnx
 from tests.conftest import ROOT
@@ -155,10 +156,12 @@ def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
     if config.get("generator") is not None and config.get("discriminator") is not None:
         generator, discriminator = instantiate(config.generator).eval(), instantiate(config.discriminator).eval()
         images = torch.zeros(1, 3, config.data.size, config.data.size)
-        given = (images,) if config.attack is not None else (images, torch.zeros(1, config.encoder.dim))
+        edits = isinstance(generator, Editor)
+        told_of = torch.zeros(1, len(generator.attributes) if edits else config.encoder.dim)
+        given = (images,) if config.attack is not None else (images, told_of, told_of) if edits else (images, told_of)
         with torch.no_grad():
             drawn = generator(*given)
-            drawn = drawn if config.attack is not None else drawn.image
+            drawn = drawn if config.attack is not None or edits else drawn.image
             told = {"seen": generator.see(images)} if isinstance(generator, Inpainter) else {}
             assert drawn.shape == images.shape and discriminator(drawn, **told).shape[0] == 1
 
