@@ -35,7 +35,7 @@ RANGES = {
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
     "[0, 30]": "*.guidance",
-    "(0, 2]": "*.network.spread",
+    "(0, 2]": "*.network.spread *.repulsion.loss.reach",
     "[0, 4]": "margin",
     "whole [0, 600]": "live.window",
     # data
@@ -54,7 +54,7 @@ RANGES = {
     "whole [0, 512]": "*.workers *.erode",
     "[0, 512]": "*.feather",
     "whole [1, 512]": "*.threads *.residuals *.blocks *.network.block *.bottleneck *.depth *.deep discriminator.layers "
-    "model.discriminator.layers",
+    "model.discriminator.layers *.panel *generator.skip",
     # networks
     "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
@@ -72,7 +72,7 @@ RANGES = {
     "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
     "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window *.anonymizer.steps "
     "*attack.steps *.diffused.steps *.rounds *.photos *.people *.targets *.centre *.enrolled",
-    "whole [0, inf)": "*.warmup *.wait *.cooldown *.pairing.after *.counts *.resumed_at",
+    "whole [0, inf)": "*.warmup *.wait *.cooldown *.rise *.pairing.after *.counts *.resumed_at",
     "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
     "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate",
     "[0, 1)": "*.betas *.ema *.zoom *.overhang",
