@@ -34,6 +34,9 @@ RANGES = {
     "*.enlarge *.smooth *.soft *.level",
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
+    "(0, 0.5]": "*.cutoff *.anonymizer.bound",
+    "[0, 0.5]": "*.amplitude",
+    "[8, 1000]": "*.fps",
     "[0, 30]": "*.guidance",
     "(0, 2]": "*.network.spread *.repulsion.loss.reach",
     "[0, 4]": "margin",
@@ -54,11 +57,11 @@ RANGES = {
     "whole [0, 512]": "*.workers *.erode",
     "[0, 512]": "*.feather",
     "whole [1, 512]": "*.threads *.residuals *.blocks *.network.block *.bottleneck *.depth *.deep discriminator.layers "
-    "model.discriminator.layers *.panel *generator.skip",
+    "model.discriminator.layers *.panel *generator.skip *.cells",
     # networks
     "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
-    "whole [1, 8192]": "*.latent *.decoder_channels *.mask_channels "
+    "whole [1, 8192]": "*generator.code *.latent *.decoder_channels *.mask_channels "
     "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
     "*.neighbours *.components",
     "(0, 10]": "model.late",
@@ -78,7 +81,7 @@ RANGES = {
     "[0, 1)": "*.betas *.ema *.zoom *.overhang",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
-    "[0, 1]": "*.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
+    "[0, 1]": "*.motion *.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
     "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
     "*.degrees *.labels.margin *.max_eer *.box",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
