@@ -62,7 +62,7 @@ class Gafni(nn.Module):
         skip: how often the pictures are halved where the one skip connection is.
 
     Raises:
-        UserError: a size that cannot be halved so often, or no such level for the skip.
+        UserError: a size that cannot be halved so often, or no such level for the skip; pictures of another size.
     """
 
     #: Trained to draw a face that is far from its condition.
@@ -101,6 +101,12 @@ class Gafni(nn.Module):
             self.head.weight[3] *= 0.1
 
     def forward(self, target: Tensor, z: Tensor) -> Redrawn:
+        if target.shape[-2:] != (self.size, self.size):
+            height, width = target.shape[-2:]
+            raise UserError(
+                f"this Gafni draws pictures of {self.size} x {self.size} pixels, not of {height} x {width}; give "
+                f"data.size={self.size}, or train one of that size."
+            )
         x, kept = F.leaky_relu(self.stem(target), 0.2), None
         for level, block in enumerate(self.down, 1):
             x = block(x)

@@ -175,6 +175,7 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         if "experiment=made_simple" in given:  # scenes are stills
             more = tuple(word for word in more if not word.startswith("data.clips"))
         draws = re.search(r"experiment=(fiva|facedancer|reconstruction)", command)  # others have shipped networks' side
+        draws = draws if "method=gafni" not in given else None  # that draws the side it was trained with
         return train.main, [*given, *more, *TRAINED, *(["model.cooldown=0", f"data.size={SIDE}"] if draws else [])]
     if "suite=pulse" in given:  # clips of four seconds
         people = (f"data.identities={PEOPLE}", "data.images=6", "data.clip_frames=32", "data.fps=8")

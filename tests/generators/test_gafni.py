@@ -58,5 +58,11 @@ def test_sizes_and_skips_that_cannot_be() -> None:
             small(skip=skip)
 
 
+def test_pictures_of_another_size_are_one_sentence() -> None:
+    """Fully connected layers fix the size."""
+    with pytest.raises(UserError, match=r"32 x 32 pixels, not of 64 x 64; give data\.size=32"):
+        small()(torch.zeros(1, 3, 64, 64), torch.zeros(1, 12))
+
+
 def test_the_default_is_small() -> None:
     assert sum(parameter.numel() for parameter in Gafni().parameters()) == pytest.approx(3.02e6, rel=0.01)
