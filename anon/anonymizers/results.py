@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -48,11 +48,13 @@ class ResultsFolder:
         max_missing: share of a split's pictures, at most, that may have no usable result; the original stands in there.
         framing: what the results show, where they are aligned crops of photographs that are none: one of
             :data:`anon.faces.alignment.VIEWS`.
-        pairs: of swaps, a CSV with the columns ``target`` and ``source``, relative paths of originals; None: as
-            FaceForensics++ names them, if it does.
+        pairs: of swaps, a CSV with the columns ``target`` and ``source``, relative paths of originals, and ``output``,
+            the result's in ``root``, where that is not the target's; None: as FaceForensics++ names them, if it does.
+        panel: of results that lie in a row with other pictures: which one, and of how many, from 1; None: alone.
 
     Raises:
-        UserError: no such folder, nothing in it, other data, too many pictures without a result, or no such CSV.
+        UserError: no such folder, nothing in it, other data, too many pictures without a result, no such panel, or no
+            such CSV.
     """
 
     made_elsewhere = True  # what drawing costs is not known
@@ -66,6 +68,7 @@ class ResultsFolder:
         max_missing: float = MOST_MISSING,
         framing: str | None = None,
         pairs: str | None = None,
+        panel: tuple[int, int] | None = None,
     ) -> None:
         if not root:
             raise UserError("method=folder needs method.root=<folder of what another tool made of the originals>.")
@@ -73,11 +76,18 @@ class ResultsFolder:
             raise UserError(f"method.max_missing={max_missing} must be 0 to 1: a share of the pictures.")
         if framing is not None and framing not in VIEWS:
             raise UserError(f"method.framing={framing} must be one of {', '.join(VIEWS)}.")
+        if panel is not None and not (len(panel) == 2 and 1 <= panel[0] <= panel[1]):
+            raise UserError(
+                f"method.panel={list(panel)} must be [number, of how many], counted from 1, such as [3, 3]."
+            )
         place = Path(root).expanduser()
-        self._results = Results(place, f"method.root='{root}'")
+        listed = [] if pairs is None else swaps_of(Path(pairs).expanduser())
+        outputs = {swap.target: swap.output for swap in listed if swap.output}
+        row = None if panel is None else (panel[0], panel[1])
+        self._results = Results(place, f"method.root='{root}'", outputs, row)
         self.max_missing, self.framing = max_missing, framing
         self.name = _named(place)
-        self._pairs = {} if pairs is None else source_of_each(Path(pairs).expanduser())
+        self._pairs = {swap.target: swap.source for swap in listed}
         self._data = cast(People, data)
         self._known: dict[int, tuple[str, int]] = {}
         self._parts: dict[str, Counterparts] = {}
@@ -85,7 +95,8 @@ class ResultsFolder:
         self._look_into_next()
         self.swaps = bool(self._pairs or self._results.swapped)  # the names tell it when originals were looked for
         rows = [f"{name} {content}" for name, content in self._results.hashes.items()]
-        rows += [f"{target} {source}" for target, source in sorted(self._pairs.items())]
+        rows += [f"{target} {source} {outputs.get(target, '')}" for target, source in sorted(self._pairs.items())]
+        rows += [] if row is None else [f"panel {row[0]} {row[1]}"]
         self.contents = hashlib.sha256("\n".join(rows).encode("utf-8", "backslashreplace")).hexdigest()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ResultsFolder:
@@ -211,11 +222,19 @@ def _named(root: Path) -> str:
     return flat(spelled(Path(os.path.abspath(root)).name))[:60] or "folder"
 
 
-def source_of_each(path: Path) -> dict[str, str]:
-    """Sources by target of a CSV, as :func:`anon.faces.points.file_key` spells them.
+class Swap(NamedTuple):
+    """A row of the pairs, each name as :func:`anon.faces.points.file_key` spells it; ``output`` may be empty."""
+
+    target: str
+    source: str
+    output: str
+
+
+def swaps_of(path: Path) -> list[Swap]:
+    """The rows of a CSV that have a target and a source.
 
     Raises:
-        UserError: no such file, other columns, or no row.
+        UserError: no such file, other columns, no row, or a target with several sources or outputs.
     """
     try:
         with io.TextIOWrapper(plain.opened(path), "utf-8-sig", newline="") as file:
@@ -224,11 +243,21 @@ def source_of_each(path: Path) -> dict[str, str]:
             reader.fieldnames = names
             if not {"target", "source"} <= set(names):
                 raise UserError(f"'{path}' must have the columns target and source (relative paths of originals).")
-            rows = [(row["target"], row["source"]) for row in reader]
+            rows = [(row["target"], row["source"], row.get("output")) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a UTF-8 CSV"
         raise UserError(f"The pairs '{path}' cannot be read: {reason}.") from error
-    found = {file_key(target.strip()): file_key(source.strip()) for target, source in rows if target and source}
+    found: dict[str, Swap] = {}
+    for target, source, output in rows:
+        if target and source:
+            swap = Swap(*(file_key((name or "").strip()) for name in (target, source, output)))
+            if found.setdefault(swap.target, swap) != swap:
+                raise UserError(f"The pairs '{path}' name a target twice; keep one of the swaps of each target.")
     if not found:
         raise UserError(f"The pairs '{path}' have no row with a target and a source.")
-    return found
+    return list(found.values())
+
+
+def source_of_each(path: Path) -> dict[str, str]:
+    """Sources by target of a CSV, see :func:`swaps_of`."""
+    return {swap.target: swap.source for swap in swaps_of(path)}

@@ -36,6 +36,7 @@ class Sample(TypedDict, total=False):
     gaze: Tensor  # (2,) degrees: x (towards the image's right), y (up)
     light: Tensor  # (3,) azimuth, elevation in degrees, strength in [0, 1]
     landmarks: Tensor  # (5, 2) pixels, the five points
+    pulse: Tensor  # () float32 beats a minute of the clip, NaN of a still
     expression_class: Tensor  # () int64, index into the data set's classes, -1 unknown
     valence: Tensor  # () float32 in [-1, 1], NaN unknown
     arousal: Tensor  # () float32 in [-1, 1], NaN unknown

@@ -1,10 +1,11 @@
 """Pictures that another tool made of the photographs of a folder, brought into the same crops.
 
 They are matched by relative path, whatever of the photographs' formats they are in, or by FaceForensics++'s names of
-swaps: ``003_012/...`` or ``003_012.mp4`` for what lies in ``003``, with the face of ``012``. They are aligned with the
-five points of the *originals*: whoever looks sees the same crop of both, wherever the tool moved the face. A video in
-the place of a folder of frames gives its n-th frame for the n-th of them by name. A picture of another size and the
-same shape is the same picture.
+swaps: ``003_012/...`` or ``003_012.mp4`` for what lies in ``003``, with the face of ``012``, or by a list of their own
+(``outputs``), for tools that name a result after target and source. They are aligned with the five points of the
+*originals*: whoever looks sees the same crop of both, wherever the tool moved the face. A video in the place of a
+folder of frames gives its n-th frame for the n-th of them by name. A picture of another size and the same shape is the
+same picture. Of a sheet, which shows the result in a row with source and target, one ``panel`` is the result.
 
 What cannot be used is counted by its reason and listed. In its place stands the original: a tool that gave nothing
 for a picture has not anonymized it. Messages give counts, never names, which are often people's.
@@ -67,12 +68,14 @@ class Result(NamedTuple):
 class Crops(NamedTuple):
     """How faces are cut out: the side, and what aligned pictures show (``data.framing``); None: by the size of each.
 
-    ``results``: what the results show, where they are aligned crops of photographs that are none.
+    ``results``: what the results show, where they are aligned crops of photographs that are none. ``panel``: which of
+    how many pictures in a row the result is, from 1; None: it is alone.
     """
 
     size: int
     originals: str | None
     results: str | None = None
+    panel: tuple[int, int] | None = None
 
     def part_of(self, frame: Tensor, source: Source) -> tuple[Framed, bool]:
         """The part of a result that the face needs, and whether it is of another size than the original.
@@ -80,6 +83,11 @@ class Crops(NamedTuple):
         Raises:
             ImageError: it is of another shape.
         """
+        if self.panel is not None:
+            number, count = self.panel
+            if frame.shape[1] % count:
+                raise ImageError(SHAPE)
+            frame = frame.chunk(count, 1)[number - 1].contiguous()
         height, width = frame.shape[:2]
         if self.results is not None:
             if height != width:
@@ -102,14 +110,25 @@ class Results:
     Args:
         root: the folder.
         where: how messages call it.
+        outputs: original -> its result's path in the folder, both as :func:`anon.faces.points.file_key` spells them;
+            an original that it does not name has its result at its own path.
+        panel: of :class:`Crops`.
 
     Raises:
         UserError: it cannot be read, or holds no picture and no video.
     """
 
-    def __init__(self, root: Path, where: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        where: str,
+        outputs: Mapping[str, str] | None = None,
+        panel: tuple[int, int] | None = None,
+    ) -> None:
         self.root, self.where = root, where
+        self.outputs, self.panel = dict(outputs or {}), panel
         self.pictures: dict[str, list[str]] = collections.defaultdict(list)  # by name without ending
+        self.by_key: dict[str, str] = {}  # pictures as ``outputs`` spells them -> as they lie there
         self.videos: dict[str, str] = {}
         self.twice: set[str] = set()  # names that several videos have
         self.swapped: dict[str, str] = {}  # whose face a person's results show, by FaceForensics++'s names
@@ -122,6 +141,7 @@ class Results:
                 self.videos[stem] = name
             elif is_photograph(name):
                 self.pictures[stem].append(name)
+                self.by_key[file_key(entry.file)] = name
         self.hashes: dict[str, str] = {}
         if not self.pictures and not self.videos:
             raise UserError(f"{where} holds no picture and no video; results lie as their originals do, at any depth.")
@@ -156,6 +176,10 @@ class Results:
         places = {name: number for names in frames.values() for number, name in enumerate(names)}
         found = []
         for name in (file_key(file.name) for file in files):
+            if name in self.outputs:
+                output = self.by_key.get(self.outputs[name])
+                found.append(MISSING if output is None else Result(output))
+                continue
             target = name.partition("/")[0]
             swapped = aside[target][0] + name[len(target) :] if target in aside else name
             each = self._picture(name, swapped, exact)

@@ -152,7 +152,7 @@ class FolderFaces(Collated):
             self._files,
             sources_of(self._files, np.load(self.folder / "used.npy"), self._table),
             np.load(self.folder / "faces.npy", mmap_mode="r"),
-            Crops(self.size, self._framing, framing),
+            Crops(self.size, self._framing, framing, results.panel),
             self._place,
             self._rows,
         )

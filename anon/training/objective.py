@@ -51,11 +51,14 @@ class Term(nn.Module):
         loss: called with the things that ``of`` names, in that order; returns a scalar.
         of: names, see the module's table.
         weight: its share of the sum.
+        rise: steps over which the weight rises linearly to that, from 0; 0: it is that from the beginning.
     """
 
-    def __init__(self, loss: Callable[..., Tensor], of: Sequence[str], weight: float = 1.0) -> None:
+    def __init__(self, loss: Callable[..., Tensor], of: Sequence[str], weight: float = 1.0, rise: int = 0) -> None:
         super().__init__()
-        self.loss, self.of, self.weight = loss, tuple(of), float(weight)
+        self.loss, self.of, self.weight, self.rise = loss, tuple(of), float(weight), int(rise)
+        if self.rise < 0:
+            raise UserError(f"a term's weight rises over 0 steps or more, not {rise}.")
         unknown = sorted(set(self.of) - NAMES)
         if unknown:
             raise UserError(f"an objective's term is of '{unknown[0]}'; there are: {', '.join(sorted(NAMES))}.")
@@ -69,6 +72,10 @@ class Term(nn.Module):
 
     def forward(self, known: Mapping[str, Any]) -> Tensor:
         return self.loss(*(known[name] for name in self.of))
+
+    def weight_at(self, step: int) -> float:
+        """The weight in a step of the training, counted from 0."""
+        return self.weight * min(1.0, step / self.rise) if self.rise else self.weight
 
 
 class Objective(nn.Module):
@@ -114,9 +121,9 @@ class Objective(nn.Module):
         """Each term's loss, unweighted."""
         return {name: term(known) for name, term in self.terms.items()}
 
-    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The weighted sum that the generator descends."""
-        weighted = [term.weight * losses[name] for name, term in self.terms.items() if term.weight != 0]
+    def total(self, losses: Mapping[str, Tensor], step: int) -> Tensor:
+        """The weighted sum that the generator descends in a step of the training, counted from 0."""
+        weighted = [term.weight_at(step) * losses[name] for name, term in self.terms.items() if term.weight != 0]
         if not weighted:
             raise UserError("every term of the objective has weight 0; nothing can be trained.")
         return sum(weighted[1:], weighted[0])

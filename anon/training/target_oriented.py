@@ -260,7 +260,7 @@ class TargetOriented(pl.LightningModule):
         with frozen(self.discriminator):
             self.draw(known)
             losses = self.objective(known)
-            self.manual_backward(self.objective.total(losses) / self.accumulate)
+            self.manual_backward(self.objective.total(losses, self.step) / self.accumulate)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _discriminator_backward(self, known: Mapping[str, Any]) -> dict[str, Tensor]:

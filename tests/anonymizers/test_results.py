@@ -139,7 +139,7 @@ def test_who_was_swapped_in(place: Path) -> None:
     data = data_of(place, everyone=True)
     assert not ResultsFolder(str(place / "results"), data).swaps
     (place / "pairs.csv").write_text(
-        "output,target,source\nx,person 1/0.png,person 2/1.png\nx,person 1/1.png,nobody/0.png\n"
+        "sheet,target,source\nx,person 1/0.png,person 2/1.png\nx,person 1/1.png,nobody/0.png\n"
     )
     tool = ResultsFolder(str(place / "results"), data, pairs=str(place / "pairs.csv"))
     files = data.faces("evaluation").files()  # type: ignore[attr-defined]

@@ -177,14 +177,18 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         if "experiment=made_simple" in given:  # scenes are stills
             more = tuple(word for word in more if not word.startswith("data.clips"))
         draws = re.search(r"experiment=(fiva|facedancer|reconstruction)", command)  # others have shipped networks' side
+        draws = draws if "method=gafni" not in given else None  # that draws the side it was trained with
         return train.main, [*given, *more, *TRAINED, *(["model.cooldown=0", f"data.size={SIDE}"] if draws else [])]
+    if "suite=pulse" in given:  # clips of four seconds
+        people = (f"data.identities={PEOPLE}", "data.images=6", "data.clip_frames=32", "data.fps=8")
+        return evaluate.main, [*given, *people, *JUDGED, f"data.size={SIDE}", "logger=csv"]
     if "suite=video" in given:  # clips of crowds, which are as short as they can be
         return evaluate.main, [*given, "logger=csv"]
     more = (*more, *JUDGED, *(["suite.far=0.2"] if "suite=lfw" in given else []))
     if "suite=keys" in given:  # each guess is a face drawn
         more = (*more, *(f"suite.measures.keys.{name}=2" for name in ("guesses", "short", "few")))
     # What was exported, dials of 32 blocks, a network that draws one side.
-    side = 64 if re.search(r"fiva\.onnx|suite=(all|dial)|faceshifter", command) else SIDE
+    side = 64 if re.search(r"fiva\.onnx|suite=(all|dial)|faceshifter|gafni", command) else SIDE
     return evaluate.main, [*given, *more, f"data.size={side}", "logger=csv"]
 
 

@@ -19,8 +19,7 @@ from anon.apps.train import lacking
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "papers.md"
 TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "deepprivacy", "deepprivacy2", "ciagan", "made_simple"]
 TRAINED += ["reconstruction", "recognizer", "recognizer_b", "expression"]
-TRAINED += ["stgan", "stargan"]
-TRAINED += ["dfaker", "saehd_df", "saehd_liae", "villain", "faceswap_gan"]
+TRAINED += ["stgan", "stargan", "gafni", "dfaker", "saehd_df", "saehd_liae", "villain", "faceswap_gan"]
 #: Keys that change no result, or follow from another key that has a row.
 BESIDE = ("scale", "lacks", "checkpoint_every", "encoder.")
 FOLLOWS = {"model.colours", "model.embedder.trunk", "model.pairing", "model.reader"}  # their parts are in their row
@@ -125,6 +124,8 @@ GIVEN = [
     ("fiva", ["objective.terms.identity.weight=10"], "weights were chosen"),
     ("fiva", ["data=folder"], "faces are rendered"),
     ("simswap", ["data=packed"], "faces are rendered"),
+    ("gafni", ["objective.terms.repulsion.weight=3"], "weights were chosen"),
+    ("gafni", ["data=packed"], "faces are rendered"),
     ("faceshifter", ["data=packed"], "faces are rendered"),
     ("deepprivacy", ["generator.landmarks.weights=a.safetensors"], "five points"),
     ("deepprivacy", ["data=packed"], "faces are rendered"),

@@ -13,12 +13,13 @@ from anon.evaluation.measures.look import Look
 from anon.evaluation.measures.monotone import Monotone
 from anon.evaluation.measures.pairs import Pairs
 from anon.evaluation.measures.poisoned import Poisoned
+from anon.evaluation.measures.pulse import Pulse
 from anon.evaluation.measures.purified import PurifiedRetrieval
 from anon.evaluation.measures.spectrum import Spectrum
 
 METRICS: dict[str, MetricInfo] = {
     name: info
-    for measure in (*MEASURES, Pairs, Cost, Couple, Groups, Hifd, Keys)
+    for measure in (*MEASURES, Pairs, Cost, Couple, Groups, Hifd, Keys, Pulse)
     for name, info in measure().metrics.items()
 }
 for given in (PurifiedRetrieval, Look, Spectrum, Monotone, Poisoned):  # which are built of parts

@@ -22,7 +22,16 @@ def test_weighted_sum() -> None:
     objective = build(0.1)
     losses = objective(KNOWN)
     assert {name: loss.item() for name, loss in losses.items()} == {"pixel": 1.0, "mask": 0.5}
-    assert objective.total(losses).item() == pytest.approx(2.05)
+    assert objective.total(losses, 0).item() == pytest.approx(2.05)
+
+
+def test_a_weight_rises() -> None:
+    """Linearly from 0: a quarter after a quarter of the steps, and whole from then on."""
+    objective = Objective({"pixel": Term(PixelL1(), ["raw", "target"], 2.0, rise=100)})
+    losses = objective(KNOWN)
+    assert [objective.total(losses, step).item() for step in (0, 25, 100, 900)] == [0.0, 0.5, 2.0, 2.0]
+    with pytest.raises(UserError, match="0 steps or more"):
+        Term(PixelL1(), ["raw", "target"], rise=-1)
 
 
 def test_weight_zero_is_not_computed() -> None:
@@ -35,7 +44,7 @@ def test_weight_zero_is_logged_when_asked_and_never_trained() -> None:
     objective = build(0.0, log_unweighted=True)
     losses = objective(KNOWN)
     assert losses["mask"].item() == 0.5
-    assert objective.total(losses).item() == pytest.approx(2.0)
+    assert objective.total(losses, 0).item() == pytest.approx(2.0)
 
 
 def test_what_has_to_be_drawn() -> None:
@@ -50,4 +59,4 @@ def test_mistakes_are_named() -> None:
         Term(PixelL1(), ["z_changed"])
     nothing = Objective({"mask": Term(MaskL1(), ["mask"], 0.0)})
     with pytest.raises(UserError, match="weight 0"):
-        nothing.total(nothing({}))
+        nothing.total(nothing({}), 0)

@@ -34,8 +34,11 @@ RANGES = {
     "*.enlarge *.smooth *.soft *.level *.gamma",
     "whole [32, 65536]": "*.max_side",
     "[0, 65536]": "*.min_size",
+    "(0, 0.5]": "*.cutoff *.anonymizer.bound",
+    "[0, 0.5]": "*.amplitude",
+    "[8, 1000]": "*.fps",
     "[0, 30]": "*.guidance",
-    "(0, 2]": "*.network.spread",
+    "(0, 2]": "*.network.spread *.repulsion.loss.reach",
     "[0, 4]": "margin",
     "whole [0, 600]": "live.window",
     # data
@@ -54,11 +57,11 @@ RANGES = {
     "whole [0, 512]": "*.workers *.erode generator.units model.generator.units",
     "[0, 512]": "*.feather",
     "whole [1, 512]": "*.threads *.residuals *.blocks *.network.block *.bottleneck *.depth *.deep discriminator.layers "
-    "model.discriminator.layers generator.layers model.generator.layers",
+    "model.discriminator.layers generator.layers model.generator.layers *.panel *generator.skip *.cells",
     # networks
     "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
-    "whole [1, 8192]": "*.latent *.decoder_channels *.mask_channels "
+    "whole [1, 8192]": "*generator.code *.latent *.decoder_channels *.mask_channels "
     "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
     "*.neighbours *.components *.hidden *.anonymizer.l",
     "(0, 10]": "model.late",
@@ -72,13 +75,13 @@ RANGES = {
     "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
     "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window *.anonymizer.steps "
     "*.critic_steps *attack.steps *.diffused.steps *.rounds *.photos *.people *.targets *.centre *.enrolled",
-    "whole [0, inf)": "*.warmup *.wait *.cooldown *.pairing.after *.ahead *.counts *.resumed_at",
+    "whole [0, inf)": "*.warmup *.wait *.cooldown *.rise *.pairing.after *.ahead *.counts *.resumed_at",
     "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
     "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate *.anonymizer.sensitivity",
     "[0, 1)": "*.betas *.ema *.zoom *.overhang",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
-    "[0, 1]": "*.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
+    "[0, 1]": "*.motion *.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
     "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
     "*.degrees *.labels.margin *.max_eer *.box *.anonymizer.t",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",

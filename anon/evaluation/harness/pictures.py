@@ -164,6 +164,24 @@ def drawn_by(
     return part
 
 
+@torch.no_grad()
+def in_time(
+    fresh: Callable[[], nn.Module], target: Pictures, clips: Tensor, size: int, device: torch.device, who: str
+) -> Tensors:
+    """``images`` (N, H, W, 3) uint8 of a method that works on clips.
+
+    Args:
+        fresh: the method, which remembers nothing.
+        clips: (N,) which clip each picture of ``target`` is of, -1 a still.
+    """
+    anonymizer, parts = fresh(), []
+    for batch, of in zip(target.batches(size, f"anonymizing with {who}"), clips.split(size), strict=True):
+        images = batch.to(device)
+        with failing(who):
+            parts.append(drawn(anonymizer(images, track=of.to(device)), images, who))
+    return {IMAGES: torch.cat(parts)}
+
+
 class Readers(NamedTuple):
     """What reads faces besides the recognizers; None or empty where the weights are not at hand."""
 

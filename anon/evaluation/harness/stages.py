@@ -10,6 +10,7 @@ memory of other units) with its own random generator, so it does not depend on t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
@@ -44,6 +45,7 @@ from anon.evaluation.harness.pictures import (
     embeddings,
     failing,
     folded,
+    in_time,
     keyed_recognizer,
 )
 from anon.evaluation.harness.store import Store, Tensors, key_of
@@ -234,6 +236,9 @@ class Stages:
             raise Unavailable("n/a (no such face)" if self._pose(people) is not None else NO_POSE)
         if isinstance(method.pristine, Unchanged):
             return target
+        if getattr(method.pristine, "temporal", False):
+            clips = people.items.clips
+            return self._changed_in_time(method, target, clips[rows] if self.is_swept(one) else clips)
         if not method.source or method.sources is not None:  # nobody is swapped in, or who was is known
             return self.changed_by(method, target, people, people.sources[:0])
         sources = self.donors.sources(one)
@@ -255,6 +260,13 @@ class Stages:
             device=self.device.type,
             code=code(Stages._draw, *READING),
         )
+        return Pictures(self.store, "changed", key, make, len(target))
+
+    def _changed_in_time(self, method: Method, target: Pictures, clips: Tensor) -> Pictures:
+        """Pictures of a method that works on clips: it is told which of them (N,) each frame is of."""
+        size = self.suite.batch_size
+        key = key_of(of=target.key, method=method.key, clips=clips.tolist(), batch=size, code=code(in_time, *READING))
+        make = partial(in_time, method.fresh, target, clips, size, self.device, method.title)
         return Pictures(self.store, "changed", key, make, len(target))
 
     @torch.no_grad()

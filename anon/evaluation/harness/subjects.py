@@ -19,7 +19,7 @@ from anon.faces.collections.pairs import Pairs, Roles
 from anon.faces.contract import FaceSet, Label, annotations_of, in_eight_bits, is_raw, to_uint8
 from anon.faces.splits import person
 
-KNOWN = ("pose", "expression", "gaze", "landmarks")  # truths that a data set may have
+KNOWN = ("pose", "expression", "gaze", "landmarks", "pulse")  # truths that a data set may have
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class Group:
     def videos(self) -> Tensor:
         """(N,) their clips, -1 for stills."""
         return self.faces.videos[self.indices]
+
+    @property
+    def clips(self) -> Tensor:
+        """(N,) a number for each clip of each person, -1 for stills."""
+        videos = self.videos
+        return torch.where(videos < 0, -1, self.labels * (int(videos.max()) + 1) + videos)
 
     def frames(self, size: int, what: str) -> Iterator[Tensor]:
         """(B, H, W, 3) uint8 in order, as they lie on the disk where they do; with a bar that says ``what``."""

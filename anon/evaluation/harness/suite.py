@@ -32,6 +32,7 @@ _SORTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
         given["anonymizer"] is not None
         and not given.get("policies")
         and not given.get("cloak")
+        and not given.get("temporal")
         and not given.get("train")
         and not _of_a_set(given["anonymizer"])
     ),

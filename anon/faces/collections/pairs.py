@@ -130,7 +130,7 @@ class PairFaces(Collated):
         ]
         files = [Photograph(self.names[label], file) for file, label in zip(self.files, self.labels, strict=True)]
         sources = list(map(Source, files, self._canvas, self._points))
-        crops, faces = Crops(self.size, None, framing), torch.cat(read).numpy()
+        crops, faces = Crops(self.size, None, framing, results.panel), torch.cat(read).numpy()
         return counterparts(results, files, sources, faces, crops, cache_folder(None), np.arange(len(files)))
 
     def __getitems__(self, indices: list[int]) -> Sample:

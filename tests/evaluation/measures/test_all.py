@@ -55,6 +55,7 @@ def test_each_has_its_file(measures):
         "groups",
         "hifd",
         "spectrum",
+        "pulse",
     }
     assert set(measures) == identity | rest
 
@@ -83,12 +84,13 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
         return {name for name, measure in measures.items() if not measure(contexts[kind])}
 
     compares = {"distance", "picture", "distribution", "identities", "recovery"}
-    attacked = {"attacked", "change_detection", "couple"}
+    attacked = {"attacked", "change_detection", "couple", "pulse"}
     assert empty("real") == compares | attacked | {"encoder", "swap", "cost", "hifd", "keys", "monotone", "poisoned"}
     assert empty("filter") == attacked | {"encoder", "swap", "keys", "monotone"}
     assert empty("generator with clips") == attacked | {"swap", "keys", "monotone"}
     assert empty("defended and attacked") == {
         "couple",
+        "pulse",
         "retrieval",
         "averaged",
         "encoder",

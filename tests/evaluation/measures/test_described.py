@@ -29,6 +29,7 @@ from anon.evaluation.measures.look import Look
 from anon.evaluation.measures.monotone import Monotone
 from anon.evaluation.measures.pairs import Pairs
 from anon.evaluation.measures.poisoned import Poisoned
+from anon.evaluation.measures.pulse import Pulse
 from anon.evaluation.measures.purified import PurifiedRetrieval
 from anon.evaluation.measures.spectrum import Spectrum
 from anon.faces.contract import Label
@@ -40,6 +41,7 @@ from tests.evaluation.described import METRICS
 from tests.evaluation.harness.test_run import attacks, evaluate  # noqa: F401
 from tests.evaluation.harness.tiny_stages import settings, stages
 from tests.evaluation.measures.test_all import CELLS, FILES
+from tests.evaluation.measures.test_pulse import shown_pulse
 
 HERE = "tests.evaluation.measures.test_described"
 
@@ -125,6 +127,7 @@ def given():
         measures["couple"](MeasureContext(pair, Combination(data="default", method=method)))
         for method in ("real", "pixelate")
     ]
+    found["pulse"] += [measures["pulse"](shown_pulse(clips)) for clips in (True, False)]
     return {name: (measure.metrics, found[name]) for name, measure in measures.items()}
 
 
@@ -150,7 +153,21 @@ def test_ranges_hold(given, name):
                 assert value is None or info.high is None or value <= info.high + 1e-5, (metric, value)
 
 
-LATER = (Pairs, Averaged, Cost, Couple, Groups, Hifd, Keys, Monotone, PurifiedRetrieval, Look, Spectrum, Poisoned)
+LATER = (
+    Pairs,
+    Averaged,
+    Cost,
+    Couple,
+    Groups,
+    Hifd,
+    Keys,
+    Monotone,
+    PurifiedRetrieval,
+    Look,
+    Spectrum,
+    Poisoned,
+    Pulse,
+)
 
 
 def test_older_results_know_every_shipped_measure():
@@ -162,7 +179,7 @@ LOWER = "ID negID RA ID_rank1 RA_rank5 ID_<encoder> MRR TAR ssim_recovered share
 LOWER += " TAR_far0.01 TAR_far0.0001 verification_accuracy best_accuracy"
 LOWER += " extreme_anchor TPR TPR_own ID_pairs accuracy VAL"
 LOWER += " M_tc_mu M_tc_sigma identity_invariance pose pose_error gaze_ratio landmarks_error shape_distance age_error"
-LOWER += " milliseconds parameters peak_memory"
+LOWER += " milliseconds parameters peak_memory pulse_error_POS pulse_error_CHROM"
 LOWER += " action_units_rmse difference lpips FID FID_judge KID_judge niqe confidence_drop box_distance_<detector>"
 LOWER += " swap_ID_target cosine_target C_swapped_swapped mean_l2_source_changed area_cosine_stranger_to_source"
 LOWER += " recovery_right_mae recovery_wrong_verified recovery_changed_match swap_expression_t2c"
@@ -172,6 +189,7 @@ HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_or
 HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
 HIGHER += " pair_swapped_original pair_nearer_donor pair_PCC pair_PCC_mouth"
 LOWER += " pair_swapped_swapped pair_RMSE pair_RMSE_blink"
+HIGHER += " pulse_snr_POS pulse_snr_CHROM"
 HIGHER += " purified_PSR purified_PSR_<name> PSR_<encoder> poisoned_PSR"
 LOWER += " guess_verified guess_any short_found short_key linked_same linked_apart known_1 known_64"
 LOWER += " purified_ID purified_ID_<name> change_hf hf_ratio poisoned_ID"
