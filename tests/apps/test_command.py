@@ -77,7 +77,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str], monkeypatc
     [
         ("anon ev", {"evaluate"}),
         ("anon train experiment=fi", {"experiment=fiva"}),
-        ("anon evaluate -m suite=a", {"suite=all", "suite=attackers"}),
+        ("anon evaluate -m suite=ta", {f"suite=table{number}" for number in (1, 2, 3, 4)}),
         ("anon anonymize method=pix", {"method=pixel_noise", "method=pixelate"}),
         ("anon train experiment=nope judge=[a,b] trainer=d", {"trainer=ddp", "trainer=default"}),
         ("anon prepare --ro", set()),
