@@ -16,6 +16,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -222,6 +223,9 @@ def _named(root: Path) -> str:
     return flat(spelled(Path(os.path.abspath(root)).name))[:60] or "folder"
 
 
+_COLUMNS = ("target", "source", "output")
+
+
 class Swap(NamedTuple):
     """A row of the pairs, each name as :func:`anon.faces.points.file_key` spells it; ``output`` may be empty."""
 
@@ -234,7 +238,8 @@ def swaps_of(path: Path) -> list[Swap]:
     """The rows of a CSV that have a target and a source.
 
     Raises:
-        UserError: no such file, other columns, no row, or a target with several sources or outputs.
+        UserError: no such file, other columns, no row, a target with several sources or outputs, or an output of
+            several targets.
     """
     try:
         with io.TextIOWrapper(plain.opened(path), "utf-8-sig", newline="") as file:
@@ -243,18 +248,28 @@ def swaps_of(path: Path) -> list[Swap]:
             reader.fieldnames = names
             if not {"target", "source"} <= set(names):
                 raise UserError(f"'{path}' must have the columns target and source (relative paths of originals).")
+            twice = next((name for name in _COLUMNS if names.count(name) > 1), None)
+            meant = [near for name in names if name not in _COLUMNS for near in get_close_matches(name, _COLUMNS, 1)]
+            if twice or meant:
+                told = f"the column {twice} twice" if twice else f"a column that is nearly called {meant[0]}"
+                raise UserError(f"'{path}' has {told}; name each of target, source and output once.")
             rows = [(row["target"], row["source"], row.get("output")) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a UTF-8 CSV"
         raise UserError(f"The pairs '{path}' cannot be read: {reason}.") from error
     found: dict[str, Swap] = {}
     for target, source, output in rows:
+        if output and not (target and source):
+            raise UserError(f"The pairs '{path}' have an output without a target or a source; name all three.")
         if target and source:
             swap = Swap(*(file_key((name or "").strip()) for name in (target, source, output)))
             if found.setdefault(swap.target, swap) != swap:
                 raise UserError(f"The pairs '{path}' name a target twice; keep one of the swaps of each target.")
     if not found:
         raise UserError(f"The pairs '{path}' have no row with a target and a source.")
+    outputs = [swap.output for swap in found.values() if swap.output]
+    if len(set(outputs)) < len(outputs):
+        raise UserError(f"The pairs '{path}' name one output for several targets; each target has its own.")
     return list(found.values())
 
 

@@ -188,6 +188,21 @@ class EditingGrids(SampleGrids):
         super().__init__(folder, every, faces, images)
         self.turned = turned
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """See that the editor changes what is turned over, before it learns.
+
+        Raises:
+            UserError: it does not.
+        """
+        known: Any = pl_module.generator
+        odd = [name for name in self.turned if name not in known.attributes]
+        if odd:
+            raise UserError(
+                f"callbacks.grids.turned names {odd[0]}, which this editor does not change; it changes "
+                f"{', '.join(known.attributes)}."
+            )
+        super().setup(trainer, pl_module, stage)
+
     def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
         module: Any = pl_module
         reader = module.reader

@@ -133,7 +133,8 @@ def test_the_notes_say_what_one_release_spends() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"k": 21}, "among 20 training people"),
+        ({"k": 21}, "among 1 of 20 training people"),
+        ({"k": 4, "gamma": 0.19}, "among 0.19 of 20 training people"),
         ({"gamma": 0}, "share gamma"),
         ({"epsilon": -1}, "budget epsilon"),
         ({"groups": [["Black", "Red"]]}, "exclude each other"),
@@ -144,6 +145,17 @@ def test_the_notes_say_what_one_release_spends() -> None:
 def test_settings_that_are_none(options: dict[str, object], told: str) -> None:
     with pytest.raises(UserError, match=told):
         private(**options)
+
+
+def test_who_is_not_labelled_does_not_vote_against() -> None:
+    people = Faces(HALF, torch.arange(20))
+    known, values = torch.arange(20) >= 10, HALF[:, 3].clone()
+    people.given["Male"] = Label(torch.where(known, values, -1.0).long(), ("0", "1"))
+    options = {"epsilon": 50.0, "gamma": 1.0}
+    made = DPkAnonymity(Pixels(), Set(NAMES), data(train=people), k=4, **options)  # type: ignore[arg-type]
+    assert tuple(made.attributes.shape) == (10, 4) and bool((made.attributes[:, 3] == 1).all())
+    with pytest.raises(UserError, match="among 1 of 10 training people whose attributes are known"):
+        DPkAnonymity(Pixels(), Set(NAMES), data(train=people), k=11, **options)  # type: ignore[arg-type]
 
 
 def test_a_draw_needs_a_generator_and_another_classifier_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anon.anonymizers.results import ResultsFolder
+from anon.anonymizers.results import ResultsFolder, swaps_of
 from anon.errors import Failed, UserError
 from anon.faces.contract import to_float
 from anon.faces.datamodule import FaceData, folder_data, synthetic_data
@@ -149,3 +149,18 @@ def test_who_was_swapped_in(place: Path) -> None:
     (place / "pairs.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="must have the columns target and source"):
         ResultsFolder(str(place / "results"), data, pairs=str(place / "pairs.csv"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("target,source,outputs\na.png,b.png,c.png\n", "a column that is nearly called output"),
+        ("target,target,source\na.png,b.png,c.png\n", "the column target twice"),
+        ("target,source,output\na.png,,c.png\n", "an output without a target or a source"),
+        ("target,source,output\na.png,b.png,c.png\nd.png,b.png,c.png\n", "one output for several targets"),
+    ],
+)
+def test_pairs_that_would_be_read_in_part(tmp_path: Path, rows: str, told: str) -> None:
+    (tmp_path / "pairs.csv").write_text(rows)
+    with pytest.raises(UserError, match=told):
+        swaps_of(tmp_path / "pairs.csv")

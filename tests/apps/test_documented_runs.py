@@ -185,6 +185,10 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     if "suite=video" in given:  # clips of crowds, which are as short as they can be
         return evaluate.main, [*given, "logger=csv"]
     more = (*more, *JUDGED, *(["suite.far=0.2"] if "suite=lfw" in given else []))
+    if "method=dp_k_anonymity" in given:  # of 44 people all may vote
+        more = (*more, "method.anonymizer.gamma=1")
+    if "suite=attribute_editing" in given:
+        more = (*more, "suite.methods.dp_k_anonymity.anonymizer.gamma=1")
     if "suite=keys" in given:  # each guess is a face drawn
         more = (*more, *(f"suite.measures.keys.{name}=2" for name in ("guesses", "short", "few")))
     # What was exported, dials of 32 blocks, a network that draws one side.

@@ -84,6 +84,7 @@ def test_their_table(train: Command, evaluate: Command) -> None:
     given = f"classifier={reader / 'checkpoints' / 'last.ckpt'}"
     both = [f"suite.methods.{name}.anonymizer.{given}" for name in ("dp_k_anonymity", "anonymous_net")]
     both += ["suite.methods.dp_k_anonymity.anonymizer.groups=[[Mustache,No_Beard]]"]
+    both += ["suite.methods.dp_k_anonymity.anonymizer.gamma=1"]
     both += ["suite.methods.dp_k_anonymity.anonymizer.k=4", "suite.methods.anonymous_net.anonymizer.k=3"]
     both += ["suite.methods.anonymous_net.anonymizer.identifying=[Bald,Eyeglasses]"]
     both += ["suite.methods.anonymous_net.anonymizer.sensitive=[Male]", "suite.methods.anonymous_net.anonymizer.l=1"]

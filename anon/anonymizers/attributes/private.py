@@ -40,7 +40,8 @@ class DPkAnonymity(Edited):
         protected: names of what is drawn; None: all. The others stay as they are read.
 
     Raises:
-        UserError: settings that are none, fewer than k references, or an attribute that is none.
+        UserError: settings that are none, fewer than k references in the share that is kept, or an attribute that is
+            none.
     """
 
     def __init__(
@@ -67,12 +68,17 @@ class DPkAnonymity(Edited):
         self.groups = check_groups(groups, names)  # places among what is drawn
         faces = cast(People, data).faces("train")
         rows = first_pictures(faces)
-        if len(rows) < self.k:
-            raise UserError(f"{self.k} neighbours cannot be found among {len(rows)} training people; take a smaller k.")
+        known = binary(faces, names)[rows]
+        rows, known = rows[~known.isnan().any(1)], known[~known.isnan().any(1)]  # what is not known is no vote against
+        if self.gamma * len(rows) < self.k:  # fewer would vote, and whoever does not counts as one against
+            raise UserError(
+                f"{self.k} neighbours cannot be found among {self.gamma:g} of {len(rows)} training people whose "
+                "attributes are known; take a smaller k, a larger gamma or more people."
+            )
         with torch.no_grad():
             parts = [self.classifier.features(part) for part in photos(faces, rows).images.split(256)]
         self.register_buffer("references", torch.cat(parts), persistent=False)
-        self.register_buffer("attributes", binary(faces, names)[rows].nan_to_num(), persistent=False)
+        self.register_buffer("attributes", known, persistent=False)
 
     def probabilities(self, features: Tensor, rng: torch.Generator) -> Tensor:
         """Chances (B, m) of the drawn attributes, for features (B, D) and a subsample for each face."""

@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from anon.errors import UserError
 
 _SETTING = re.compile(r"([+~]{0,2}[^=\s]+)=(.*)", re.DOTALL)
+_APART = re.compile(r"([\w.@/+~]+)=(\w+:[^\s=]+)")  # of {a:1,b:2}, which bash makes two words of
 _MEANING = set("[]{}(),'\"")  # of Hydra's grammar, outside of quotes
 _TAKES_A_WORD = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
 _TAKES_A_WORD |= {"--experimental-rerun", "--cfg", "-c", "--info", "-i"}
@@ -42,6 +43,10 @@ def readable(words: Sequence[str], is_group: Callable[[str], bool] = lambda name
             raise UserError(f"'{word}' is no setting; write <key>=<value>, such as steps=100.")
         if re.search("[\ud800-\udfff]", word):
             raise UserError(f"'{word}' is not UTF-8 text; rename the file or the folder, or name it by a link.")
+    apart = [found for word in words if (found := _APART.fullmatch(word))]
+    twice = next((found for found in apart if [each[1] for each in apart].count(found[1]) > 1), None)
+    if twice is not None:
+        raise UserError(f"the shell took the braces of {twice[1]} apart; quote it: '{twice[1]}={{{twice[2]}, ...}}'.")
     options, unknown = get_args_parser().parse_known_args(list(words))
     if unknown and not unknown[0].startswith("-"):
         raise UserError(f"{unknown[0]} stands apart from the other settings; write the options before all of them.")

@@ -89,6 +89,8 @@ def recognizers_of(part: Any) -> tuple[Encoder, ...]:
     known, inside = getattr(part, "recognizers", None), getattr(part, "parts", None)
     if isinstance(inside, nn.ModuleList):  # a method of methods
         return tuple(dict.fromkeys(each for one in inside for each in recognizers_of(one)))
+    if getattr(part, "cloak", None) is not None:  # a cloak over what a method draws
+        return recognizers_of(part.cloak)
     return tuple(cast(Encoder, each) for each in known.values()) if isinstance(known, nn.ModuleDict) else ()
 
 

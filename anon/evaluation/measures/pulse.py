@@ -42,9 +42,13 @@ class Pulse:
         rates = context.people.truth.get("pulse")
         if rates is None or context.one.attack != NONE:
             return {}
-        clips, fps = context.people.clips, getattr(context.people.items.faces, "fps", None)
+        faces = context.people.items.faces
+        clips, fps, length = context.people.clips, getattr(faces, "fps", None), getattr(faces, "length", None)
         if len(clips) == 0 or fps is None:
             return dict.fromkeys(self.metrics, Estimate.absent("n/a (no clips)"))
+        if clips.shape[1] != length:  # frames with others between them would tell a faster heart
+            way_out = f"n/a ({clips.shape[1]} of {length} frames; suite.clip_frames={length} takes all)"
+            return dict.fromkeys(self.metrics, Estimate.absent(way_out))
         colours = context.of_items().applied("skin colour", skin_means, PUBLISHED)
         figures: dict[str, Estimate] = {}
         for by, read in _BY.items():

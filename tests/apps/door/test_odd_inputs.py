@@ -225,3 +225,10 @@ def test_one_person_in_a_folder(train: Command, tmp_path: Path) -> None:
     ended_ = train("experiment=fiva", *given)
     assert ended_.code == 2 and "two people or more" in ended_.err.strip().splitlines()[-1]
     assert not (tmp_path / "runs").exists()
+
+
+def test_braces_that_the_shell_took_apart(train: Command, tmp_path: Path) -> None:
+    """bash makes two words of data.identities={train:4,background:4}."""
+    ended = train("experiment=tiny", "data.identities=train:4", "data.identities=background:4")
+    told = "error: the shell took the braces of data.identities apart; quote it: 'data.identities={train:4, ...}'."
+    assert (ended.code, ended.err.strip()) == (2, told)

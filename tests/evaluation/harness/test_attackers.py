@@ -12,7 +12,7 @@ from torch import nn
 from anon.attacks.contract import Attack
 from anon.errors import UserError
 from anon.evaluation import protocol
-from anon.evaluation.harness.attackers import Unavailable
+from anon.evaluation.harness.attackers import Unavailable, recognizers_of
 from anon.evaluation.harness.context import MeasureContext
 from anon.evaluation.harness.pictures import Readers
 from anon.evaluation.harness.stages import Stages
@@ -325,3 +325,13 @@ def test_an_attack_that_was_trained_with_the_judge_is_refused():
     spy = {"attack": {"_target_": "tests.evaluation.tiny_world.attack", "checkpoint": "-1", "seed": JUDGE}}
     with pytest.raises(UserError, match="trained with the judge"):
         attackers("Inverted", {"spy": spy})
+
+
+def test_a_cloak_over_what_a_method_draws_is_made_on_recognizers() -> None:
+    """A judge that it deceives is found there, and refused as that of a cloak alone."""
+    deceived, cloak, method = encoder(3), nn.Module(), nn.Module()
+    cloak.recognizers = nn.ModuleDict({"a": deceived})
+    method.cloak = cloak
+    assert recognizers_of(method) == recognizers_of(cloak) == (deceived,)
+    method.cloak = None
+    assert recognizers_of(method) == ()

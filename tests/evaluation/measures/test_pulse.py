@@ -27,7 +27,7 @@ def shown_pulse(clips: bool = True, attack: str = "none", known: bool = True) ->
     rates = torch.tensor([60.0, 90.0]).repeat_interleave(COUNT)
     labels = torch.tensor([0, 1]).repeat_interleave(COUNT)
     places = torch.arange(2 * COUNT).view(2, COUNT) if clips else torch.zeros(0, COUNT, dtype=torch.long)
-    faces = SimpleNamespace(fps=FPS)
+    faces = SimpleNamespace(fps=FPS, length=COUNT)
     bootstrap = Bootstrap(labels, 50, 0)
 
     def known_mean(values: torch.Tensor, labels: torch.Tensor) -> Estimate:
@@ -61,6 +61,14 @@ def test_errors_are_those_of_the_rates() -> None:
 def test_where_there_is_none_there_is_no_figure() -> None:
     assert Pulse()(shown_pulse(known=False)) == {} and Pulse()(shown_pulse(attack="mirror")) == {}
     assert {figure.reason for figure in Pulse()(shown_pulse(clips=False)).values()} == {"n/a (no clips)"}
+
+
+def test_frames_with_others_between_them_are_not_read() -> None:
+    """Every second frame would tell twice the rate."""
+    context = shown_pulse()
+    context.people.clips = context.people.clips[:, ::2]
+    reasons = {figure.reason for figure in Pulse()(context).values()}
+    assert reasons == {"n/a (100 of 200 frames; suite.clip_frames=200 takes all)"}
 
 
 def test_skin_that_does_not_move_says_nothing() -> None:
