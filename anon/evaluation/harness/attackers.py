@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 NO_DIRECTION = "n/a (no direction)"  # of raw vectors, whose opposite is nobody's
 TRAIN = "python train.py experiment=reconstruction {victim}"
+ALONE = "checkpoint"  # how suite=checkpoint calls the one method that it evaluates
 
 
 class Unavailable(Exception):
@@ -143,7 +144,7 @@ class Attackers:
             return Attacker(lambda seed: ready, self.stages.made_of(ready), note)
         given = settings["attack"]
         if given is None:
-            needs = "needs attack=reconstruction, which takes the newest on this generator, or another attack=<choice>"
+            needs = "needs attack=reconstruction, which takes the newest on this method, or another attack=<choice>"
             unchanged = as_plain(self.suite.methods[one.method])["anonymizer"] is None
             raise Unavailable(
                 needs if unchanged else f"{needs}; {self._command(one.attack, one)} trains one on this method"
@@ -284,7 +285,8 @@ class Attackers:
         settings = as_plain(self.suite.methods[one.method])
         if not settings.get("policies"):
             root = settings.get("root")
-            return f"method={one.method}" if root is None else f"method=folder method.root={root}"
+            name = one.method if one.method != ALONE else "<its choice>"
+            return f"method={name}" if root is None else f"method=folder method.root={root}"
         try:
             generator = getattr(self.factory.method(one).pristine, "generator", None)
         except Unavailable:
