@@ -276,7 +276,7 @@ def test_ra_is_of_the_attack_that_is_given(tmp_path):
     assert line(left, policy="itm", attack="given")["RA"].value == 0.0
     assert line(left, "Real", attack="given")["RA"].value == 1.0
     without = evaluate(tmp_path / "without", *ONLY, generator=Negative())
-    needs = "needs attack=reconstruction, which takes the newest on this generator, or another attack=<choice>"
+    needs = "needs attack=reconstruction, which takes the newest on this method, or another attack=<choice>"
     trains = "python train.py experiment=reconstruction method=negative policy=itm trains one on this method"
     told = {each.method: each.needs for each in without.lines if each.attack == "given"}
     assert told == {"Real": needs, "FIVA": f"{needs}; {trains}"}
