@@ -43,8 +43,8 @@ def readable(words: Sequence[str], is_group: Callable[[str], bool] = lambda name
             raise UserError(f"'{word}' is no setting; write <key>=<value>, such as steps=100.")
         if re.search("[\ud800-\udfff]", word):
             raise UserError(f"'{word}' is not UTF-8 text; rename the file or the folder, or name it by a link.")
-    apart = [found for word in words if (found := _APART.fullmatch(word))]
-    twice = next((found for found in apart if [each[1] for each in apart].count(found[1]) > 1), None)
+    apart = [match for match in map(_APART.fullmatch, words) if match]
+    twice = next((match for match in apart if [each[1] for each in apart].count(match[1]) > 1), None)
     if twice is not None:
         raise UserError(f"the shell took the braces of {twice[1]} apart; quote it: '{twice[1]}={{{twice[2]}, ...}}'.")
     options, unknown = get_args_parser().parse_known_args(list(words))
