@@ -191,6 +191,8 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         more = (*more, "suite.methods.dp_k_anonymity.anonymizer.gamma=1")
     if "suite=keys" in given:  # each guess is a face drawn
         more = (*more, *(f"suite.measures.keys.{name}=2" for name in ("guesses", "short", "few")))
+        if "rotations" not in command:  # one angle says whether it runs
+            more = (*more, *(f"suite.tables.rotations.grid.{block}.dial.values=[60]" for block in (0, 1)))
     # What was exported, dials of 32 blocks, a network that draws one side.
     side = 64 if re.search(r"fiva\.onnx|suite=(all|dial)|faceshifter|gafni", command) else SIDE
     return evaluate.main, [*given, *more, f"data.size={side}", "logger=csv"]
