@@ -194,7 +194,7 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
         if "rotations" not in command:  # one angle says whether it runs
             more = (*more, *(f"suite.tables.rotations.grid.{block}.dial.values=[60]" for block in (0, 1)))
     # What was exported, dials of 32 blocks, a network that draws one side.
-    side = 64 if re.search(r"fiva\.onnx|suite=(all|dial)|faceshifter|gafni", command) else SIDE
+    side = 64 if re.search(r"fiva\.onnx|suite=(all|dial)|faceshifter|gafni|table1 checkpoints=last", command) else SIDE
     return evaluate.main, [*given, *more, f"data.size={side}", "logger=csv"]
 
 
