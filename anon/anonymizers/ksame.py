@@ -34,7 +34,7 @@ from anon.errors import Failed, UserError
 from anon.faces.contract import FaceSet, People, annotations_of, batch_of, float_batch, in_eight_bits, to_uint8
 from anon.faces.decoding import digest
 from anon.faces.labels import groups
-from anon.faces.splits import SEARCHED, EmptySplit, searched
+from anon.faces.splits import EmptySplit, next_set, searched
 from anon.identity.clusters import check_enough, check_k, clusters, means, units_of
 
 
@@ -116,13 +116,10 @@ class KSame:
 
     def _take_in(self) -> None:
         """Release the next set; there may be no such split."""
-        split = self._waiting.pop(0)
-        try:
-            faces = self._data.faces(split)
-        except EmptySplit:
-            if split == SEARCHED[0]:
-                raise
+        found = next_set(self._data, self._waiting)
+        if found is None:
             return
+        split, faces = found
         self._known.append(self._release(faces, f"the set '{split}' of {self._data.name}"))
 
     def _release(self, faces: FaceSet, who: str) -> Release:

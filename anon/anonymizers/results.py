@@ -249,10 +249,10 @@ def swaps_of(path: Path) -> list[Swap]:
             if not {"target", "source"} <= set(names):
                 raise UserError(f"'{path}' must have the columns target and source (relative paths of originals).")
             twice = next((name for name in _COLUMNS if names.count(name) > 1), None)
-            meant = [near for name in names if name not in _COLUMNS for near in get_close_matches(name, _COLUMNS, 1)]
+            meant = [] if "output" in names else get_close_matches("output", names, 1, 0.8)
             if twice or meant:
-                told = f"the column {twice} twice" if twice else f"a column that is nearly called {meant[0]}"
-                raise UserError(f"'{path}' has {told}; name each of target, source and output once.")
+                told = f"the column {twice} twice" if twice else f"a column {meant[0]}, which is nearly output"
+                raise UserError(f"'{path}' has {told}; name each of target, source and output once, so.")
             rows = [(row["target"], row["source"], row.get("output")) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a UTF-8 CSV"

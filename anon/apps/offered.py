@@ -3,7 +3,7 @@
 ``hydra.searchpath=[file:///my/conf]`` or ``--config-dir`` adds ``my/conf/method/mine.yaml``, and tables that say
 ``methods: [generators]`` have it. Before Hydra composes, :func:`offer` lists the groups as Hydra finds them and stores
 a configuration ``suite/offered`` that holds every choice; ``conf/suite/base.yaml`` includes it. A plain choice stands
-there with its content, one that is made of others as a default: each default costs Hydra a hundredth of a second.
+there with its content, one that is made of others as a default: each default is a merge of the whole for Hydra.
 """
 
 from __future__ import annotations

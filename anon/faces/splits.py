@@ -14,8 +14,12 @@ import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from anon.errors import UserError
+
+if TYPE_CHECKING:
+    from anon.faces.contract import FaceSet, People
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,22 @@ class EmptySplit(UserError):
 def searched(data: object) -> tuple[str, ...]:
     """The splits of a data module in the order in which a picture is looked for: one, where it is evaluated whole."""
     return SEARCHED[:1] if getattr(data, "everyone", False) or hasattr(data, "pairs") else SEARCHED
+
+
+def next_set(data: People, waiting: list[str]) -> tuple[str, FaceSet] | None:
+    """The first of the splits ``waiting`` that has somebody, taken out with those before it; None: there is none left.
+
+    Raises:
+        EmptySplit: nobody is evaluated.
+    """
+    while waiting:
+        split = waiting.pop(0)
+        try:
+            return split, data.faces(split)
+        except EmptySplit:
+            if split == SEARCHED[0]:
+                raise
+    return None
 
 
 def person(name: str) -> str:

@@ -154,7 +154,7 @@ def test_who_was_swapped_in(place: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ("target,source,outputs\na.png,b.png,c.png\n", "a column that is nearly called output"),
+        ("target,source,outputs\na.png,b.png,c.png\n", "a column outputs, which is nearly output"),
         ("target,target,source\na.png,b.png,c.png\n", "the column target twice"),
         ("target,source,output\na.png,,c.png\n", "an output without a target or a source"),
         ("target,source,output\na.png,b.png,c.png\nd.png,b.png,c.png\n", "one output for several targets"),
@@ -164,3 +164,8 @@ def test_pairs_that_would_be_read_in_part(tmp_path: Path, rows: str, told: str) 
     (tmp_path / "pairs.csv").write_text(rows)
     with pytest.raises(UserError, match=told):
         swaps_of(tmp_path / "pairs.csv")
+
+
+def test_columns_for_others_may_stand_beside(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("target,source,target_id,sheet\na.png,b.png,7,x\n")
+    assert [swap.output for swap in swaps_of(tmp_path / "pairs.csv")] == [""]

@@ -29,7 +29,7 @@ from anon.attributes.selection import Anonymity, anonymity, joint, select
 from anon.errors import Failed, UserError
 from anon.faces.contract import FaceSet, People, batch_of, float_batch, in_eight_bits, to_uint8
 from anon.faces.decoding import digest
-from anon.faces.splits import SEARCHED, EmptySplit, searched
+from anon.faces.splits import next_set, searched
 from anon.generators.editing.contract import Editor
 
 
@@ -105,13 +105,10 @@ class AnonymousNet(Edited):
 
     def _take_in(self) -> tuple[Anonymity | None, Anonymity | None, Tensor]:
         """Select for the next set: how anonymous it is and becomes, and its codes; there may be no such split."""
-        split = self._waiting.pop(0)
-        try:
-            faces = self._data.faces(split)
-        except EmptySplit:
-            if split == SEARCHED[0]:
-                raise
+        found = next_set(self._data, self._waiting)
+        if found is None:
             return None, None, torch.empty(0)
+        _, faces = found
         marks, read = self._read(faces)
         codes, values = read[:, self.identifying], joint(read[:, self.sensitive])
         selected = select(codes, values, faces.labels, self.k, self.l, self.t)

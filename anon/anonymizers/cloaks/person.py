@@ -25,7 +25,7 @@ from anon.anonymizers.filters import check_count, check_positive
 from anon.errors import Failed
 from anon.faces.contract import FaceSet, People, to_uint8
 from anon.faces.decoding import digest
-from anon.faces.splits import SEARCHED, EmptySplit, searched
+from anon.faces.splits import next_set, searched
 from anon.identity.encoder import Encoder
 
 _SOLVED = 16  # steps of Frank and Wolfe on the weights of a hull
@@ -140,13 +140,10 @@ class PersonMasks(Cloak):
 
     def _take_in(self) -> None:
         """Read the next split's pictures; there may be no such split."""
-        split = self._waiting.pop(0)
-        try:
-            faces = self._data.faces(split)
-        except EmptySplit:
-            if split == SEARCHED[0]:
-                raise
+        found = next_set(self._data, self._waiting)
+        if found is None:
             return
+        split, faces = found
         halves = _halves(faces)
         for rows in torch.arange(len(faces)).split(AT_ONCE):
             marks = [digest(face.numpy().tobytes()) for face in to_uint8(photos(faces, rows).images).contiguous()]

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from anon.errors import UserError
 
 _SETTING = re.compile(r"([+~]{0,2}[^=\s]+)=(.*)", re.DOTALL)
-_APART = re.compile(r"([\w.@/+~]+)=(\w+:[^\s=]+)")  # of {a:1,b:2}, which bash makes two words of
+_APART = re.compile(r"([\w.@/+~]+)=(\w+:\d+)")  # of {a:1,b:2}, which bash makes two words of; shipped:a is no such
 _MEANING = set("[]{}(),'\"")  # of Hydra's grammar, outside of quotes
 _TAKES_A_WORD = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
 _TAKES_A_WORD |= {"--experimental-rerun", "--cfg", "-c", "--info", "-i"}

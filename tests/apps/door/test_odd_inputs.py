@@ -232,3 +232,4 @@ def test_braces_that_the_shell_took_apart(train: Command, tmp_path: Path) -> Non
     ended = train("experiment=tiny", "data.identities=train:4", "data.identities=background:4")
     told = "error: the shell took the braces of data.identities apart; quote it: 'data.identities={train:4, ...}'."
     assert (ended.code, ended.err.strip()) == (2, told)
+    assert readable(["checkpoint=shipped:fiva", "checkpoint=shipped:fiva"])  # the last of two counts, as Hydra has it
