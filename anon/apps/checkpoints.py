@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
@@ -21,7 +23,7 @@ from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import build, read_config
 from anon.checksums import written_whole
 from anon.errors import UserError
-from anon.faces.learned import DOMAINS, Learned, remember
+from anon.faces.learned import DOMAINS, Learned, learned_of, remember
 from anon.generators.contract import GeneratorLike
 from anon.generators.inpainting.contract import Inpainter
 from anon.generators.made_simple.network import MadeSimple
@@ -30,7 +32,7 @@ from anon.training.callbacks.clock import TrainingClock
 from anon.training.made_simple import MadeSimpleTraining
 from anon.training.target_oriented import TargetOriented
 from anon.weights import archives
-from anon.weights.files import SHIPPED, check_types, load_into
+from anon.weights.files import SHIPPED, check_types, load_into, notes
 
 MAX_BYTES = 64 * 1024**3  # of a checkpoint; what it makes is no larger than the file
 CONFIG_KEY = "config"  # the resolved configuration, as YAML text
@@ -109,6 +111,20 @@ def learned_from(content: Mapping[str, Any], config: DictConfig, path: Path) -> 
         return None
     synthetic = target.endswith("synthetic_data")
     return Learned(frozenset(DOMAINS[:1] if synthetic else DOMAINS[1:]), complete=synthetic)
+
+
+def learned_before(module: nn.Module) -> Learned | None:
+    """Whom the weights that a training begins with learned from, and the recognizer that it distils; None: nobody.
+
+    Raises:
+        UserError: ``module.start`` is no readable weight file.
+    """
+    start, teacher = getattr(module, "start", None), getattr(module, "teacher", None)
+    parts = [SimpleNamespace(**notes(start))] if start is not None else []
+    parts += list(teacher.modules()) if teacher is not None else []
+    index = weights.index()
+    found = [learned for part in parts if (learned := learned_of(part, index)) is not None]
+    return functools.reduce(Learned.beside, found) if found else None
 
 
 def check_fits(module: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -11,6 +11,7 @@ usage: anon train experiment=<name> [<group>=<choice> ...] [<setting>=<value> ..
   ckpt_path=last                    continue the newest run of this experiment, in its folder, with its own settings
   ckpt_path=auto                    the same where an unfinished one has these settings, else a new run
   ckpt_path=<file or run folder>    a new run that begins with these weights
+  model.start=shipped:fiva          the first weights of a generator, its optimizers new: at another size, on other data
   scale=paper trainer=gpu           the paper's sizes; what is still lacking is said first (docs/papers.md)
   debug=fast                        a handful of batches, to see whether it runs
   -m seed=0,1,2                     a multirun; +sweep=defenses, methods, fiva or optuna (docs/sweeps.md)
@@ -43,7 +44,14 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from anon.apps.checkpoints import CheckpointFiles, check_fits, checkpoint_file, learned_from, read_checkpoint
+from anon.apps.checkpoints import (
+    CheckpointFiles,
+    check_fits,
+    checkpoint_file,
+    learned_before,
+    learned_from,
+    read_checkpoint,
+)
 from anon.apps.config import plain_yaml
 from anon.apps.door.config import check_config, check_places
 from anon.apps.door.threads import convolution, crowded
@@ -173,7 +181,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
         if isinstance(data, FaceData):
             if len(data.faces("train").names) < 2:
                 raise UserError("a training needs two people or more in its split, and the data have one; add some.")
-            learned = Learned.of(data.faces("train").names, data.synthetic, None if begun is None else begun.learned)
+            before = learned_before(module) if begun is None else begun.learned
+            learned = Learned.of(data.faces("train").names, data.synthetic, before)
         if isinstance(data, AttackerData):
             config.run.victim = data.record()
     begun = None  # the trainer reads it again

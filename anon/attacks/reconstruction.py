@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,6 @@ from anon.attacks.victim import Record
 from anon.faces.contract import check_images
 from anon.generators.blocks import ConvUnit, DownBlock, UpBlock
 from anon.identity.encoder import Encoder
-from anon.weights.files import load_into
 
 
 class ReconstructionNet(nn.Module):
@@ -32,15 +30,9 @@ class ReconstructionNet(nn.Module):
     Args:
         widths: channels at full, half, quarter, ... resolution.
         deep: residual 3x3 units at the lowest resolution.
-        weights: to begin from, a file or ``shipped:reconstruction``; None: random ones.
-
-    Raises:
-        UserError: weights of another network.
     """
 
-    def __init__(
-        self, widths: Sequence[int] = (32, 64, 128, 256), deep: int = 1, weights: str | Path | None = None
-    ) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 64, 128, 256), deep: int = 1) -> None:
         super().__init__()
         widths = tuple(int(width) for width in widths)
         self.stem = ConvUnit(3, widths[0])
@@ -51,8 +43,6 @@ class ReconstructionNet(nn.Module):
         self.refine = ConvUnit(widths[0], widths[0])
         self.head = nn.Conv2d(widths[0] + 3, 3, 3, padding=1)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
-        if weights is not None:
-            load_into(self, weights)
 
     def forward(self, changed: Tensor) -> Tensor:
         maps = [self.stem(changed)]  # (B, widths[0], H, W)

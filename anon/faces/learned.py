@@ -55,6 +55,12 @@ class Learned:
             return cls(domain, salt, own)
         return cls(before.domains | domain, salt, before.people | own, before.complete)
 
+    def beside(self, other: Learned) -> Learned:
+        """Both. The people of ``other`` have hashes of another salt, so of two lists this keeps its own, incomplete."""
+        first, second = (self, other) if self.people or not other.people else (other, self)
+        complete = first.complete and second.complete and not second.people
+        return Learned(first.domains | second.domains, first.salt, first.people, complete)
+
     def known(self, names: Iterable[str]) -> list[str]:
         """Those of ``names`` who are, in any spelling, among the people."""
         return [name for name in names if _hashed(self.salt, name) in self.people] if self.people else []

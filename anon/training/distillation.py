@@ -113,8 +113,8 @@ class DistillationTraining(RecognizerTraining):
         self.colours = colours
 
     def on_fit_start(self) -> None:
-        """Lightning moves submodules alone."""
-        self.teacher.to(self.device)
+        super().on_fit_start()
+        self.teacher.to(self.device)  # Lightning moves submodules alone
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         rng = step_rng(self.device, self.seed, self.global_step, self.global_rank)

@@ -103,6 +103,7 @@ class CIAGANTraining(InpaintingTraining):
 
     def on_fit_start(self) -> None:
         """Each training person has a code."""
+        super().on_fit_start()
         people = len(self.trainer.datamodule.faces("train").names)  # type: ignore[attr-defined]
         codes = cast(CIAGAN, self.generator).identities
         if people > codes:

@@ -70,14 +70,17 @@ class RecognizerTraining(pl.LightningModule):
         self._held: list[tuple[Tensor, Tensor]] = []
 
     def setup(self, stage: str) -> None:
-        """Make the head, and load ``start``; Lightning restores a checkpoint after this."""
-        if self.start is not None and stage == "fit":
-            load_into(self.backbone, self.start)
+        """Make the head."""
         if self.head is None:
             classes = len(self.trainer.datamodule.faces("train").names)  # type: ignore[attr-defined]
             if classes < 2:
                 raise UserError(f"A recognizer needs at least two training identities, the data has {classes}.")
             self.head = self.make_head(int(self.backbone.dim), classes)  # type: ignore[arg-type]
+
+    def on_fit_start(self) -> None:
+        """Load ``start``, unless a checkpoint is resumed; in ``setup`` that is not known yet."""
+        if self.start is not None and self.trainer.ckpt_path is None:
+            load_into(self.backbone, self.start)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Also outside a trainer: the head is then made for as many identities as the file has."""

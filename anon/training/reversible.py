@@ -29,7 +29,6 @@ from anon.identity.policies import average
 from anon.identity.rotation import orthonormal, space_of, turned
 from anon.training.augment import step_rng
 from anon.training.target_oriented import TargetOriented
-from anon.weights.files import load_into
 
 PEOPLE = 512  # whose identities the space is of, at most
 PICTURES = 4  # of each
@@ -39,7 +38,6 @@ class ReversibleTraining(TargetOriented):
     """``generator`` becomes a given identity and the own one again; checkpoints hold the space, too.
 
     Args:
-        start: weights that the training begins with, such as ``shipped:fiva``; None: the generator's own.
         rank: directions that keys turn.
         angles: degrees, the range that is drawn from.
         noise: largest standard deviation of noise on X_c before it is recovered, in units of the [-1, 1] range: a
@@ -54,7 +52,6 @@ class ReversibleTraining(TargetOriented):
     def __init__(
         self,
         *args: Any,
-        start: str | None = None,
         rank: int = 32,
         angles: tuple[float, float] = (60.0, 120.0),
         noise: float = 0.02,
@@ -71,15 +68,13 @@ class ReversibleTraining(TargetOriented):
             )
         if not 0.0 < angles[0] <= angles[1] < 180.0:
             raise UserError(f"model.angles are degrees between 0 and 180, the smaller first, not {list(angles)}.")
-        if start is not None:
-            for network in (self.generator, self.averaged):
-                load_into(network, start)
         self.rank, self.angles, self.noise = rank, (float(angles[0]), float(angles[1])), float(noise)
         self.register_buffer("space", torch.zeros(self.encoder.dim, rank, dtype=torch.float64))
 
     @torch.no_grad()
     def on_fit_start(self) -> None:
         """The space of the training people, once: a resumed run has it in its checkpoint."""
+        super().on_fit_start()
         if bool(self.space.any()):
             return
         faces = self.trainer.datamodule.faces("train")  # type: ignore[attr-defined]

@@ -37,8 +37,10 @@ from anon.training.augment import Colours, Distortion, View, step_rng
 from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward, mean_over_processes
 from anon.training.objective import Objective
 from anon.training.pairing import AlternatingPairs, MixedPairs
+from anon.weights.files import load_into
 
 _RECOGNIZERS = ("encoder.", "others.")
+AVERAGED = "ema.model."  # where a checkpoint has the averaged generator
 
 
 class TargetOriented(pl.LightningModule):
@@ -60,6 +62,9 @@ class TargetOriented(pl.LightningModule):
         pairing: whose identity each target gets, see :mod:`anon.training.pairing`; None: its own (FIVA, as published).
         lr, d_lr, betas: of Adam for generator and discriminator; ``d_lr=None``: the same rate.
         decay, decay_every: the rates are multiplied by ``decay`` after every so many steps (FIVA).
+        start: weights of the generator to begin from: a file, a checkpoint of such a training (its averaged generator)
+            or ``shipped:<name>``; None: random ones. They are read when training begins; a checkpoint does not need
+            them.
         staircase: False: they fall smoothly, to the same values at those steps (FaceDancer's code).
         warmup: steps in which the rates rise linearly.
         cooldown: last steps of ``steps`` in which they fall linearly to 0.
@@ -97,13 +102,14 @@ class TargetOriented(pl.LightningModule):
         colours: Colours | None = None,
         staircase: bool = True,
         others: Sequence[Encoder] = (),
+        start: str | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.generator, self.discriminator, self.encoder, self.objective = generator, discriminator, encoder, objective
         self.others = nn.ModuleList(others)
         self.distortion, self.view, self.pairing = distortion or Distortion(), view, pairing
-        self.colours, self.staircase = colours, staircase
+        self.colours, self.staircase, self.start = colours, staircase, start
         paired = sorted(objective.wanted & {"z_source", "same", "same_index"})
         if pairing is None and paired:
             raise UserError(
@@ -152,6 +158,12 @@ class TargetOriented(pl.LightningModule):
             for network in (self.generator, self.discriminator):
                 network.compile(dynamic=False)  # two batch sizes at most; code for any size is slower
             self._is_compiled = True
+
+    def on_fit_start(self) -> None:
+        """Load ``start``, unless a checkpoint is resumed; in ``setup`` that is not known yet."""
+        if self.start is not None and self.trainer.ckpt_path is None:
+            for network in (self.generator, self.averaged):
+                load_into(network, self.start, AVERAGED)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         known = self.look(batch)

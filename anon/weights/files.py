@@ -103,8 +103,12 @@ def _is_safetensors(file: Path) -> bool:
     return head[8:] == b"{" or file.suffix == ".safetensors"
 
 
-def load_into(module: nn.Module, path: str | Path) -> None:
+def load_into(module: nn.Module, path: str | Path, preferred: str | None = None) -> None:
     """Fill ``module`` from a weight file, in place; half precision is widened to the module's own type.
+
+    Args:
+        preferred: the prefix of the part to take where a file holds the network more than once; None: such a file is
+            refused.
 
     Raises:
         UserError: see :func:`read`; or the file is of another architecture (the first few differences are named), or
@@ -112,7 +116,7 @@ def load_into(module: nn.Module, path: str | Path) -> None:
     """
     wanted = module.state_dict()
     found, told = _read(path)
-    state = _within(found, wanted, resolve(path))
+    state = _within(found, wanted, resolve(path), preferred)
     unused = getattr(module, "unused", ())  # a class attribute: what its published files hold beyond the network
     state = {key: value for key, value in state.items() if not key.startswith(tuple(unused))}
     for key, value in wanted.items():  # files written before PyTorch 0.4.1 lack this counter, which nothing here uses
@@ -137,10 +141,23 @@ def load_into(module: nn.Module, path: str | Path) -> None:
     if broken:
         raise UserError(f"'{resolve(path)}' holds NaN or infinite numbers, first in {broken[0]}.")
     module.load_state_dict(state)
+    module.__dict__.update(_noted(path, told))
+
+
+def notes(path: str | Path) -> dict[str, Any]:
+    """What :func:`load_into` notes at a network of whom the weights in a file learned from, see
+    :func:`anon.faces.learned.learned_of`; empty where nothing is known.
+
+    Raises:
+        UserError: see :func:`read`.
+    """
+    return _noted(path, None if str(path).startswith(SHIPPED) else _read(path)[1])
+
+
+def _noted(path: str | Path, told: object) -> dict[str, Any]:
     if str(path).startswith(SHIPPED):
-        module.__dict__["shipped"] = str(path).removeprefix(SHIPPED)  # tells what it learned from, see the index
-    elif told is not None:
-        module.__dict__[TOLD] = told  # the same, read by anon.faces.learned
+        return {"shipped": str(path).removeprefix(SHIPPED)}  # the index says what it learned from
+    return {} if told is None else {TOLD: told}
 
 
 def check_types(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
@@ -219,7 +236,9 @@ def _unpacked(content: dict[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in state.items() if key not in dropped}
 
 
-def _within(state: dict[str, Tensor], wanted: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
+def _within(
+    state: dict[str, Tensor], wanted: dict[str, Tensor], file: Path, preferred: str | None = None
+) -> dict[str, Tensor]:
     """The part of a state dict that has all the names of the network, behind one prefix; all of it where none has.
 
     Raises:
@@ -230,6 +249,8 @@ def _within(state: dict[str, Tensor], wanted: dict[str, Tensor], file: Path) -> 
     found = [prefix for prefix in ends if all(f"{prefix}{name}" in state for name in names)]
     if not found or set(names) <= set(state):
         return _strip(state, wanted)
+    if preferred in found:
+        found = [preferred]
     if len(found) > 1:
         raise UserError(f"'{file}' holds the network {len(found)} times ({', '.join(found)}); save one of them alone.")
     return {key.removeprefix(found[0]): value for key, value in state.items() if key.startswith(found[0])}

@@ -60,5 +60,7 @@ def test_a_training_remembers_its_people(train: Command, evaluate: Command, tmp_
     assert "never saw a photograph" in (folder_of(marked).parent / "report.html").read_text()
 
     again = folder_of(train("experiment=fiva", "steps=3", f"ckpt_path={run / LAST}", f"data.root={second}", *SMALL))
-    both = read_checkpoint(again / LAST)[0][LEARNED_KEY]
-    assert set(kept["people"].tolist()) < set(both["people"].tolist()) and len(both["people"]) == 12
+    begun = folder_of(train("experiment=fiva", "steps=2", f"model.start={run / LAST}", f"data.root={second}", *SMALL))
+    for later in (again, begun):
+        both = read_checkpoint(later / LAST)[0][LEARNED_KEY]
+        assert set(kept["people"].tolist()) < set(both["people"].tolist()) and len(both["people"]) == 12

@@ -42,6 +42,14 @@ def test_a_training_that_goes_on_keeps_the_people_before() -> None:
     assert not Learned.of(["Bob"], synthetic=False, before=unknown).complete
 
 
+def test_two_origins_are_both_kept_or_said_to_be_incomplete() -> None:
+    photographs, rendered = Learned.of(["Ann"], synthetic=False), Learned(frozenset(["synthetic"]), group="all of it")
+    for both in (photographs.beside(rendered), rendered.beside(photographs)):
+        assert both.known(["ann"]) == ["ann"] and both.complete and both.domains == {"synthetic", "photographs"}
+    two = photographs.beside(Learned.of(["Bob"], synthetic=False))  # hashes of another salt
+    assert two.known(["ann", "bob"]) == ["ann"] and not two.complete
+
+
 @pytest.mark.parametrize(
     "change",
     [

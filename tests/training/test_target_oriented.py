@@ -160,6 +160,31 @@ def test_resumed_training_is_the_unbroken_one_bit_for_bit(tmp_path: Path, option
     assert not torch.equal(before["generator.head.weight"], wanted["state_dict"]["generator.head.weight"])
 
 
+def test_a_training_begins_with_the_average_of_another_and_resumes_without_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "first.ckpt"
+    first, trainer = small.module(), small.trainer(tmp_path, 2)
+    trainer.fit(first, datamodule=small.data())
+    assert not torch.equal(first.generator.head.weight, first.averaged.head.weight)  # type: ignore[arg-type, union-attr]
+    trainer.save_checkpoint(file, weights_only=False)
+
+    second = small.module(start=str(file), lr=1e-12)
+    two = small.trainer(tmp_path, 1)
+    two.fit(second, datamodule=small.data())
+    for network in (second.generator, second.averaged):
+        torch.testing.assert_close(network.head.weight, first.averaged.head.weight)  # type: ignore[union-attr]
+    two.save_checkpoint(tmp_path / "second.ckpt", weights_only=False)
+
+    file.unlink()
+    small.trainer(tmp_path, 2).fit(
+        small.module(start=str(file)),
+        datamodule=small.data(),
+        ckpt_path=tmp_path / "second.ckpt",
+        weights_only=True,
+    )
+    with pytest.raises(UserError, match="No weight file at"):
+        small.trainer(tmp_path, 1).fit(small.module(start=str(file)), datamodule=small.data())
+
+
 def test_accumulated_batches_are_one_large_one(tmp_path: Path) -> None:
     """Two batches of 4 with accumulate=2 step like one of 8; the losses are means over faces."""
     options: dict[str, Any] = {"distortion": Distortion(0, 0), "objective": Objective(small.terms(), r1_every=1)}
