@@ -18,6 +18,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from anon import weights
+from anon.anonymizers.identity_mask import RELATIVE, IdentityMask
 from anon.anonymizers.made_simple import DDIM, DegreeAnonymizer
 from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import build, read_config
@@ -29,6 +30,7 @@ from anon.generators.inpainting.contract import Inpainter
 from anon.generators.made_simple.network import MadeSimple
 from anon.identity.encoder import Encoder
 from anon.training.callbacks.clock import TrainingClock
+from anon.training.first_order import FirstOrderTraining
 from anon.training.made_simple import MadeSimpleTraining
 from anon.training.target_oriented import TargetOriented
 from anon.weights import archives
@@ -243,6 +245,25 @@ def restore_made_simple(
         network = module.network.requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DegreeAnonymizer(network, degree, guidance, steps, sampler)
+
+
+def restore_identity_mask(
+    parts: Mapping[str, nn.Module], checkpoint: str | Path, flow: str = RELATIVE
+) -> IdentityMask:
+    """What ``experiment=identity_mask`` trained, behind the one generator that changes first frames.
+
+    Args:
+        parts: that generator with its policy, by any name.
+        checkpoint: of the motion module, or its run folder.
+        flow: see :class:`anon.anonymizers.identity_mask.IdentityMask`.
+
+    Raises:
+        UserError: see :func:`restore_module`; a checkpoint of another experiment, unfit parts or no such flow.
+    """
+    module, config = restore_module(Path(checkpoint))
+    if not isinstance(module, FirstOrderTraining):
+        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of identity_mask.")
+    return IdentityMask(parts, module.network.requires_grad_(False), flow)
 
 
 def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:

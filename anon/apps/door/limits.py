@@ -57,7 +57,8 @@ RANGES = {
     "whole [0, 512]": "*.workers *.erode generator.units model.generator.units",
     "[0, 512]": "*.feather",
     "whole [1, 512]": "*.threads *.residuals *.blocks *.network.block *.bottleneck *.depth *.deep discriminator.layers "
-    "model.discriminator.layers generator.layers model.generator.layers *.panel *generator.skip *.cells",
+    "model.discriminator.layers generator.layers model.generator.layers *.panel *generator.skip *.cells "
+    "*.network.points *.network.shrink",
     # networks
     "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
@@ -82,11 +83,12 @@ RANGES = {
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
     "[0, 1]": "*.motion *.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
-    "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
+    "*.loss.inside model.affine model.spline *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
     "*.degrees *.labels.margin *.max_eer *.box *.anonymizer.t",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
     "[0, inf)": "*.loss.structure *.loss.pixel *.loss.mask *.loss.eyes *.loss.mouth *.loss.edges "
     "*.loss.adversarial *.loss.attribute "
+    "*.loss.equivariance *.loss.jacobian *.loss.landmarks "
     "*.loss.reconstruction *.loss.read *.loss.features *.loss.area *.loss.hinge *.loss.variation *.raised "
     "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
     "*.regressor.blur *.limit_val_batches *.drift *.truncation",

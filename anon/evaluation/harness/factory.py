@@ -130,16 +130,24 @@ class Factory:
         return settings
 
     def _joined(self, one: Combination, settings: Mapping[str, Any], title: str) -> Method:
-        """A method of methods: each of them as it is alone, with the policy where it takes one."""
+        """A method of methods: each of them as it is alone, with the policy where it takes one.
+
+        Raises:
+            Unavailable: nobody trained it, or one of them.
+        """
         parts = {}
         for name, inner in settings["methods"].items():
             policy = one.policy if inner.get("policies") else NONE
             part = replace(one, method=_inside(one.method, name), policy=policy, dial=None, turns=None)
             parts[name] = self.method(part)
         given = settings["anonymizer"]
+        if _untrained(given):
+            raise Unavailable(_needed(one.method, settings))
         made = built_of(given, f"suite.methods.{one.method}.anonymizer")
         pristine = made(parts={name: part.pristine for name, part in parts.items()}).to(self.device).eval()
-        key = key_of(made=made_of(given, type(pristine)), parts={name: part.key for name, part in parts.items()})
+        self.known(pristine, title, one.data)
+        own = {name: value for name, value in given.items() if name != "checkpoint"} if isinstance(given, dict) else None
+        key = key_of(made=made_of(own, pristine), parts={name: part.key for name, part in parts.items()})
         return Method(title, pristine, key, None, any(part.source for part in parts.values()))
 
     def _method(self, one: Combination) -> Method:
@@ -153,9 +161,7 @@ class Factory:
         if settings.get("methods"):
             return self._joined(one, settings, title)
         if _untrained(given):
-            raise Unavailable(
-                f"needs {settings['train']}, then suite.methods.{one.method}.anonymizer.checkpoint=<file>"
-            )
+            raise Unavailable(_needed(one.method, settings))
         base = self._base(given, one.method)
         encoder = getattr(base, "encoder", None)
         if encoder is None:  # a filter, or an anonymizer that brings its own policy
@@ -272,6 +278,11 @@ def _key(one: Combination) -> tuple[str, str, str, float | None, str | None]:
     """Of what decides over a method."""
     dial = (one.dial, one.turns) if one.redrawn else (None, None)
     return one.data, one.method, one.policy, *dial
+
+
+def _needed(method: str, settings: Mapping[str, Any]) -> str:
+    """What a table prints of a method that nobody trained."""
+    return f"needs {settings['train']}, then suite.methods.{method}.anonymizer.checkpoint=<file>"
 
 
 def _untrained(given: Any) -> bool:

@@ -166,19 +166,20 @@ def drawn_by(
 
 @torch.no_grad()
 def in_time(
-    fresh: Callable[[], nn.Module], target: Pictures, clips: Tensor, size: int, device: torch.device, who: str
+    fresh: Callable[[], nn.Module], target: Pictures, clips: Tensor, size: int, device: torch.device, who: str, seed: int
 ) -> Tensors:
     """``images`` (N, H, W, 3) uint8 of a method that works on clips.
 
     Args:
         fresh: the method, which remembers nothing.
         clips: (N,) which clip each picture of ``target`` is of, -1 a still.
+        seed: of what it draws.
     """
-    anonymizer, parts = fresh(), []
+    anonymizer, parts, rng = fresh(), [], torch.Generator(device).manual_seed(seed)
     for batch, of in zip(target.batches(size, f"anonymizing with {who}"), clips.split(size), strict=True):
         images = batch.to(device)
         with failing(who):
-            parts.append(drawn(anonymizer(images, track=of.to(device)), images, who))
+            parts.append(drawn(anonymizer(images, track=of.to(device), rng=rng), images, who))
     return {IMAGES: torch.cat(parts)}
 
 

@@ -265,8 +265,15 @@ class Stages:
     def _changed_in_time(self, method: Method, target: Pictures, clips: Tensor) -> Pictures:
         """Pictures of a method that works on clips: it is told which of them (N,) each frame is of."""
         size = self.suite.batch_size
-        key = key_of(of=target.key, method=method.key, clips=clips.tolist(), batch=size, code=code(in_time, *READING))
-        make = partial(in_time, method.fresh, target, clips, size, self.device, method.title)
+        key = key_of(
+            of=target.key,
+            method=method.key,
+            clips=clips.tolist(),
+            seed=self.seed,
+            batch=size,
+            code=code(in_time, *READING),
+        )
+        make = partial(in_time, method.fresh, target, clips, size, self.device, method.title, self.seed)
         return Pictures(self.store, "changed", key, make, len(target))
 
     @torch.no_grad()

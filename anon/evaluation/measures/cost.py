@@ -66,6 +66,8 @@ class Cost:
         pristine = plain(context.method.pristine)
         if getattr(pristine, "made_elsewhere", False):
             return dict.fromkeys(NAMES, Estimate.absent("n/a (its pictures were made elsewhere)"))
+        if getattr(pristine, "temporal", False):
+            return dict.fromkeys(NAMES, Estimate.absent("n/a (it works on clips, and stills are timed)"))
         found = self._found(context)
         count = int(found["faces"])
         each = found["seconds"].sort().values * 1e3 / count

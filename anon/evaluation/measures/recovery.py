@@ -69,6 +69,8 @@ class Recovery:
         method = context.method.pristine
         if not callable(getattr(method, "recover", None)) or not getattr(method, "reversible", True):
             return {"recovery": Estimate.absent("n/a (no key)")}
+        if getattr(method, "temporal", False):
+            return {"recovery": Estimate.absent("n/a (of clips: clip_recovery)")}
         few = first_of_each(context.labels, context.stages.suite.attacked_probes)
         found = context.kept("key recovery", lambda: self._recover(context, few), of=(TARGET, CHANGED), keys=self.keys)
         labels, figures = context.labels[few], {}

@@ -1,0 +1,1 @@
+"""First-order motion: a picture moved as another clip moves, by keypoints and the affine motion around each."""
