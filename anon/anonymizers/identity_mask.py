@@ -1,19 +1,21 @@
-"""IdentityMask: the first frame of a clip is anonymized, and moved as the clip moves; whoever has the key gets the clip back.
+"""IdentityMask: a clip's first frame is anonymized, and moved as the clip moves; the key gives the clip back.
 
     v'_1 = A(v_1, key)                       any generator with a policy; policy=rotation is the book's
     v'_i = v'_1 moved by the clip's motion between its frames 1 and i        (first-order motion, relative)
     back:  v''_1 = A^-1(v'_1, key), moved by the motion that is read anew off v'
 
-(Wen, Liu, Cao, Xie, Song and Li, *IdentityMask: Deep Motion Flow Guided Reversible Face Video De-identification*, IEEE TCSVT 2022; chapter 8 of
-*Face De-identification*, Springer 2024, algorithms 2 and 3, eqs. 8.4 to 8.21.) Of later frames nothing but their motion is used, so a person stays one
-person over a clip as far as the motion is right. Which motion is ``flow``:
+(Wen, Liu, Cao, Xie, Song and Li, *IdentityMask: Deep Motion Flow Guided Reversible Face Video De-identification*, IEEE
+TCSVT 2022; chapter 8 of *Face De-identification*, Springer 2024, algorithms 2 and 3, eqs. 8.4 to 8.21.) Of later frames
+nothing but their motion is used, so a person stays one person over a clip as far as the motion is right. Which motion
+is ``flow``:
 
     relative   from the first frame, by how keypoints moved since (table 8.8, RLT; section 8.6.4)
     absolute   from the first frame, to where the clip's own keypoints are, with its face shape (table 8.8, STD)
     chained    from each frame to the next (eq. 8.21 as printed): errors add up
     none       every frame through A with the clip's key (table 8.9, w/o MF): per-frame protection
 
-The book aligns with five points first and pastes back behind a mask (eqs. 8.13 to 8.20); here crops come aligned, as everywhere in this package.
+The book aligns with five points first and pastes back behind a mask (eqs. 8.13 to 8.20); here crops come aligned, as
+everywhere in this package.
 
     python evaluate.py suite=identity_mask
 """
@@ -40,8 +42,10 @@ FLOWS = RELATIVE, ABSOLUTE, CHAINED, NONE = "relative", "absolute", "chained", "
 
 
 class _Clip(NamedTuple):
-    """What is remembered of a clip, of batches of one: its key (1, n), and of the frame that is moved on the picture (1, 3, H, W)
-    with its keypoints, ``own``, and those of the clip's frame that it was made of, ``first``. Nothing but the key where nothing is moved.
+    """What is remembered of a clip, in batches of one.
+
+    Its ``key`` (1, n), and of the frame that is moved on the ``picture`` (1, 3, H, W), that picture's ``own`` keypoints
+    and those of the clip's frame that it was made of, ``first``.
     """
 
     key: Tensor | None
@@ -86,7 +90,8 @@ class IdentityMask(nn.Module):
 
         Args:
             track: (B,) int64 which clip each frame is of, 0 or more; a clip's frames come in order over all calls.
-            key: (B,) or (B, n) int64, or (1, n) of all; what a clip's first frame has is its key. None: drawn for each clip.
+            key: (B,) or (B, n) int64, or (1, n) of all; what a clip's first frame has is its key. None: one is drawn
+                for each clip.
 
         Raises:
             UserError: stills, or neither a key nor an ``rng`` for a policy with keys.
@@ -125,12 +130,12 @@ class IdentityMask(nn.Module):
         return torch.randint(-(2**63), 2**63 - 1, (count, WORDS), generator=rng, device=rng.device)
 
     def _moved(self, images: Tensor, track: Given, keys: Tensor | None, act: Act, clips: dict[int, _Clip]) -> Tensor:
-        """Frames as ``act`` makes their clips' first frames of them, given pictures and keys; ``clips`` are remembered."""
+        """Frames moved from what ``act`` makes of their clips' first ones; ``clips`` remembers them."""
         check_images(images)
         if track is None or bool((track < 0).any()):
             raise UserError(
-                "IdentityMask moves the first frame of a clip and was given a still; stills have method=reversible, and "
-                "rendered data clips alone with data.images.evaluation=0 data.clips.evaluation=2."
+                "IdentityMask moves the first frame of a clip and was given a still; stills have method=reversible, "
+                "and rendered data clips alone with data.images.evaluation=0 data.clips.evaluation=2."
             )
         numbers = track.tolist()
         begun = [row for row, number in enumerate(numbers) if number not in clips and number not in numbers[:row]]

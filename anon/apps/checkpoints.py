@@ -247,9 +247,7 @@ def restore_made_simple(
     return DegreeAnonymizer(network, degree, guidance, steps, sampler)
 
 
-def restore_identity_mask(
-    parts: Mapping[str, nn.Module], checkpoint: str | Path, flow: str = RELATIVE
-) -> IdentityMask:
+def restore_identity_mask(parts: Mapping[str, nn.Module], checkpoint: str | Path, flow: str = RELATIVE) -> IdentityMask:
     """What ``experiment=identity_mask`` trained, behind the one generator that changes first frames.
 
     Args:

@@ -1,4 +1,4 @@
-"""Losses of first-order motion (Siarohin et al., NeurIPS 2019, section 3.3): pictures at several sizes, and equivariance.
+"""Losses of first-order motion: pictures at several sizes, and equivariance (Siarohin et al., NeurIPS 2019, 3.3).
 
 A keypoint of a picture that was deformed by V is the deformed keypoint:  p(X) = V p(VX),  J(X) = V' J(VX).
 """

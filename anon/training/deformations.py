@@ -2,8 +2,8 @@
 
     V(z) = A z + t + sum_n w_n U(|z - c_n|),   U(r) = r² log r²    (a thin-plate spline over a grid of nodes c_n)
 
-A - 1, t and w are normal (Siarohin et al., NeurIPS 2019, section 3.3, and their code, which takes the city-block distance in U and one
-w for x and y). Coordinates are x, y in [-1, 1], of which ±1 are the centres of the outer pixels.
+A - 1, t and w are normal (Siarohin et al., NeurIPS 2019, section 3.3, and their code, which takes the city-block
+distance in U and one w for x and y). Coordinates are x, y in [-1, 1], of which ±1 are the centres of the outer pixels.
 """
 
 from __future__ import annotations

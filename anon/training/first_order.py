@@ -2,8 +2,9 @@
 
     loss = 10 sum over sizes |X - D| + w sum over maps |f(X) - f(D)| + equivariance of keypoints and Jacobians
 
-(Siarohin et al., NeurIPS 2019, section 3.3, where f is VGG-19 and stands alone; here a shipped recognizer's maps beside pixels.) ``landmarks``
-supervises: where the five points are known in both frames, as the renderer knows them, the flow shall take one to the other.
+(Siarohin et al., NeurIPS 2019, section 3.3, where f is VGG-19 and stands alone; here a shipped recognizer's maps stand
+beside pixels.) ``landmarks`` supervises: where the five points are known in both frames, as the renderer knows them,
+the flow shall take one to the other.
 
     python train.py experiment=identity_mask
 """
@@ -96,7 +97,9 @@ class FirstOrderTraining(pl.LightningModule):
         faces = self._faces("train")
         self._pairs["train"] = ClipPairs(faces, WHO)
         if bool((faces.videos < 0).any()):
-            raise UserError(f"{WHO} learns from frames of clips alone, and these data have stills: data.images.train=0.")
+            raise UserError(
+                f"{WHO} learns from frames of clips alone, and these data have stills: data.images.train=0."
+            )
         if self.loss.landmarks and "landmarks" not in faces[0]:
             raise UserError(f"{WHO} is supervised by landmarks, which these data have not: model.loss.landmarks=0.")
 
@@ -124,7 +127,9 @@ class FirstOrderTraining(pl.LightningModule):
         self.log("train/loss", mean_over_processes({"loss": loss})["loss"], prog_bar=True)
         return loss
 
-    def terms(self, source: Mapping[str, Tensor], driving: Mapping[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
+    def terms(
+        self, source: Mapping[str, Tensor], driving: Mapping[str, Tensor], rng: torch.Generator
+    ) -> dict[str, Tensor]:
         """The terms that have a weight, by the names of :class:`MotionWeights`.
 
         Args:
@@ -155,9 +160,7 @@ class FirstOrderTraining(pl.LightningModule):
 
     @torch.no_grad()
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """The last frames of background clips, drawn from the first ones: errors of pixels and flow, beside those of the
-        first frame as it is.
-        """
+        """Last frames of background clips drawn from first ones: errors of pixels and flow, beside not moving at all."""
         clips = batch["video"] >= 0
         if not bool(clips.any()):
             return
@@ -196,8 +199,8 @@ def to_unit(points: Tensor, side: int) -> Tensor:
 
 
 class MotionGrids(SampleGrids):
-    """A row a person: a clip's first and last frame, the first one moved to be the last, what of it is seen (white) and what
-    is painted (black), and the next row's first frame moved as this clip moves.
+    """A row a person: a clip's first and last frame, the first one moved to be the last, what of it is seen (white) or
+    painted (black), the next row's first frame, and that one moved as this clip moves.
     """
 
     def pick(self, faces: FaceSet) -> Tensor:

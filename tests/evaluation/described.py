@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.document.schema_2 import MEASURES
+from anon.evaluation.measures.clip_recovery import ClipRecovery
 from anon.evaluation.measures.cost import Cost
 from anon.evaluation.measures.couple import Couple
 from anon.evaluation.measures.groups import Groups
@@ -19,7 +20,7 @@ from anon.evaluation.measures.spectrum import Spectrum
 
 METRICS: dict[str, MetricInfo] = {
     name: info
-    for measure in (*MEASURES, Pairs, Cost, Couple, Groups, Hifd, Keys, Pulse)
+    for measure in (*MEASURES, Pairs, ClipRecovery, Cost, Couple, Groups, Hifd, Keys, Pulse)
     for name, info in measure().metrics.items()
 }
 for given in (PurifiedRetrieval, Look, Spectrum, Monotone, Poisoned):  # which are built of parts

@@ -102,8 +102,10 @@ def test_a_warp_looks_where_the_flow_says_and_no_further_than_the_border() -> No
 
 def test_a_picture_is_drawn_alone_as_it_is_among_others() -> None:
     made, images, points = network(), torch.rand(3, 3, 16, 16, generator=rng()) * 2 - 1, some_points(3)
+
     def drawn(rows: Tensor | slice) -> Tensor:
         return made(images[rows], made.keypoints(images[rows]), points.of(rows)).image
+
     torch.testing.assert_close(drawn(slice(1, 2)), drawn(slice(0, 3))[1:2], atol=1e-5, rtol=0)
 
 

@@ -83,7 +83,8 @@ RANGES = {
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
     "[0, 1]": "*.motion *.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
-    "*.loss.inside model.affine model.spline *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
+    "*.loss.inside model.affine model.spline *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift "
+    "*.clear *.degree "
     "*.degrees *.labels.margin *.max_eer *.box *.anonymizer.t",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
     "[0, inf)": "*.loss.structure *.loss.pixel *.loss.mask *.loss.eyes *.loss.mouth *.loss.edges "

@@ -146,7 +146,9 @@ class Factory:
         made = built_of(given, f"suite.methods.{one.method}.anonymizer")
         pristine = made(parts={name: part.pristine for name, part in parts.items()}).to(self.device).eval()
         self.known(pristine, title, one.data)
-        own = {name: value for name, value in given.items() if name != "checkpoint"} if isinstance(given, dict) else None
+        own = (
+            {name: value for name, value in given.items() if name != "checkpoint"} if isinstance(given, dict) else None
+        )
         key = key_of(made=made_of(own, pristine), parts={name: part.key for name, part in parts.items()})
         return Method(title, pristine, key, None, any(part.source for part in parts.values()))
 

@@ -166,7 +166,13 @@ def drawn_by(
 
 @torch.no_grad()
 def in_time(
-    fresh: Callable[[], nn.Module], target: Pictures, clips: Tensor, size: int, device: torch.device, who: str, seed: int
+    fresh: Callable[[], nn.Module],
+    target: Pictures,
+    clips: Tensor,
+    size: int,
+    device: torch.device,
+    who: str,
+    seed: int,
 ) -> Tensors:
     """``images`` (N, H, W, 3) uint8 of a method that works on clips.
 

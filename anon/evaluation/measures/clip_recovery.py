@@ -1,9 +1,10 @@
-"""What do the right and a wrong key give back of clips, by methods that work on clips (Wen et al., TCSVT 2022, tables 8.4, 8.6, 8.7)?
+"""What do the right and a wrong key give back of clips, by methods that work on clips?
 
-Every clip has a key of its own, and so has its wrong recovery. Clips are anonymized, published in eight bits, and recovered; a recovered frame
-is compared with the same frame of the original clip.
+(Wen et al., *IdentityMask*, IEEE TCSVT 2022; tables 8.4, 8.6 and 8.7 of the book.) Every clip has a key of its own, and
+so has its wrong recovery. Clips are anonymized, published in eight bits, and recovered; a recovered frame is compared
+with the same frame of the original clip.
 
-clip_CSIM, clip_verified         the anonymized frame: cosine to the original's, and whether the judge takes it for the person
+clip_CSIM, clip_verified         the anonymized frame: cosine to the original, and whether it is taken for the person
 clip_<key>_CSIM, _verified       the same of the recovered frame, ``right`` and ``wrong``
 clip_<key>_match                 half of the frames of a clip, or more, are verified: the clip is recovered
 clip_right_PSNR, _SSIM, _MAE     of the recovered picture; MAE of pictures in [0, 1], as the book's
@@ -82,7 +83,7 @@ class ClipRecovery:
         return figures
 
     def _judged(self, context: MeasureContext, z: Tensor) -> Tensors:
-        """(M, n) of frames and (M,) of clips, by the figures' names without ``clip_``; ``z`` (M, n, D) of the originals."""
+        """(M, n) of frames and (M,) of clips, by the figures' names; ``z`` (M, n, D) of the originals."""
         stages, kept = context.stages, self._pictures(context)
         size, device, judge = stages.suite.batch_size, stages.device, stages.judge.recognizer
         found: Tensors = {}

@@ -1,8 +1,9 @@
-"""Keypoints with their local affine motion, found without labels (Siarohin et al., *First Order Motion Model*, NeurIPS 2019).
+"""Keypoints with their local affine motion, found without labels.
 
-An hourglass gives a map for each keypoint; the softmax of a map, over a temperature, is where the keypoint may be, its mean the
-keypoint p, and the mean of four further numbers over it the Jacobian J: how the surroundings of the keypoint are turned,
-sheared and scaled against an abstract reference frame that no picture shows. Jacobians begin as the identity.
+(Siarohin et al., *First Order Motion Model for Image Animation*, NeurIPS 2019, section 3.1.) An hourglass gives a map
+for each keypoint; the softmax of a map, over a temperature, is where the keypoint may be, its mean the keypoint p, and the
+mean of four further numbers over it the Jacobian J: how the surroundings of the keypoint are turned, sheared and scaled
+against an abstract reference frame that no picture shows. Jacobians begin as the identity.
 
 Coordinates are x, y in [-1, 1], of which ±1 are the *centres* of the outer pixels (``align_corners=True`` throughout).
 """
@@ -114,7 +115,7 @@ class KeypointDetector(nn.Module):
         super().__init__()
         self.points, self.temperature = points, temperature
         self.hourglass = Hourglass(3, base, depth, most)
-        # The authors do not pad here, which narrows what a keypoint can reach; at 64 pixels that is a tenth of the face.
+        # The authors do not pad here, which narrows what a keypoint can reach: by a tenth of the side at 64 pixels.
         self.maps = nn.Conv2d(self.hourglass.channels, points, 7, padding=3)
         self.jacobians = nn.Conv2d(self.hourglass.channels, 4 * points, 7, padding=3)
         nn.init.zeros_(self.jacobians.weight)

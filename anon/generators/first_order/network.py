@@ -4,9 +4,9 @@
     flow   = sum_k m_k T_k                                          m: softmax over the K + 1 motions, at every place
     X      = v warp(S, flow) + (1 - v) G(v warp(features of S, flow))
 
-(Siarohin et al., *First Order Motion Model for Image Animation*, NeurIPS 2019, eqs. 4 to 10 and section 3.2, for whose code
-the widths are halved and quartered.) Ours: X lets the warped picture itself through where nothing is occluded (v near 1), while the authors'
-generator draws all of it; an hour of one CPU core does not teach a network to copy. Groups are in the place of batch norms.
+(Siarohin et al., *First Order Motion Model for Image Animation*, NeurIPS 2019, sections 3.1 and 3.2, and their code.)
+Ours: X lets the warped picture itself through where nothing is occluded (v near 1), while the authors' generator draws
+all of it; an hour of one CPU core does not teach a network to copy. Groups are in the place of batch norms.
 
     python train.py experiment=identity_mask
 """
@@ -28,14 +28,14 @@ OPEN = 2.0  # logit of v at the start: .88
 
 
 class Motion(NamedTuple):
-    """``flow`` (B, h, w, 2): where in the source each place of the result is, x, y in [-1, 1]; ``visible`` (B, 1, h, w)."""
+    """``flow`` (B, h, w, 2): where in the source each place is, x, y in [-1, 1]; ``visible`` (B, 1, h, w) in [0, 1]."""
 
     flow: Tensor
     visible: Tensor
 
 
 class Moved(NamedTuple):
-    """``image`` (B, 3, H, W) in [-1, 1], with the ``flow`` (B, H, W, 2) and ``visible`` (B, 1, H, W) of its own size."""
+    """``image`` (B, 3, H, W) in [-1, 1], with ``flow`` (B, H, W, 2) and ``visible`` (B, 1, H, W) of its own size."""
 
     image: Tensor
     flow: Tensor

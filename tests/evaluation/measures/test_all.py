@@ -43,7 +43,19 @@ def contexts():
 
 def test_each_has_its_file(measures):
     identity = {"retrieval", "encoder", "attacked", "change_detection", "distance", "verification", "identities"}
-    identity |= {"couple", "recovery", "swap", "pairs", "purified", "look", "averaged", "keys", "monotone", "poisoned"}
+    identity |= {
+        "clip_recovery",
+        "couple",
+        "recovery",
+        "swap",
+        "pairs",
+        "purified",
+        "look",
+        "averaged",
+        "keys",
+        "monotone",
+        "poisoned",
+    }
     rest = {
         "temporal",
         "attributes",
@@ -83,7 +95,7 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
     def empty(kind):
         return {name for name, measure in measures.items() if not measure(contexts[kind])}
 
-    compares = {"distance", "picture", "distribution", "identities", "recovery"}
+    compares = {"distance", "picture", "distribution", "identities", "recovery", "clip_recovery"}
     attacked = {"attacked", "change_detection", "couple", "pulse"}
     assert empty("real") == compares | attacked | {"encoder", "swap", "cost", "hifd", "keys", "monotone", "poisoned"}
     assert empty("filter") == attacked | {"encoder", "swap", "keys", "monotone"}
@@ -96,6 +108,7 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
         "encoder",
         "swap",
         "recovery",
+        "clip_recovery",
         "keys",
         "monotone",
         "poisoned",
@@ -115,7 +128,8 @@ def test_missing_weights_are_named(measures, contexts):
     assert reasons["FID"].startswith("needs suite.measures.distribution.inception=<pt_inception-2015-12-05")
     assert "detectors.<name>.weights=<file>" in reasons["detected"]
     assert "attributes=faceapi_age_gender" in reasons["age_error"]
-    assert reasons["recovery"] == "n/a (no key)" and reasons["mask_area"] == "n/a (no mask)"
+    assert reasons["recovery"] == "n/a (no key)" and reasons["clip_recovery"] == "n/a (no key of clips)"
+    assert reasons["mask_area"] == "n/a (no mask)"
 
 
 def test_intervals_hold_their_values(measures, contexts):
