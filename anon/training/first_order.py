@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -117,15 +117,20 @@ class FirstOrderTraining(pl.LightningModule):
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         drawn = step_rng("cpu", self.seed, self.global_step, self.global_rank)
-        which = (batch[key].cpu() for key in ("identity", "video", "frame"))
-        found = batch_of(self._faces("train"), self._pairs["train"].another(*which, drawn).tolist())
-        source = {key: found[key].to(self.device) for key in ("image", "landmarks") if key in found}  # type: ignore[literal-required]
+        labels, videos, frames = (batch[key].cpu() for key in ("identity", "video", "frame"))
+        chosen = self._pairs["train"].another(labels, videos, frames, drawn)
+        source = self._shown("train", chosen, batch)
         terms = self.terms(source, batch, step_rng(self.device, self.seed, self.global_step, self.global_rank, 1))
         weights = vars(self.loss)
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         self.log_dict(mean_over_processes({f"train/{name}": value for name, value in terms.items()}))
         self.log("train/loss", mean_over_processes({"loss": loss})["loss"], prog_bar=True)
         return loss
+
+    def _shown(self, split: str, rows: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``image`` and, where ``like`` has them, ``landmarks`` of rows (B,) of a split, on the device."""
+        found = cast("dict[str, Tensor]", batch_of(self._faces(split), rows.tolist()))
+        return {key: found[key].to(self.device) for key in ("image", "landmarks") if key in like}
 
     def terms(
         self, source: Mapping[str, Tensor], driving: Mapping[str, Tensor], rng: torch.Generator
@@ -160,7 +165,7 @@ class FirstOrderTraining(pl.LightningModule):
 
     @torch.no_grad()
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Last frames of background clips drawn from first ones: errors of pixels and flow, beside not moving at all."""
+        """Last frames of background clips drawn from first ones: errors of pixels and flow, beside no motion at all."""
         clips = batch["video"] >= 0
         if not bool(clips.any()):
             return
@@ -171,14 +176,14 @@ class FirstOrderTraining(pl.LightningModule):
         if not bool(last.any()):
             return
         driving = {key: batch[key][clips][last.to(clips.device)] for key in ("image", "landmarks") if key in batch}
-        found = batch_of(self._faces("background"), first[last].tolist())
-        source = {key: found[key].to(self.device) for key in driving}  # type: ignore[literal-required]
+        source = self._shown("background", first[last], driving)
         moved = self.moved(source["image"], driving["image"])
         figures = {"l1": (moved.image - driving["image"]), "l1_still": source["image"] - driving["image"]}
         report = {name: value.abs().mean() for name, value in figures.items()}
         if "landmarks" in driving:
             half = (moved.flow.shape[1] - 1) / 2  # pixels of a unit
-            still = grid_of(*moved.flow.shape[1:3], moved.flow).expand_as(moved.flow)
+            height, width = moved.flow.shape[1:3]
+            still = grid_of(height, width, moved.flow).expand_as(moved.flow)
             report["flow"] = half * self._missed(moved.flow, source, driving).mean()
             report["flow_still"] = half * self._missed(still, source, driving).mean()
         named = {f"val/{name}": value for name, value in report.items()}

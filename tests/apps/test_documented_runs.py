@@ -176,12 +176,17 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     if app.startswith("train"):
         if "experiment=made_simple" in given:  # scenes are stills
             more = tuple(word for word in more if not word.startswith("data.clips"))
+        if "experiment=identity_mask" in given:  # clips alone
+            more = (f"data.identities={PEOPLE}", "data.clip_frames=4")
         draws = re.search(r"experiment=(fiva|facedancer|reconstruction)", command)  # others have shipped networks' side
         draws = draws if "method=gafni" not in given else None  # that draws the side it was trained with
         return train.main, [*given, *more, *TRAINED, *(["model.cooldown=0", f"data.size={SIDE}"] if draws else [])]
     if "suite=pulse" in given:  # clips of four seconds
         people = (f"data.identities={PEOPLE}", "data.images=6", "data.clip_frames=32", "data.fps=8")
         return evaluate.main, [*given, *people, *JUDGED, f"data.size={SIDE}", "logger=csv"]
+    if "suite=identity_mask" in given:  # clips alone, and people enough for the directions of a key
+        people = ("data.identities={train: 44, background: 44, attacker: 1, evaluation: 4}", "data.clip_frames=4")
+        return evaluate.main, [*given, *people, *JUDGED, "logger=csv"]
     if "suite=video" in given:  # clips of crowds, which are as short as they can be
         return evaluate.main, [*given, "logger=csv"]
     more = (*more, *JUDGED, *(["suite.far=0.2"] if "suite=lfw" in given else []))

@@ -1,9 +1,9 @@
 """Keypoints with their local affine motion, found without labels.
 
 (Siarohin et al., *First Order Motion Model for Image Animation*, NeurIPS 2019, section 3.1.) An hourglass gives a map
-for each keypoint; the softmax of a map, over a temperature, is where the keypoint may be, its mean the keypoint p, and the
-mean of four further numbers over it the Jacobian J: how the surroundings of the keypoint are turned, sheared and scaled
-against an abstract reference frame that no picture shows. Jacobians begin as the identity.
+for each keypoint; the softmax of a map, over a temperature, is where the keypoint may be, its mean the keypoint p, and
+the mean of four further numbers over it the Jacobian J: how the surroundings of the keypoint are turned, sheared and
+scaled against an abstract reference frame that no picture shows. Jacobians begin as the identity.
 
 Coordinates are x, y in [-1, 1], of which ±1 are the *centres* of the outer pixels (``align_corners=True`` throughout).
 """
@@ -125,6 +125,7 @@ class KeypointDetector(nn.Module):
     def forward(self, images: Tensor) -> Keypoints:
         x = self.hourglass(images)
         heat = (self.maps(x).flatten(2) / self.temperature).softmax(2)  # (B, K, h·w)
-        grid = grid_of(*images.shape[-2:], heat).flatten(0, 1)  # (h·w, 2)
+        height, width = images.shape[-2:]
+        grid = grid_of(height, width, heat).flatten(0, 1)  # (h·w, 2)
         jacobian = self.jacobians(x).flatten(2).unflatten(1, (self.points, 4))  # (B, K, 4, h·w)
         return Keypoints(heat @ grid, (jacobian * heat[:, :, None]).sum(3).unflatten(2, (2, 2)))
