@@ -37,7 +37,7 @@ _SORTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
         and not _of_a_set(given["anonymizer"])
     ),
     "cloaks": lambda given: bool(given.get("cloak")),
-    "ensembles": lambda given: bool(given.get("methods")),
+    "ensembles": lambda given: bool(given.get("methods")) and not given.get("temporal"),
     "inpainters": lambda given: given.get("policies") == "latent",
     "dials": lambda given: bool(given.get("dial")),
 }

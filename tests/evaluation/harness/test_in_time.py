@@ -29,6 +29,14 @@ class ByClip(torch.nn.Module):
         return torch.stack(shown)
 
 
+class Random(ByClip):
+    """Noise."""
+
+    def forward(self, images, *, track=None, rng=None):
+        return torch.rand(images.shape, generator=rng) * 2 - 1
+
+
+RANDOM = {"random": {"title": "Random", "temporal": True, "anonymizer": {"_target_": f"{HERE}.Random"}}}
 METHODS = {"by_clip": {"title": "By clip", "temporal": True, "anonymizer": {"_target_": f"{HERE}.ByClip"}}}
 
 
@@ -49,3 +57,14 @@ def test_frames_of_a_clip_come_in_order_and_with_its_number() -> None:
 def test_it_is_asked_for_by_name_alone() -> None:
     assert not _SORTS["filters"](METHODS["by_clip"])
     assert _SORTS["filters"]({"title": "x", "anonymizer": {"_target_": "y"}})
+    several = {"title": "x", "policies": True, "methods": {"a": {}}, "anonymizer": {"_target_": "y"}}
+    assert _SORTS["ensembles"](several) and not _SORTS["ensembles"]({**several, "temporal": True})
+
+
+def test_what_is_drawn_at_random_goes_by_the_evaluations_seed() -> None:
+    made = {seed: stages(methods=settings()["methods"] | RANDOM, seed=seed) for seed in (0, 1)}
+
+    def drawn(seed: int) -> torch.Tensor:
+        return MeasureContext(made[seed], Combination(data="default", method="random")).view(CHANGED).eight_bits()
+
+    assert torch.equal(drawn(0), drawn(0)) and not torch.equal(drawn(0), drawn(1))
