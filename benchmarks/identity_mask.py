@@ -1,5 +1,6 @@
-"""IdentityMask looked at: ``python benchmarks/identity_mask.py <motion run> <image run> <picture.png> [angle]``.
+"""IdentityMask looked at: ``python benchmarks/identity_mask.py <motion> <generator> <picture> [angle [key=value ...]]``.
 
+``<motion>`` and ``<generator>`` are checkpoints or run folders of experiment=identity_mask and experiment=reversible.
 Of rendered evaluation people, whom neither training saw, a clip each. Printed, with 95 % intervals over people: by how
 many pixels the flow from a clip's first frame to each later one misses five points that the renderer knows, beside no
 motion at all, and how near frames come that are moved from the clip's *own* first frame (nobody is anonymized: what the
@@ -30,7 +31,7 @@ from anon.metrics.preservation import psnr, ssim
 from anon.training.first_order import to_unit
 from anon.training.grids import sheet
 
-SHOWN, CLIPS = (0, 4, 8, 12, 15), 3
+SHOWN, CLIPS = 5, 3  # frames and clips of the picture
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     motion, image, picture = sys.argv[1:4]
     angle = float(sys.argv[4]) if len(sys.argv) > 4 else 60.0
     at = "suite.methods.identity_mask"
-    words = [f"{at}.anonymizer.checkpoint={motion}", f"{at}.methods.image.anonymizer.checkpoint={image}"]
+    words = [*sys.argv[5:], f"{at}.anonymizer.checkpoint={motion}", f"{at}.methods.image.anonymizer.checkpoint={image}"]
     suite = composed("evaluate", ["suite=identity_mask", *words])
     data = instantiate(suite.data)
     faces = data.faces("evaluation")
@@ -49,7 +50,8 @@ def main() -> None:
     measure(method, faces, clips)
     chosen = clips[torch.linspace(0, len(clips) - 1, CLIPS).long()]
     rows = torch.cat([states(method, batch_of(faces, clip.tolist())["image"]) for clip in chosen])  # (5·3, n, 3, H, W)
-    whole = Image.fromarray(sheet([rows[:, frame] for frame in SHOWN]).numpy())
+    frames = torch.linspace(0, rows.shape[1] - 1, SHOWN).long().tolist()
+    whole = Image.fromarray(sheet([rows[:, frame] for frame in frames]).numpy())
     whole.resize((whole.width * 2, whole.height * 2), Image.Resampling.NEAREST).save(picture)
 
 
