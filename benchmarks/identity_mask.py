@@ -1,6 +1,7 @@
-"""IdentityMask looked at: ``python benchmarks/identity_mask.py <motion> <generator> <picture> [angle [key=value ...]]``.
+"""IdentityMask looked at: ``python benchmarks/identity_mask.py <motion> <generator> <picture> [angle [key=value ..]]``.
 
 ``<motion>`` and ``<generator>`` are checkpoints or run folders of experiment=identity_mask and experiment=reversible.
+
 Of rendered evaluation people, whom neither training saw, a clip each. Printed, with 95 % intervals over people: by how
 many pixels the flow from a clip's first frame to each later one misses five points that the renderer knows, beside no
 motion at all, and how near frames come that are moved from the clip's *own* first frame (nobody is anonymized: what the
