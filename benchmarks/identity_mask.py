@@ -5,8 +5,8 @@
 Of rendered evaluation people, whom neither training saw, a clip each. Printed, with 95 % intervals over people: by how
 many pixels the flow from a clip's first frame to each later one misses five points that the renderer knows, beside no
 motion at all, and how near frames come that are moved from the clip's *own* first frame (nobody is anonymized: what the
-motion alone costs). Drawn, of three clips, five frames from left to right, in five rows: original, anonymized, every
-frame anonymized by itself, recovered with the right key, recovered with a wrong one.
+motion alone costs). Drawn, of three clips beside each other, five frames from left to right, in five rows: original,
+anonymized, every frame anonymized by itself, recovered with the right key, recovered with a wrong one.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def main() -> None:
     method = cast(IdentityMask, victim_of(as_plain(suite.suite.methods.identity_mask), policy, data)).eval()
     measure(method, faces, clips)
     chosen = clips[torch.linspace(0, len(clips) - 1, CLIPS).long()]
-    rows = torch.cat([states(method, batch_of(faces, clip.tolist())["image"]) for clip in chosen])  # (5·3, n, 3, H, W)
-    frames = torch.linspace(0, rows.shape[1] - 1, SHOWN).long().tolist()
-    whole = Image.fromarray(sheet([rows[:, frame] for frame in frames]).numpy())
+    frames = torch.linspace(0, clips.shape[1] - 1, SHOWN).long()
+    shown = [states(method, batch_of(faces, clip.tolist())["image"])[:, frames] for clip in chosen]  # (5, n, 3, H, W)
+    whole = Image.fromarray(sheet([column for clip in shown for column in clip.unbind(1)]).numpy())
     whole.resize((whole.width * 2, whole.height * 2), Image.Resampling.NEAREST).save(picture)
 
 
