@@ -97,9 +97,7 @@ class FirstOrderTraining(pl.LightningModule):
         faces = self._faces("train")
         self._pairs["train"] = ClipPairs(faces, WHO)
         if bool((faces.videos < 0).any()):
-            raise UserError(
-                f"{WHO} learns from frames of clips alone, and these data have stills: data.images.train=0."
-            )
+            raise UserError(f"{WHO} learns from frames of clips alone, and these data have stills, too: data.images=0.")
         if self.loss.landmarks and "landmarks" not in faces[0]:
             raise UserError(f"{WHO} is supervised by landmarks, which these data have not: model.loss.landmarks=0.")
 

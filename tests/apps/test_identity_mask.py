@@ -73,8 +73,8 @@ def test_a_run_that_was_continued_has_the_weights_of_an_unbroken_one(train: Comm
 
 
 def test_stills_among_the_training_pictures_are_refused_before_a_step(train: Command) -> None:
-    ended = train(*TINY, *NETWORK, "steps=1", "data.images.train=2")
-    assert ended.code == 2 and "these data have stills: data.images.train=0" in ended.err
+    ended = train(*TINY, *NETWORK, "steps=1", "data.images=2")
+    assert ended.code == 2 and "these data have stills, too: data.images=0" in ended.err
 
 
 AT = "suite.methods.identity_mask"

@@ -158,7 +158,7 @@ def test_terms_of_no_weight_are_not_made_and_labels_are_not_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("faces", "told"),
-    [(Squares(stills=1), "these data have stills: data.images.train=0"),
+    [(Squares(stills=1), "these data have stills, too: data.images=0"),
      (Squares(landmarks=False), "which these data have not: model.loss.landmarks=0")],
 )  # fmt: skip
 def test_data_that_do_not_fit_are_refused(faces: Squares, told: str) -> None:
