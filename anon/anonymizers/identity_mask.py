@@ -134,8 +134,8 @@ class IdentityMask(nn.Module):
         check_images(images)
         if track is None or bool((track < 0).any()):
             raise UserError(
-                "IdentityMask moves the first frame of a clip and was given a still; stills have method=reversible, and "
-                "suite=identity_mask evaluates clips alone."
+                "IdentityMask moves the first frame of a clip and was given a still; stills have method=reversible, "
+                "and suite=identity_mask evaluates clips alone."
             )
         numbers = track.tolist()
         begun = [row for row, number in enumerate(numbers) if number not in clips and number not in numbers[:row]]
