@@ -66,6 +66,7 @@ MOBILE = "mobilefacenet_foamliu/mobilefacenet.pt"
 EDGE = "edgeface_xs/derived_edgeface_xs_float32_state_dict.pt"
 #: What words stand for: a file of :func:`world`, or ``{fiva}``, the newest run of that name.
 STANDS_FOR = (
+    (r"identity_mask\.anonymizer\.checkpoint=<run folder>", "identity_mask.anonymizer.checkpoint={identity_mask}"),
     (r"reconstruction\.trained\.folder=<run folder>", "reconstruction.trained.folder={attack of a folder}"),
     (r"attack\.recognizer\.checkpoint=<run folder>", "attack.recognizer.checkpoint={parrot}"),
     (r"(mobilefacenet encoder\.weights)=<[^>]*>(/checkpoints/last\.ckpt)?", rf"\1={REAL}/{MOBILE}"),
@@ -154,7 +155,7 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     """The entry point of a command, and its words: what stands for something filled in, and short."""
     for pattern, meant in STANDS_FOR:
         command = re.sub(pattern, meant, command)
-    for name in ("fiva", "parrot", "reconstruction"):
+    for name in ("fiva", "parrot", "reconstruction", "identity_mask"):
         command = command.replace(f"{{{name}}}", str(max(Path("runs/train", name).glob("*"), default="none")))
     for name, experiment, told in OF_WHAT:
         runs = Path("runs/train", experiment).glob("*")
