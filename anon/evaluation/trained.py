@@ -120,3 +120,12 @@ def check_victim(
             f"{who} is no attack on {title_of(describe(anonymizer, defense))}: it learned {learned}; {way_out}."
         )
     return f"learned on {learned}"  # another defense than none, which its name does not tell
+
+
+def untrained(given: Any, where: str) -> str | None:
+    """Where in an attack's configuration a checkpoint is asked for and none is named."""
+    if not isinstance(given, Mapping):
+        return None
+    if given.get("checkpoint", "") is None:
+        return f"{where}.checkpoint"
+    return next((found for name, part in given.items() if (found := untrained(part, f"{where}.{name}"))), None)

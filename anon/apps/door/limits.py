@@ -99,7 +99,7 @@ RANGES = {
     "(-inf, inf)": "*.weight *.dial.values *.low *.high",
     # evaluation
     "whole [2, 65536]": "*.most *.anchors *.least *.k suite.measures.verification.points",
-    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes",
+    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes suite.measures.attribute_path.pictures",
     "whole [0, 1000]": "*.grid_faces",
     # Lightning's trainer, which checks its other settings itself
     "whole [-1, inf)": "trainer.max_epochs trainer.max_steps trainer.num_sanity_val_steps",
