@@ -18,6 +18,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from anon import weights
+from anon.anonymizers.ideudemon import NoisedCode
 from anon.anonymizers.made_simple import DDIM, DegreeAnonymizer
 from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import build, read_config
@@ -29,6 +30,7 @@ from anon.generators.inpainting.contract import Inpainter
 from anon.generators.made_simple.network import MadeSimple
 from anon.identity.encoder import Encoder
 from anon.training.callbacks.clock import TrainingClock
+from anon.training.ideudemon import IDeudemonTraining
 from anon.training.made_simple import MadeSimpleTraining
 from anon.training.target_oriented import TargetOriented
 from anon.weights import archives
@@ -243,6 +245,19 @@ def restore_made_simple(
         network = module.network.requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DegreeAnonymizer(network, degree, guidance, steps, sampler)
+
+
+def restore_ideudemon(checkpoint: str | Path, scale: float = 0.25, albedo: bool = False) -> NoisedCode:
+    """What ``experiment=ideudemon`` trained, with its dial.
+
+    Raises:
+        UserError: see :func:`restore_module`; a checkpoint of another experiment, or a scale outside its range.
+    """
+    module, config = restore_module(Path(checkpoint))
+    if not isinstance(module, IDeudemonTraining):
+        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of ideudemon.")
+    network = module.network.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return NoisedCode(network, module.encoder, scale, albedo)
 
 
 def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:

@@ -1,8 +1,8 @@
 """The adversary on the attribute path: a picture of what a generator takes from the target beside the identity vector.
 
 IdentityDP (Wen et al., Neurocomputing 501, 2022; eq. 5.13 of their book *Face De-identification*, Springer 2024) draws
-``h(z_a, r_att(X))`` and calls h post-processing of the private z_a. It is one of r_att(X), too, which no noise protects.
-This adversary is given r_att(X) alone: the maps of :class:`anon.generators.contract.GeneratorLike.attributes`, and
+``h(z_a, r_att(X))`` and calls h post-processing of the private z_a. It is one of r_att(X), too, which has no noise.
+This adversary is given r_att(X) alone, the maps of a generator's ``attributes`` (:mod:`anon.generators.contract`), and
 nothing of the vector. He has pictures of people of his own and their maps, so he learns to draw the one from the other,
 in closed form: position by position a map of side s gives its part of the picture, f x f pixels with f = H / s,
 

@@ -76,7 +76,7 @@ GENERATORS = {
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_the_maps_are_all_that_a_generator_takes_from_the_target(name):
-    """Another target with the maps of this one, put in their place, draws this one's face: nothing else gets through."""
+    """Another target with the maps of this one in their place draws this one's face: nothing else gets through."""
     torch.manual_seed(0)
     generator = GENERATORS[name][0]().eval()
     target, other = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1

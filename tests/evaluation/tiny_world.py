@@ -96,7 +96,7 @@ class Other(nn.Module):
 
 
 class Mapped(Other):
-    """The same, which besides takes maps from the target: ``zeros``, or the picture itself and its quarter (``copy``)."""
+    """The same, which takes maps from the target, too: ``zeros``, or (``copy``) the picture and a quarter of it."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

@@ -81,11 +81,13 @@ RANGES = {
     "[0, 1)": "*.betas *.ema *.zoom *.overhang",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
-    "[0, 1]": "*.motion *.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
+    "[0, 1]": "model.loudest *.anonymizer.scale "
+    "*.motion *.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
     "*.loss.inside *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift *.clear *.degree "
     "*.degrees *.labels.margin *.max_eer *.box *.anonymizer.t",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
-    "[0, inf)": "*.loss.structure *.loss.pixel *.loss.mask *.loss.eyes *.loss.mouth *.loss.edges "
+    "[0, inf)": "model.pixel model.perceptual model.adversarial model.identity "
+    "*.loss.structure *.loss.pixel *.loss.mask *.loss.eyes *.loss.mouth *.loss.edges "
     "*.loss.adversarial *.loss.attribute "
     "*.loss.reconstruction *.loss.read *.loss.features *.loss.area *.loss.hinge *.loss.variation *.raised "
     "*.r1_gamma *.affect_weight *.weight_decay *.contrast *.saturation *.noise *.epsilon "
@@ -99,7 +101,8 @@ RANGES = {
     "(-inf, inf)": "*.weight *.dial.values *.low *.high",
     # evaluation
     "whole [2, 65536]": "*.most *.anchors *.least *.k suite.measures.verification.points",
-    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes suite.measures.attribute_path.pictures",
+    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes "
+    "suite.measures.attribute_path.pictures",
     "whole [0, 1000]": "*.grid_faces",
     # Lightning's trainer, which checks its other settings itself
     "whole [-1, inf)": "trainer.max_epochs trainer.max_steps trainer.num_sanity_val_steps",

@@ -6,11 +6,10 @@
     path_rank1_<side>
     path_chance        rank-1 of somebody who is given nothing: 1 / the gallery's people
 
-IdentityDP's budget is of the identity vector. This is what it leaves out, so it is the same at every epsilon: to be read
-beside ID, the share who are found in the changed picture itself, which the maps' owner may also see. The adversary
-(:mod:`anon.attacks.attribute_path`) learns on people of the split 'attacker' to draw pictures from maps; the judge finds
-the evaluation people in these, with its gallery and threshold of unchanged faces. A generator whose picture side cannot
-be told from its condition has none of these figures.
+IdentityDP's budget is of the identity vector. This is what it leaves out, the same at every epsilon: to be read beside
+ID, the share who are found in the changed picture. The adversary (:mod:`anon.attacks.attribute_path`) learns on people
+of the split 'attacker' to draw pictures from maps; the judge finds the evaluation people in these, with its gallery and
+threshold of unchanged faces. A generator whose picture side cannot be told from its condition has none of these.
 
     python evaluate.py suite=epsilon
 """

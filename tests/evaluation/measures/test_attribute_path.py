@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hydra.utils import instantiate
 
 from anon.errors import UserError
 from anon.evaluation.harness.context import MeasureContext
