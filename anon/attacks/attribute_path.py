@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from anon.errors import Failed
 
 WIDEST = 4096  # numbers that a position is told by; of wider maps the neighbours are left out
+POSITIONS = 256  # of a picture, drawn at random, that are learned from: there are pictures enough
 RIDGE = 1e-4  # λ, as a share of the mean variance of those numbers, summed over positions
 
 
@@ -78,12 +79,14 @@ def learned(generator: nn.Module, faces: Iterable[Tensor]) -> dict[int, Tensor]:
         faces: batches (B, 3, H, W) of the adversary's own pictures, on the generator's device.
     """
     sums: dict[int, tuple[Tensor, Tensor]] = {}
-    for images in faces:
+    rng = torch.Generator().manual_seed(0)
+    for images in (part for batch in faces for part in batch.split(16)):
         for side, maps in paths(generator, images).items():
-            x = told(maps).double().movedim(1, -1).flatten(0, 2)  # (B s², F)
-            y = F.pixel_unshuffle(images.double(), images.shape[-1] // side).movedim(1, -1).flatten(0, 2)
+            chosen = torch.randperm(side * side, generator=rng)[:POSITIONS].to(images.device)
+            parts = F.pixel_unshuffle(images.float(), images.shape[-1] // side)
+            x, y = (each.flatten(2)[..., chosen].movedim(1, -1).flatten(0, 1) for each in (told(maps), parts))
             square, along = sums.get(side, (0.0, 0.0))
-            sums[side] = square + x.T @ x, along + x.T @ y
+            sums[side] = square + (x.T @ x).double(), along + (x.T @ y).double()  # (F, F), (F, 3 f²)
     return {side: _solved(*both).float().cpu() for side, both in sums.items()}
 
 
