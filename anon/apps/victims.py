@@ -18,12 +18,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from anon import weights
 from anon.anonymizers.contract import AnonymizerLike
 from anon.anonymizers.plugged import as_anonymizer
-from anon.apps.checkpoints import restore_module, shipped_part
+from anon.apps.checkpoints import read_checkpoint, restore_module, shipped_part
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
-from anon.attacks.victim import Record, check_record, describe
+from anon.attacks.victim import Record, check_record, compare, describe
 from anon.defenses.contract import DefenseLike, draws
 from anon.defenses.defended import Defended, complete
 from anon.errors import UserError
@@ -100,6 +101,25 @@ def record_of(config: DictConfig, key: str = "run.victim") -> Record | None:
     found = OmegaConf.select(config, key)
     plain = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
     return check_record(plain, f"its checkpoint ({key})")
+
+
+def recorded_victim(checkpoint: str) -> Record | None:
+    """The record in a checkpoint of an attack, or of one that ships, whose network is not built.
+
+    Raises:
+        UserError: see :func:`anon.apps.checkpoints.read_checkpoint` and :func:`record_of`.
+    """
+    if checkpoint.startswith(SHIPPED):
+        entry = weights.index().get(checkpoint.removeprefix(SHIPPED)) or {}
+        return check_record((entry.get("config") or {}).get("victim"), checkpoint)
+    return record_of(read_checkpoint(Path(checkpoint))[1])
+
+
+def shipped_on(anonymizer: object) -> str | None:
+    """The attack that ships which learned an anonymizer, ``shipped:<name>``; None: none did."""
+    met = describe(anonymizer)
+    names = [SHIPPED + name for name, entry in weights.index().items() if "victim" in (entry.get("config") or {})]
+    return next((name for name in names if not compare(recorded_victim(name), met).stranger), None)
 
 
 class AttackerData(FaceData):
