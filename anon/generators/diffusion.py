@@ -71,10 +71,14 @@ class Denoiser(nn.Module):
         for parameter in self.head[-1].parameters():  # it begins by saying nothing
             nn.init.zeros_(parameter)
 
-    def forward(self, noisy: Tensor, t: Tensor) -> Tensor:
-        """Noisy pictures (B, 3, H, W) and their times (B,) in [0, 1] -> v, the form of the pictures."""
+    def forward(self, noisy: Tensor, t: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Noisy pictures (B, 3, H, W) and their times (B,) in [0, 1] -> v, the form of the pictures.
+
+        ``beside``: maps (B, widths[0], H/2, W/2) of what it is conditioned on, added to the stem's.
+        """
         code = self.time(times_code(t))
         x = self.stem(F.pixel_unshuffle(noisy, 2))  # (B, C, H/2, W/2)
+        x = x if beside is None else x + beside
         skips = []
         for level, block in enumerate(self.down):
             x = block(x, code)
