@@ -15,13 +15,15 @@ from torch.nn import functional as F
 
 from anon.errors import UserError
 from anon.faces.contract import check_images
-from anon.generators.diffusion import Denoiser, ddim, kept, wanted_v, with_noise
+from anon.generators.diffusion import WAVES, Denoiser, ddim, kept, times_code, wanted_v, with_noise
 
 
 class ConditionalDiffusion(nn.Module):
     """Changed faces (B, 3, H, W) in [-1, 1] -> reconstructed ones, the same form.
 
-    The maps of the condition start at 0, so that a denoiser that learned faces without one begins as it was.
+    The condition enters twice, as maps beside the stem's and, by a gate of the time, beside what is read: near pure
+    noise v is the negative of the face, and the changed one is the best guess of it. Both start at 0, so that a denoiser
+    that learned faces without a condition begins as it was.
 
     Args:
         denoiser: reads v, see :class:`anon.generators.diffusion.Denoiser`.
@@ -35,12 +37,14 @@ class ConditionalDiffusion(nn.Module):
             raise UserError(f"the way out of noise takes one step or more, not {steps}.")
         self.denoiser, self.steps, self.seed = denoiser, int(steps), int(seed)
         self.condition = nn.Conv2d(12, denoiser.stem.out_channels, 3, padding=1)
-        for parameter in self.condition.parameters():
+        self.gate = nn.Linear(2 * WAVES, 3)
+        for parameter in (*self.condition.parameters(), *self.gate.parameters()):
             nn.init.zeros_(parameter)
 
     def v(self, noisy: Tensor, t: Tensor, changed: Tensor) -> Tensor:
         """What is read off noisy faces (B, 3, H, W) at times t (B,) beside the changed ones, the form of the faces."""
-        return self.denoiser(noisy, t, self.condition(F.pixel_unshuffle(changed, 2)))
+        read = self.denoiser(noisy, t, self.condition(F.pixel_unshuffle(changed, 2)))
+        return read + self.gate(times_code(t))[:, :, None, None] * changed
 
     def losses(self, images: Tensor, changed: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared error of v of each face, (B,), and the faces (B, 3, H, W) that are read off their noisy ones."""
