@@ -22,8 +22,8 @@ class ConditionalDiffusion(nn.Module):
     """Changed faces (B, 3, H, W) in [-1, 1] -> reconstructed ones, the same form.
 
     The condition enters twice, as maps beside the stem's and, by a gate of the time, beside what is read: near pure
-    noise v is the negative of the face, and the changed one is the best guess of it. Both start at 0, so a denoiser that
-    learned faces without a condition begins as it was.
+    noise v is the negative of the face, and the changed one is the best guess of it. Both start at 0, so that a
+    denoiser that learned faces without a condition begins as it was.
 
     Args:
         denoiser: reads v, see :class:`anon.generators.diffusion.Denoiser`.
