@@ -25,6 +25,7 @@ from anon.evaluation.judges.judging import is_one
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.plugs import check_has
+from anon.weights.files import SHIPPED
 
 SHELF = Path("train") / "reconstruction"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -40,6 +41,17 @@ def newest(folder: str | Path | None, name: str) -> Path | None:
         return None
     found = sorted((Path(folder).expanduser() / name / SHELF).glob(f"*/{LAST}"))
     return found[-1] if found else None
+
+
+def undefended(settings: Mapping[str, Any], method: str) -> str | Path | None:
+    """The checkpoint of an attack on a method: a file that is named, the newest in the folder, or what ships.
+
+    Args:
+        settings: of the attack: ``trained``, checkpoints by method, and ``folder``, that of a multirun.
+    """
+    named = settings["trained"].get(method)
+    own = None if named is not None and not str(named).startswith(SHIPPED) else newest(settings.get("folder"), method)
+    return own or named
 
 
 def check_folder(folder: str | Path | None, where: str, multirun: str) -> None:

@@ -42,7 +42,16 @@ from anon.evaluation.harness.suite import NONE, Combination, as_plain
 from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.judges.judging import check_adversary
 from anon.evaluation.judges.thresholds import Calibrated
-from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest, untrained
+from anon.evaluation.trained import (
+    adversary,
+    attack_config,
+    check_victim,
+    learned_on,
+    met,
+    newest,
+    undefended,
+    untrained,
+)
 from anon.faces.splits import EmptySplit
 from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
@@ -276,7 +285,7 @@ class Attackers:
             if checkpoint is None and defense == NONE:
                 raise Unavailable("n/a (no defense to adapt to)")
         else:
-            checkpoint = settings["trained"].get(method) or newest(settings.get("folder"), method)
+            checkpoint = undefended(settings, method)
             option, what = f"trained.{method}", "<file>"
         if checkpoint is None:
             raise Unavailable(f"needs {self._command(attack, one)}, then +suite.attacks.{attack}.{option}={what}")
@@ -331,7 +340,7 @@ def _ships(settings: Mapping[str, Any], method: str) -> bool:
     if "attack" in settings:
         checkpoint = settings["attack"].get("checkpoint")
     else:
-        checkpoint = settings["checkpoint"] if "checkpoint" in settings else settings["trained"].get(method)
+        checkpoint = settings["checkpoint"] if "checkpoint" in settings else undefended(settings, method)
     return str(checkpoint).startswith(SHIPPED)
 
 
