@@ -141,3 +141,15 @@ def untrained(given: Any, where: str) -> str | None:
     if given.get("checkpoint", "") is None:
         return f"{where}.checkpoint"
     return next((found for name, part in given.items() if (found := untrained(part, f"{where}.{name}"))), None)
+
+
+def check_kind(attack: object, defense: object, who: str, way_out: str) -> None:
+    """See that an adaptive attack learned faces behind such a defense, at whatever strength.
+
+    Raises:
+        UserError: it learned none of that kind.
+    """
+    learned = learned_on(attack)[1]
+    kind = str(((learned or {}).get("defense") or {}).get("class")).rpartition(".")[2]
+    if learned is not None and kind != type(defense).__name__:
+        raise UserError(f"{who} learned no faces behind {type(defense).__name__}, but {title_of(learned)}; {way_out}.")

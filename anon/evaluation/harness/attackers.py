@@ -45,6 +45,7 @@ from anon.evaluation.judges.thresholds import Calibrated
 from anon.evaluation.trained import (
     adversary,
     attack_config,
+    check_kind,
     check_victim,
     learned_on,
     met,
@@ -258,7 +259,7 @@ class Attackers:
             way_out = f"train one: {self._command(name, one)}; or say +suite.attacks.{name}.transfer=true"
             who, defense = f"The attack '{name}'", None if keyed_defense is None else keyed_defense.defense
             if one.turns_defense and defense is not None:  # one that learned the defense at some strength meets all
-                _check_kind(attack, defense, who, way_out)
+                check_kind(attack, defense, who, way_out)
                 defense, adaptive = None, False
             note = check_victim(attack, method.pristine, who, way_out, defense, adaptive)
         if note is not None:
@@ -326,13 +327,6 @@ def _software(method: Method, keyed_defense: KeyedDefense | None) -> AnonymizerL
     """What was published: the anonymizer without memory, with the defense."""
     software = cast(AnonymizerLike, method.fresh())
     return software if keyed_defense is None else Defended(software, keyed_defense.defense)
-
-
-def _check_kind(attack: object, defense: object, who: str, way_out: str) -> None:
-    learned = learned_on(attack)[1]
-    kind = str(((learned or {}).get("defense") or {}).get("class")).rpartition(".")[2]
-    if learned is not None and kind != type(defense).__name__:
-        raise UserError(f"{who} learned no faces behind {type(defense).__name__}, but {title_of(learned)}; {way_out}.")
 
 
 def _ships(settings: Mapping[str, Any], method: str) -> bool:
