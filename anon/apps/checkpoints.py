@@ -19,6 +19,7 @@ from torch import nn
 
 from anon import weights
 from anon.anonymizers.identity_mask import RELATIVE, IdentityMask
+from anon.anonymizers.ideudemon import NoisedCode
 from anon.anonymizers.made_simple import DDIM, DegreeAnonymizer
 from anon.apps.run_folders.folder import LAST
 from anon.apps.untrusted import build, read_config
@@ -31,6 +32,7 @@ from anon.generators.made_simple.network import MadeSimple
 from anon.identity.encoder import Encoder
 from anon.training.callbacks.clock import TrainingClock
 from anon.training.first_order import FirstOrderTraining
+from anon.training.ideudemon import IDeudemonTraining
 from anon.training.made_simple import MadeSimpleTraining
 from anon.training.target_oriented import TargetOriented
 from anon.weights import archives
@@ -262,6 +264,19 @@ def restore_identity_mask(parts: Mapping[str, nn.Module], checkpoint: str | Path
     if not isinstance(module, FirstOrderTraining):
         raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of identity_mask.")
     return IdentityMask(parts, module.network.requires_grad_(False), flow)
+
+
+def restore_ideudemon(checkpoint: str | Path, scale: float = 0.25, albedo: bool = False) -> NoisedCode:
+    """What ``experiment=ideudemon`` trained, with its dial.
+
+    Raises:
+        UserError: see :func:`restore_module`; a checkpoint of another experiment, or a scale outside its range.
+    """
+    module, config = restore_module(Path(checkpoint))
+    if not isinstance(module, IDeudemonTraining):
+        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of ideudemon.")
+    network = module.network.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return NoisedCode(network, module.encoder, scale, albedo)
 
 
 def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:

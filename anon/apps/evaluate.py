@@ -35,7 +35,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
-from anon.apps.checkpoints import checkpoint_file, read_checkpoint, restore_generator
+from anon.apps.checkpoints import checkpoint_file, restore_generator
 from anon.apps.clips import check_words, evaluate_clips, measures_clips
 from anon.apps.config import CONFIG, judges_of
 from anon.apps.door.config import check_config, check_places
@@ -48,7 +48,7 @@ from anon.apps.run_folders.newest import name_newest
 from anon.apps.run_folders.past import data_key, last_run
 from anon.apps.run_folders.started import choices, overrides, run_config, start_record
 from anon.apps.untrusted import trusting
-from anon.apps.victims import record_of
+from anon.apps.victims import recorded_victim
 from anon.commands import in_utf8
 from anon.errors import UserError
 from anon.evaluation.document import read
@@ -98,7 +98,8 @@ def _evaluate(config: DictConfig) -> None:
     place = whole_path(config.output) if config.output else None
     name_newest(config, "suite", needed=False)
     name_newest(config, "method")
-    name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda file: False)
+    shipped = f"{SHIPPED}reconstruction_{choices().get('method')}"
+    name_newest(config, "attack", fits=_attack_on(config.checkpoint) if restores else lambda attack: attack == shipped)
     check_places(config)
     if clips:
         check_words(config)
@@ -161,15 +162,15 @@ def _shown(value: object) -> str:
     return " in ".join(filter(None, value)) if isinstance(value, tuple) else str(value)
 
 
-def _attack_on(checkpoint: str) -> Callable[[Path], bool]:
+def _attack_on(checkpoint: str) -> Callable[[str], bool]:
     """Whether an attack's checkpoint says that it learned this generator, undefended."""
 
     @functools.cache
     def generator() -> str:
         return fingerprint(cast(nn.Module, restore_generator(checkpoint).generator))
 
-    def fits(file: Path) -> bool:
-        record = record_of(read_checkpoint(file)[1])
+    def fits(attack: str) -> bool:
+        record = recorded_victim(attack)
         return record is not None and record.get("defense") is None and record.get("weights") == generator()
 
     return fits

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anon.apps.checkpoints import restore_generator
 from anon.apps.config import composed, config_dir, own_yaml
-from anon.apps.ship import BRIEF, bounded, evaluated, regressor_errors
+from anon.apps.ship import BRIEF, attacked, bounded, evaluated, regressor_errors
 from anon.attributes.classifier import AttributeClassifier
 from anon.attributes.expression import ExpressionEmbedder
 from anon.attributes.expression_classes import labelled
@@ -24,6 +24,7 @@ from anon.attributes.look import LookRegressor
 from anon.attributes.regressor import AttributeRegressor
 from anon.evaluation.classified import readings
 from anon.evaluation.denoised import diffusion_losses
+from anon.evaluation.document import Document, Line
 from anon.evaluation.embeddings import batches
 from anon.evaluation.intervals.shares import share_ends
 from anon.faces.contract import FaceSet
@@ -128,14 +129,22 @@ def _swapped(card: Card) -> dict[str, Figure]:
 
 
 def _attacked(card: Card) -> dict[str, Figure]:
-    attack = ["attack=reconstruction", f"attack.checkpoint={SHIPPED}{card.name}"]
-    measures = "suite.tables.table1.measures=[retrieval,attacked]"
-    words = ["experiment=fiva", *BRIEF, PLAIN.replace("[plain]", "[plain],attacks:[given]"), measures, *attack]
-    return _figures(bounded(_line("fiva", words), ("RA", "RA_rank1")), "plain: ")
+    """RA of whom the attack learned, as the command on its card says; of a generator without a policy."""
+    given = dict(word.strip("\"'").partition("=")[::2] for word in card.command.strip("`").split())
+    method = given.get("method", "fiva")
+    generator = str(composed("evaluate", [f"method={method}"]).method.anonymizer.get("checkpoint") or "")
+    policies = "policies:[plain]," if generator else ""
+    grid = f"suite.tables.table1.grid=[{{methods:[checkpoint],{policies}attacks:[given]}}]"
+    shipped = restore_generator(SHIPPED + method) if generator else None
+    line = _first(evaluated(shipped, [*attacked(method, SHIPPED + card.name), grid]))
+    return _figures(bounded(line, ("RA", "RA_rank1")), "plain: ")
 
 
 def _line(generator: str, words: list[str]) -> Any:
-    found = evaluated(restore_generator(SHIPPED + generator), words)
+    return _first(evaluated(restore_generator(SHIPPED + generator), words))
+
+
+def _first(found: Document) -> Line:
     return next(line for line in found.lines if not line.needs and line.method != "real")
 
 

@@ -27,6 +27,7 @@ from anon.apps.checkpoints import Trained, read_checkpoint, restore_generator, r
 from anon.apps.config import choices, composed, judges_of
 from anon.apps.launch.failures import guarded
 from anon.apps.run_folders.folder import LAST
+from anon.apps.run_folders.started import start_record
 from anon.apps.untrusted import Rendered, faces_of, rendered_of, trusting
 from anon.apps.victims import record_of
 from anon.attacks.victim import title_of
@@ -152,10 +153,7 @@ def ship(run: Path, name: str) -> Path:
         if len(module.others):
             built["others"] = OmegaConf.to_container(OmegaConf.select(config, "model.others"), resolve=True)
         if isinstance(module, ReconstructionTraining):
-            victim = str(OmegaConf.select(config, "method.anonymizer.checkpoint"))
-            if not victim.startswith(SHIPPED):  # a filter, or a generator that its users cannot get
-                raise UserError(f"{run} attacks no shipped generator; train it with checkpoints=shipped.")
-            figures = attack_figures(module, run / LAST, victim)
+            figures = attack_figures(module, run, config)
             built |= {"attack": built.pop("generator"), "victim": record_of(config)}
             what = f"reconstruction attack, {type(network).__name__}, against {title_of(built['victim'] or {})}"
         elif isinstance(module, ReversibleTraining):
@@ -209,18 +207,33 @@ def reversible_figures(module: TargetOriented) -> dict[str, float]:
     return _counted(found) | bounded(line, RECOVERED)
 
 
-def attack_figures(module: ReconstructionTraining, checkpoint: Path, victim: str) -> dict[str, float]:
-    """ID and RA of the generator that the attack learned from, under every policy, with their bounds."""
+def attack_figures(module: ReconstructionTraining, run: Path, config: DictConfig) -> dict[str, float]:
+    """ID and RA of whom the attack learned, of a generator under every policy, with their bounds.
+
+    Raises:
+        UserError: it learned a generator that its users cannot get, or a method that conf/method does not have.
+    """
+    name = str((start_record(run).get("choices") or {}).get("method"))
+    if name not in choices("method"):
+        raise UserError(f"{run} attacks method={name}, which conf/method does not have.")
+    generator = OmegaConf.select(config, "method.anonymizer.checkpoint")
+    if generator is not None and not str(generator).startswith(SHIPPED):
+        raise UserError(f"{run} attacks no shipped generator; train it with checkpoints=shipped.")
     with tempfile.TemporaryDirectory() as folder:
         halved = Path(folder) / "halved.ckpt"
-        torch.save(read_checkpoint(checkpoint)[0] | {"state_dict": module.state_dict()}, halved)
-        attack = ["attack=reconstruction", f"attack.checkpoint={halved}"]
-        measures = "suite.tables.table1.measures=[retrieval,attacked]"
-        found = evaluated(restore_generator(victim), ["experiment=fiva", *BRIEF, measures, *attack])
+        torch.save(read_checkpoint(run / LAST)[0] | {"state_dict": module.state_dict()}, halved)
+        found = evaluated(None if generator is None else restore_generator(generator), attacked(name, str(halved)))
     figures = _counted(found)
     for line in found.lines:
-        figures |= {f"{line.policy}: {key}": value for key, value in bounded(line, ATTACKED).items()}
+        prefix = "plain" if generator is None and line.method != "real" else line.policy  # a filter has no policy
+        figures |= {f"{prefix}: {key}": value for key, value in bounded(line, ATTACKED).items()}
     return figures
+
+
+def attacked(method: str, checkpoint: str) -> list[str]:
+    """The overrides of an evaluation of a method under one trained attack."""
+    attack = [f"method={method}", "attack=reconstruction", f"attack.checkpoint={checkpoint}"]
+    return ["experiment=fiva", *BRIEF, "suite.tables.table1.measures=[retrieval,attacked]", *attack]
 
 
 def _trained(module: TargetOriented) -> Trained:
@@ -230,13 +243,15 @@ def _trained(module: TargetOriented) -> Trained:
     return Trained(generator, module.encoder, type(module.generator).__name__, OmegaConf.create(), others)
 
 
-def evaluated(trained: Trained, overrides: list[str]) -> Document:
-    """An evaluation of ``checkpoint``, which is what was trained, on its default data and judge."""
+def evaluated(trained: Trained | None, overrides: list[str]) -> Document:
+    """An evaluation of ``checkpoint``, which is what was trained, or the method of the overrides, on default data."""
     config = composed("evaluate", [*overrides, "logger=csv"])
     data, judges = instantiate(config.data), judges_of(config)
-    method = {"title": trained.name, "policies": True, "anonymizer": trained}
+    given = None
+    if trained is not None:
+        given = {"checkpoint": {"title": trained.name, "policies": True, "anonymizer": trained}}
     with tempfile.TemporaryDirectory() as folder:
-        return read(harness.run(judges, data, config, Path(folder), methods={"checkpoint": method}))
+        return read(harness.run(judges, data, config, Path(folder), methods=given))
 
 
 def _counted(found: Document) -> dict[str, float]:

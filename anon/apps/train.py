@@ -181,8 +181,8 @@ def _train(config: DictConfig, folder: Path, preemption: Preemption) -> float | 
         if isinstance(data, FaceData):
             if len(data.faces("train").names) < 2:
                 raise UserError("a training needs two people or more in its split, and the data have one; add some.")
-            before = learned_before(module) if begun is None else begun.learned
-            learned = Learned.of(data.faces("train").names, data.synthetic, before)
+            known = learned_before(module) if begun is None else begun.learned
+            learned = Learned.of(data.faces("train").names, data.synthetic, known)
         if isinstance(data, AttackerData):
             config.run.victim = data.record()
     begun = None  # the trainer reads it again

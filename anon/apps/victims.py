@@ -18,12 +18,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from anon import weights
 from anon.anonymizers.contract import AnonymizerLike
 from anon.anonymizers.plugged import as_anonymizer
-from anon.apps.checkpoints import restore_module, shipped_part
+from anon.apps.checkpoints import read_checkpoint, restore_module, shipped_part
 from anon.attacks.pairs import ChangedFaces
 from anon.attacks.reconstruction import Reconstruction
-from anon.attacks.victim import Record, check_record, describe
+from anon.attacks.victim import Record, check_record, compare, describe
 from anon.defenses.contract import DefenseLike, draws
 from anon.defenses.defended import Defended, complete
 from anon.errors import UserError
@@ -36,6 +37,7 @@ from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.datamodule import FaceData
 from anon.plugs import built_of
 from anon.training.augment import step_rng
+from anon.training.diffusion_reconstruction import DiffusionReconstructionTraining
 from anon.training.reconstruction import ReconstructionTraining
 from anon.weights.files import SHIPPED
 
@@ -76,7 +78,7 @@ def victim_of(
 
 
 def trained_attack(checkpoint: str) -> Reconstruction:
-    """What ``experiment=reconstruction`` trained, with averaged weights, or one that ships: ``shipped:reconstruction``.
+    """What ``experiment=reconstruction`` or ``diffusion_reconstruction`` trained, or one that ships.
 
     Raises:
         UserError: the checkpoint is of something else, or nothing ships by that name.
@@ -85,7 +87,7 @@ def trained_attack(checkpoint: str) -> Reconstruction:
         network, encoder, shipped = shipped_part(checkpoint, "attack")
         return Reconstruction(network, encoder, record_of(shipped, "victim")).eval()
     module, config = restore_module(Path(checkpoint))
-    if not isinstance(module, ReconstructionTraining):
+    if not isinstance(module, ReconstructionTraining | DiffusionReconstructionTraining):
         raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no attack.")
     network = module.averaged.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Reconstruction(network, module.encoder, record_of(config)).eval()
@@ -100,6 +102,25 @@ def record_of(config: DictConfig, key: str = "run.victim") -> Record | None:
     found = OmegaConf.select(config, key)
     plain = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
     return check_record(plain, f"its checkpoint ({key})")
+
+
+def recorded_victim(checkpoint: str) -> Record | None:
+    """The record in a checkpoint of an attack, or of one that ships, whose network is not built.
+
+    Raises:
+        UserError: see :func:`anon.apps.checkpoints.read_checkpoint` and :func:`record_of`.
+    """
+    if checkpoint.startswith(SHIPPED):
+        entry = weights.index().get(checkpoint.removeprefix(SHIPPED)) or {}
+        return check_record((entry.get("config") or {}).get("victim"), checkpoint)
+    return record_of(read_checkpoint(Path(checkpoint))[1])
+
+
+def shipped_on(anonymizer: object) -> str | None:
+    """The attack that ships which learned an anonymizer, ``shipped:<name>``; None: none did."""
+    met = describe(anonymizer)
+    names = [SHIPPED + name for name, entry in weights.index().items() if "victim" in (entry.get("config") or {})]
+    return next((name for name in names if not compare(recorded_victim(name), met).stranger), None)
 
 
 class AttackerData(FaceData):

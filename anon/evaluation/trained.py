@@ -25,6 +25,7 @@ from anon.evaluation.judges.judging import is_one
 from anon.identity.contract import JudgeLike
 from anon.identity.encoder import Encoder
 from anon.plugs import check_has
+from anon.weights.files import SHIPPED
 
 SHELF = Path("train") / "reconstruction"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -40,6 +41,17 @@ def newest(folder: str | Path | None, name: str) -> Path | None:
         return None
     found = sorted((Path(folder).expanduser() / name / SHELF).glob(f"*/{LAST}"))
     return found[-1] if found else None
+
+
+def undefended(settings: Mapping[str, Any], method: str) -> str | Path | None:
+    """The checkpoint of an attack on a method: a file that is named, the newest in the folder, or what ships.
+
+    Args:
+        settings: of the attack: ``trained``, checkpoints by method, and ``folder``, that of a multirun.
+    """
+    named = settings["trained"].get(method)
+    own = None if named is not None and not str(named).startswith(SHIPPED) else newest(settings.get("folder"), method)
+    return own or named
 
 
 def check_folder(folder: str | Path | None, where: str, multirun: str) -> None:
@@ -120,3 +132,24 @@ def check_victim(
             f"{who} is no attack on {title_of(describe(anonymizer, defense))}: it learned {learned}; {way_out}."
         )
     return f"learned on {learned}"  # another defense than none, which its name does not tell
+
+
+def untrained(given: Any, where: str) -> str | None:
+    """Where in an attack's configuration a checkpoint is asked for and none is named."""
+    if not isinstance(given, Mapping):
+        return None
+    if given.get("checkpoint", "") is None:
+        return f"{where}.checkpoint"
+    return next((found for name, part in given.items() if (found := untrained(part, f"{where}.{name}"))), None)
+
+
+def check_kind(attack: object, defense: object, who: str, way_out: str) -> None:
+    """See that an adaptive attack learned faces behind such a defense, at whatever strength.
+
+    Raises:
+        UserError: it learned none of that kind.
+    """
+    learned = learned_on(attack)[1]
+    kind = str(((learned or {}).get("defense") or {}).get("class")).rpartition(".")[2]
+    if learned is not None and kind != type(defense).__name__:
+        raise UserError(f"{who} learned no faces behind {type(defense).__name__}, but {title_of(learned)}; {way_out}.")

@@ -27,6 +27,10 @@ class GeneratorLike(Protocol):
     ``steers`` is +1 for a swapper, which *becomes* its condition (FaceDancer, SimSwap, FaceShifter), and -1 for FIVA,
     which *flees* it. Policies return the wanted identity and the anonymizer feeds ``steers * z_a``. It is 0 for a
     generator that inpaints (DeepPrivacy), whose condition is a latent, drawn at random whoever the face is.
+
+    One whose picture side can be told from its condition has ``attributes(target) -> maps``, each (B, C, h, w): all
+    that it takes from the target beside z. How much of a person these tell is measured
+    (:mod:`anon.attacks.attribute_path`).
     """
 
     steers: int

@@ -142,11 +142,21 @@ class FaceDancer(nn.Module):
             for cin, cout, skip in zip(inner, outer, self.skips, strict=True)
         )
 
-    def forward(self, target: Tensor, z: Tensor) -> Redrawn:
-        w = self.mapping(z.to(self.stem.weight.dtype).mul(self.z_dim**0.5))
+    def _encoded(self, target: Tensor) -> list[Tensor]:
         maps = [self.stem(target)]  # (B, base, size, size)
         for block in self.encoder:
             maps.append(block(maps[-1]))
+        return maps
+
+    def attributes(self, target: Tensor) -> list[Tensor]:
+        """What reaches the decoder of the target (B, 3, size, size): the skips' maps and the deepest, widest first."""
+        *skipped, deepest = self._encoded(target)
+        used = [x for x, skip in zip(skipped, reversed(self.skips[1:]), strict=True) if skip != "none"]
+        return [*used, deepest]
+
+    def forward(self, target: Tensor, z: Tensor) -> Redrawn:
+        w = self.mapping(z.to(self.stem.weight.dtype).mul(self.z_dim**0.5))
+        maps = self._encoded(target)
         x = self.bottom(self.middle(maps[-1]), w)  # (B, widths[-1], 8 to 15, 8 to 15)
         for skip, gate, block in zip(self.skips, self.gates, self.decoder, strict=True):
             x_t = maps.pop()

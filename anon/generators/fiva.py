@@ -54,10 +54,15 @@ class FIVA(nn.Module):
         with torch.no_grad():  # the mask starts at 0.5 everywhere
             self.head.weight[3] *= 0.1
 
-    def forward(self, target: Tensor, z: Tensor) -> Redrawn:
-        maps = [self.stem(target)]  # (B, widths[0], H, W)
+    def attributes(self, target: Tensor) -> list[Tensor]:
+        """What is read off the target (B, 3, H, W): itself, the outermost skip, and (B, widths[k], H/2^k, W/2^k)."""
+        maps = [target, self.stem(target)]
         for block in self.down:
             maps.append(block(maps[-1]))
+        return maps
+
+    def forward(self, target: Tensor, z: Tensor) -> Redrawn:
+        _, *maps = self.attributes(target)
         x = maps.pop()  # (B, widths[-1], h, w)
         code = z.to(x.dtype).mul(self.z_dim**0.5)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         x = torch.cat((self.bottleneck(torch.cat((x, code), 1)), x), 1)

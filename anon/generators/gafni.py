@@ -100,6 +100,14 @@ class Gafni(nn.Module):
         with torch.no_grad():  # the mask starts at 0.5 everywhere
             self.head.weight[3] *= 0.1
 
+    def attributes(self, target: Tensor) -> list[Tensor]:
+        """What is read off the target (B, 3, size, size): the skip's map, and the code (B, code, 1, 1)."""
+        x, kept = F.leaky_relu(self.stem(target), 0.2), target
+        for level, block in enumerate(self.down, 1):
+            x = block(x)
+            kept = x if level == self.skip else kept
+        return [kept, F.leaky_relu(self.squeeze(x.flatten(1)), 0.2)[:, :, None, None]]
+
     def forward(self, target: Tensor, z: Tensor) -> Redrawn:
         if target.shape[-2:] != (self.size, self.size):
             height, width = target.shape[-2:]
@@ -107,15 +115,10 @@ class Gafni(nn.Module):
                 f"this Gafni draws pictures of {self.size} x {self.size} pixels, not of {height} x {width}; give "
                 f"data.size={self.size}, or train one of that size."
             )
-        x, kept = F.leaky_relu(self.stem(target), 0.2), None
-        for level, block in enumerate(self.down, 1):
-            x = block(x)
-            kept = x if level == self.skip else kept
-        shape = x.shape[1:]
-        code = F.leaky_relu(self.squeeze(x.flatten(1)), 0.2)  # (B, code)
-        code = torch.cat((code, z.to(code.dtype) * self.z_dim**0.5), 1)
-        x = F.leaky_relu(self.spread(code), 0.2).unflatten(1, shape)  # (B, C, side, side)
+        kept, squeezed = self.attributes(target)
+        code = torch.cat((squeezed.flatten(1), z.to(squeezed.dtype) * self.z_dim**0.5), 1)
+        x = F.leaky_relu(self.spread(code), 0.2).unflatten(1, (-1, self.side, self.side))  # (B, C, side, side)
         for level, block in zip(range(len(self.down), 0, -1), self.up, strict=True):
-            x = block(torch.cat((x, kept), 1) if level == self.skip and kept is not None else x)
+            x = block(torch.cat((x, kept), 1) if level == self.skip else x)
         drawn = self.head(x).float()
         return Redrawn(torch.tanh(drawn[:, :3]), torch.sigmoid(drawn[:, 3:]))

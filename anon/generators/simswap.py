@@ -136,8 +136,12 @@ class SimSwap(nn.Module):
         )
         self.head = ToPicture(base, 7)
 
+    def attributes(self, target: Tensor) -> list[Tensor]:
+        """What is read off the target (B, 3, H, W): one map (B, 8·base, H/8, W/8)."""
+        return [self.down(self.stem((target - self.mean) / self.std))]
+
     def forward(self, target: Tensor, z: Tensor) -> Redrawn:
-        x = self.down(self.stem((target - self.mean) / self.std))  # (B, 8·base, H/8, W/8)
+        (x,) = self.attributes(target)
         code = z.to(self.head.weight.dtype).mul(self.z_dim**0.5)
         for block in self.blocks:
             x = block(x, code)

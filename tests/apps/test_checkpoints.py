@@ -80,6 +80,7 @@ def test_another_models_weights_are_named() -> None:
         check_fits(Tiny(width=4), state, Path("x"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_may_build_what_conf_builds_and_nothing_else() -> None:
     """By composing: what the models and data of all experiments name is on the list, and is defined where it says.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,13 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str], monkeypatc
     assert set(CONFIGURED) <= set(command.COMMANDS) and all(
         (ROOT / "conf" / f"{name}.yaml").exists() for name in CONFIGURED
     )
+
+
+def test_the_package_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["anon", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("anon", run_name="__main__")
+    assert ended.value.code == 0 and capsys.readouterr().out.strip() == anon.__version__
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")

@@ -175,6 +175,8 @@ def small(command: str, mine: Path) -> tuple[Callable[[], None], list[str]]:
     ):  # groups of 2k, directions of a key
         more = (*RENDERED, "data.identities={train: 44, background: 44, attacker: 44, evaluation: 44}")
     if app.startswith("train"):
+        if "experiment=ideudemon" in given:  # both networks have a step
+            more = (*more, "model.ahead=1")
         if "experiment=made_simple" in given:  # scenes are stills
             more = tuple(word for word in more if not word.startswith("data.clips"))
         if "experiment=identity_mask" in given:  # clips alone

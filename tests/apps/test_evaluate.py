@@ -81,6 +81,7 @@ def test_names_that_mean_nothing(evaluate: Command, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_wrong_checkpoints(train: Command, evaluate: Command, tmp_path: Path) -> None:
     refused(evaluate(f"checkpoint={tmp_path / 'absent.ckpt'}"), "there is no such file or folder")
     (tmp_path / "rubbish.ckpt").write_bytes(b"rubbish")
@@ -101,16 +102,13 @@ def test_nothing_was_measured(evaluate: Command, tmp_path: Path) -> None:
     assert all(line.needs for line in read(folder).lines)
 
 
+RULES = ("suite.far=0.01", "suite.resamples=20", "suite.anchors=16", "data.clips=0", "suite.grid_faces=2")
+
+
 def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path: Path) -> None:
     run = folder_of(train("experiment=fiva", "steps=2", "data.batch_size=4", *SMALL))
-    rules = (
-        "suite.far=0.01",
-        "suite.resamples=20",
-        "suite.anchors=16",
-        "data.clips=1",
-        "suite.grid_faces=2",
-    )
-    ended = evaluate("experiment=fiva", *SMALL, *rules)
+    measures = "suite.tables.table1.measures=[retrieval,distance,picture]"
+    ended = evaluate("experiment=fiva", *SMALL, *RULES, measures)
     assert ended.code == 0, ended.err
     assert f"checkpoint {run / LAST}" in ended.out
     path = Path(ended.out.splitlines()[-1])
@@ -124,7 +122,16 @@ def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path
     assert results.config["suite"]["methods"]["checkpoint"]["anonymizer"]["checkpoint"] == str(run / LAST)
     for name in ("table.md", "table.csv", "tables.tex", "report.html", "grid_table1.png", "config.yaml"):
         assert (path.parent / name).is_file()
-    there = (*SMALL, *rules, f"output={path.parent}")
+
+
+@pytest.mark.slow
+def test_an_output_of_ones_own(train: Command, evaluate: Command, tmp_path: Path) -> None:
+    """It goes on with the same evaluation and is refused to another; every measure of table 1, clips too."""
+    run = folder_of(train("experiment=fiva", "steps=2", "data.batch_size=4", *SMALL))
+    first = evaluate("experiment=fiva", *SMALL, *RULES, "data.clips=1")
+    assert first.code == 0, first.err
+    path = Path(first.out.splitlines()[-1])
+    there = (*SMALL, *RULES, "data.clips=1", f"output={path.parent}")
     again = evaluate("experiment=fiva", *there, f"checkpoint={run}")  # the same evaluation, by its run folder
     assert again.code == 0 and f"checkpoint {run / LAST}" in again.out and again.out.splitlines()[-1] == str(path)
     before = path.read_bytes()
@@ -137,7 +144,7 @@ def test_from_rendering_to_the_table(train: Command, evaluate: Command, tmp_path
     refused(evaluate("experiment=fiva", *SMALL, f"output={run}"), f"output={run} holds another run (task is train")
     assert path.read_bytes() == before
 
-    same = ("experiment=fiva", *SMALL, *rules, "judge=synthetic_a", f"output={tmp_path / 'here'}")
+    same = ("experiment=fiva", *SMALL, *RULES, "judge=synthetic_a", f"output={tmp_path / 'here'}")
     refused(evaluate(*same), "encoder that FIVA was trained with")
     assert not (tmp_path / "here").exists()
 

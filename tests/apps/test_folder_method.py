@@ -65,6 +65,7 @@ def numbers(line: dict) -> dict[str, float]:
     return {name: figure["value"] for name, figure in line["metrics"].items() if figure["value"] is not None}
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_method_itself(evaluate: Command, place: Path) -> None:
     """Of the same pictures exactly; of another library's within what its rounding changes."""
     words = ("suite=table1", f"originals={place / 'originals'}", *FAST)
@@ -85,6 +86,7 @@ def test_the_figures_are_those_of_the_method_itself(evaluate: Command, place: Pa
     assert f"python train.py experiment=reconstruction method=folder method.root={place / 'ours'}" in needs
 
 
+@pytest.mark.slow
 def test_an_attack_learns_from_the_folder_alone(train: Command, evaluate: Command, place: Path, tmp_path: Path) -> None:
     """Of pairs of the attacker's people; a linear one is fitted while the table is made."""
     whom = (f"originals={place / 'originals'}", "method=folder", f"method.root={place / 'ours'}", "data.size=32")

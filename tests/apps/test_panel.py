@@ -47,12 +47,18 @@ EDGEFACE = "judge=[synthetic_b,edgeface] panel.edgeface.encoder.weights=random"
     ("words", "told"),
     [
         ("judge=[synthetic_b,edgefac]", "no judge named 'edgefac'; did you mean 'edgeface'"),
-        ("judge=[edgefac,synthetic_b]", "no judge named 'edgefac'; did you mean 'edgeface'"),
+        pytest.param(
+            "judge=[edgefac,synthetic_b]", "no judge named 'edgefac'; did you mean 'edgeface'", marks=pytest.mark.slow
+        ),
         ("judge=[synthetic_b,synthetic_a]", "'synthetic_a' is the encoder that FIVA was trained"),
         ("judge=[synthetic_b,edgeface]", "needs a weight file"),
-        ("judge=[synthetic_b,onnx] panel.onnx.path=/absent/x", "panel.onnx.path=/absent/x: there is no such file"),
-        ("judge=[synthetic_b,onnx] panel.onnx.pth=x", "did you mean 'path'?"),
-        ("+panel.mine=5", "panel.mine=5 must be"),
+        pytest.param(
+            "judge=[synthetic_b,onnx] panel.onnx.path=/absent/x",
+            "panel.onnx.path=/absent/x: there is no such file",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("judge=[synthetic_b,onnx] panel.onnx.pth=x", "did you mean 'path'?", marks=pytest.mark.slow),
+        pytest.param("+panel.mine=5", "panel.mine=5 must be", marks=pytest.mark.slow),
         (f"{EDGEFACE} suite.threshold=0.4", "says not which of the 2 judges it is of"),
         (
             f"{EDGEFACE} suite.threshold={{synthetic_b:/absent,edgeface:1}}",

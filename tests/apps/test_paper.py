@@ -20,6 +20,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "papers.md"
 TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "deepprivacy", "deepprivacy2", "ciagan", "made_simple"]
 TRAINED += ["reconstruction", "recognizer", "recognizer_b", "expression"]
 TRAINED += ["identity_mask", "stgan", "stargan", "gafni", "dfaker", "saehd_df", "saehd_liae", "villain", "faceswap_gan"]
+TRAINED += ["stgan", "stargan", "gafni", "dfaker", "saehd_df", "saehd_liae", "villain", "faceswap_gan"]
+TRAINED += ["ideudemon"]
 #: Keys that change no result, or follow from another key that has a row.
 BESIDE = ("scale", "lacks", "checkpoint_every", "encoder.")
 FOLLOWS = {"model.colours", "model.embedder.trunk", "model.pairing", "model.reader"}  # their parts are in their row
@@ -135,6 +137,7 @@ GIVEN = [
     ("made_simple", ["data=packed"], "triples are rendered"),
     ("identity_mask", ["data=packed"], "clips are rendered"),
     ("identity_mask", ["encoder=edgeface", "encoder.weights=a.pt"], "VGG-19"),
+    ("ideudemon", ["data.name=mine"], "faces are rendered"),
     ("stgan", ["data=packed"], "faces are rendered"),
     ("stargan", ["data=packed"], "faces are rendered"),
     ("reconstruction", ["method.anonymizer.checkpoint=a.ckpt"], "victim"),

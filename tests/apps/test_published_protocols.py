@@ -82,6 +82,7 @@ def table4(results: Path, method: str) -> dict:
     return next(line for line in lines if line["method"] == method and line["policy"] == "source")
 
 
+@pytest.mark.slow
 def test_targets_of_one_set_with_sources_of_another(evaluate: Command, aflw: Path, forensics: Path) -> None:
     """Rosberg's thesis, table 5.5: AFLW2000-3D as targets, one picture a person; sources from FaceForensics++."""
     donors = (

@@ -91,6 +91,7 @@ def figures_of(name: str) -> SimpleNamespace:
     return SimpleNamespace(averaged=generator, generator=generator, encoder=encoder, others=[], steers=generator.steers)
 
 
+@pytest.mark.slow
 def test_the_card_of_a_swapper(small: None) -> None:
     figures = ship.swapper_figures(figures_of("facedancer"), "facedancer")  # type: ignore[arg-type]
     assert (
@@ -102,6 +103,7 @@ def test_the_card_of_a_swapper(small: None) -> None:
     assert figures["pose_error"] > 0 and figures["FID_judge"] > 0 and "area_l1_target_source" not in figures
 
 
+@pytest.mark.slow
 def test_the_card_of_an_anonymizer(small: None) -> None:
     figures = ship.anonymizer_figures(figures_of("fiva"), "fiva")  # type: ignore[arg-type]
     assert figures[f"probes ({JUDGES})"] == 18  # without clips

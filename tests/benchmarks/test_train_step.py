@@ -76,6 +76,7 @@ def test_published_blocks_are_other_operations_with_the_same_result() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_report_of_an_experiment() -> None:
     """Ratios are of the published step of the same window; ours needs fewer operations, lazily fewer still."""
     found = train_step.measure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anon.evaluation.document.metric_info import MetricInfo, share
 from anon.evaluation.document.schema_2 import MEASURES
+from anon.evaluation.measures.attribute_path import AttributePath
 from anon.evaluation.measures.clip_recovery import ClipRecovery
 from anon.evaluation.measures.cost import Cost
 from anon.evaluation.measures.couple import Couple
@@ -23,6 +24,6 @@ METRICS: dict[str, MetricInfo] = {
     for measure in (*MEASURES, Pairs, ClipRecovery, Cost, Couple, Groups, Hifd, Keys, Pulse)
     for name, info in measure().metrics.items()
 }
-for given in (PurifiedRetrieval, Look, Spectrum, Monotone, Poisoned):  # which are built of parts
+for given in (PurifiedRetrieval, Look, Spectrum, Monotone, Poisoned, AttributePath):  # which are built of parts
     METRICS |= given.metrics
 METRICS |= {"age_kept": share("age", "utility", True)}  # of somebody's own measure

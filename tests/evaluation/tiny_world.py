@@ -95,6 +95,31 @@ class Other(nn.Module):
         return Redrawn((image / image.abs().amax((1, 2, 3), keepdim=True)), torch.ones_like(target[:, :1]))
 
 
+class Mapped(Other):
+    """The same, which takes maps from the target, too: ``zeros``, or (``copy``) the picture and a quarter of it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def attributes(self, target):
+        maps = [target, nn.functional.avg_pool2d(target, 4)]
+        return maps if self.path == "copy" else [torch.zeros_like(part) for part in maps]
+
+
+class WithPath(nn.Module):
+    """What a checkpoint of such a generator gives."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.encoder, self.generator = encoder(0), Mapped(path)
+
+
+def mapped(path: str) -> dict[str, str]:
+    """Its configuration."""
+    return {"_target_": "tests.evaluation.tiny_world.WithPath", "path": path}
+
+
 class Negative(nn.Module):
     """Draws the photographic negative, whatever z is."""
 

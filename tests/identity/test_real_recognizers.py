@@ -116,6 +116,7 @@ def test_parameter_counts(real):
     assert counts == [pytest.approx(1.0, abs=0.01), pytest.approx(2.24, abs=0.01)]
 
 
+@pytest.mark.slow
 def test_one_file_in_three_forms_gives_one_embedding(real, faces):
     """onnxruntime, our port of the .pt file, and the ONNX graph converted to torch, on 96 photographs."""
     file = real / "models/mobilefacenet_foamliu/MobileFaceNet.onnx"

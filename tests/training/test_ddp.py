@@ -139,7 +139,8 @@ def test_two_ranks_continue_to_the_weights_of_an_unbroken_run(ranks: list[dict[s
         assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
 
 
-@pytest.mark.parametrize("fails", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", [0, 1])
 def test_a_rank_that_fails_ends_the_other(tmp_path: Path, fails: int) -> None:
     """Though it waits for it in a collective; its sentence is told, and no process stays."""
     words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", "steps=1000", "checkpoint_every=1000"]

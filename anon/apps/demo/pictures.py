@@ -18,7 +18,7 @@ from torch import Tensor
 
 from anon.apps.idle import check_photograph
 from anon.apps.python import built
-from anon.apps.victims import trained_attack
+from anon.apps.victims import shipped_on, trained_attack
 from anon.attacks.reconstruction import Reconstruction
 from anon.errors import UserError
 from anon.evaluation.trained import check_victim
@@ -179,7 +179,7 @@ def _attacker(by: Anonymizing, domain: str, checkpoint: str | None) -> tuple[Rec
     if checkpoint is None and domain != DOMAINS[0]:
         way = "anon train experiment=reconstruction ..., then anon demo --attack <run folder>"
         return None, f"No attack on photographs ships; train one: {way}."
-    attack = trained_attack(checkpoint or SHIPPED_ATTACK)
+    attack = trained_attack(checkpoint or shipped_on(by.change.method) or SHIPPED_ATTACK)
     try:
         note = check_victim(attack, by.change.method, "The attack", "name one that did: --attack <checkpoint>")
     except UserError as error:

@@ -75,19 +75,21 @@ RANGES = {
     "whole [1, 1000000000]": "steps model.steps callbacks.*.steps checkpoint_every callbacks.*every *.keys",
     "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
     "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window *.anonymizer.steps "
-    "*.critic_steps *attack.steps *.diffused.steps *.rounds *.photos *.people *.targets *.centre *.enrolled",
+    "*.critic_steps *attack.steps *.diffused.steps model.diffusion.steps *.rounds *.photos *.people *.targets "
+    "*.centre *.enrolled",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.rise *.pairing.after *.ahead *.counts *.resumed_at",
     "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
     "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate *.anonymizer.sensitivity",
     "[0, 1)": "*.betas *.ema *.zoom *.overhang",
     "(0, 1)": "*.embed *.far *.fars *.quantiles",
     "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
-    "[0, 1]": "*.motion *.views.flip *.unwarped *.reach *.null_share *.own_share *.flip_share "
-    "*.loss.inside model.affine model.spline *.max_damaged *.max_missing *.max_turn *.nms *.share *.shares *.shift "
-    "*.clear *.degree "
+    "[0, 1]": "model.loudest *.anonymizer.scale *.motion *.views.flip *.unwarped *.reach *.null_share *.own_share "
+    "*.flip_share *.loss.inside model.affine model.spline *.max_damaged *.max_missing *.max_turn *.nms *.share "
+    "*.shares *.shift *.clear *.degree "
     "*.degrees *.labels.margin *.max_eer *.box *.anonymizer.t",
     "[0, 2]": "*.margins margins.* *.brightness *.tint *.view.noise *.distance *.pattern",
-    "[0, inf)": "*.loss.structure *.loss.pixel *.loss.mask *.loss.eyes *.loss.mouth *.loss.edges "
+    "[0, inf)": "model.pixel model.perceptual model.adversarial model.identity "
+    "*.loss.structure *.loss.pixel *.loss.mask *.loss.eyes *.loss.mouth *.loss.edges "
     "*.loss.adversarial *.loss.attribute "
     "*.loss.equivariance *.loss.jacobian *.loss.landmarks "
     "*.loss.reconstruction *.loss.read *.loss.features *.loss.area *.loss.hinge *.loss.variation *.raised "
@@ -102,7 +104,8 @@ RANGES = {
     "(-inf, inf)": "*.weight *.dial.values *.low *.high",
     # evaluation
     "whole [2, 65536]": "*.most *.anchors *.least *.k suite.measures.verification.points",
-    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes",
+    "whole [1, 1000000]": "*.resamples *.inception_resamples *.bins *.ks *.attacked_probes *.probes "
+    "suite.measures.attribute_path.pictures",
     "whole [0, 1000]": "*.grid_faces",
     # Lightning's trainer, which checks its other settings itself
     "whole [-1, inf)": "trainer.max_epochs trainer.max_steps trainer.num_sanity_val_steps",

@@ -1,5 +1,7 @@
 """``checkpoint: last:<experiment>`` in a configuration: the newest own run of it, else what ships by that name.
 
+Attacks on other methods than FIVA ship as ``reconstruction_<method>``; the one that learned what is evaluated is taken.
+
 python train.py experiment=reconstruction                    # attacks one's own newest FIVA, if there is one
 python evaluate.py experiment=fiva attack=reconstruction     # with one's own newest attack on that FIVA
 python evaluate.py suite=table1 checkpoints=last             # of one's own newest generators
@@ -32,7 +34,7 @@ def name_newest(
     config: DictConfig,
     part: str,
     continued: DictConfig | None = None,
-    fits: Callable[[Path], bool] | None = None,
+    fits: Callable[[str], bool] | None = None,
     needed: bool = True,
 ) -> None:
     """Put a checkpoint in the place of every ``last:<experiment>`` below ``config[part]``, and print which.
@@ -40,7 +42,7 @@ def name_newest(
     Args:
         config: with ``scale``, ``data`` and ``paths.runs``, which the run must have in common.
         continued: configuration of the run that goes on: it keeps what it began with, whatever was trained since.
-        fits: of a checkpoint; others are passed over. None: all fit.
+        fits: of a checkpoint, a file or ``shipped:<name>``; others are passed over. None: all fit.
         needed: False: a method that nobody has trained gets None, which tables print as what it needs.
 
     Raises:
@@ -59,7 +61,7 @@ def name_newest(
         elif asked.startswith(_CHOSEN) and chooses == WHOSE[1]:
             chosen = _shipped(experiment)
         else:
-            chosen = _newest(config, experiment, fits) or _shipped(experiment)
+            chosen = _newest(config, experiment, fits) or _shipped(experiment, fits)
         if chosen is None and needed:
             raise UserError(
                 f"there is no run of experiment={experiment} with a checkpoint, scale={config.scale} and data="
@@ -71,16 +73,19 @@ def name_newest(
             print(f"{key} {chosen}", flush=True)
 
 
-def _shipped(experiment: str) -> str | None:
-    return f"{SHIPPED}{experiment}" if experiment in weights.index() else None
+def _shipped(experiment: str, fits: Callable[[str], bool] | None = None) -> str | None:
+    """Of what ships as ``<experiment>_<more>`` the first that fits; else what ships by the experiment's own name."""
+    others = [f"{SHIPPED}{name}" for name in weights.index() if fits and name.startswith(f"{experiment}_")]
+    own = f"{SHIPPED}{experiment}" if experiment in weights.index() else None
+    return next((name for name in others if fits is not None and fits(name)), own)
 
 
-def _newest(config: DictConfig, experiment: str, fits: Callable[[Path], bool] | None) -> str | None:
+def _newest(config: DictConfig, experiment: str, fits: Callable[[str], bool] | None) -> str | None:
     if not _NAME.fullmatch(experiment):
         raise UserError(f"'{NEWEST}{experiment[:60]}' names no experiment, such as {NEWEST}fiva.")
     here = config.copy()
     here.experiment = experiment
     for folder in matching_runs(here):
-        if (folder / LAST).is_file() and (fits is None or fits(folder / LAST)):
+        if (folder / LAST).is_file() and (fits is None or fits(str(folder / LAST))):
             return str(folder / LAST)
     return None

@@ -42,7 +42,17 @@ from anon.evaluation.harness.suite import NONE, Combination, as_plain
 from anon.evaluation.judges.gallery import Gallery
 from anon.evaluation.judges.judging import check_adversary
 from anon.evaluation.judges.thresholds import Calibrated
-from anon.evaluation.trained import adversary, attack_config, check_victim, learned_on, met, newest
+from anon.evaluation.trained import (
+    adversary,
+    attack_config,
+    check_kind,
+    check_victim,
+    learned_on,
+    met,
+    newest,
+    undefended,
+    untrained,
+)
 from anon.faces.splits import EmptySplit
 from anon.identity.contract import JudgeLike, check_judge
 from anon.identity.encoder import Encoder
@@ -149,7 +159,7 @@ class Attackers:
             raise Unavailable(
                 needs if unchanged else f"{needs}; {self._command(one.attack, one)} trains one on this method"
             )
-        where = _untrained(given, "attack")
+        where = untrained(given, "attack")
         if where is not None:
             command = settings.get("train", TRAIN).replace("{victim}", self._victim(one))
             raise Unavailable(f"needs {command}, then suite.attacks.{one.attack}.{where}=<its checkpoint>")
@@ -191,14 +201,7 @@ class Attackers:
         stages, data = self.stages, one.data
         if method.source and method.sources is None:
             raise Unavailable("n/a (a swap needs another person's face)")
-        if data not in self._people:
-            made, basis = stages.data(data)
-            try:
-                faces = (made if basis is None else basis).faces("attacker")
-            except EmptySplit as error:
-                raise Unavailable("n/a (nobody in the split 'attacker')") from error
-            self._people[data] = keyed(faces, torch.arange(len(faces)))[0]
-        group, people = self._people[data], stages.subjects(data)
+        group, people = self.people(data), stages.subjects(data)
         if len(group.labels.unique()) < 2:
             raise Unavailable("n/a (one person in the split 'attacker')")
         original: Pictures = Originals(group)
@@ -213,6 +216,21 @@ class Attackers:
             return Pairs(changed, unchanged, group.labels, stages.judge.recognizer.metric)
 
         return LearningPairs(pairs, key_of(changed=published.key, original=original.key, by=stages.judge.key))
+
+    def people(self, data: str) -> Group:
+        """All pictures of the people whom an attacker of a data set owns.
+
+        Raises:
+            Unavailable: there are none.
+        """
+        if data not in self._people:
+            made, basis = self.stages.data(data)
+            try:
+                faces = (made if basis is None else basis).faces("attacker")
+            except EmptySplit as error:
+                raise Unavailable("n/a (nobody in the split 'attacker')") from error
+            self._people[data] = keyed(faces, torch.arange(len(faces)))[0]
+        return self._people[data]
 
     def met(self, attack: object, one: Combination, name: str, adaptive: bool = False) -> str | None:
         """What a reader must know of an attack that learned another policy, nobody knows whom, or is a transfer.
@@ -241,7 +259,7 @@ class Attackers:
             way_out = f"train one: {self._command(name, one)}; or say +suite.attacks.{name}.transfer=true"
             who, defense = f"The attack '{name}'", None if keyed_defense is None else keyed_defense.defense
             if one.turns_defense and defense is not None:  # one that learned the defense at some strength meets all
-                _check_kind(attack, defense, who, way_out)
+                check_kind(attack, defense, who, way_out)
                 defense, adaptive = None, False
             note = check_victim(attack, method.pristine, who, way_out, defense, adaptive)
         if note is not None:
@@ -268,7 +286,7 @@ class Attackers:
             if checkpoint is None and defense == NONE:
                 raise Unavailable("n/a (no defense to adapt to)")
         else:
-            checkpoint = settings["trained"].get(method) or newest(settings.get("folder"), method)
+            checkpoint = undefended(settings, method)
             option, what = f"trained.{method}", "<file>"
         if checkpoint is None:
             raise Unavailable(f"needs {self._command(attack, one)}, then +suite.attacks.{attack}.{option}={what}")
@@ -311,29 +329,13 @@ def _software(method: Method, keyed_defense: KeyedDefense | None) -> AnonymizerL
     return software if keyed_defense is None else Defended(software, keyed_defense.defense)
 
 
-def _check_kind(attack: object, defense: object, who: str, way_out: str) -> None:
-    learned = learned_on(attack)[1]
-    kind = str(((learned or {}).get("defense") or {}).get("class")).rpartition(".")[2]
-    if learned is not None and kind != type(defense).__name__:
-        raise UserError(f"{who} learned no faces behind {type(defense).__name__}, but {title_of(learned)}; {way_out}.")
-
-
 def _ships(settings: Mapping[str, Any], method: str) -> bool:
     """Whether the attack that a name means on a method is one that comes with the package."""
     if "attack" in settings:
         checkpoint = settings["attack"].get("checkpoint")
     else:
-        checkpoint = settings["checkpoint"] if "checkpoint" in settings else settings["trained"].get(method)
+        checkpoint = settings["checkpoint"] if "checkpoint" in settings else undefended(settings, method)
     return str(checkpoint).startswith(SHIPPED)
-
-
-def _untrained(given: Any, where: str) -> str | None:
-    """Where in an attack's configuration a checkpoint is asked for and none is named."""
-    if not isinstance(given, Mapping):
-        return None
-    if given.get("checkpoint", "") is None:
-        return f"{where}.checkpoint"
-    return next((found for name, part in given.items() if (found := _untrained(part, f"{where}.{name}"))), None)
 
 
 class Adversary(NamedTuple):

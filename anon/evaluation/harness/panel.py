@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import torch
 
+from anon.anonymizers.cloaks.base import Cloak
 from anon.errors import Failed, UserError
 from anon.evaluation.document import Correlation, Line
 from anon.evaluation.document.estimates import Estimate, known
@@ -194,7 +195,7 @@ class Kin:
         method, place = self.panel[0].factory.method(one), (one.data, one.method)
         if not method.made_on or place in self.found:
             return
-        who = "the cloaks" if hasattr(method.pristine, "recognizers") else method.title  # one sentence for all of them
+        who = "the cloaks" if isinstance(method.pristine, Cloak) else method.title  # one sentence for all of them
         alike = []
         for stages in self.panel:
             group, judge = stages.subjects(one.data).background, stages.judge.recognizer

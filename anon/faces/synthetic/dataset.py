@@ -23,7 +23,7 @@ from anon.faces.contract import Collated, Label, Sample, float_batch
 from anon.faces.splits import SPLITS, split_of
 from anon.faces.synthetic.attributes import celeba_labels
 from anon.faces.synthetic.look import look_of
-from anon.faces.synthetic.parameters import known_labels, people
+from anon.faces.synthetic.parameters import Columns, known_labels, people, stills
 from anon.faces.synthetic.shards import PEOPLE, PICTURES, Shard, ensure, folder, mend
 from anon.progress import track
 
@@ -155,6 +155,11 @@ class SyntheticFaces(Collated, Dataset):
         """The truth of all pictures (N, ...)."""
         self._open()
         return torch.stack([self._truth[shard][name][row] for shard, row in self._place.tolist()])
+
+    def drawn_from(self, labels: Tensor, frames: Tensor) -> tuple[Columns, Columns]:
+        """What still pictures were rendered from: identity and attribute columns, one row for each (label, frame)."""
+        numbers = [self._numbers[label] for label in labels.tolist()]
+        return people(numbers, self.seed), stills(numbers, frames.tolist(), self.seed)
 
     def look(self) -> Tensor:
         """(P, K) identity parameters of the people ``names``, see :func:`anon.faces.synthetic.look.look_of`."""

@@ -63,11 +63,12 @@ def folder_of_name(run: object, shelf: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "locale",
     [
-        pytest.param({"LC_ALL": "C"}, marks=pytest.mark.slow),
-        pytest.param({"LC_ALL": "POSIX"}, marks=pytest.mark.slow),
+        {"LC_ALL": "C"},
+        {"LC_ALL": "POSIX"},
         {"LC_ALL": "C", "PYTHONUTF8": "0"},
     ],
 )

@@ -264,7 +264,8 @@ def test_two_ranks_agree(tmp_path: Path, receiver: int) -> None:
     assert batches(folder) % 10 == 0  # where ranks agree
 
 
-@pytest.mark.parametrize("receiver", [pytest.param(os.kill, marks=pytest.mark.slow), os.killpg])
+@pytest.mark.slow
+@pytest.mark.parametrize("receiver", [os.kill, os.killpg])
 def test_ctrl_c_on_two_ranks(tmp_path: Path, receiver: Callable[[int, int], None]) -> None:
     """To rank 0 alone, or to both, as a terminal sends it: saved once, told once."""
     process = on_two_ranks(tmp_path, *ENDLESS)
@@ -279,9 +280,8 @@ def test_ctrl_c_on_two_ranks(tmp_path: Path, receiver: Callable[[int, int], None
     assert process.returncode == 130 and not Path(f"/proc/{child}").exists()
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 138)])
 def test_a_signal_to_all_while_a_rank_begins(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """It killed the rank in an import, with a traceback, and with it Lightning killed rank 0: exit code -9."""
     process = on_two_ranks(tmp_path, *ENDLESS)

@@ -50,6 +50,7 @@ def test_a_sweep_names_choices_that_exist(sweep: str, group: str, key: str) -> N
         assert set(config.hydra.sweeper.params[key].split(",")) == set(choices(group))
 
 
+@pytest.mark.slow
 def test_the_ladder_goes_on_where_it_was_stopped(train: Command, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("ANON_CACHE", str(tmp_path / "cache"))
     words = [

@@ -13,10 +13,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from anon import weights
+from anon.anonymizers.filters import GaussianBlur
 from anon.apps.checkpoints import read_checkpoint, restore_generator
+from anon.apps.evaluate import _attack_on
 from anon.apps.run_folders.folder import LAST
 from anon.apps.run_folders.newest import name_newest
-from anon.apps.victims import record_of, trained_attack
+from anon.apps.victims import record_of, shipped_on, trained_attack
 from anon.errors import UserError
 from anon.weights.files import fingerprint
 from tests.apps.conftest import Command, folder_of
@@ -54,7 +56,7 @@ def test_ones_own_newest_run_else_what_ships(tmp_path: Path, capsys: pytest.Capt
     run(tmp_path, "2026-11-05", data="folder")
     assert named() == named("fiva", "policy=negation") == str(own)
     assert named("fiva", "checkpoints=shipped") == "shipped:fiva"
-    assert named(fits=lambda file: file != own).endswith("2026-11-01/checkpoints/last.ckpt")
+    assert named(fits=lambda file: file != str(own)).endswith("2026-11-01/checkpoints/last.ckpt")
     begun = OmegaConf.create({"method": {"anonymizer": {"checkpoint": "/what/it/began/with"}}})
     assert named(continued=begun) == "/what/it/began/with"
 
@@ -66,6 +68,17 @@ def test_what_ships_says_whom_it_learned() -> None:
     assert record is not None and record == weights.index()["reconstruction"]["config"]["victim"]
     assert (record["weights"], record["encoder"]) == (fingerprint(generator), fingerprint(encoder))
     assert record["defense"] is None and record["policy"]["policy"]["mirrored"] is True
+
+
+def test_of_attacks_that_ship_the_one_that_learned_it_is_taken(tmp_path: Path) -> None:
+    for checkpoint, attack in (("fiva", "reconstruction"), ("facedancer", "reconstruction_facedancer")):
+        words = ["experiment=fiva", f"checkpoint=shipped:{checkpoint}", "attack=reconstruction"]
+        config = composed("evaluate", *words)
+        config.paths.runs = str(tmp_path)
+        name_newest(config, "attack", fits=_attack_on(f"shipped:{checkpoint}"))
+        assert config.attack.checkpoint == f"shipped:{attack}"
+    assert shipped_on(GaussianBlur(0.1)) == "shipped:reconstruction_blur"
+    assert shipped_on(GaussianBlur(0.05)) is None
 
 
 @pytest.mark.slow
@@ -89,7 +102,12 @@ def test_an_attack_on_ones_own_generator_meets_it_and_nobody_else(train: Command
 
     other = ("experiment=fiva", "checkpoint=shipped:facedancer", "attack=reconstruction", *CHEAP)
     ended = evaluate(*other)
-    assert ended.code == 0 and "attack.checkpoint shipped:reconstruction" in ended.out, ended.err
+    assert ended.code == 0 and "attack.checkpoint shipped:reconstruction_facedancer" in ended.out, ended.err
+    content = json.loads(Path(ended.out.splitlines()[-1]).read_text())
+    attacked = {line["policy"]: line for line in content["lines"] if line["attack"] == "given"}
+    assert attacked["itm"]["learned"] is None and attacked["itm"]["metrics"]["RA"]["value"] is not None
+
+    ended = evaluate(*other, "attack.checkpoint=shipped:reconstruction")
     content = json.loads(Path(ended.out.splitlines()[-1]).read_text())
     attacked = {line["policy"]: line for line in content["lines"] if line["attack"] == "given"}
     needs = "the one that ships learned FIVA + ITM: python train.py experiment=reconstruction method="

@@ -149,7 +149,8 @@ def test_a_folder_that_was_removed_does_not_come_back(train: Command, tmp_path: 
     assert not list((tmp_path / "runs").rglob("*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_rank_that_was_killed(tmp_path: Path, number: signal.Signals) -> None:
     """The other one says so in a sentence."""
     words = ["experiment=tiny", "trainer=ddp", "trainer.limit_val_batches=0", f"paths.runs={tmp_path / 'runs'}"]
@@ -187,7 +188,8 @@ def test_a_slip_leaves_no_folder(train: Command, tmp_path: Path, words: tuple[st
 SBATCH = {"PROCID": "0", "LOCALID": "0", "NODEID": "0"}  # what its script has beyond what salloc gives a shell
 
 
-@pytest.mark.parametrize("extra", [pytest.param({}, marks=pytest.mark.slow), SBATCH])
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", [{}, SBATCH])
 def test_an_allocation_without_srun(tmp_path: Path, extra: dict[str, str]) -> None:
     """Two tasks are allocated and this is a plain process: it starts its own rank, and waits for nobody."""
     slurm = {"JOB_ID": "47", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NNODES": "1", "JOB_NAME": "train"}

@@ -53,7 +53,7 @@ def test_checkpoint_is_tensors_and_yaml_text(train: Command) -> None:
     assert OmegaConf.create(content["config"]).model._target_ == "tests.apps.tiny.Tiny"
 
 
-@pytest.mark.parametrize("how", ["interrupt", "kill"])
+@pytest.mark.parametrize("how", ["interrupt", pytest.param("kill", marks=pytest.mark.slow)])
 def test_a_stopped_run_continues_to_the_same_weights(train: Command, tmp_path: Path, how: str) -> None:
     """Stopped in the second epoch (16 batches each), two batches after the last checkpoint."""
     whole = weights(folder_of(train("experiment=tiny", "steps=27", f"paths.runs={tmp_path / 'whole'}")))

@@ -265,13 +265,15 @@ def newest_of(folder, method):
 
 
 def test_an_attack_for_each_method(tmp_path, asked):
-    """By the checkpoint that is named for the method, else the newest in the folder of a multirun; else its command."""
+    """By the checkpoint that is named for the method, the newest in the folder of a multirun, or what ships; else its
+    command."""
     folder = newest_of(tmp_path, "pixelate")
-    entry = {"train": "train it", "trained": {"noise": "mine"}, "folder": str(tmp_path)}
+    ships = {"pixelate": "shipped:pixelate", "dark": "shipped:dark"}
+    entry = {"train": "train it", "trained": {"noise": "mine", **ships}, "folder": str(tmp_path)}
     made = stages(attacks={"reconstruction": entry})
-    for method in ("pixelate", "noise"):
+    for method in ("pixelate", "noise", "dark"):
         made.factory.attackers.trained("reconstruction", Combination("default", method), "none")
-    assert asked == [folder, "mine"]
+    assert asked == [folder, "mine", "shipped:dark"]
     with pytest.raises(Unavailable) as raised:
         made.factory.attackers.trained("reconstruction", Combination("default", "real"), "none")
     assert str(raised.value) == "needs train it, then +suite.attacks.reconstruction.trained.real=<file>"

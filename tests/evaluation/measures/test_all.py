@@ -43,19 +43,8 @@ def contexts():
 
 def test_each_has_its_file(measures):
     identity = {"retrieval", "encoder", "attacked", "change_detection", "distance", "verification", "identities"}
-    identity |= {
-        "clip_recovery",
-        "couple",
-        "recovery",
-        "swap",
-        "pairs",
-        "purified",
-        "look",
-        "averaged",
-        "keys",
-        "monotone",
-        "poisoned",
-    }
+    identity |= {"couple", "recovery", "swap", "pairs", "purified", "look", "averaged", "keys", "monotone", "poisoned"}
+    identity |= {"attribute_path", "clip_recovery"}
     rest = {
         "temporal",
         "attributes",
@@ -97,10 +86,17 @@ def test_what_does_not_apply_gives_nothing(measures, contexts):
 
     compares = {"distance", "picture", "distribution", "identities", "recovery", "clip_recovery"}
     attacked = {"attacked", "change_detection", "couple", "pulse"}
-    assert empty("real") == compares | attacked | {"encoder", "swap", "cost", "hifd", "keys", "monotone", "poisoned"}
-    assert empty("filter") == attacked | {"encoder", "swap", "keys", "monotone"}
+    paths = {"attribute_path"}
+    assert empty("real") == compares | attacked | paths | {"encoder", "swap", "cost"} | {
+        "hifd",
+        "keys",
+        "monotone",
+        "poisoned",
+    }
+    assert empty("filter") == attacked | paths | {"encoder", "swap", "keys", "monotone"}
     assert empty("generator with clips") == attacked | {"swap", "keys", "monotone"}
     assert empty("defended and attacked") == {
+        "attribute_path",
         "couple",
         "pulse",
         "retrieval",

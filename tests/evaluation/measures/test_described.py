@@ -19,6 +19,7 @@ from anon.evaluation.harness.context import MeasureContext
 from anon.evaluation.harness.documents import of_all
 from anon.evaluation.harness.run import descriptions
 from anon.evaluation.harness.suite import Combination, Plan
+from anon.evaluation.measures.attribute_path import AttributePath
 from anon.evaluation.measures.averaged import Averaged
 from anon.evaluation.measures.clip_recovery import ClipRecovery
 from anon.evaluation.measures.cost import Cost
@@ -110,6 +111,7 @@ MORE = {
     "reversible": {"method": "reversible"},
     "sampling": {"method": "other", "policy": "sampling"},
     "clips": {"method": "clips"},
+    "mapped": {"method": "mapped", "policy": "plain"},
 }
 
 
@@ -125,6 +127,7 @@ def given():
     methods = settings()["methods"] | {
         "reversible": {"title": "Reversible", "anonymizer": {"_target_": f"{HERE}.Swapped"}},
         "clips": {"title": "Clips", "temporal": True, "anonymizer": {"_target_": f"{HERE}.SwappedClips"}},
+        "mapped": {"title": "Mapped", "policies": True, "anonymizer": tiny_world.mapped("copy")},
     }
     policies = settings()["policies"] | {"sampling": SAMPLING, "rotation": ROTATION, "dialled": DIAL}
     made, seeing = (stages(methods=methods, policies=policies) for _ in range(2))
@@ -172,6 +175,7 @@ def test_ranges_hold(given, name):
 
 
 LATER = (
+    AttributePath,
     Pairs,
     Averaged,
     ClipRecovery,
@@ -207,6 +211,7 @@ HIGHER += " distance_spearman EER deidentified target_distance l1 ssim psnr dete
 HIGHER += " gender_agreement action_units_pcc swap_ID cosine_source C_swapped_original mean_cosine_target_changed"
 HIGHER += " area_l1_stranger_to_target recovery_right_psnr recovery_wrong_distance swap_landmarks_closer"
 HIGHER += " pair_swapped_original pair_nearer_donor pair_PCC pair_PCC_mouth"
+LOWER += " path_ID path_rank1 path_ID_<side> path_rank1_<side>"
 LOWER += " pair_swapped_swapped pair_RMSE pair_RMSE_blink"
 HIGHER += " pulse_snr_POS pulse_snr_CHROM clip_right_CSIM clip_right_verified clip_right_match clip_right_PSNR"
 HIGHER += " purified_PSR purified_PSR_<name> PSR_<encoder> poisoned_PSR"
@@ -216,6 +221,7 @@ LOWER += " clip_CSIM clip_verified clip_wrong_CSIM clip_wrong_verified clip_wron
 LOWER += " ID:<group> RA:<group> ID_gap:<label> ssim_gap:<label> pose_error:<group>"
 NEITHER = "guess_seconds kdf_seconds defense_ssim defense_feature_distance AUC FPIR TAR_unchanged"
 NEITHER += " detection_AUC detection_EER flagged_changed threshold_adversary EER_adversary recalibrated wanted_cosine"
+NEITHER += " path_chance"
 NEITHER += " pair_original_original pair_swapped_original_std"
 NEITHER += " look_floor faces_hf attack_minutes"
 NEITHER += " FPR VAL_FAR achieved_cosine C_original_original C_swapped_original_std area_l2_midway recovery_wrong_ssim"
