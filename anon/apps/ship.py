@@ -75,16 +75,8 @@ ATTACKED = ("ID", "RA", "RA_rank1")
 SWAPPED: tuple[str, ...] = ("swap_ID", "swap_ID_threshold", "swap_ID_target", "cosine_source", "cosine_target")
 SWAPPED += ("pose_error", "expression_error", "gaze_error", "landmarks_error")
 RECOVERED: tuple[str, ...] = ("ID", "ID_rank1", "recovery_right_verified", "recovery_right_ssim")
-RECOVERED += (
-    "recovery_wrong_verified",
-    "guess_verified",
-    "guess_any",
-    "short_found",
-    "short_key",
-    "known_1",
-    "known_8",
-)
-RECOVERED += ("known_32", "known_64", "linked_same", "linked_apart")
+RECOVERED += ("recovery_wrong_verified", "guess_verified", "guess_any", "short_found", "short_key")
+RECOVERED += ("known_1", "known_8", "known_32", "known_64", "linked_same", "linked_apart")
 BRIEF = ["data.clips.evaluation=0", "suite.grid_faces=0"]  # table 1 alone
 BRIEF += ["suite.tables.robustness=null", "suite.tables.identities=null"]
 #: What of a training ships.

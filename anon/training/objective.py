@@ -127,3 +127,9 @@ class Objective(nn.Module):
         if not weighted:
             raise UserError("every term of the objective has weight 0; nothing can be trained.")
         return sum(weighted[1:], weighted[0])
+
+
+def shares(kind: str, names: list[str], maps: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    """Each name's part of maps of several pictures: ``{"maps_raw": [...], "maps_blended": [...]}``."""
+    parts = [part.chunk(len(names)) for part in maps]
+    return {f"{kind}_{name}": [part[at] for part in parts] for at, name in enumerate(names)}

@@ -32,3 +32,22 @@ def one_cycle(network: nn.Module, steps: int, lr: float, weight_decay: float, wa
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=warmup)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def decayed(step: int, decay: float, every: int, staircase: bool) -> float:
+    """Share of the learning rate that is multiplied by ``decay`` after so many steps, at once or smoothly.
+
+    >>> decayed(150, 0.5, 100, True), round(decayed(150, 0.5, 100, False), 4)
+    (0.5, 0.3536)
+    """
+    return decay ** (step // every if staircase else step / every)
+
+
+def ramps(step: int, warmup: int, cooldown: int, steps: int | None) -> float:
+    """Share of the rate while it rises in the first steps and falls to 0 in the last of ``steps``.
+
+    >>> ramps(0, 4, 10, 100), ramps(50, 4, 10, 100), ramps(95, 4, 10, 100), ramps(95, 0, 0, None)
+    (0.25, 1.0, 0.5, 1.0)
+    """
+    rising = (step + 1) / warmup if step < warmup else 1.0
+    return rising * (min(1.0, max(0.0, (steps - step) / cooldown)) if cooldown and steps is not None else 1.0)

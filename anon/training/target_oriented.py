@@ -35,8 +35,9 @@ from anon.training.adversarial.ema import EMA
 from anon.training.adversarial.steering import steering
 from anon.training.augment import Colours, Distortion, View, step_rng
 from anon.training.gradients import average_gradients, frozen, gradient_norm, local_backward, mean_over_processes
-from anon.training.objective import Objective
+from anon.training.objective import Objective, shares
 from anon.training.pairing import AlternatingPairs, MixedPairs
+from anon.training.schedule import decayed, ramps
 from anon.weights.files import load_into
 
 _RECOGNIZERS = ("encoder.", "others.")
@@ -62,9 +63,8 @@ class TargetOriented(pl.LightningModule):
         pairing: whose identity each target gets, see :mod:`anon.training.pairing`; None: its own (FIVA, as published).
         lr, d_lr, betas: of Adam for generator and discriminator; ``d_lr=None``: the same rate.
         decay, decay_every: the rates are multiplied by ``decay`` after every so many steps (FIVA).
-        start: weights of the generator to begin from: a file, a checkpoint of such a training (its averaged generator)
-            or ``shipped:<name>``; None: random ones. They are read when training begins; a checkpoint does not need
-            them.
+        start: first weights of the generator, read when training begins: a file, a checkpoint of such a training (of
+            its average) or ``shipped:<name>``; None: random ones.
         staircase: False: they fall smoothly, to the same values at those steps (FaceDancer's code).
         warmup: steps in which the rates rise linearly.
         cooldown: last steps of ``steps`` in which they fall linearly to 0.
@@ -244,11 +244,11 @@ class TargetOriented(pl.LightningModule):
         layers = encoder.layers if self.objective.wants("maps") else ()
         z, maps = encoder(self._view(images, len(names)), layers)
         found: dict[str, Any] = {f"z_{name}": part for name, part in zip(names, z.chunk(len(names)), strict=True)}
-        return found | _shares("maps", names, maps)
+        return found | shares("maps", names, maps)
 
     def _map(self, names: list[str], images: Tensor) -> dict[str, Any]:
         encoder = self.loss_encoder
-        return _shares("maps", names, encoder.maps(self._view(images, len(names)), encoder.layers))
+        return shares("maps", names, encoder.maps(self._view(images, len(names)), encoder.layers))
 
     def critic(self, known: Mapping[str, Any]) -> Any:
         """The discriminator as it sees pictures (N·B, 3, H, W) of this batch; one kind of it sees more than them."""
@@ -261,7 +261,7 @@ class TargetOriented(pl.LightningModule):
         else:
             logits = critic(images)
         found: dict[str, Any] = {f"logits_{n}": part for n, part in zip(names, logits.chunk(len(names)), strict=True)}
-        return found | _shares("features", names, maps)
+        return found | shares("features", names, maps)
 
     def _backward(self, known: dict[str, Any]) -> dict[str, Tensor]:
         if "features_target" in self.objective.wanted:  # one pass over X~ for the generator's term and the critic
@@ -320,12 +320,8 @@ class TargetOriented(pl.LightningModule):
     def rate(self, update: int) -> float:
         """Share of the learning rate at an optimizer step."""
         step = update * self.accumulate
-        rate = self.decay ** (step // self.decay_every if self.staircase else step / self.decay_every)
-        if step < self.warmup:
-            rate *= (step + 1) / self.warmup
-        if self.cooldown and self.steps is not None:
-            rate *= min(1.0, max(0.0, (self.steps - step) / self.cooldown))
-        return rate
+        rate = decayed(step, self.decay, self.decay_every, self.staircase)
+        return rate * ramps(step, self.warmup, self.cooldown, self.steps)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """How far the averaged generator gets from the target's identity, with either sign of the condition."""
@@ -398,12 +394,6 @@ class TargetOriented(pl.LightningModule):
             if "same" in term.of:
                 before = self._of_same.get(name, losses[name])
                 self._of_same[name] = torch.where(known["same"].any(), losses[name], before)
-
-
-def _shares(kind: str, names: list[str], maps: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-    """Each name's part of maps of several pictures: ``{"maps_raw": [...], "maps_blended": [...]}``."""
-    parts = [part.chunk(len(names)) for part in maps]
-    return {f"{kind}_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
 
 
 def _recognizers_are_not_missing(module: nn.Module, keys: Any) -> None:
