@@ -184,6 +184,8 @@ def test_photographs_have_no_attack_that_ships(monkeypatch: pytest.MonkeyPatch) 
         shown.sample()
     assert pictures._attacker(shown.by, "photographs", None)[1].startswith("No attack on photographs ships")
     attacker, told = pictures._attacker(shown.by, "synthetic", None)
+    assert attacker is not None and told == ""  # one that learned a black mask ships
+    attacker, told = pictures._attacker(demo(SolidMask((0.5, 0.5, 0.5))).by, "synthetic", None)
     assert attacker is None and told.startswith("The attack cannot attack SolidMask")
     with pytest.raises(UserError, match="cannot attack SolidMask"):
         pictures._attacker(shown.by, "synthetic", "shipped:reconstruction")
