@@ -27,15 +27,19 @@ class ConditionalDiffusion(nn.Module):
 
     Args:
         denoiser: reads v, see :class:`anon.generators.diffusion.Denoiser`.
-        steps: of DDIM's way from pure noise.
+        level: t in (0, 1] at which DDIM's way begins, from the changed face with so much noise; 1: from pure noise, as
+            published, where a short training hardly heeds the condition.
+        steps: of the way.
         seed: of the noise, one draw for all pictures, so that no picture depends on its batch.
     """
 
-    def __init__(self, denoiser: Denoiser, steps: int = 10, seed: int = 0) -> None:
+    def __init__(self, denoiser: Denoiser, level: float = 0.6, steps: int = 10, seed: int = 0) -> None:
         super().__init__()
+        if not 0.0 < level <= 1.0:
+            raise UserError(f"the way out of noise begins at a level above 0, up to 1, not at {level:g}.")
         if steps < 1:
             raise UserError(f"the way out of noise takes one step or more, not {steps}.")
-        self.denoiser, self.steps, self.seed = denoiser, int(steps), int(seed)
+        self.denoiser, self.level, self.steps, self.seed = denoiser, float(level), int(steps), int(seed)
         self.condition = nn.Conv2d(12, denoiser.stem.out_channels, 3, padding=1)
         self.gate = nn.Linear(2 * WAVES, 3)
         for parameter in (*self.condition.parameters(), *self.gate.parameters()):
@@ -66,4 +70,6 @@ class ConditionalDiffusion(nn.Module):
                 f"{changed.shape[-1]} x {changed.shape[-2]}."
             )
         noise = torch.randn(changed.shape[1:], generator=torch.Generator().manual_seed(self.seed)).to(changed)
-        return ddim(lambda noisy, t: self.v(noisy, t, changed), noise.expand(changed.shape), 1.0, self.steps)
+        t = torch.full((len(changed),), self.level, device=changed.device)
+        start = with_noise(changed, noise.expand(changed.shape), t)
+        return ddim(lambda noisy, t: self.v(noisy, t, changed), start, self.level, self.steps)

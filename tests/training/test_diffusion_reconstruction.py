@@ -32,7 +32,7 @@ class Colours(small.Pictures):
 
 def attack(steps: int, **options: Any) -> DiffusionReconstructionTraining:
     torch.manual_seed(0)
-    diffusion = ConditionalDiffusion(Denoiser((16, 16)), steps=4)
+    diffusion = ConditionalDiffusion(Denoiser((16, 16)), level=1.0, steps=4)
     return DiffusionReconstructionTraining(diffusion, small.encoder(), steps=steps, **{"lr": 1e-2, **options})
 
 
@@ -82,7 +82,17 @@ def test_the_losses_are_those_of_the_face_that_is_read() -> None:
 
 
 def test_what_is_refused() -> None:
+    for level in (0.0, 1.5):
+        with pytest.raises(UserError, match=f"above 0, up to 1, not at {level:g}"):
+            ConditionalDiffusion(Denoiser((16, 16)), level=level)
     with pytest.raises(UserError, match="one step or more, not 0"):
         ConditionalDiffusion(Denoiser((16, 16)), steps=0)
     with pytest.raises(UserError, match="multiples of 4 pixels, not 18 x 18"):
         ConditionalDiffusion(Denoiser((16, 16)))(torch.zeros(1, 3, 18, 18))
+
+
+def test_little_noise_leaves_what_was_published() -> None:
+    changed = torch.rand(3, 3, 16, 16) * 1.6 - 0.8
+    with torch.no_grad():
+        near, far = (ConditionalDiffusion(Denoiser((16, 16)), level, steps=1)(changed) for level in (0.01, 1.0))
+    assert float((near - changed).abs().mean()) < 0.1 < float((far - changed).abs().mean())
