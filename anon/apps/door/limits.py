@@ -63,7 +63,7 @@ RANGES = {
     "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
     "whole [1, 8192]": "*generator.code *.latent *.decoder_channels *.mask_channels "
-    "*.widths *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
+    "*.widths model.network.reader *.base *.channels *.mapping *.z_dim *.dim *.projection *.classes "
     "*.neighbours *.components *.hidden *.anonymizer.l",
     "(0, 10]": "model.late",
     "(0, 8]": "generator.width model.generator.width",
