@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch.nn import functional as F
 
 from anon import weights
@@ -113,11 +114,27 @@ def test_the_card_of_an_anonymizer(small: None) -> None:
     assert not any(name.startswith("none") for name in figures)
 
 
-def test_the_card_of_an_attack(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def attacker(run: Path, method: str, checkpoint: str) -> tuple[SimpleNamespace, Path, DictConfig]:
+    """What a run of experiment=reconstruction leaves for its card."""
+    (run / "started.json").write_text(json.dumps({"choices": {"method": method}}))
+    return (
+        SimpleNamespace(state_dict=dict),
+        run,
+        OmegaConf.create({"method": {"anonymizer": {"checkpoint": checkpoint}}}),
+    )
+
+
+def test_an_attack_that_its_users_cannot_use_does_not_ship(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="attacks no shipped generator; train it with checkpoints=shipped"):
+        ship.attack_figures(*attacker(tmp_path, "fiva", "runs/last.ckpt"))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="attacks method=mine, which conf/method does not have"):
+        ship.attack_figures(*attacker(tmp_path, "mine", "shipped:fiva"))  # type: ignore[arg-type]
+
+
+def test_the_card_of_an_attack(small: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ship, "read_checkpoint", lambda path: ({}, None))
     monkeypatch.setattr(victims, "trained_attack", lambda checkpoint: trained_attack("shipped:reconstruction"))
-    module = SimpleNamespace(state_dict=dict)
-    figures = ship.attack_figures(module, Path("some.ckpt"), "shipped:fiva")  # type: ignore[arg-type]
+    figures = ship.attack_figures(*attacker(tmp_path, "fiva", "shipped:fiva"))  # type: ignore[arg-type]
     for policy in ("plain", "sampling", "itm"):
         assert figures[f"{policy}: RA_rank1"] >= figures[f"{policy}: RA"] > figures[f"{policy}: ID"] - 1e-9
     assert "none: ID" in figures and figures[
