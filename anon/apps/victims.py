@@ -37,7 +37,6 @@ from anon.faces.contract import FaceSet, Sample, in_eight_bits
 from anon.faces.datamodule import FaceData
 from anon.plugs import built_of
 from anon.training.augment import step_rng
-from anon.training.diffusion_reconstruction import DiffusionReconstructionTraining
 from anon.training.reconstruction import ReconstructionTraining
 from anon.weights.files import SHIPPED
 
@@ -78,7 +77,7 @@ def victim_of(
 
 
 def trained_attack(checkpoint: str) -> Reconstruction:
-    """What ``experiment=reconstruction`` or ``diffusion_reconstruction`` trained, or one that ships.
+    """What ``experiment=reconstruction`` trained, with averaged weights, or one that ships: ``shipped:reconstruction``.
 
     Raises:
         UserError: the checkpoint is of something else, or nothing ships by that name.
@@ -87,7 +86,7 @@ def trained_attack(checkpoint: str) -> Reconstruction:
         network, encoder, shipped = shipped_part(checkpoint, "attack")
         return Reconstruction(network, encoder, record_of(shipped, "victim")).eval()
     module, config = restore_module(Path(checkpoint))
-    if not isinstance(module, ReconstructionTraining | DiffusionReconstructionTraining):
+    if not isinstance(module, ReconstructionTraining):
         raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, which trains no attack.")
     network = module.averaged.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Reconstruction(network, module.encoder, record_of(config)).eval()

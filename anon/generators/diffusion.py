@@ -27,7 +27,7 @@ from anon.faces.contract import check_images
 from anon.weights.files import load_into
 
 _OFFSET = 0.008  # keeps a step's noise at t = 0 above the rounding of eight bits
-WAVES = 64  # of the time's code
+_WAVES = 64  # of the time's code
 
 
 def kept(t: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def kept(t: Tensor) -> Tensor:
 
 def times_code(t: Tensor) -> Tensor:
     """Times (B,) in [0, 1] -> sines and cosines of 1 to 1000 radians a unit of time, (B, 128)."""
-    waves = torch.exp(torch.linspace(0, math.log(1000.0), WAVES, device=t.device))
+    waves = torch.exp(torch.linspace(0, math.log(1000.0), _WAVES, device=t.device))
     return torch.cat([(t[:, None] * waves).sin(), (t[:, None] * waves).cos()], 1)
 
 
@@ -58,8 +58,8 @@ class Denoiser(nn.Module):
         if len(widths) < 2 or any(width % 8 for width in widths):
             raise UserError(f"A denoiser needs two widths or more, multiples of 8, not {list(widths)}.")
         self.least = 2 ** len(widths)  # what sides are multiples of
-        code = 4 * WAVES
-        self.time = nn.Sequential(nn.Linear(2 * WAVES, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
+        code = 4 * _WAVES
+        self.time = nn.Sequential(nn.Linear(2 * _WAVES, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(Residual(width, width, code) for width in widths)
@@ -71,14 +71,10 @@ class Denoiser(nn.Module):
         for parameter in self.head[-1].parameters():  # it begins by saying nothing
             nn.init.zeros_(parameter)
 
-    def forward(self, noisy: Tensor, t: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Noisy pictures (B, 3, H, W) and their times (B,) in [0, 1] -> v, the form of the pictures.
-
-        ``beside``: maps (B, widths[0], H/2, W/2) of what it is conditioned on, added to the stem's.
-        """
+    def forward(self, noisy: Tensor, t: Tensor) -> Tensor:
+        """Noisy pictures (B, 3, H, W) and their times (B,) in [0, 1] -> v, the form of the pictures."""
         code = self.time(times_code(t))
         x = self.stem(F.pixel_unshuffle(noisy, 2))  # (B, C, H/2, W/2)
-        x = x if beside is None else x + beside
         skips = []
         for level, block in enumerate(self.down):
             x = block(x, code)

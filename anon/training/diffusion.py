@@ -52,21 +52,16 @@ class DiffusionTraining(pl.LightningModule):
         part = torch.rand(count, generator=rng, device=self.device)
         t = (torch.arange(count, device=self.device) + part) / count  # one of each part of [0, 1]
         noise = torch.randn(images.shape, generator=rng, device=self.device)
-        losses = {name: each.mean() for name, each in self.losses({**batch, "image": images}, t, noise).items()}
-        for name, value in mean_over_processes(losses).items():
-            self.log(f"train/{name}", value, prog_bar=True)
-        return torch.stack(list(losses.values())).sum()
-
-    def losses(self, batch: dict[str, Tensor], t: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """What is learned from, by name, of each picture (B,): their sum is the loss."""
-        return {"loss": self.diffusion.loss(batch["image"], t, noise)}
+        loss = self.diffusion.loss(images, t, noise).mean()
+        self.log("train/loss", mean_over_processes({"loss": loss})["loss"], prog_bar=True)
+        return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         rng = step_rng(self.device, self.seed, batch_idx, self.global_rank)
         noise = torch.randn(batch["image"].shape, generator=rng, device=self.device)
         for level in LEVELS:
             t = torch.full((len(noise),), level, device=self.device)
-            self._held.setdefault(level, []).append(self.losses(batch, t, noise)["loss"])
+            self._held.setdefault(level, []).append(self.diffusion.loss(batch["image"], t, noise))
 
     def on_validation_epoch_end(self) -> None:
         for level, parts in self._held.items():

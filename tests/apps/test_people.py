@@ -19,7 +19,7 @@ from tests.apps.test_configs import TRAINED
 
 SMALL = {"train": 3, "background": 2, "attacker": 4, "evaluation": 3}
 DATA = [f"data.identities.{split}={count}" for split, count in SMALL.items()]
-ATTACKS = {"reconstruction", "diffusion_reconstruction", "parrot"}
+ATTACKS = {"reconstruction", "parrot"}
 CROSSED = {"made_simple"}  # of groups of people in the same scenes, without clips
 
 

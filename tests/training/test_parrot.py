@@ -47,8 +47,9 @@ def test_the_experiment_starts_from_the_judge() -> None:
         def faces(self, split: str):
             return type("Faces", (), {"names": ["one", "two"]})
 
-    module._trainer = type("Trainer", (), {"datamodule": Data()})()
+    module._trainer = type("Trainer", (), {"datamodule": Data(), "ckpt_path": None})()
     module.setup("fit")
+    module.on_fit_start()
     judge = shipped()
     for mine, its in zip(module.backbone.parameters(), judge.encoder.backbone.parameters(), strict=True):
         assert torch.equal(mine, its)
