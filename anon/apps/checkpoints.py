@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -40,6 +40,7 @@ from anon.weights.files import SHIPPED, check_types, load_into, notes
 
 MAX_BYTES = 64 * 1024**3  # of a checkpoint; what it makes is no larger than the file
 CONFIG_KEY = "config"  # the resolved configuration, as YAML text
+Training = TypeVar("Training", bound=pl.LightningModule)
 LEARNED_KEY = "learned"  # whom it learned from, see anon.faces.learned
 
 
@@ -241,10 +242,7 @@ def restore_made_simple(
     if str(checkpoint).startswith(SHIPPED):
         network = MadeSimple(weights=str(checkpoint))
     else:
-        module, config = restore_module(Path(checkpoint))
-        if not isinstance(module, MadeSimpleTraining):
-            raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of made_simple.")
-        network = module.network.requires_grad_(False)
+        network = _restored(checkpoint, MadeSimpleTraining, "made_simple").network.requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DegreeAnonymizer(network, degree, guidance, steps, sampler)
 
@@ -260,9 +258,7 @@ def restore_identity_mask(parts: Mapping[str, nn.Module], checkpoint: str | Path
     Raises:
         UserError: see :func:`restore_module`; a checkpoint of another experiment, unfit parts or no such flow.
     """
-    module, config = restore_module(Path(checkpoint))
-    if not isinstance(module, FirstOrderTraining):
-        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of identity_mask.")
+    module = _restored(checkpoint, FirstOrderTraining, "identity_mask")
     return IdentityMask(parts, module.network.requires_grad_(False), flow)
 
 
@@ -272,11 +268,21 @@ def restore_ideudemon(checkpoint: str | Path, scale: float = 0.25, albedo: bool 
     Raises:
         UserError: see :func:`restore_module`; a checkpoint of another experiment, or a scale outside its range.
     """
-    module, config = restore_module(Path(checkpoint))
-    if not isinstance(module, IDeudemonTraining):
-        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of ideudemon.")
+    module = _restored(checkpoint, IDeudemonTraining, "ideudemon")
     network = module.network.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return NoisedCode(network, module.encoder, scale, albedo)
+
+
+def _restored(checkpoint: str | Path, kind: type[Training], experiment: str) -> Training:
+    """What a checkpoint of one experiment holds.
+
+    Raises:
+        UserError: see :func:`restore_module`; or it is of another experiment.
+    """
+    module, config = restore_module(Path(checkpoint))
+    if not isinstance(module, kind):
+        raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of {experiment}.")
+    return module
 
 
 def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:

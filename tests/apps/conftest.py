@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from anon.apps import evaluate as evaluate_app
 from anon.apps import train as train_app
+from anon.apps.checkpoints import CheckpointFiles
 
 HERE = Path(__file__).parent
 
@@ -59,6 +63,25 @@ def command(
         return run
 
     return made
+
+
+def checkpoint_of(experiment: str, model: Any, file: Path, module: Any = None) -> Path:
+    """A checkpoint of an experiment's ``model``, at its random start or as ``module`` is."""
+    plain = OmegaConf.to_container(model, resolve=True) if OmegaConf.is_config(model) else model
+    torch.manual_seed(0)
+    built = instantiate(plain) if module is None else module
+    text = OmegaConf.to_yaml({"experiment": experiment, "model": plain})
+    CheckpointFiles(text).save_checkpoint({"state_dict": built.state_dict(), "global_step": 3}, file)
+    return file
+
+
+@pytest.fixture
+def of_another_experiment(tmp_path: Path) -> Path:
+    """A checkpoint of a small experiment=diffusion."""
+    denoiser = {"_target_": "anon.generators.diffusion.Denoiser", "widths": [8, 8]}
+    diffusion = {"_target_": "anon.generators.diffusion.Diffusion", "denoiser": denoiser}
+    model = {"_target_": "anon.training.diffusion.DiffusionTraining", "steps": 1, "diffusion": diffusion}
+    return checkpoint_of("diffusion", model, tmp_path / "other.ckpt")
 
 
 def folder_of(ended: Ended) -> Path:

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from anon.anonymizers.composed import Anonymizer
-from anon.apps.checkpoints import CheckpointFiles, restore_generator, restore_identity_mask
+from anon.apps.checkpoints import restore_generator, restore_identity_mask
 from anon.apps.config import composed
 from anon.apps.run_folders.folder import LAST
 from anon.errors import UserError
 from anon.evaluation.document import read
 from anon.identity.rotation import KeyedRotation
-from tests.apps.conftest import Command, folder_of
+from tests.apps.conftest import Command, checkpoint_of, folder_of
 
 NETWORK = ("model.network.base=8", "model.network.depth=2", "model.network.widths=[8,16]", "model.network.residuals=1")
 PEOPLE = "data.identities={train: 4, background: 3, attacker: 1, evaluation: 2}"
@@ -26,12 +24,8 @@ TINY = ("experiment=identity_mask", PEOPLE, "data.clip_frames=4", "data.size=32"
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """Of the experiment's model with few channels, at its random start."""
-    model = OmegaConf.to_container(composed("train", ["experiment=identity_mask", *NETWORK]).model, resolve=True)
-    torch.manual_seed(0)
-    content = {"state_dict": instantiate(model).state_dict(), "global_step": 3}
-    text = OmegaConf.to_yaml({"experiment": "identity_mask", "model": model})
-    CheckpointFiles(text).save_checkpoint(content, tmp_path / "checkpoints" / "last.ckpt")
-    return tmp_path / "checkpoints" / "last.ckpt"
+    model = composed("train", ["experiment=identity_mask", *NETWORK]).model
+    return checkpoint_of("identity_mask", model, tmp_path / "checkpoints" / "last.ckpt")
 
 
 def test_a_checkpoint_comes_back_behind_a_generator_with_its_policy(checkpoint: Path) -> None:
@@ -44,18 +38,9 @@ def test_a_checkpoint_comes_back_behind_a_generator_with_its_policy(checkpoint: 
     assert not any(each.requires_grad for each in made.network.parameters())
 
 
-def test_another_experiments_checkpoint_is_none(tmp_path: Path) -> None:
-    model = {"_target_": "anon.training.diffusion.DiffusionTraining", "steps": 1}
-    model["diffusion"] = {
-        "_target_": "anon.generators.diffusion.Diffusion",
-        "denoiser": {"_target_": "anon.generators.diffusion.Denoiser", "widths": [8, 8]},
-    }
-    content = {"state_dict": instantiate(model).state_dict(), "global_step": 1}
-    CheckpointFiles(OmegaConf.to_yaml({"experiment": "diffusion", "model": model})).save_checkpoint(
-        content, tmp_path / "a.ckpt"
-    )
+def test_another_experiments_checkpoint_is_none(of_another_experiment: Path) -> None:
     with pytest.raises(UserError, match="is of experiment=diffusion, not of identity_mask"):
-        restore_identity_mask({}, tmp_path / "a.ckpt")
+        restore_identity_mask({}, of_another_experiment)
 
 
 @pytest.mark.slow

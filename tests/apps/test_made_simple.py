@@ -9,12 +9,12 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from anon.apps.checkpoints import CheckpointFiles, restore_made_simple
+from anon.apps.checkpoints import restore_made_simple
 from anon.apps.config import composed
 from anon.errors import UserError
 from anon.evaluation.document import read
 from anon.training.made_simple import MadeSimpleTraining
-from tests.apps.conftest import Command, folder_of
+from tests.apps.conftest import Command, checkpoint_of, folder_of
 from tests.apps.test_evaluate import SMALL
 from tests.apps.test_tables import RULES
 
@@ -25,13 +25,9 @@ TINY = ("data.identities=4", "data.images=2", "data.group=2", "data.size=32", "d
 def checkpoint(tmp_path: Path) -> Path:
     """Of the experiment's model with few channels, at its random start."""
     model = composed("train", ["experiment=made_simple", "model.network.widths=[8,16]"]).model
-    plain = OmegaConf.to_container(model, resolve=True)
     torch.manual_seed(0)
-    network = MadeSimpleTraining(instantiate(plain["network"]), steps=1)
-    content = {"state_dict": network.state_dict(), "global_step": 3}
-    text = OmegaConf.to_yaml({"experiment": "made_simple", "model": plain})
-    CheckpointFiles(text).save_checkpoint(content, tmp_path / "checkpoints" / "last.ckpt")
-    return tmp_path / "checkpoints" / "last.ckpt"
+    module = MadeSimpleTraining(instantiate(OmegaConf.to_container(model.network, resolve=True)), steps=1)
+    return checkpoint_of("made_simple", model, tmp_path / "checkpoints" / "last.ckpt", module)
 
 
 def test_a_checkpoint_comes_back_with_its_dial(checkpoint: Path) -> None:
@@ -42,18 +38,9 @@ def test_a_checkpoint_comes_back_with_its_dial(checkpoint: Path) -> None:
     assert not any(each.requires_grad for each in made.parameters())
 
 
-def test_another_experiments_checkpoint_is_none(tmp_path: Path) -> None:
-    model = {"_target_": "anon.training.diffusion.DiffusionTraining", "steps": 1}
-    model["diffusion"] = {
-        "_target_": "anon.generators.diffusion.Diffusion",
-        "denoiser": {"_target_": "anon.generators.diffusion.Denoiser", "widths": [8, 8]},
-    }
-    content = {"state_dict": instantiate(model).state_dict(), "global_step": 1}
-    CheckpointFiles(OmegaConf.to_yaml({"experiment": "diffusion", "model": model})).save_checkpoint(
-        content, tmp_path / "a.ckpt"
-    )
+def test_another_experiments_checkpoint_is_none(of_another_experiment: Path) -> None:
     with pytest.raises(UserError, match="is of experiment=diffusion, not of made_simple"):
-        restore_made_simple(tmp_path / "a.ckpt")
+        restore_made_simple(of_another_experiment)
 
 
 def test_data_without_triples_are_refused_before_a_step(train: Command) -> None:

@@ -75,8 +75,7 @@ RANGES = {
     "whole [1, 1000000000]": "steps model.steps callbacks.*.steps checkpoint_every callbacks.*every *.keys",
     "whole [1, inf)": "*.defense.steps *.adversarial.steps suite.defenses.*.steps *.active *.accumulate "
     "*.decay_every *.r1_every *.views attack.pairs attack.runs *.loss.last *.patch *.window *.anonymizer.steps "
-    "*.critic_steps *attack.steps *.diffused.steps *.rounds *.photos *.people *.targets "
-    "*.centre *.enrolled",
+    "*.critic_steps *attack.steps *.diffused.steps *.rounds *.photos *.people *.targets *.centre *.enrolled",
     "whole [0, inf)": "*.warmup *.wait *.cooldown *.rise *.pairing.after *.ahead *.counts *.resumed_at",
     "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
     "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate *.anonymizer.sensitivity",

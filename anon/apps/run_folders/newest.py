@@ -75,9 +75,9 @@ def name_newest(
 
 def _shipped(experiment: str, fits: Callable[[str], bool] | None = None) -> str | None:
     """Of what ships as ``<experiment>_<more>`` the first that fits; else what ships by the experiment's own name."""
-    others = [f"{SHIPPED}{name}" for name in weights.index() if fits and name.startswith(f"{experiment}_")]
     own = f"{SHIPPED}{experiment}" if experiment in weights.index() else None
-    return next((name for name in others if fits is not None and fits(name)), own)
+    others = (f"{SHIPPED}{name}" for name in weights.index() if name.startswith(f"{experiment}_"))
+    return own if fits is None else next(filter(fits, others), own)
 
 
 def _newest(config: DictConfig, experiment: str, fits: Callable[[str], bool] | None) -> str | None:

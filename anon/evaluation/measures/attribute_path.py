@@ -46,7 +46,7 @@ class AttributePath:
         pictures: of the attacker's people that the adversary learns from, at most: as many of each as of the others.
 
     Raises:
-        UserError: none.
+        UserError: fewer than one.
     """
 
     # Nobody publishes maps, so they are none of what identifies a published picture.
