@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import anon
 from anon.apps.door.words import of_clips, of_files, spelled_out, with_panel
+from anon.apps.launch.composing import read_by_libyaml
 from anon.apps.offered import offer
 from anon.errors import UserError
 from anon.identity.contract import JudgeLike
@@ -44,8 +45,8 @@ def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     words = spelled_out(of_files(overrides) if name == "anonymize" else overrides)
     words = of_clips(words) if name == "evaluate" else words
     words = with_panel(words) if name != "train" else words
-    offer(words, config_dir())
-    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with read_by_libyaml(), hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        offer(words, config_dir(), name)
         return hydra.compose(name, words)
 
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from anon.apps.config import config_dir
 from anon.apps.door.words import of_clips, of_files, readable, spelled_out, with_panel
-from anon.apps.launch.composing import composed_once
+from anon.apps.launch.composing import composed_once, read_by_libyaml
 from anon.apps.launch.failures import guarded
 from anon.apps.launch.memory import keep_freed_memory
 from anon.apps.launch.multirun import attempt, failures, in_multirun
@@ -81,8 +81,8 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
         if config_name != "train":
             sys.argv[1:] = with_panel(sys.argv[1:])
         try:
-            offer(sys.argv[1:], config_dir())
-            with composed_once():
+            with read_by_libyaml(), composed_once():
+                offer(sys.argv[1:], config_dir(), config_name)
                 hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
         except UnicodeDecodeError as error:
             if begun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra._internal import hydra as app
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
@@ -12,9 +13,10 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, _utils
 
-from anon.apps.launch.composing import ComposedOnce, composed_once
+from anon.apps.config import config_dir
+from anon.apps.launch.composing import ComposedOnce, composed_once, read_by_libyaml
 
 HERE = Path(__file__).parents[1] / "conf"
 
@@ -95,3 +97,21 @@ def test_a_command_composes_once(train, composed: list[list[str]]) -> None:
     ended = train("experiment=tiny", "steps=1")
     assert ended.code == 0, ended.err
     assert len([words for words in composed if "experiment=tiny" in words]) == 1
+
+
+def test_libyaml_reads_what_omegaconf_reads() -> None:
+    """Every configuration of the project, numbers as OmegaConf has them, and no key twice."""
+    texts = [path.read_text() for path in sorted(config_dir().rglob("*.yaml"))]
+    texts.append("a: 1e-3\nb: .5\nc: 2020-01-01\nd: on\ne: 1_0\nf: 12:30:45\ng: .inf\nh: '1'\ni: ~\nj: 0x1F\n")
+    theirs = [OmegaConf.create(text) for text in texts]
+    for text, read in zip(texts, theirs, strict=True):
+        with read_by_libyaml():
+            ours = OmegaConf.create(text)
+        assert OmegaConf.to_container(ours) == OmegaConf.to_container(read)
+        assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(read)  # 1 and 1.0 and true are equal, and not the same
+    with read_by_libyaml():
+        parser = _utils.get_yaml_loader()
+        with pytest.raises(yaml.YAMLError, match="found duplicate key a"):
+            OmegaConf.create("a: 1\na: 2")
+    assert issubclass(parser, yaml.CSafeLoader)
+    assert not issubclass(_utils.get_yaml_loader(), yaml.CSafeLoader)
