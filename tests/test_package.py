@@ -54,6 +54,7 @@ def test_wheel_holds_configuration_and_weights(wheel: Path) -> None:
     assert not any(name.startswith(("conf/", "tests/")) for name in names)
 
 
+@pytest.mark.slow
 def test_wheel_runs_from_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)

@@ -199,6 +199,7 @@ def test_code_takes_no_names_of_rooms() -> None:
         code("metrics")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same() -> None:
     text = (
         "from anon.faces.synthetic.shards import draw; from anon.anonymizers.filters import Pixelate\n"

@@ -85,10 +85,15 @@ def test_the_package_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     [
         ("anon ev", {"evaluate"}),
         ("anon train experiment=fi", {"experiment=fiva"}),
-        ("anon evaluate -m suite=ta", {f"suite=table{number}" for number in (1, 2, 3, 4)}),
-        ("anon anonymize method=pix", {"method=pixel_noise", "method=pixelate"}),
-        ("anon train experiment=nope judge=[a,b] trainer=d", {"trainer=ddp", "trainer=default"}),
-        ("anon prepare --ro", set()),
+        *(
+            pytest.param(typed, found, marks=pytest.mark.slow)
+            for typed, found in (
+                ("anon evaluate -m suite=ta", {f"suite=table{number}" for number in (1, 2, 3, 4)}),
+                ("anon anonymize method=pix", {"method=pixel_noise", "method=pixelate"}),
+                ("anon train experiment=nope judge=[a,b] trainer=d", {"trainer=ddp", "trainer=default"}),
+                ("anon prepare --ro", set()),
+            )
+        ),
     ],
 )
 def test_bash_completes(typed: str, found: set[str], tmp_path: Path) -> None:

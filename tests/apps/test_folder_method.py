@@ -101,6 +101,7 @@ def test_an_attack_learns_from_the_folder_alone(train: Command, evaluate: Comman
     assert found["ours", "reconstruction"]["metrics"]["RA"]["value"] is not None
 
 
+@pytest.mark.slow
 def test_missing_results_are_a_label_or_a_refusal(evaluate: Command, place: Path, tmp_path: Path) -> None:
     """The original stands in the place of each: a tool that skips a face has a worse ID, not a better one."""
     solid, half = tmp_path / "solid", tmp_path / "half"

@@ -183,6 +183,7 @@ class Negative(nn.Module):
         return -images
 
 
+@pytest.mark.slow
 def test_a_network_in_a_file(evaluate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``method=torchscript``: a line of the tables under the file's name, from the archive alone."""
     monkeypatch.setenv("ANON_CACHE", str(tmp_path / "cache"))
@@ -192,6 +193,7 @@ def test_a_network_in_a_file(evaluate: Command, tmp_path: Path, monkeypatch: pyt
     assert "mine" in {line["method"] for line in found["lines"] if line["needs"] is None}
 
 
+@pytest.mark.slow
 def test_one_choice_serves_everywhere(train: Command, evaluate: Command, own: str) -> None:
     """``method=mine``: whom an attack learns, and what is evaluated with it; ``attack=mine`` beside it."""
     ended = train(own, "experiment=reconstruction", "method=mine", "steps=2", "data.batch_size=4", *SMALL)

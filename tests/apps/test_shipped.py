@@ -131,6 +131,7 @@ def test_an_attack_that_its_users_cannot_use_does_not_ship(tmp_path: Path) -> No
         ship.attack_figures(*attacker(tmp_path, "mine", "shipped:fiva"))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_card_of_an_attack(small: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ship, "read_checkpoint", lambda path: ({}, None))
     monkeypatch.setattr(victims, "trained_attack", lambda checkpoint: trained_attack("shipped:reconstruction"))

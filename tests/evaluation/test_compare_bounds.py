@@ -50,6 +50,7 @@ def test_what_is_broken_is_told(tmp_path: Path) -> None:
     assert all(file.stat().st_size for file in files)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="needs Linux")
 def test_no_file_of_a_folder_is_waited_for(tmp_path: Path) -> None:
     """The kind: a file of a folder that somebody gave was opened as if it were one's own.

@@ -96,7 +96,7 @@ def test_ranks_share_an_epoch_without_duplicates(place: Path) -> None:
     assert len(seen) == len(set(seen)) == len(faces) // 4 * 4  # all but the incomplete last batch
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_loader_processes(place: Path, start: str) -> None:
     faces = PackedFaces(place / "packed", "train", threads=2)
     first = faces.__getitems__([0, 1])["image"]  # opens a shard and starts threads here

@@ -147,6 +147,7 @@ def test_growing_the_set_renders_only_what_is_new(tmp_path: Path) -> None:
     assert len(after) == 2 and all(after[path] == stamp for path, stamp in before.items())
 
 
+@pytest.mark.slow
 def test_two_processes_render_each_shard_once_and_leave_no_parts(tmp_path: Path) -> None:
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"

@@ -162,6 +162,7 @@ def test_another_beginning_takes_effect_amid_an_epoch(sets: dict[str, FaceSet], 
     assert [read(batch) for batch in batches] == [wanted(began + step) for step in range(len(batches))]
 
 
+@pytest.mark.slow
 def test_spawned_workers_write_into_the_same_memory(sets: dict[str, FaceSet]) -> None:
     batches = stream(sets["packed"], 1)
     batches._loader.multiprocessing_context = "spawn"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch.nn.functional import normalize
 
@@ -69,6 +70,7 @@ def measured(batches: tuple[slice, ...]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_value_of_one(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_share, (str(tmp_path),), nprocs=2)
     whole, alone = measured(SHARES[0] + SHARES[1]), measured(SHARES[0])

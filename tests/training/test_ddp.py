@@ -179,6 +179,7 @@ def running(pid: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_averaging_gives_the_gradient_of_the_doubled_batch(tmp_path: Path) -> None:
     """Two processes over a file store, in threads' stead: gradients of halves, averaged, are those of the whole."""
     torch.multiprocessing.spawn(_half, (str(tmp_path),), nprocs=2)

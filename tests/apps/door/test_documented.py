@@ -82,6 +82,7 @@ def words(command: str) -> list[str]:
 COMMANDS = commands()
 TRAINS = r"python (train|evaluate|anonymize)\.py|anon (anonymize|recover|train|evaluate) |sbatch .*(train|sweep)\w*\.sb"
 APPS = [(where, each) for where, each in COMMANDS if re.match(TRAINS, each)]
+FIRST = ("README.md", "tutorial.md")  # what people try first, and every test run does; the rest is slow
 OF_MODULES = ("python -m", *(f"anon {each} " for each in OF_PARSERS))
 MODULES = [(where, each) for where, each in COMMANDS if f"{each} ".startswith(OF_MODULES) or "prepare.sh" in each]
 
@@ -131,7 +132,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("where", "command"), APPS)
+@pytest.mark.parametrize(
+    ("where", "command"), [pytest.param(*each, marks=[pytest.mark.slow] * (each[0] not in FIRST)) for each in APPS]
+)
 def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
     """Old code: ``data=packed data.root=packed/mine data.size=112`` is refused by the discriminator."""
     program, *rest = shlex.split(command, comments=True)[:1] + words(command)
@@ -139,13 +142,14 @@ def test_trains_or_evaluates(where: str, command: str, mine: Path) -> None:
         rest = rest[next(at for at, each in enumerate(rest) if each.endswith(".sbatch")) + 1 :]
         rest = ["train.py", *(each for each in rest if "=" in each)]
     app, *settings = rest
-    kept = [each for each in settings if not each.startswith((*NEEDS, "hydra.searchpath="))]  # that is given below
+    own = [f"hydra.searchpath=[file://{mine}]"] * any(each.startswith("hydra.searchpath=") for each in settings)
+    kept = [each for each in settings if not each.startswith((*NEEDS, "hydra.searchpath="))]
     chosen = [re.sub(r"^([^=\[{]+=[^,\[{]*),[^=]*$", r"\1", each) if "-m" in settings else each for each in kept]
     name = "anonymize" if app == "recover" else app.removesuffix(".py")
     chosen += ["recover=true", "policy=rotation"] * (app == "recover")
     chosen = of_files(chosen) if name == "anonymize" else chosen
     chosen += ["paths.runs=runs"] * bool({"+sweep=defenses", "+sweep=methods"} & set(chosen))  # a job's, of a multirun
-    config = composed(name, [*readable(chosen), f"hydra.searchpath=[file://{mine}]"])
+    config = composed(name, [*readable(chosen), *own])
     if name == "evaluate":
         config = OmegaConf.masked_copy(config, SECTIONS)
         check_config(config)

@@ -62,7 +62,8 @@ def ended(words: list[str], folder: Path) -> tuple[float, float, int, str]:
     return float(seconds), float(memory), int(code), " ".join(lines)
 
 
-@pytest.mark.parametrize("name", [pytest.param("hop_to_a_file_beside", marks=pytest.mark.slow), "data_in_ifsr"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hop_to_a_file_beside", "data_in_ifsr"])
 def test_from_the_command_line(name: str, tmp_path: Path) -> None:
     case, canary = CASES[name], tmp_path / "canary"
     _, memory, code, told = ended(DOORS[case.door].words(case.make(tmp_path, canary)), tmp_path)

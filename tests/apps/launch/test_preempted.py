@@ -251,7 +251,8 @@ def test_the_rank_of_what_lightning_starts_in_a_slurm_task(monkeypatch: pytest.M
     assert runs.rank() == 1
 
 
-@pytest.mark.parametrize("receiver", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("receiver", [0, 1])
 def test_two_ranks_agree(tmp_path: Path, receiver: int) -> None:
     """The signal reaches one rank; both stop after the same batch, and rank 0 has the exit code."""
     process = on_two_ranks(tmp_path, *ENDLESS)

@@ -170,6 +170,7 @@ def _launch(words: list[str], tmp_path: Path) -> None:
     assert done.stdout.count(f"run folder {folder}\n") == 2  # first and last line, rank 0 only
 
 
+@pytest.mark.slow
 def test_two_processes_of_lightnings_launcher_share_one_folder(tmp_path: Path) -> None:
     _launch([sys.executable, "train.py"], tmp_path)
 

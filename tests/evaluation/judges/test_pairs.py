@@ -155,6 +155,7 @@ class Blur(nn.Module):
         return F.interpolate(F.adaptive_avg_pool2d(images, 7), images.shape[-2:], mode="bilinear")
 
 
+@pytest.mark.slow
 def test_blur_on_real_photographs(real: Path, tmp_path: Path, record_property) -> None:
     """2 folds of 50 + 50 pairs of LFW: unchanged faces are verified, blurred ones are not."""
     meta = real / "faces/_meta"

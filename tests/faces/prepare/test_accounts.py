@@ -137,6 +137,7 @@ def test_frames_where_it_is_said(tmp_path: Path) -> None:
         survey(root, None, "none", frames=True)
 
 
+@pytest.mark.slow
 def test_identities_by_pattern_and_by_table(tmp_path: Path) -> None:
     root = tmp_path / "root"
     names = ["Ann_0001.png", "Ann_0002.png", "deep/Bob_0001.png", "deep/who.png"]
@@ -187,6 +188,7 @@ def test_rules_that_cannot_be_used(tmp_path: Path, rule: str, told: str, capsys:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_every_face_of_a_picture_of_strangers_is_its_own_person(tmp_path: Path) -> None:
     picture(tmp_path / "root" / "a.png")
     options = Options(size=64, faces="all", detector={"_target_": "tests.faces.prepare.test_accounts.Three"})

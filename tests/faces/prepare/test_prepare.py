@@ -100,6 +100,7 @@ def test_two_workers_write_the_same_bytes(photos: Path, unbroken: Path, tmp_path
     assert content(tmp_path / "two") == content(unbroken)
 
 
+@pytest.mark.slow
 def test_an_array_writes_the_same_bytes(
     photos: Path,
     unbroken: Path,
@@ -169,6 +170,7 @@ def test_other_options_or_inputs_into_the_same_folder_are_refused(photos: Path, 
         prepare(sources[1:], "x", unbroken, Options(size=64, min_size=8, unit=5))
 
 
+@pytest.mark.slow
 def test_a_crash_and_a_hang_cost_one_input_each(tmp_path: Path) -> None:
     root = tmp_path / "root"
     for i, first in enumerate([(9, 9, 9), CRASH, (8, 8, 8), HANG, NOTHING, (7, 7, 7)]):
