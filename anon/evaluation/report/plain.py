@@ -20,7 +20,7 @@ def markdown(document: Document) -> str:
     """All tables as GitHub Markdown, with the paper's rows and how it was measured."""
     lines = [f"# {_escaped(document.title)}", ""]
     lines += [f"{_escaped(summary(document).sentence)}\n"] if document.found else []
-    lines += [f"**{_escaped(note)}**\n" for note in document.notes]
+    lines += [*(f"- {_escaped(note)}" for note in document.notes), ""] if document.notes else []
     lines += [_escaped(worst_of(document)), ""] if document.panel else []
     for table in document.tables:
         lines += _table(document, table)
