@@ -33,18 +33,19 @@ SIDE, GAP, FOOT, LEFT = 96, 4, 14, 118  # of the picture, pixels
 RED, INK, PAPER = (190, 40, 20), (20, 20, 20), (255, 255, 255)
 
 
-def table(document: Document, attacked: Document) -> str:
+def table(document: Document, *further: Document) -> str:
     """Table 1 in a few columns: who is found as published, after the strongest attack tried, and what is kept.
 
     Args:
-        document: suite=all.
-        attacked: suite=attackers, whose attacks are tried, too.
+        document: suite=table1.
+        further: other suites of what ships, whose attacks were tried, too.
     """
+    tried = [line for each in (document, *further) for line in each.lines]
     head = ["method", "found as published ↓", "found after the strongest attack tried ↓", *UTILITY.values()]
     rows = [head, ["---"] * len(head)]
     for line in (document.lines[number] for number in document.tables[0].lines):
         if line.needs is None and line.attack == "none":
-            after = strongest(line, [*document.lines, *attacked.lines])
+            after = strongest(line, tried)
             told = f"{_cell(after[0])} {after[1]}" if after else "not attacked"
             kept = [figure.printed[0] if known(figure := line.metrics.get(name)) else "-" for name in UTILITY]
             rows.append([line.label, _cell(line.metrics["ID"]), "" if line.method == "Real" else told, *kept])
@@ -137,8 +138,8 @@ def drawn(rows: dict[str, Tensor], told: dict[str, list[float]], threshold: floa
 
 def made() -> Iterator[tuple[Path, str]]:
     """Files and what stands in them."""
-    every, attacked = (read(DOCS / "results" / name) for name in ("all.json", "attackers.json"))
-    yield README, filled(README.read_text(encoding="utf-8"), table(every, attacked))
+    rows, every, attacked = (read(DOCS / "results" / f"{name}.json") for name in ("table1", "all", "attackers"))
+    yield README, filled(README.read_text(encoding="utf-8"), table(rows, every, attacked))
     yield DOCS / "figures" / "tradeoff.svg", plot(every).file
 
 
