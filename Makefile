@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	set -x; $(PY) -m pip install $(PIP_FLAGS) $${index:+--extra-index-url $$index} -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(INSTALLED) ## install, train FIVA on synthetic faces, print its table: 16 minutes on two cores
+demo: $(INSTALLED) ## install, train FIVA on synthetic faces, print its table: 16 minutes on two quick cores
 	$(PY) train.py experiment=fiva
 	$(PY) evaluate.py experiment=fiva
 
