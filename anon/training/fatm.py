@@ -42,15 +42,14 @@ class FATMGrids(SampleGrids):
     """
 
     def pick(self, faces: Any) -> Tensor:
-        """(n, 1 + donors, 3, H, W): pictures of strangers, each with one of each donor."""
+        """(n, 1 + donors, 3, H, W): pictures of strangers, each with one of each donor; empty where all are donors."""
         donors = len(faces.people) - 1
         last = faces.whose == donors
         starts = [int(((faces.labels == label) & last).nonzero()[0]) for label in faces.labels[last].unique()]
         chosen = torch.linspace(0, len(starts) - 1, min(self.faces, len(starts))).long().tolist()
         known = [int((faces.whose == donor).nonzero()[0]) for donor in range(donors)]
-        return torch.stack([
-            torch.stack([faces[row]["image"] for row in (starts[place], *known)]) for place in chosen
-        ])  # fmt: skip
+        rows = [torch.stack([faces[row]["image"] for row in (starts[place], *known)]) for place in chosen]
+        return torch.stack(rows) if rows else torch.empty(0)
 
     def columns(self, pl_module: pl.LightningModule, target: Tensor) -> list[Tensor]:
         tool, strangers = cast(FATM, pl_module.generator), target[:, 0]

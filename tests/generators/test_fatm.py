@@ -64,7 +64,7 @@ def test_random_latents_name_all_donors_alike() -> None:
 
 
 def test_the_mask_is_between_brows_and_lower_lip_and_moves_with_the_face() -> None:
-    """In an aligned face of 64 pixels, at an edge of no width: 1 on the nose, 0 on forehead and chin and beside the face."""
+    """In an aligned face of 64 pixels, with a sharp edge: 1 on eyes, nose and mouth, 0 above, below and beside."""
     size = 64
     mask = tool(edge=0.001, size=size).hull(faces(size))
     assert mask.shape == (4, 1, size, size) and mask.min() >= 0 and mask.max() <= 1

@@ -113,6 +113,7 @@ def test_a_grid_shows_each_donor_drawn_over_strangers(tmp_path: Path) -> None:
     columns = grid.columns(made, picked)
     assert len(columns) == 7 and all(column.shape == (2, 3, 32, 32) for column in columns)
     assert torch.equal(columns[2][1], picked[0, 1]) and torch.equal(columns[6][1], picked[0, 2])  # the donors below
+    assert len(grid.pick(data("Anna", "Berta", "Cleo").faces("background"))) == 0  # nobody is left to be shown
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
