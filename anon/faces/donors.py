@@ -41,7 +41,7 @@ class Donors(FaceData):
     def __init__(self, data: FaceData, donors: Sequence[str]) -> None:
         super().__init__(
             sets=self._set,
-            name=data.name,
+            name=str(data.name),
             size=data.size,
             synthetic=data.synthetic,
             batch_size=data.batch_size,

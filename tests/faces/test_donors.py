@@ -56,6 +56,14 @@ def test_who_can_be_no_donor(donors: tuple[str, ...], told: str) -> None:
         data(*donors).faces("train")
 
 
+def test_real_people_are_not_listed() -> None:
+    given = data("Emil")
+    given.data.synthetic = False
+    with pytest.raises(UserError) as caught:
+        given.faces("train")
+    assert "the names of its folders" in str(caught.value) and "Berta" not in str(caught.value)
+
+
 def test_nobody_is_evaluated() -> None:
     with pytest.raises(UserError, match="no split 'evaluation'"):
         data("Berta").faces("evaluation")
