@@ -29,8 +29,10 @@ from anon.faces.learned import DOMAINS, Learned, learned_of, remember
 from anon.generators.contract import GeneratorLike
 from anon.generators.inpainting.contract import Inpainter
 from anon.generators.made_simple.network import MadeSimple
+from anon.generators.subjects.fatm import FATM
 from anon.identity.encoder import Encoder
 from anon.training.callbacks.clock import TrainingClock
+from anon.training.fatm import FATMTraining
 from anon.training.first_order import FirstOrderTraining
 from anon.training.ideudemon import IDeudemonTraining
 from anon.training.made_simple import MadeSimpleTraining
@@ -242,7 +244,7 @@ def restore_made_simple(
     if str(checkpoint).startswith(SHIPPED):
         network = MadeSimple(weights=str(checkpoint))
     else:
-        network = _restored(checkpoint, MadeSimpleTraining, "made_simple").network.requires_grad_(False)
+        network = _restored(checkpoint, MadeSimpleTraining, "made_simple")[0].network.requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DegreeAnonymizer(network, degree, guidance, steps, sampler)
 
@@ -258,7 +260,7 @@ def restore_identity_mask(parts: Mapping[str, nn.Module], checkpoint: str | Path
     Raises:
         UserError: see :func:`restore_module`; a checkpoint of another experiment, unfit parts or no such flow.
     """
-    module = _restored(checkpoint, FirstOrderTraining, "identity_mask")
+    module, _ = _restored(checkpoint, FirstOrderTraining, "identity_mask")
     return IdentityMask(parts, module.network.requires_grad_(False), flow)
 
 
@@ -268,13 +270,28 @@ def restore_ideudemon(checkpoint: str | Path, scale: float = 0.25, albedo: bool 
     Raises:
         UserError: see :func:`restore_module`; a checkpoint of another experiment, or a scale outside its range.
     """
-    module = _restored(checkpoint, IDeudemonTraining, "ideudemon")
+    module, _ = _restored(checkpoint, IDeudemonTraining, "ideudemon")
     network = module.network.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return NoisedCode(network, module.encoder, scale, albedo)
 
 
-def _restored(checkpoint: str | Path, kind: type[Training], experiment: str) -> Training:
-    """What a checkpoint of one experiment holds.
+def restore_fatm(checkpoint: str | Path, encoder: Encoder) -> Trained:
+    """The generator that ``experiment=fatm`` trained.
+
+    Args:
+        checkpoint: of it, or its run folder.
+        encoder: tells a tracker who is who, so that a person keeps one donor; the training had none.
+
+    Raises:
+        UserError: see :func:`restore_module`; or a checkpoint of another experiment.
+    """
+    module, config = _restored(checkpoint, FATMTraining, "fatm")
+    tool = cast(FATM, module.generator).requires_grad_(False)
+    return Trained(tool, encoder, type(tool).__name__, config)
+
+
+def _restored(checkpoint: str | Path, kind: type[Training], experiment: str) -> tuple[Training, DictConfig]:
+    """What a checkpoint of one experiment holds, and what it was trained with.
 
     Raises:
         UserError: see :func:`restore_module`; or it is of another experiment.
@@ -282,7 +299,7 @@ def _restored(checkpoint: str | Path, kind: type[Training], experiment: str) -> 
     module, config = restore_module(Path(checkpoint))
     if not isinstance(module, kind):
         raise UserError(f"{checkpoint} is of experiment={config.get('experiment')}, not of {experiment}.")
-    return module
+    return module, config
 
 
 def shipped_part(name: str, part: str) -> tuple[nn.Module, Encoder, DictConfig]:

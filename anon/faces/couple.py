@@ -9,6 +9,7 @@ compares with, the last 20 % are what is evaluated. So frames that were taken on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -55,33 +56,41 @@ class One(NamedTuple):
         return units
 
 
-class CoupleFaces(Collated):
-    """Some pictures of two people; label 0 is the donor, 1 the original.
+class ChosenFaces(Collated):
+    """Some pictures of each of several people, or sets of people, one after the other.
 
     Args:
-        people: both.
-        chosen: indices in the set of each, in the order of the items: the donor's first.
+        people: them.
+        chosen: indices in the set of each, in the order of the items.
+        names: of whom the labels number.
         synthetic: whether they belong to nobody.
+        labels: (N,) of all items; None: the number of the one that an item is of.
     """
 
     raw = False
 
     def __init__(
-        self, people: tuple[One, One], chosen: tuple[Tensor, Tensor], names: list[str], synthetic: bool
+        self,
+        people: Sequence[One],
+        chosen: Sequence[Tensor],
+        names: list[str],
+        synthetic: bool,
+        labels: Tensor | None = None,
     ) -> None:
         self.people, self.names, self.synthetic = people, names, synthetic
-        self.labels = torch.cat([torch.full((len(part),), label) for label, part in enumerate(chosen)])
-        self.places = torch.cat(chosen)
+        self.whose = torch.cat([torch.full((len(part),), number) for number, part in enumerate(chosen)])
+        self.labels = self.whose if labels is None else labels
+        self.places = torch.cat(list(chosen))
         kept = [(one.faces, part) for one, part in zip(people, chosen, strict=True)]
         self.videos = torch.cat([faces.videos[part] for faces, part in kept])
         self.frames = torch.cat([faces.frames[part] for faces, part in kept])
 
     def __getitems__(self, indices: list[int]) -> Sample:
-        """A collated batch; entries that only one person's set has are left out."""
+        """A collated batch; entries that not all sets have are left out."""
         at = torch.tensor(indices, dtype=torch.long)
         rows, parts = [], []
-        for label, one in enumerate(self.people):
-            own = (self.labels[at] == label).nonzero()[:, 0]
+        for number, one in enumerate(self.people):
+            own = (self.whose[at] == number).nonzero()[:, 0]
             if len(own):
                 rows.append(own)
                 parts.append(batch_of(one.faces, self.places[at[own]].tolist()))
@@ -125,7 +134,7 @@ class TwoPeople(FaceData):
         if self._people is None:
             if person(self.donor) == person(self.original):
                 raise UserError("subjects.donor and subjects.original are one person; name two.")
-            self._people = (self._one(self.donor, "donor"), self._one(self.original, "original"))
+            self._people = (one_of(self.data, self.donor, "donor"), one_of(self.data, self.original, "original"))
         return self._people
 
     @property
@@ -148,26 +157,37 @@ class TwoPeople(FaceData):
             chosen = known[0], torch.cat((known[1], rest[1]))
         else:
             raise UserError(f"two people have no split '{split}': they train, validate and are evaluated.")
-        return CoupleFaces((donor, original), chosen, [self.donor, self.original], self.synthetic)
+        return ChosenFaces((donor, original), chosen, [self.donor, self.original], self.synthetic)
 
-    def _one(self, name: str, role: str) -> One:
-        known: list[str] = []
-        for split in sorted(SEARCHED, key=lambda each: each != split_of(name)):  # most likely there; a split takes time
-            try:
-                faces = self.data.faces(split)
-            except EmptySplit:
-                continue
-            if name in faces.names:
-                rows = (faces.labels == faces.names.index(name)).nonzero()[:, 0]
-                order = sorted(rows.tolist(), key=lambda row: (int(faces.videos[row]), int(faces.frames[row])))
-                if len(order) < LEAST:
-                    raise UserError(
-                        f"subjects.{role} has {len(order)} pictures and needs {LEAST}: a tool of two people learns "
-                        "them from many (data.images of rendered ones); name somebody else, or add some."
-                    )
-                return One(faces, torch.tensor(order))
-            known += faces.names
-        shown = f"{', '.join(sorted(known)[:SHOWN])}, ..." if self.synthetic else "the names of its folders"
-        raise UserError(
-            f"subjects.{role} is nobody of {self.data.name}, which has {len(known):,} people; name one of {shown}."
-        )
+
+def one_of(data: FaceData, name: str, role: str, splits: Sequence[str] = SEARCHED) -> One:
+    """A person of a data set, with all pictures.
+
+    Args:
+        role: the setting that names him or her, behind ``subjects.``.
+        splits: in which of them the person may be.
+
+    Raises:
+        UserError: there is no such person, or the pictures are too few.
+    """
+    known: list[str] = []
+    for split in sorted(splits, key=lambda each: each != split_of(name)):  # most likely there; a split takes time
+        try:
+            faces = data.faces(split)
+        except EmptySplit:
+            continue
+        if name in faces.names:
+            rows = (faces.labels == faces.names.index(name)).nonzero()[:, 0]
+            order = sorted(rows.tolist(), key=lambda row: (int(faces.videos[row]), int(faces.frames[row])))
+            if len(order) < LEAST:
+                raise UserError(
+                    f"subjects.{role} has {len(order)} pictures and needs {LEAST}: a decoder of one person learns "
+                    "from many (data.images of rendered ones); name somebody else, or add some."
+                )
+            return One(faces, torch.tensor(order))
+        known += faces.names
+    shown = f"{', '.join(sorted(known)[:SHOWN])}, ..." if data.synthetic else "the names of its folders"
+    where = "" if len(splits) == len(SEARCHED) else f" in the splits {', '.join(splits)}"
+    raise UserError(
+        f"subjects.{role} is nobody of {data.name}, which has {len(known):,} people{where}; name one of {shown}."
+    )

@@ -20,6 +20,7 @@ from anon.faces.alignment import similarity, template, transform
 MIDDLE, HALF, BROWS, JAW, CHIN = 56.0, 37.0, 38.0, 55.0, 116.0
 EYES = 51.6  # height of the eyes in it
 EYE, MOUTH = (10.0, 6.0), (18.0, 9.0)  # half the width and half the height of an eye and of a mouth
+LIP = 101.0  # height at which the lower lip ends
 LINE = 1.1  # half the width of a drawn line in these pixels
 
 #: Left, top, right and bottom edge, as shares of the side.
@@ -56,16 +57,18 @@ def box_mask(box: Sequence[float], height: int, width: int) -> Tensor:
     return mask
 
 
-def inside_face(points: Tensor, height: int, width: int, raised: float = 0.0) -> Tensor:
+def inside_face(points: Tensor, height: int, width: int, raised: float = 0.0, lowest: float = CHIN) -> Tensor:
     """bool (B, 1, height, width): within jaw and temples and below the brows, as a mean face has them.
 
     Args:
         points: (B, 5, 2) in pixels; the mean face is laid on them by a similarity.
         raised: how much higher the brows are taken to be, as a share of their distance from the eyes.
+        lowest: where it ends below, in pixels of the template: :data:`CHIN` or :data:`LIP`.
     """
     x, y = _in_template(points, height, width)
     across, down = ((x - MIDDLE) / HALF).abs(), ((y - JAW) / (CHIN - JAW)).clamp_min(0.0)
-    return ((across.square() + down.square() <= 1.0) & (y >= BROWS - raised * (EYES - BROWS)))[:, None]
+    within = (across.square() + down.square() <= 1.0) & (y <= lowest)
+    return (within & (y >= BROWS - raised * (EYES - BROWS)))[:, None]
 
 
 def face_areas(points: Tensor, height: int, width: int, raised: float = 0.5) -> Tensor:

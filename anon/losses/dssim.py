@@ -96,16 +96,19 @@ class SubjectLoss(nn.Module):
         self.window, self.sigma, self.blurred = window, sigma, blurred
         self.eyes, self.mouth = float(eyes), float(mouth)
 
-    def forward(self, picture: Tensor, mask: Tensor, target: Tensor, areas: Tensor) -> dict[str, Tensor]:
+    def forward(self, picture: Tensor, mask: Tensor | None, target: Tensor, areas: Tensor) -> dict[str, Tensor]:
         """The terms by name, each times its weight, ().
 
         Args:
             picture, target: (B, 3, S, S) in [-1, 1].
-            mask: (B, 1, S, S) in [0, 1], as drawn.
+            mask: (B, 1, S, S) in [0, 1], as drawn; None of a tool that draws none.
             areas: (B, 3, S, S) in [0, 1]: the face, its eyes and its mouth.
+
+        Raises:
+            UserError: a weight for a mask that is not drawn.
         """
         face, eyes, mouth = areas.split(1, 1)
-        picture, mask = picture.float(), mask.float()
+        picture = picture.float()
         weight = soft_edges(face, face.shape[-1] / 32) if self.blurred else face
         y, x = ((each.add(1.0).div(2.0)) * weight for each in (picture, target))
         found = {}
@@ -115,5 +118,7 @@ class SubjectLoss(nn.Module):
             more = 1.0 + (self.eyes - 1.0) * eyes + (self.mouth - 1.0) * mouth
             found["pixel"] = self.pixel * (more * (y - x).square()).mean()
         if self.mask:
-            found["mask"] = self.mask * (mask - face).square().mean()
+            if mask is None:
+                raise UserError("this tool draws no mask that could be trained; set model.loss.mask=0.")
+            found["mask"] = self.mask * (mask.float() - face).square().mean()
         return found

@@ -1,8 +1,8 @@
-"""Training a subject-specific swap tool: each of two people redrawn as themselves, unwarped from warped.
+"""Training a subject-specific swap tool: each of its people redrawn as themselves, unwarped from warped.
 
     given, wanted = views(X)        for each person p:  loss(own(given, p), wanted)
 
-Both people pass through the same encoder in every step, and each one's decoder learns from that person alone. What a
+All people pass through the same encoder in every step, and each one's decoder learns from that person alone. What a
 tool is for, one person drawn as the other, is never trained: there is no pair of pictures that would show it.
 
     python train.py experiment=dfaker subjects.donor=<name> subjects.original=<name>
@@ -22,7 +22,7 @@ from anon.errors import UserError
 from anon.faces.alignment import template
 from anon.faces.regions import face_areas
 from anon.generators.contract import Redrawn
-from anon.generators.subjects.contract import DONOR, ORIGINAL, PEOPLE, SubjectSwapper
+from anon.generators.subjects.contract import DONOR, ORIGINAL, SubjectSwapper
 from anon.training.augment import step_rng
 from anon.training.gradients import average_gradients, frozen, local_backward, mean_over_processes
 from anon.training.grids import SampleGrids
@@ -76,15 +76,26 @@ class SubjectTraining(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """
         Raises:
-            UserError: pictures of another size than the generator's, or data of others than two people.
+            UserError: pictures of another size than the generator's, or data of others than its people.
         """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if data.size != self.generator.size:
             raise UserError(
                 f"the generator draws {self.generator.size} pixels and data.size={data.size}; give both one number."
             )
-        if len(data.faces("train").names) != len(PEOPLE):
+        self.check_people(data)
+
+    def check_people(self, data: Any) -> None:
+        """
+        Raises:
+            UserError: the data are of others than the generator's people.
+        """
+        if len(data.faces("train").names) != len(self.generator.people):
             raise UserError("this training is of two people; name subjects.donor=<name> and subjects.original=<name>.")
+
+    def who(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B,) which of the generator's people each face is of; who comes after the last one belongs to the last."""
+        return batch["identity"].clamp(max=len(self.generator.people) - 1)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         figures = self.learn(batch)
@@ -118,16 +129,16 @@ class SubjectTraining(pl.LightningModule):
         shown = [
             part.contiguous(memory_format=torch.channels_last) for part in self.views(images, areas, rng, self.warped)
         ]
-        for person in range(len(PEOPLE)):
-            rows = (batch["identity"] == person).nonzero()[:, 0]
+        whose = self.who(batch)
+        for person in range(len(self.generator.people)):
+            rows = (whose == person).nonzero()[:, 0]
             if len(rows):
                 given, wanted, own = (part[rows] for part in shown)
                 yield person, given, wanted, own
 
-    @staticmethod
-    def of(person: int, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def of(self, person: int, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Terms with the person before their names."""
-        return {f"{PEOPLE[person]}_{name}": value for name, value in terms.items()}
+        return {f"{self.generator.people[person]}_{name}": value for name, value in terms.items()}
 
     @staticmethod
     def take(optimizer: Any, network: nn.Module) -> None:
@@ -138,9 +149,9 @@ class SubjectTraining(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Each person's own pictures that no training saw, unwarped: mean difference within the face."""
-        images, face = batch["image"], self.areas(batch)[:, :1]
-        for person, who in enumerate(PEOPLE):
-            rows = (batch["identity"] == person).nonzero()[:, 0]
+        images, face, whose = batch["image"], self.areas(batch)[:, :1], self.who(batch)
+        for person, who in enumerate(self.generator.people):
+            rows = (whose == person).nonzero()[:, 0]
             if len(rows):
                 drawn = self.generator.own(images[rows], person).image
                 apart = ((drawn - images[rows]).abs() * face[rows]).sum() / face[rows].sum().clamp(min=1.0) / 3.0

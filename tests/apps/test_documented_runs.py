@@ -45,6 +45,7 @@ ELSEWHERE = (
     (r"^sbatch|hydra/launcher=|scale=paper", "other processes or a cluster: tests/slurm, tests/apps/launch"),
     (r"\+sweep=optuna|\+sweep=fiva", "the extra sweep: tests/apps/launch/test_optuna.py"),
     (r"experiment=(dfaker|saehd_|villain|faceswap_gan)|suite=subject_swap", "two people: tests/apps/test_subjects.py"),
+    (r"(experiment|method)=fatm", "donors with many pictures each: tests/apps/test_fatm.py"),
     (r"input=camera:", "a camera: tests/video/test_live.py has pipes"),
     (
         r"fsanet|w600k|MobileFaceNet\.onnx|yunet_n_dynamic",

@@ -21,7 +21,7 @@ TRAINED = ["fiva", "facedancer", "simswap", "faceshifter", "deepprivacy", "deepp
 TRAINED += ["reconstruction", "recognizer", "recognizer_b", "expression"]
 TRAINED += ["identity_mask", "stgan", "stargan", "gafni", "dfaker", "saehd_df", "saehd_liae", "villain", "faceswap_gan"]
 TRAINED += ["stgan", "stargan", "gafni", "dfaker", "saehd_df", "saehd_liae", "villain", "faceswap_gan"]
-TRAINED += ["ideudemon"]
+TRAINED += ["ideudemon", "fatm"]
 #: Keys that change no result, or follow from another key that has a row.
 BESIDE = ("scale", "lacks", "checkpoint_every", "encoder.")
 FOLLOWS = {"model.colours", "model.embedder.trunk", "model.pairing", "model.reader"}  # their parts are in their row
@@ -149,6 +149,7 @@ GIVEN = [
     ("recognizer_b", ["data=packed"], "faces are rendered"),
     *((tool, ["data=folder"], "people are rendered") for tool in ("dfaker", "villain", "faceswap_gan")),
     *((tool, ["data=folder"], "people are rendered") for tool in ("saehd_df", "saehd_liae")),
+    ("fatm", ["data=folder"], "are rendered"),
     *((tool, RMSPROP, "AdaBelief") for tool in ("saehd_df", "saehd_liae")),
     ("faceswap_gan", ["encoder=edgeface", "encoder.weights=a.pt"], "VGGFace"),
 ]

@@ -97,7 +97,7 @@ def test_who_cannot_be_learned(donor: str, original: str, told: str) -> None:
 
 def test_real_people_are_not_listed() -> None:
     couple = data("Anna", "Zoe")
-    couple.synthetic = False
+    couple.data.synthetic = False
     with pytest.raises(UserError) as caught:
         couple.faces("train")
     assert "Anna" not in str(caught.value) and "Zoe" not in str(caught.value)

@@ -8,6 +8,7 @@ donor's. Who else is given to it is redrawn as something between, for a tool kno
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -18,13 +19,14 @@ PEOPLE = ("donor", "original")  # by number
 
 
 class SubjectSwapper(nn.Module, ABC):
-    """A tool. ``size`` is the side of its pictures in pixels."""
+    """A tool. ``size`` is the side of its pictures in pixels, ``people`` are whom it knows, by number."""
 
     size: int
+    people: tuple[str, ...] = PEOPLE
 
     @abstractmethod
     def own(self, faces: Tensor, person: int) -> Redrawn:
-        """Faces (B, 3, S, S) in [-1, 1] of one of the two, redrawn as themselves; mask (B, 1, S, S) in [0, 1]."""
+        """Faces (B, 3, S, S) in [-1, 1] of one of its people, redrawn as themselves; mask (B, 1, S, S) in [0, 1]."""
 
     @abstractmethod
     def swap(self, faces: Tensor) -> Redrawn:
@@ -32,15 +34,15 @@ class SubjectSwapper(nn.Module, ABC):
 
 
 class Switched(SubjectSwapper):
-    """A tool with one encoder for both people and a decoder for each.
+    """A tool with one encoder for all its people and a decoder for each.
 
     Args:
         size: side of the pictures.
         encoder: faces (B, 3, S, S) in [0, 1] -> code.
-        decoders: of the donor and of the original, code -> picture (B, 3, S, S) and mask (B, 1, S, S) in [0, 1].
+        decoders: of each person, the donor first, code -> picture (B, 3, S, S) and mask (B, 1, S, S) in [0, 1].
     """
 
-    def __init__(self, size: int, encoder: nn.Module, decoders: tuple[nn.Module, nn.Module]) -> None:
+    def __init__(self, size: int, encoder: nn.Module, decoders: Sequence[nn.Module]) -> None:
         super().__init__()
         self.size, self.encoder, self.decoders = size, encoder, nn.ModuleList(decoders)
 

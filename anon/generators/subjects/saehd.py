@@ -48,12 +48,16 @@ class Inter(nn.Module):
         return self.up(self.widen(self.shrink(code)).unflatten(1, (-1, self.bottom, self.bottom)))
 
 
+def picture_decoder(cin: int, channels: int) -> nn.Sequential:
+    """Code (B, cin, S/8, S/8) -> picture (B, 3, S, S) in [0, 1]."""
+    widths = [8 * channels, 4 * channels, 2 * channels]
+    return nn.Sequential(ups(cin, widths, residual=True), Residual(widths[-1]), Head(widths[-1], 3, 1))
+
+
 def _decoder(cin: int, channels: int, mask_channels: int) -> Decoder:
-    d, m = channels, mask_channels
-    picture = [8 * d, 4 * d, 2 * d]
-    mask = [8 * m, 4 * m, 2 * m]
-    whole = nn.Sequential(ups(cin, picture, residual=True), Residual(picture[-1]), Head(picture[-1], 3, 1))
-    return Decoder(whole, nn.Sequential(ups(cin, mask, residual=False), Head(mask[-1], 1, 1)))
+    mask = [8 * mask_channels, 4 * mask_channels, 2 * mask_channels]
+    drawn_mask = nn.Sequential(ups(cin, mask, residual=False), Head(mask[-1], 1, 1))
+    return Decoder(picture_decoder(cin, channels), drawn_mask)
 
 
 class SAEHD(Switched):
