@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
 import hydra.utils
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -45,9 +47,21 @@ def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     words = spelled_out(of_files(overrides) if name == "anonymize" else overrides)
     words = of_clips(words) if name == "evaluate" else words
     words = with_panel(words) if name != "train" else words
-    with read_by_libyaml(), hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with _beside_a_job(), read_by_libyaml():
         offer(words, config_dir(), name)
-        return hydra.compose(name, words)
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return hydra.compose(name, words)
+
+
+@contextmanager
+def _beside_a_job() -> Iterator[None]:
+    """Hydra composes one configuration at a time; a part of a command may ask for another while the command runs."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def judges_of(config: DictConfig) -> list[JudgeLike]:

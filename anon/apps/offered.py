@@ -69,7 +69,8 @@ def offer(words: Sequence[str], conf: Path, name: str) -> None:
     for source in found.get_sources():
         if source.provider.startswith("hydra.searchpath") and not source.available():
             told = "; a folder is written file:///my/conf." if "://" not in str(source.full_path()) else "."
-            raise UserError(f"hydra.searchpath has {source.full_path()}, which is not there{told}")
+            what = "is no folder" if Path(source.path).is_file() else "is not there"
+            raise UserError(f"hydra.searchpath has {source.full_path()}, which {what}{told}")
     if name != "evaluate":
         return
     state = _state(found.get_sources(), conf)

@@ -95,3 +95,11 @@ def test_offered_again_where_a_file_has_changed(tmp_path: Path, monkeypatch: pyt
     file = conf / "method" / "blur.yaml"
     file.write_text(file.read_text().replace("title: Blur", "title: Dim"))
     assert composed("evaluate", ["suite=table1"]).suite.methods.blur.title == "Dim"
+
+
+def test_a_defaults_list_that_leads_to_itself_is_one_sentence(evaluate: Command, tmp_path: Path) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("defaults: [mine]\ntitle: T")
+    for words in (["method=mine"], ["suite=table1"]):
+        ended = evaluate(*words, f"hydra.searchpath=[file://{tmp_path}]")
+        assert ended.code == 2 and "leads back to itself" in ended.err.splitlines()[-1]

@@ -7,8 +7,8 @@ this project's many files a composition takes about a second, which every comman
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import yaml
@@ -20,6 +20,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, _utils
 from omegaconf.errors import OmegaConfBaseException
 
+_DIFFER = ("\t", "!", "\ufeff")  # tabs, tags and byte order marks, which libyaml takes otherwise
+_OMEGACONFS = _utils.get_yaml_loader
 _SINGLE = "hydra.mode=RUN"  # what Hydra adds to the words where nothing says several
 
 
@@ -52,6 +54,10 @@ class ComposedOnce(ConfigLoaderImpl):
                 return config
         return super().load_configuration(config_name, overrides, run_mode, *args, **kwargs)
 
+    def _load_configuration_impl(self, *args: Any, **kwargs: Any) -> DictConfig:
+        with read_by_libyaml():  # and what the job reads is not: it may be a stranger's
+            return super()._load_configuration_impl(*args, **kwargs)
+
 
 def _sweeps(words: list[str]) -> bool:
     """Whether a word holds several values; of words that cannot be read Hydra has its own to say."""
@@ -74,17 +80,42 @@ def composed_once() -> Iterator[None]:
 
 @contextmanager
 def read_by_libyaml() -> Iterator[None]:
-    """Within it OmegaConf, and so Hydra, parses by libyaml where PyYAML has it: to the same values, much quicker."""
-    theirs = _utils.get_yaml_loader
+    """Within it OmegaConf, and so Hydra, parses by libyaml where PyYAML has it: to the same values, much quicker.
+
+    For configurations of one's own alone: libyaml ends the process where a hostile file is nested deeply enough.
+    """
+    before = _utils.get_yaml_loader
     if yaml.__with_libyaml__:
-        _utils.get_yaml_loader = functools.partial(_parsed_by_libyaml, theirs)
+        _utils.get_yaml_loader = lambda: _Parser
     try:
         yield
     finally:
-        _utils.get_yaml_loader = theirs
+        _utils.get_yaml_loader = before
+
+
+class _Parser:
+    """What ``yaml.load`` asks of a loader: libyaml's answer, or OmegaConf's where the two differ or libyaml has none.
+
+    Args:
+        stream: text, or a file.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.name = getattr(stream, "name", None)
+        self.text = stream if isinstance(stream, str) else stream.read()
+
+    def get_single_data(self) -> Any:
+        if not any(sign in self.text for sign in _DIFFER):
+            with suppress(yaml.YAMLError):
+                return _quick()(self.text).get_single_data()
+        loader = _OMEGACONFS()(self.text)
+        loader.name = self.name or loader.name  # errors tell it
+        return loader.get_single_data()
+
+    def dispose(self) -> None: ...
 
 
 @functools.cache
-def _parsed_by_libyaml(theirs: Callable[[], type[yaml.SafeLoader]]) -> type[yaml.SafeLoader]:
+def _quick() -> type[yaml.SafeLoader]:
     """OmegaConf's loader, with its numbers and its refusal of double keys, on libyaml's parser in place of Python's."""
-    return type("Loader", (yaml.CSafeLoader, theirs()), {})
+    return type("Loader", (yaml.CSafeLoader, _OMEGACONFS()), {})

@@ -81,9 +81,14 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
         if config_name != "train":
             sys.argv[1:] = with_panel(sys.argv[1:])
         try:
-            with read_by_libyaml(), composed_once():
+            with read_by_libyaml():
                 offer(sys.argv[1:], config_dir(), config_name)
+            with composed_once():
                 hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(job)()
+        except RecursionError as error:
+            if begun:
+                raise
+            raise UserError("a configuration's defaults list leads back to itself; look at what was chosen.") from error
         except UnicodeDecodeError as error:
             if begun:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf, _utils
 
+from anon.apps.config import composed as alone
 from anon.apps.config import config_dir
+from anon.apps.launch import composing
 from anon.apps.launch.composing import ComposedOnce, composed_once, read_by_libyaml
 
 HERE = Path(__file__).parents[1] / "conf"
@@ -109,9 +112,48 @@ def test_libyaml_reads_what_omegaconf_reads() -> None:
             ours = OmegaConf.create(text)
         assert OmegaConf.to_container(ours) == OmegaConf.to_container(read)
         assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(read)  # 1 and 1.0 and true are equal, and not the same
-    with read_by_libyaml():
-        parser = _utils.get_yaml_loader()
+    with read_by_libyaml(), read_by_libyaml():
+        assert _utils.get_yaml_loader() is composing._Parser
         with pytest.raises(yaml.YAMLError, match="found duplicate key a"):
             OmegaConf.create("a: 1\na: 2")
-    assert issubclass(parser, yaml.CSafeLoader)
-    assert not issubclass(_utils.get_yaml_loader(), yaml.CSafeLoader)
+    assert issubclass(_utils.get_yaml_loader(), yaml.SafeLoader)
+
+
+@pytest.mark.parametrize("text", ["a: {a:}", "a: [a:]", "%FOO x\n---\na: 1", "a: !", "# c\n\ufeffa: 1", "a: 'b\tc'"])
+def test_what_libyaml_takes_otherwise_is_as_omegaconf_has_it(text: str) -> None:
+    with read_by_libyaml():
+        ours = _answer(text)
+    assert ours == _answer(text)
+
+
+@pytest.mark.parametrize("text", ["a:\t1", "a: [1,\t2]", "a: b\tc", "a: [b", "a: b: c"])
+def test_what_omegaconf_refuses_is_refused_in_its_words(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    told = []
+    for reading in (read_by_libyaml, contextlib.nullcontext):
+        with reading(), pytest.raises(yaml.MarkedYAMLError) as error:
+            OmegaConf.load(tmp_path / "a.yaml")
+        mark = error.value.problem_mark
+        told.append((error.value.problem, mark.name, mark.line, mark.column))
+    assert told[0] == told[1] and told[0][1] == str(tmp_path / "a.yaml")
+
+
+def _answer(text: str) -> object:
+    return OmegaConf.to_container(OmegaConf.create(text))
+
+
+def test_a_job_reads_without_libyaml(train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the process where a hostile file is nested deeply, and a job reads what others made."""
+    seen = []
+    monkeypatch.setattr("anon.apps.train.train", lambda config: seen.append(_utils.get_yaml_loader()), raising=True)
+    ended = train("experiment=tiny")
+    assert ended.code == 0, ended.err
+    assert seen and issubclass(seen[0], yaml.SafeLoader)
+
+
+def test_a_part_of_a_command_composes_another(conf: Path) -> None:
+    running = hydra(conf, ComposedOnce)
+    GlobalHydra.instance().hydra = running
+    assert alone("evaluate", ["method=blur"]).method.title == "Blur"
+    assert GlobalHydra.instance().hydra is running
+    GlobalHydra.instance().clear()
