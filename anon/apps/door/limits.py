@@ -58,7 +58,7 @@ RANGES = {
     "[0, 512]": "*.feather",
     "whole [1, 512]": "*.threads *.residuals *.blocks *.network.block *.bottleneck *.depth *.deep discriminator.layers "
     "model.discriminator.layers generator.layers model.generator.layers *.panel *generator.skip *.cells "
-    "*.network.points *.network.shrink",
+    "*generator.donors *.network.points *.network.shrink",
     # networks
     "whole [2, 64]": "data.group",
     "whole [1, 8]": "*.downs discriminator.scales model.discriminator.scales",
@@ -80,7 +80,7 @@ RANGES = {
     "(0, inf)": "live.seconds trainer.limit_train_batches trainer.val_check_interval *lr *.clip *.step *.sigma "
     "*.loss.scale *.threshold suite.threshold.* *.penalty *.rate *.anonymizer.sensitivity",
     "[0, 1)": "*.betas *.ema *.zoom *.overhang",
-    "(0, 1)": "*.embed *.far *.fars *.quantiles",
+    "(0, 1)": "*.embed *.far *.fars *.quantiles *generator.edge",
     "[0, 3]": "*.anonymizer.degree *.monotone.degrees",  # above the others': beyond nobody
     "[0, 1]": "model.loudest *.anonymizer.scale *.motion *.views.flip *.unwarped *.reach *.null_share *.own_share "
     "*.flip_share *.loss.inside model.affine model.spline *.max_damaged *.max_missing *.max_turn *.nms *.share "
