@@ -88,7 +88,10 @@ def run_app(task: Callable[[DictConfig], object], config_name: str) -> None:
         except RecursionError as error:
             if begun:
                 raise
-            raise UserError("a configuration's defaults list leads back to itself; look at what was chosen.") from error
+            raise UserError(
+                "a configuration's defaults list leads back to itself, or a value is nested too deeply; "
+                "look at what was chosen."
+            ) from error
         except UnicodeDecodeError as error:
             if begun:
                 raise
